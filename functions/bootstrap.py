@@ -1,0 +1,89 @@
+"""Builds the parts from the settings, once per process and only when they are needed.
+
+Nothing heavy is imported, and nothing is connected, before a part is first used: functions-framework
+imports a function in gunicorn's arbiter and then forks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from functions import log
+from functions.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from functions.cluster.ports import Cluster
+    from functions.results.ports import Storage
+    from functions.store.ports import Store
+    from functions.transition import Transitions
+    from functions.workflow.environment import Environment
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Sluice:
+    """The parts of one process. Tests give other settings, another clock, other ids."""
+
+    settings: Settings
+    clock: Callable[[], datetime] = utc_now
+    new_id: Callable[[], str] = lambda: uuid4().hex
+
+    @cached_property
+    def environments(self) -> Mapping[str, Environment]:
+        """The compute environments by id."""
+        from functions.environments import load
+
+        return load(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        from functions.store.sql import SqlStore
+
+        return SqlStore(self.settings.database, pool_size=self.settings.pool_size)
+
+    @cached_property
+    def storage(self) -> Storage:
+        from functions.results.storage import open_storage
+
+        return open_storage(self.settings)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        match self.settings.cluster:
+            case "kubernetes":
+                from functions.cluster.kubernetes import KubernetesCluster
+
+                return KubernetesCluster(self.settings)
+            case "processes":
+                from functions.cluster.processes import ProcessCluster
+
+                return ProcessCluster(Path(self.settings.process_dir))
+            case "memory":
+                from functions.cluster.memory import MemoryCluster
+
+                return MemoryCluster()
+            case other:
+                raise SettingsError(f"SLUICE_CLUSTER must be kubernetes, processes or memory, not {other!r}")
+
+    @cached_property
+    def transitions(self) -> Transitions:
+        from functions.transition import Transitions
+
+        return Transitions(self)
+
+
+@cache
+def sluice() -> Sluice:
+    """The parts of this process, from its environment variables."""
+    settings = Settings.load()
+    log.setup(settings.log_level)
+    return Sluice(settings)

@@ -1,0 +1,58 @@
+"""The port to where results lie. `storage.py` opens the adapter for a storage URL.
+
+Layout below a storage URL: `<workflow>/<attempt>/outputs/…`, `…/logs/…`, `…/adminlogs/…`, and `manifest.json`,
+written last: without it nothing counts as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from functions.workflow.model import Manifest, ResultFile, WorkflowId
+
+
+class StorageUnavailable(Exception):
+    """The storage cannot answer now; the message is for operators only (it may name hosts)."""
+
+
+class NotFound(Exception):
+    """The storage has no such file (any more)."""
+
+
+@dataclass(slots=True)
+class Content:
+    """A file being read, or a range of it. `chunks` must be exhausted or closed."""
+
+    chunks: Iterator[bytes]
+    size: int  # of the whole file, bytes
+    start: int = 0  # first byte of `chunks`
+    end: int | None = None  # one past the last byte; None: up to `size`
+    etag: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Storage(Protocol):
+    """Where results lie. All methods may raise StorageUnavailable."""
+
+    def put(self, key: str, path: Path, content_type: str) -> str:
+        """Upload one file below the storage URL; the same key again replaces it. Returns its internal URL."""
+        ...
+
+    def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
+        """Write `manifest.json`: the commit mark of publish."""
+        ...
+
+    def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
+        """What that attempt published; None if it did not come to the end."""
+        ...
+
+    def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
+        """Stream a published file, or the range [start, end) of it. Raises NotFound."""
+        ...
+
+    def remove(self, workflow: WorkflowId) -> None:
+        """Delete all that was published of a workflow, in every attempt; idempotent."""
+        ...

@@ -1,0 +1,164 @@
+"""Every setting, typed, in one place. Functions, CLI and laptop read the environment through here and nowhere else.
+
+A setting is a field of `Settings`; its variable, default and meaning stand in one line, and the table in
+docs/settings.md is tested against them. Lists are JSON arrays, as operator-service has them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+
+class SettingsError(ValueError):
+    """A variable that cannot be used; the message names it and what it must be, never its value."""
+
+
+def setting(variable: str, default: Any, meaning: str, *, secret: bool = False) -> Any:
+    """A field of Settings. `secret`: may also be given as a file, named by `<variable>_FILE`; never shown."""
+    return field(
+        default=default,
+        repr=not secret,
+        metadata={"variable": variable, "meaning": meaning, "secret": secret},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says. `Settings.load()` reads it."""
+
+    # the record
+    database_url: str = setting(
+        "DATABASE_URL", "", "SQLAlchemy URL of the database; empty: from POSTGRES_*", secret=True
+    )
+    postgres_user: str = setting("POSTGRES_USER", "", "as operator-service")
+    postgres_password: str = setting("POSTGRES_PASSWORD", "", "as operator-service", secret=True)
+    postgres_host: str = setting("POSTGRES_HOST", "", "as operator-service")
+    postgres_port: int = setting("POSTGRES_PORT", 5432, "as operator-service")
+    postgres_db: str = setting("POSTGRES_DB", "", "as operator-service")
+    pool_size: int = setting("THREADS", 8, "threads of a function's server, connections of its pool")
+
+    # the cluster and the results
+    cluster: str = setting("SLUICE_CLUSTER", "kubernetes", "where Jobs run: `kubernetes`, `processes` or `memory`")
+    process_dir: str = setting("SLUICE_PROCESS_DIR", "", "with `processes`: the folder of their state")
+    image: str = setting("SLUICE_IMAGE", "sluice:latest", "image of the configure and publish stages")
+    results_url: str = setting(
+        "RESULTS_URL", "", "storage of results: `s3://bucket/prefix`, `gs://`, `az://`, `ipfs://`, `file:///dir`"
+    )
+    storage_secret: str = setting(
+        "STORAGE_SECRET", "sluice-storage", "Secret with the storage's credentials, mounted into publish"
+    )
+    operator_secret: str = setting(
+        "OPERATOR_SECRET", "sluice-operator", "Secret with the operator's private key, mounted into configure"
+    )
+    credentials_dir: str = setting(
+        "SLUICE_CREDENTIALS", "", "folder of files named like the variables they replace (a mounted Secret)"
+    )
+
+    # who may do what
+    signature_required: bool = setting("SIGNATURE_REQUIRED", True, "0: any recoverable signature will do (laptop only)")
+    accept_unsigned_nonce: bool = setting(
+        "ACCEPT_UNSIGNED_NONCE", False, "1: accept signatures over the bare message too; replayable"
+    )
+    allowed_providers: tuple[str, ...] = setting(
+        "ALLOWED_PROVIDERS", (), "JSON array of the addresses that may sign, any case"
+    )
+    allowed_admins: tuple[str, ...] = setting(
+        "ALLOWED_ADMINS", (), "JSON array of values of the `Admin` header", secret=True
+    )
+    open_admin: bool = setting(
+        "SLUICE_OPEN_ADMIN", False, "1: admin routes without `Admin` header where no admins are set (laptop only)"
+    )
+    operator_address: str = setting("OPERATOR_ADDRESS", "", "shown at `/`")
+    operator_private_key: str = setting(
+        "OPERATOR_PRIVATE_KEY", "", "signs notifications and downloads from Providers", secret=True
+    )
+
+    # the environments
+    environments_file: str = setting(
+        "ENVIRONMENTS_FILE", "", "YAML file of the environments; empty: one, from the variables below"
+    )
+
+    # results and notifications
+    x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
+    client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)
+    notify_start_url: str = setting("NOTIFY_START_URL", "", "POSTed when a workflow starts, as operator-engine")
+    notify_stop_url: str = setting("NOTIFY_STOP_URL", "", "POSTed when a workflow has ended, as operator-engine")
+
+    # the rest
+    max_body: int = setting("MAX_BODY_BYTES", 1 << 20, "largest request body")
+    log_level: str = setting("LOG_LEVEL", "INFO", "level of the JSON log")
+
+    # operator-engine's one environment, used when there is no environments file
+    legacy: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={})
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings. Raises SettingsError."""
+        hints = get_type_hints(cls)
+        values: dict[str, Any] = {
+            f.name: _parse(f.metadata["variable"], text, hints[f.name])
+            for f in fields(cls)
+            if f.metadata and (text := _text(environ, f.metadata)) is not None
+        }
+        return cls(**values, legacy=dict(environ))
+
+    @property
+    def database(self) -> str:
+        """The database URL with its driver named; a bare `postgresql://` would mean psycopg 3 to SQLAlchemy 2.1."""
+        from urllib.parse import quote
+
+        url = self.database_url
+        if not url and self.postgres_host:
+            user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password, safe="")
+            url = f"postgresql://{user}:{password}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+        if not url:
+            raise SettingsError("DATABASE_URL is not set; for example postgresql://user:password@host:5432/sluice")
+        scheme, rest = url.split("://", 1)
+        return f"postgresql+psycopg2://{rest}" if scheme in ("postgres", "postgresql") else url
+
+
+def _text(environ: Mapping[str, str], metadata: Mapping[str, Any]) -> str | None:
+    variable = metadata["variable"]
+    if variable in environ:
+        return environ[variable]
+    path = environ.get(f"{variable}_FILE") if metadata["secret"] else None
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None
+
+
+def _parse(variable: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return _boolean(text)
+        if kind is int:
+            return int(text)
+        if kind == tuple[str, ...]:
+            return _strings(text)
+    except ValueError as e:
+        raise SettingsError(f"{variable} must be {e}") from None
+    return text
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("0", "1", ""):
+        raise ValueError("0 or 1")
+    return text == "1"
+
+
+def _strings(text: str) -> tuple[str, ...]:
+    try:
+        items = json.loads(text or "[]")
+    except ValueError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError('a JSON array of strings, such as ["0xabc…"]')
+    return tuple(items)

@@ -1,0 +1,179 @@
+"""The port to the record. Adapters: `sql` (SQLite and Postgres) and `memory`; one contract suite for all.
+
+All changes happen inside `begin()`; it commits on leaving and rolls back on an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from functions.workflow.model import (
+    AttemptEnd,
+    Decision,
+    Effect,
+    JobUid,
+    Line,
+    Record,
+    Stage,
+    Workflow,
+    WorkflowId,
+)
+
+
+class StoreUnavailable(Exception):
+    """The database cannot do it now (down, read-only, deadlock, lock time-out, no connection free): 503, try again."""
+
+
+class AgreementInUse(Exception):
+    """An unfinished workflow has this agreementId already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An effect that was decided and is not yet known to be carried out."""
+
+    id: int
+    workflow: WorkflowId
+    effect: Effect
+    tries: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event for the outside that was not delivered yet."""
+
+    id: int
+    workflow: WorkflowId
+    kind: str
+    tries: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of one stage, as recorded."""
+
+    stage: Stage
+    attempt: int
+    created_at: datetime
+    job_uid: JobUid | None = None
+    end: AttemptEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which records to find: all given conditions hold. Newest first."""
+
+    agreement_id: str | None = None
+    workflow: str | None = None
+    owner: str | None = None
+    provider: str | None = None
+    chain_id: str | None = None
+    unfinished: bool = False
+    limit: int = 1000
+    offset: int = 0
+
+
+class Transaction(Protocol):
+    """One transaction. Rows that `lock`, `slots_taken` and `oldest_queued` return stay locked until its end."""
+
+    def lock(self, workflow: WorkflowId) -> Workflow | None:
+        """The workflow, locked against every other transaction; None if there is none."""
+        ...
+
+    def record(self, workflow: WorkflowId) -> Record | None:
+        """The whole record, document included; not locked."""
+        ...
+
+    def add(self, record: Record) -> None:
+        """A new workflow. Raises AgreementInUse."""
+        ...
+
+    def save(self, decision: Decision, cause: str) -> None:
+        """Store what was decided: state, history lines, closed and new attempts, manifest, intents, events.
+
+        `cause`: what brought it about (an event's id, `sweep`, the caller), for the history. Open CreateJob intents of
+        a workflow that is halting or finished are dropped: their Jobs must not come to be.
+        """
+        ...
+
+    def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
+        """The open intents of a workflow, oldest first."""
+        ...
+
+    def close(self, intent: Intent, job_uid: JobUid | None = None) -> None:
+        """The effect is carried out; for a CreateJob with the UID of its Job."""
+        ...
+
+    def postpone(self, intent: Intent, until: datetime) -> None:
+        """The effect failed for now; one try more is counted."""
+        ...
+
+    def slots_taken(self, environment: str) -> int:
+        """How many workflows of the environment run; holds its lock, so that the answer stays true."""
+        ...
+
+    def oldest_queued(self, environment: str) -> Workflow | None:
+        """The oldest queued workflow that no other transaction holds, locked."""
+        ...
+
+    def use_nonce(self, address: str, nonce: int) -> bool:
+        """Consume a nonce (nanoseconds) in one atomic statement: False unless it is above all earlier ones."""
+        ...
+
+
+class Store(Protocol):
+    """The record. Every method may raise StoreUnavailable."""
+
+    def begin(self) -> AbstractContextManager[Transaction]: ...
+
+    def find(self, query: Query) -> Sequence[Record]: ...
+
+    def get(self, workflow: WorkflowId) -> Record | None: ...
+
+    def by_idempotency_key(self, provider: str, key: str) -> Record | None: ...
+
+    def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:
+        """The lines with their causes, oldest first."""
+        ...
+
+    def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
+        """Oldest first."""
+        ...
+
+    def running(self) -> Mapping[str, int]:
+        """How many workflows run in each environment that has any."""
+        ...
+
+    # for the sweep: each claims what is due, so that two sweeps share the work, and costs what is due
+
+    def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
+        """Workflows whose `wake_at` has come; it is moved to `until`."""
+        ...
+
+    def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
+        """Workflows with intents that are due; their due time is moved to `until`."""
+        ...
+
+    def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]: ...
+
+    def close_event(self, event: Outgoing) -> None: ...
+
+    def queues(self) -> Sequence[str]:
+        """The environments that have queued workflows."""
+        ...
+
+    def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
+        """Those of `workflows` that are known and not finished."""
+        ...
+
+    # dead letters: events that could not be handled, for somebody to read
+
+    def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None: ...
+
+    def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]: ...

@@ -1,0 +1,271 @@
+"""Ocean's workflow document: its types, and the checks at the door.
+
+The structs are what validates, what the OpenAPI document is generated from, and what the stages read.
+Fields that old clients send and nothing reads (`nodeUri`, `brizoUri`, …) are accepted and dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+MAX_INPUTS = 256
+MAX_URLS = 1024
+MAX_DEPTH = 32
+# One value of a DID or file name: it becomes a folder below /data/inputs.
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,254}")
+_IMAGE = re.compile(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?"
+    r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_SHA256 = re.compile(r"(?:sha256:)?[0-9a-fA-F]{64}")
+SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "ipfs", "ar", "file"})
+
+
+class DocumentError(ValueError):
+    """A document that cannot be accepted: `path` into it (`$.stages[0].algorithm`) and what was expected there."""
+
+    def __init__(self, path: str, expected: str) -> None:
+        super().__init__(f"{path}: {expected}")
+        self.path = path
+        self.expected = expected
+
+
+class Remote(Struct, frozen=True, omit_defaults=True):
+    """A file behind an Ocean Provider; `download` needs the operator's signature."""
+
+    txId: str | None = None
+    serviceId: str | int | None = None
+    serviceEndpoint: str | None = None
+    userdata: Any = None
+    userData: Any = None
+    algouserdata: Any = None
+
+
+class Input(Struct, frozen=True, omit_defaults=True):
+    """One data set: files by `url`, or `remote`. `checksum`: sha256 of each url, in the same order."""
+
+    index: int = 0
+    id: str = ""
+    url: str | list[str] | None = None
+    remote: Remote | None = None
+    checksum: str | list[str] | None = None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return _as_tuple(self.url)
+
+    @property
+    def checksums(self) -> tuple[str, ...]:
+        return _as_tuple(self.checksum)
+
+    @property
+    def folder(self) -> str:
+        """The folder below /data/inputs: the id without `did:op:`, or the index where there is no id."""
+        return self.id.removeprefix("did:op:") or str(self.index)
+
+
+class Container(Struct, frozen=True, omit_defaults=True):
+    entrypoint: str
+    image: str = ""
+    tag: str = "latest"
+    checksum: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The image reference: by digest where a `sha256:` checksum is given, else by tag (as operator-engine)."""
+        if self.checksum.startswith("sha256:"):
+            return f"{self.image}@{self.checksum}"
+        return f"{self.image}:{self.tag}"
+
+
+class Algorithm(Struct, frozen=True, omit_defaults=True):
+    container: Container
+    id: str = ""
+    rawcode: str | None = None
+    url: str | None = None
+    remote: Remote | None = None
+    checksum: str | None = None
+    algouserdata: Any = None
+    algocustomdata: Any = msgspec.UNSET
+
+    @property
+    def folder(self) -> str:
+        return self.id.removeprefix("did:op:")
+
+
+class Resources(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What the workflow asks for; granted up to the environment's limits."""
+
+    requests_cpu: str | float | None = msgspec.field(default=None, name="requests_cpu")
+    requests_memory: str | None = msgspec.field(default=None, name="requests_memory")
+    gpus: int | None = None
+
+
+class Compute(Struct, frozen=True, omit_defaults=True):
+    Instances: int = 1
+    namespace: str | None = None
+    maxtime: int | None = None  # seconds for the algorithm
+    resources: Resources | None = None
+
+
+class Output(Struct, frozen=True, omit_defaults=True):
+    metadataUri: str | None = None
+    publicKey: str | None = None  # age recipient (`age1…`): outputs are encrypted to it
+
+
+class StageDocument(Struct, frozen=True, omit_defaults=True):
+    algorithm: Algorithm
+    compute: Compute
+    input: Annotated[list[Input], Meta(max_length=MAX_INPUTS)]
+    output: Output
+    index: int = 0
+
+
+class Definition(Struct, frozen=True, omit_defaults=True):
+    """A whole workflow document. One entry in `stages`, as Ocean has it today."""
+
+    stages: Annotated[list[StageDocument], Meta(min_length=1, max_length=1)]
+    chainId: int | str | None = None
+
+    @property
+    def stage(self) -> StageDocument:
+        return self.stages[0]
+
+
+def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
+    """Check a decoded JSON document and type it.
+
+    `schemes` are the URL schemes this deployment fetches from. Raises DocumentError, which says where and what.
+    """
+    if _depth(document, MAX_DEPTH) < 0:
+        raise DocumentError("$", f"at most {MAX_DEPTH} levels of nesting")
+    try:
+        definition = msgspec.convert(document, Definition)
+    except msgspec.ValidationError as e:
+        expected, _, path = str(e).partition(" - at `")
+        raise DocumentError(path.rstrip("`") or "$", expected) from None
+    for path, expected in _problems(definition, schemes):
+        raise DocumentError(path, expected)
+    return definition
+
+
+def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
+    stage = definition.stage
+    at = "$.stages[0]"
+    folders: set[str] = set()
+    for n, item in enumerate(stage.input):
+        here = f"{at}.input[{n}]"
+        yield from _check_id(item.id, f"{here}.id")
+        yield from _input_problems(item, here, schemes)
+        if item.folder in folders:
+            yield f"{here}.id", "an id that no other input has (each becomes a folder)"
+        folders.add(item.folder)
+    yield from _algorithm_problems(stage.algorithm, f"{at}.algorithm", schemes)
+    if stage.compute.maxtime is not None and stage.compute.maxtime <= 0:
+        yield f"{at}.compute.maxtime", "a number of seconds above 0"
+    if stage.output.metadataUri:
+        yield from _check_url(stage.output.metadataUri, f"{at}.output.metadataUri", frozenset({"http", "https"}))
+    key = stage.output.publicKey
+    if key is not None and not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", key):
+        yield f"{at}.output.publicKey", "an age recipient: `age1` and 58 characters (bech32)"
+
+
+def _input_problems(item: Input, here: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if len(item.urls) > MAX_URLS:
+        yield f"{here}.url", f"at most {MAX_URLS} URLs"
+    if (not item.urls) == (item.remote is None):
+        yield here, "exactly one source: `url` (one or a list) or `remote`"
+    if item.urls and item.checksums and len(item.checksums) != len(item.urls):
+        yield f"{here}.checksum", "as many checksums as URLs"
+    for n, url in enumerate(item.urls):
+        yield from _check_url(url, f"{here}.url[{n}]", schemes)
+    for n, checksum in enumerate(item.checksums):
+        yield from _check_sha256(checksum, f"{here}.checksum[{n}]")
+    yield from _remote_problems(item.remote, item.id, here)
+
+
+def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
+    yield from _check_id(algorithm.id, f"{at}.id")
+    # The Provider sends `"url": null` or `""` beside rawcode and `"rawcode": ""` beside remote.
+    sources = [name for name in ("rawcode", "url", "remote") if getattr(algorithm, name)]
+    # operator-service's own samples carry rawcode and url; pod-configuration then takes rawcode.
+    if len(sources) != 1 and sources != ["rawcode", "url"]:
+        yield at, "exactly one source: `rawcode`, `url` or `remote`"
+    if algorithm.url:
+        yield from _check_url(algorithm.url, f"{at}.url", schemes)
+    if algorithm.checksum:
+        yield from _check_sha256(algorithm.checksum, f"{at}.checksum")
+    yield from _remote_problems(algorithm.remote, algorithm.id, at)
+    yield from _container_problems(algorithm.container, f"{at}.container")
+
+
+def _container_problems(container: Container, at: str) -> Iterator[tuple[str, str]]:
+    if not container.entrypoint.strip() or _has_controls(container.entrypoint):
+        yield f"{at}.entrypoint", "a command on one line, such as `python3 $ALGO`"
+    if not _IMAGE.fullmatch(container.image) or len(container.image) > 255:
+        yield f"{at}.image", "the name of a container image, such as `python` or `ghcr.io/team/tool`"
+    if not _TAG.fullmatch(container.tag):
+        yield f"{at}.tag", "an image tag, such as `3.11`"
+    if len(container.checksum) > 128 or _has_controls(container.checksum):
+        yield f"{at}.checksum", "`sha256:` and the image's digest, or nothing"
+
+
+def _remote_problems(remote: Remote | None, did: str, at: str) -> Iterator[tuple[str, str]]:
+    if remote is None:
+        return
+    if not did:
+        yield f"{at}.id", "the DID of the asset, which `remote` needs"
+    if not remote.txId:
+        yield f"{at}.remote.txId", "the transaction that paid for the asset"
+    if remote.serviceEndpoint:
+        yield from _check_url(remote.serviceEndpoint, f"{at}.remote.serviceEndpoint", frozenset({"http", "https"}))
+
+
+def _check_id(value: str, at: str) -> Iterator[tuple[str, str]]:
+    if value and (not _SAFE_ID.fullmatch(value) or ".." in value):
+        yield at, "an id of letters, digits, `.`, `_`, `:` and `-` (it becomes a folder's name), such as `did:op:…`"
+
+
+def _check_sha256(value: str, at: str) -> Iterator[tuple[str, str]]:
+    if not _SHA256.fullmatch(value):
+        yield at, "a sha256 checksum: 64 hexadecimal digits, with or without `sha256:`"
+
+
+def _check_url(url: str, at: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises ValueError on a bad port
+    except ValueError:
+        yield at, "a URL"
+        return
+    if parts.scheme.lower() not in schemes:
+        yield at, f"a URL with one of the schemes {', '.join(sorted(schemes))}"
+    elif _has_controls(url) or " " in url or len(url) > 8192:
+        yield at, "a URL without spaces and control characters, at most 8192 long"
+    elif not (parts.hostname or parts.scheme == "file"):
+        yield at, "a URL with a host"
+
+
+def _has_controls(text: str) -> bool:
+    return any(ord(c) < 32 or ord(c) == 127 for c in text)
+
+
+def _as_tuple(value: str | list[str] | None) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _depth(value: Any, left: int) -> int:
+    """The levels of nesting still allowed below `value`; negative if there are too many."""
+    if left < 0 or not isinstance(value, dict | list):
+        return left
+    children = value.values() if isinstance(value, dict) else value
+    return min((_depth(child, left - 1) for child in children), default=left)

@@ -1,0 +1,340 @@
+"""The words of the domain: what a workflow is, what can be seen of it, what can be decided.
+
+Everything here is a frozen value. Times are timezone-aware UTC datetimes that callers pass in;
+ids are made by callers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, NewType
+
+WorkflowId = NewType("WorkflowId", str)
+JobUid = NewType("JobUid", str)
+
+
+class Stage(StrEnum):
+    """The stages of a workflow, in the order in which they run; each is one Kubernetes Job."""
+
+    CONFIGURE = "configure"
+    ALGORITHM = "algorithm"
+    FILTER = "filter"
+    PUBLISH = "publish"
+
+
+class Phase(StrEnum):
+    """Where a workflow stands. Between QUEUED and FINISHED it is the name of the running stage."""
+
+    QUEUED = "queued"
+    CONFIGURE = "configure"
+    ALGORITHM = "algorithm"
+    FILTER = "filter"
+    PUBLISH = "publish"
+    FINISHED = "finished"
+
+
+class Outcome(StrEnum):
+    """How one attempt of a stage ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+class Stop(IntEnum):
+    """Ocean's `stopreq`."""
+
+    NONE = 0
+    REQUESTED = 1
+    TIMED_OUT = 2
+
+
+class Scope(StrEnum):
+    """What the publish stage may let out."""
+
+    ALL = "all"  # outputs, the algorithm's log, admin logs
+    LOGS = "logs"  # the algorithm's log and admin logs
+    ADMIN_LOGS = "adminlogs"  # what only the operator may read
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the environment grants one workflow, fixed when it is submitted. Seconds, cores, bytes."""
+
+    algorithm_seconds: int = 60
+    stage_seconds: int = 3600  # configure, filter and publish, each
+    queue_seconds: int = 86_400
+    stuck_seconds: int = 60  # how long a Pod may wait with a fatal reason
+    attempts: int = 3  # of configure and publish; an algorithm is never run twice on purpose
+    filtered: bool = False  # the environment puts a filter between algorithm and publish
+    storage_expiry: int = 0  # seconds after the end; 0 keeps results for ever
+    cpu: float = 1
+    memory: int = 1 << 30
+    disk: int = 1 << 30
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a workflow will end, recorded when it is known and final once `finished_at` is set."""
+
+    code: int  # Ocean status
+    reason: str  # machine-readable: `OOMKilled`, `AlgorithmExit:3`, `StopRequested`, …
+    exit_code: int | None = None
+    oom_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The running Job is being deleted; once it is gone its stage counts as ended like this."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """The state of one workflow; `decide` is the only maker of new ones.
+
+    `step` counts its history lines. `wake_at` is when the sweep must look at it again: an unfinished
+    workflow always has one. `deadline` is when the current wait (queue, stage, halt) is over.
+    """
+
+    id: WorkflowId
+    environment: str
+    terms: Terms
+    created_at: datetime
+    phase: Phase = Phase.QUEUED
+    attempt: int = 0
+    job_uid: JobUid | None = None
+    status: int = 1
+    stop: Stop = Stop.NONE
+    halt: Halt | None = None
+    ending: Ending | None = None
+    removed: bool = False
+    expired: bool = False
+    step: int = 0
+    deadline: datetime | None = None
+    wake_at: datetime | None = None
+    finished_at: datetime | None = None
+    reported: bool = False  # came from a WorkFlow object, whose status is kept up to date
+
+    @property
+    def stage(self) -> Stage | None:
+        """The running stage, or None while queued and after the end."""
+        return None if self.phase in (Phase.QUEUED, Phase.FINISHED) else Stage(self.phase)
+
+    @property
+    def finished(self) -> bool:
+        return self.phase is Phase.FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """One published file. `url` is internal and never leaves; `path` is relative to /data."""
+
+    path: str
+    size: int  # bytes
+    type: str  # output, algorithmLog, configrationLog (sic, Ocean), publishLog, filteringLog
+    url: str
+    sha256: str | None = None
+    content_type: str | None = None
+
+    @property
+    def filename(self) -> str:
+        """The name that clients see: the path below its folder, `plots/a.svg` for /data/outputs/plots/a.svg."""
+        return self.path.split("/", 1)[1] if "/" in self.path else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What publish let out: `files` for the consumer, `admin_files` for the operator alone."""
+
+    files: tuple[ResultFile, ...] = ()
+    admin_files: tuple[ResultFile, ...] = ()
+
+
+# --- what can be observed -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A slot of the environment is this workflow's."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded:
+    """The Job of one attempt came to an end, or could not be created (`job_uid` None)."""
+
+    stage: Stage
+    attempt: int
+    job_uid: JobUid | None
+    outcome: Outcome
+    exit_code: int | None = None
+    reason: str = ""
+    oom_killed: bool = False
+    manifest: Manifest | None = None  # publish only
+
+
+@dataclass(frozen=True, slots=True)
+class StageStuck:
+    """The Pod of one attempt waits since `since` with a reason that does not heal by itself."""
+
+    stage: Stage
+    attempt: int
+    job_uid: JobUid | None
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StageLost:
+    """The Job of one attempt does not exist (any more)."""
+
+    stage: Stage
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody who may do so asked for the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRequested:
+    """Somebody who may do so asked for the end and for the removal of the results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed and nothing else was seen. `suspended`: the Job waits for a queueing system (Kueue)."""
+
+    suspended: bool = False
+
+
+StageObservation = StageEnded | StageStuck | StageLost
+Observation = Admitted | StageObservation | StopRequested | DeleteRequested | Tick
+
+
+# --- what can be decided --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    stage: Stage
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    stage: Stage
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """Delete everything the workflow owns in the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveResults:
+    """Delete what was published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Bring the status of the WorkFlow object up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell the outside: `started` or `finished`."""
+
+    kind: str
+
+
+Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | Report | Emit
+
+
+class Verdict(StrEnum):
+    """What became of an observation."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"  # true, and changes nothing yet
+    DUPLICATE = "duplicate"  # recorded before
+    LATE = "late"  # the workflow is finished
+    FOREIGN = "foreign"  # another Job of the same name, or a stage that was never started
+    UNKNOWN = "unknown"  # no such workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a workflow's history: an edge of the state machine, or something that befell it."""
+
+    step: int
+    at: datetime
+    before: Phase
+    after: Phase
+    status: int
+    event: str  # what happened, one word or two: `submitted`, `algorithm failed`, `stop requested`
+    reason: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How the attempt that this decision closes has ended."""
+
+    stage: Stage
+    attempt: int
+    outcome: Outcome
+    exit_code: int | None
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The new state and what must be done about it; `changed` is False if there is nothing to store."""
+
+    workflow: Workflow
+    verdict: Verdict
+    effects: tuple[Effect, ...] = ()
+    lines: tuple[Line, ...] = ()
+    closed: AttemptEnd | None = None
+    manifest: Manifest | None = None  # to be stored as the results
+    slot_freed: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.lines) or self.verdict is Verdict.APPLIED
+
+
+# --- the record around the state ------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What was asked for and by whom; never changes after the submission."""
+
+    agreement_id: str
+    owner: str
+    provider: str
+    document: Mapping[str, Any]  # Ocean's workflow: {"stages": […], "chainId": …}
+    secret: str
+    idempotency_key: str | None = None
+    origin: str | None = None  # `namespace/name` of the WorkFlow object it came from
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything that is known of one workflow."""
+
+    workflow: Workflow
+    submission: Submission
+    manifest: Manifest = field(default_factory=Manifest)
