@@ -13,7 +13,7 @@ from typing import Protocol
 
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
-from functions.workflow.model import JobUid, Line, Outcome, Scope, Stage, Terms, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Outcome, Scope, Stage, Terms, Workflow, WorkflowId
 
 
 class ClusterError(Exception):
@@ -131,6 +131,6 @@ class Cluster(Protocol):
         """What the Job's program has printed so far, at most `max_bytes`; empty where nothing is to be had."""
         ...
 
-    def report(self, origin: str, workflow: Workflow, last: Line) -> None:
+    def report(self, origin: str, workflow: Workflow) -> None:
         """Write the workflow's state into the status of the WorkFlow object `origin` (`namespace/name`)."""
         ...

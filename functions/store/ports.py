@@ -136,6 +136,10 @@ class Store(Protocol):
 
     def get(self, workflow: WorkflowId) -> Record | None: ...
 
+    def state(self, workflow: WorkflowId) -> Workflow | None:
+        """The workflow alone, not locked: what an event is held against before anything is locked or asked."""
+        ...
+
     def by_idempotency_key(self, provider: str, key: str) -> Record | None: ...
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:

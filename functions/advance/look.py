@@ -1,0 +1,29 @@
+"""Look at the truth and act on it: what `advance` does for an event and the sweep for a workflow that is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.advance.observe import observation
+from functions.cluster.ports import JobRef, Live, State
+from functions.workflow.model import Manifest, Outcome, Stage, Tick, Verdict, Workflow
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Sluice
+
+
+def look(parts: Sluice, workflow: Workflow, cause: str, pod: str | None = None) -> Verdict:
+    """Read the current Job of `workflow` and apply what is seen. `pod`: the name of its Pod, if an event told it."""
+    if workflow.stage is None:
+        return parts.transitions.apply(workflow.id, Tick(), cause)
+    ref = parts.transitions.job(workflow, workflow.stage, workflow.attempt)
+    live = parts.cluster.read(ref, pod)
+    seen = observation(ref, live, _manifest(parts, ref, live))
+    return parts.transitions.apply(workflow.id, seen, cause)
+
+
+def _manifest(parts: Sluice, ref: JobRef, live: Live) -> Manifest | None:
+    """What a publish that succeeded has published; read before the record is locked."""
+    if ref.stage is Stage.PUBLISH and live.state is State.ENDED and live.outcome is Outcome.SUCCEEDED:
+        return parts.storage.manifest(ref.workflow, ref.attempt)
+    return None

@@ -1,0 +1,255 @@
+"""The only place where a workflow changes: lock → decide → commit → effects → commit.
+
+Transaction A stores the decision together with its effects as intents. Transaction B carries the intents out and closes
+them. Both lock the workflow's row first, so a Job is never created after its stage was halted: B holds the
+lock while it talks to the cluster, and a stop waits for it. Whoever dies between A and B leaves open intents, which
+the redelivered event or the sweep completes; every effect may be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, assert_never
+
+from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
+from functions.log import about
+from functions.results.ports import StorageUnavailable
+from functions.workflow import decide as rules
+from functions.workflow.document import parse
+from functions.workflow.model import (
+    Admitted,
+    CleanUp,
+    CreateJob,
+    DeleteJob,
+    Emit,
+    JobUid,
+    Observation,
+    Outcome,
+    Record,
+    RemoveResults,
+    Report,
+    Stage,
+    StageEnded,
+    StageLost,
+    StageObservation,
+    Verdict,
+    Workflow,
+    WorkflowId,
+)
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Sluice
+    from functions.store.ports import Intent, Transaction
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=10)
+# An effect other than a Job's creation is given up after so many tries (about a day); the leftovers
+# are then found by the sweep. A creation is given up when the workflow has waited `queue_seconds`.
+MOST_TRIES = 150
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one transaction B leaves to do."""
+
+    admitted: list[WorkflowId] = field(default_factory=list)
+    again: bool = False  # new intents were decided
+    unavailable: Exception | None = None
+
+
+class Transitions:
+    """Moves workflows. Raises StoreUnavailable, Unavailable and StorageUnavailable: nothing is lost, try again."""
+
+    def __init__(self, parts: Sluice) -> None:
+        self._parts = parts
+
+    def submit(self, record: Record, cause: str) -> Record:
+        """Record a new workflow and start it if a slot is free. Raises AgreementInUse."""
+        now = self._parts.clock()
+        decision = rules.submit(record.workflow, now)
+        with self._parts.store.begin() as tx:
+            tx.add(replace(record, workflow=decision.workflow))
+            tx.save(decision, cause)
+            admitted = self._admit(tx, record.workflow.environment, now)
+        self._carry_out_all(admitted, cause)
+        return self._parts.store.get(record.workflow.id) or record
+
+    def apply(self, workflow: WorkflowId, seen: Observation, cause: str) -> Verdict:
+        """Make what `seen` makes of the workflow, and carry it out."""
+        now = self._parts.clock()
+        admitted: list[WorkflowId] = []
+        with self._parts.store.begin() as tx:
+            current = tx.lock(workflow)
+            if current is None:
+                return Verdict.UNKNOWN
+            decision = rules.decide(current, seen, now)
+            if decision.workflow != current:
+                tx.save(decision, cause)
+            if decision.slot_freed:
+                admitted = self._admit(tx, current.environment, now)
+        logger.info(
+            "%s: %s",
+            type(seen).__name__,
+            decision.verdict,
+            extra=about(workflow=workflow, phase=decision.workflow.phase, event=cause),
+        )
+        # A duplicate may be the redelivery of an event whose first handler died before its effects.
+        if decision.effects or decision.verdict is Verdict.DUPLICATE:
+            self.carry_out(workflow, cause)
+        self._carry_out_all(admitted, cause)
+        return decision.verdict
+
+    def admit(self, environment: str, cause: str) -> int:
+        """Give free slots of the environment to the oldest queued workflows; how many were given."""
+        with self._parts.store.begin() as tx:
+            admitted = self._admit(tx, environment, self._parts.clock())
+        self._carry_out_all(admitted, cause)
+        return len(admitted)
+
+    def carry_out(self, workflow: WorkflowId, cause: str) -> None:
+        """Carry out the open intents of a workflow, and those that follow from them."""
+        again = True
+        while again:
+            with self._parts.store.begin() as tx:
+                current = tx.lock(workflow)
+                intents = tx.intents(workflow) if current is not None else ()
+                if current is None or not intents:
+                    return
+                left = self._round(tx, current, intents, cause)
+            self._carry_out_all(left.admitted, cause)
+            if left.unavailable is not None:
+                raise left.unavailable
+            again = left.again
+
+    def _carry_out_all(self, workflows: list[WorkflowId], cause: str) -> None:
+        for workflow in workflows:
+            self.carry_out(workflow, cause)
+
+    def _admit(self, tx: Transaction, environment: str, now: datetime) -> list[WorkflowId]:
+        limits = self._parts.environments.get(environment)
+        free = limits.max_jobs - tx.slots_taken(environment) if limits else 0
+        admitted: list[WorkflowId] = []
+        while len(admitted) < free and (queued := tx.oldest_queued(environment)) is not None:
+            tx.save(rules.decide(queued, Admitted(), now), "admission")
+            admitted.append(queued.id)
+        return admitted
+
+    def _round(self, tx: Transaction, current: Workflow, intents: Sequence[Intent], cause: str) -> _Round:
+        """Transaction B: carry out intents in their order, up to the first that cannot be done now."""
+        left = _Round()
+        now = self._parts.clock()
+        for intent in intents:
+            try:
+                job_uid, seen = self._carry_out_one(tx, current, intent, now)
+            except (Unavailable, StorageUnavailable) as e:
+                if intent.tries < MOST_TRIES:
+                    tx.postpone(intent, now + min(FIRST_RETRY * 2 ** min(intent.tries, 10), LONGEST_RETRY))
+                    left.unavailable = e
+                    return left
+                logger.error("given up: %s", intent.effect, extra=about(workflow=current.id))
+                job_uid, seen = None, None
+            except _NotYet as e:
+                tx.postpone(intent, e.until)
+                return left
+            tx.close(intent, job_uid)
+            if seen is not None:
+                decision = rules.decide(current, seen, now)
+                tx.save(decision, cause)
+                current = decision.workflow
+                left.again = left.again or bool(decision.effects)
+                if decision.slot_freed:
+                    left.admitted += self._admit(tx, current.environment, now)
+        return left
+
+    def _carry_out_one(
+        self, tx: Transaction, current: Workflow, intent: Intent, now: datetime
+    ) -> tuple[JobUid | None, StageObservation | None]:
+        """Carry one effect out. Returns the UID of a Job that was created, and what was seen in doing so."""
+        parts, effect = self._parts, intent.effect
+        match effect:
+            case CreateJob():
+                return self._create(tx, current, intent, effect, now)
+            case DeleteJob(stage, attempt):
+                gone = parts.cluster.delete(self.job(current, stage, attempt))
+                return None, StageLost(stage, attempt) if gone else None
+            case CleanUp():
+                parts.cluster.clean_up(current.id, self._namespace(current))
+            case RemoveResults():
+                parts.storage.remove(current.id)
+            case Report():
+                self._report(tx, current)
+            case Emit():
+                pass  # goes through the outbox, never through an intent
+            case _:
+                assert_never(effect)
+        return None, None
+
+    def _create(
+        self, tx: Transaction, current: Workflow, intent: Intent, effect: CreateJob, now: datetime
+    ) -> tuple[JobUid | None, StageObservation | None]:
+        record = tx.record(current.id)
+        environment = self._parts.environments.get(current.environment)
+        if record is None or environment is None:
+            return None, _refused(effect, "EnvironmentUnknown")
+        job = StageJob(
+            workflow=current.id,
+            stage=effect.stage,
+            attempt=effect.attempt,
+            environment=environment,
+            terms=current.terms,
+            definition=parse(record.submission.document),
+            secret=record.submission.secret,
+            scope=rules.scope(current),
+            results=self._parts.settings.results_url,
+        )
+        patience_ends = intent.created_at + timedelta(seconds=current.terms.queue_seconds)
+        try:
+            return self._parts.cluster.create(job), None
+        except Rejected as e:
+            logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
+            if e.final or now >= patience_ends:
+                return None, _refused(effect, e.reason)
+            raise _NotYet(now + min(FIRST_RETRY * 2 ** min(intent.tries, 10), LONGEST_RETRY)) from None
+        except AlienJob:
+            logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
+            return None, _refused(effect, "AlienJob")
+        except Unavailable:
+            if now >= patience_ends:
+                return None, _refused(effect, "ClusterUnavailable")
+            raise
+
+    def _report(self, tx: Transaction, current: Workflow) -> None:
+        record = tx.record(current.id)
+        if record is None or record.submission.origin is None:
+            return
+        try:
+            self._parts.cluster.report(record.submission.origin, current)
+        except Unavailable:
+            raise
+        except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
+            logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
+
+    def job(self, workflow: Workflow, stage: Stage, attempt: int) -> JobRef:
+        """Where the Job of an attempt is to be found."""
+        return JobRef(workflow.id, stage, attempt, self._namespace(workflow), workflow.job_uid)
+
+    def _namespace(self, workflow: Workflow) -> str:
+        environment = self._parts.environments.get(workflow.environment)
+        return environment.place if environment else workflow.environment
+
+
+class _NotYet(Exception):
+    """The cluster refuses for now; try again at `until`, without telling the event's sender to."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__()
+        self.until = until
+
+
+def _refused(effect: CreateJob, reason: str) -> StageEnded:
+    return StageEnded(effect.stage, effect.attempt, None, Outcome.FAILED, reason=reason)
