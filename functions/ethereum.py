@@ -1,0 +1,79 @@
+"""Ethereum signatures as Ocean's programs make them: keccak-256 and personal sign over the hash of a text.
+
+Signatures are `0x` + 65 bytes r‖s‖v in hex. Native libraries are imported when first needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Half the order of secp256k1. A signature with a larger s has a twin with a smaller one: only that one is accepted.
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+_PREFIX = b"\x19Ethereum Signed Message:\n32"
+_RECOVERY = {0: 0, 1: 1, 27: 0, 28: 1}
+
+
+def keccak(data: bytes) -> bytes:
+    """Keccak-256, which is not hashlib's sha3-256."""
+    from Crypto.Hash import keccak as hashing
+
+    return hashing.new(digest_bits=256, data=data).digest()
+
+
+def personal_hash(message: bytes) -> bytes:
+    """What is signed for `message`: the prefixed hash of its keccak hash."""
+    return keccak(_PREFIX + keccak(message))
+
+
+def sign(private_key: str, message: str) -> str:
+    """Sign a text with a private key in hex; v is 0 or 1. Raises ValueError on a malformed key."""
+    signature = _key(private_key).sign_recoverable(personal_hash(message.encode()), hasher=None)
+    return f"0x{signature.hex()}"
+
+
+def recover(message: str, signature: str) -> str:
+    """The address that signed `message`, lower-case with `0x`. Raises ValueError: malformed, or s too high."""
+    from coincurve import PublicKey
+
+    raw = _unhex(signature, 65, "a signature")
+    if raw[64] not in _RECOVERY:
+        raise ValueError("a signature ends in v, one of 0, 1, 27, 28")
+    if int.from_bytes(raw[32:64]) > _HALF_ORDER:
+        raise ValueError("a signature must have the lower of its two possible s")
+    compact = raw[:64] + bytes([_RECOVERY[raw[64]]])
+    try:
+        key = PublicKey.from_signature_and_message(compact, personal_hash(message.encode()), hasher=None)
+    except Exception:  # coincurve raises bare Exception where there is no such point
+        raise ValueError("no key can have made this signature") from None
+    return "0x" + _address_bytes(key.format(compressed=False)).hex()
+
+
+def address(private_key: str) -> str:
+    """The address of a private key, in checksum case (EIP-55). Raises ValueError on a malformed key."""
+    plain = _address_bytes(_key(private_key).public_key.format(compressed=False)).hex()
+    digits = keccak(plain.encode()).hex()
+    return "0x" + "".join(c.upper() if int(digit, 16) >= 8 else c for c, digit in zip(plain, digits, strict=False))
+
+
+def _key(private_key: str) -> Any:  # coincurve is untyped
+    from coincurve import PrivateKey
+
+    try:
+        return PrivateKey(_unhex(private_key, 32, "a private key"))
+    except ValueError:
+        # Not the library's text: it may repeat the key.
+        raise ValueError("a private key is 64 hexadecimal digits and below the order of secp256k1") from None
+
+
+def _address_bytes(uncompressed: bytes) -> bytes:
+    return keccak(uncompressed[1:])[-20:]
+
+
+def _unhex(text: str, length: int, what: str) -> bytes:
+    digits = text.removeprefix("0x").removeprefix("0X")
+    try:
+        if len(digits) != 2 * length or not digits.isalnum():
+            raise ValueError
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise ValueError(f"{what} is {2 * length} hexadecimal digits") from None

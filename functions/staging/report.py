@@ -1,0 +1,68 @@
+"""How a stage program ends: an exit code and one line that says why, where Kubernetes and the laptop find it.
+
+The line is `Reason: text`. The reason is one machine-readable word; the caller reads up to the first `:`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from functions.log import scrub
+
+# Kubernetes keeps 4096 bytes of a termination message.
+_MAX_BYTES = 2048
+_KUBERNETES = Path("/dev/termination-log")
+
+
+class Failure(Exception):
+    """What ends a stage on purpose: a machine-readable `reason` and a text for people, without secrets."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.text = text
+
+
+def finish(code: int, reason: str, message: str, volume: Path | None = None) -> int:
+    """Leave the termination message and return `code`, for `raise SystemExit(finish(…))`.
+
+    It goes to the file named by TERMINATION_LOG, else to /dev/termination-log, else to `volume`/termination-message.
+    A message that cannot be left does not change how the stage ends.
+    """
+    line = f"{reason}: {' '.join(scrub(message).split())}".encode(errors="replace")[:_MAX_BYTES]
+    for path in _places(volume):
+        try:
+            path.write_bytes(line)
+            break
+        except OSError:
+            continue
+    (logging.info if code == 0 else logging.error)("%s", line.decode(errors="ignore"))
+    return code
+
+
+def _places(volume: Path | None) -> list[Path]:
+    if named := os.environ.get("TERMINATION_LOG"):
+        return [Path(named)]
+    here = [volume / "termination-message"] if volume else []
+    return [_KUBERNETES, *here] if os.access(_KUBERNETES, os.W_OK) else here
+
+
+def log_to(path: Path) -> None:
+    """Log plain lines to stderr and, where it can be written, to the file `path`, which attempts add to."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+    except OSError as e:
+        handlers[0].handle(logging.makeLogRecord({"msg": f"no log file: {e.strerror}", "levelno": logging.WARNING}))
+    for handler in handlers:
+        handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return scrub(super().format(record)).replace("\n", " ")
