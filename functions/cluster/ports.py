@@ -5,11 +5,11 @@ Adapters: `memory` (tests), `processes` (the laptop), `kubernetes`. One contract
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
