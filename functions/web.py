@@ -1,0 +1,301 @@
+"""What the three functions share over HTTP: parameters and answers as operator-service has them, routing, CloudEvents.
+
+Light on purpose: it is imported at every start, so what only some requests need is imported where they need it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import Map, RequestRedirect, Rule
+from werkzeug.wrappers import Request, Response
+
+from functions import log
+from functions.settings import SettingsError
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Sluice
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "/api/v1/operator"
+_CHUNK = 1 << 16
+
+
+class HttpError(Exception):
+    """An answer that is not a success; `message` is for the caller, so no secret, host or stack trace in it."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, what its path captured, and the parts it may use."""
+
+    request: Request
+    sluice: Sluice
+    captured: Mapping[str, str]
+
+    @cached_property
+    def body(self) -> bytes:
+        """The whole body. Raises HttpError 413 if it is larger than allowed."""
+        return read_body(self.request, self.sluice.settings.max_body)
+
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """The query string if there is any argument in it, otherwise the JSON body, for every method; never both."""
+        if self.request.args:
+            return _without_nul(self.request.args.to_dict())
+        if not self.body:
+            return {}
+        if not self.request.is_json:
+            raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
+        params = _decode(self.body)
+        if not isinstance(params, dict):
+            raise HttpError(400, "the JSON body must be an object")
+        return _without_nul(params)
+
+
+Handler = Callable[[Call], Response]
+
+
+class Router:
+    """A function's routing table: werkzeug rules whose endpoints are handlers."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._map = Map(rules, merge_slashes=False)
+
+    def answer(self, request: Request, sluice: Callable[[], Sluice]) -> Response:
+        """Call the handler of the request's route; every failure becomes a JSON error with the right code."""
+        try:
+            response = self._dispatch(request, sluice)
+        except RequestRedirect as redirect:
+            response = Response(status=redirect.code, headers={"Location": redirect.new_url})
+        except Exception as error:
+            response = _failure(error)
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    def _dispatch(self, request: Request, sluice: Callable[[], Sluice]) -> Response:
+        adapter = self._map.bind_to_environ(request.environ)
+        try:
+            handler, captured = adapter.match()
+        except MethodNotAllowed:
+            allowed = sorted({*adapter.allowed_methods(), "OPTIONS"})
+            if request.method == "OPTIONS":
+                return _preflight(allowed)
+            raise HttpError(
+                405, f"Method {request.method} is not allowed here", {"Allow": ", ".join(allowed)}
+            ) from None
+        except NotFound:
+            raise HttpError(404, "Not Found: no such path") from None
+        response: Response = handler(Call(request, sluice(), captured))
+        return response
+
+
+def route(path: str, handler: Handler, *methods: str) -> Rule:
+    """A rule below operator-service's prefix."""
+    return Rule(PREFIX + path, endpoint=handler, methods=methods or ("GET",))
+
+
+# --- answers --------------------------------------------------------------------------------
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in operator-service's form: json.dumps' own separators, insertion order, every float as a string."""
+    text = json.dumps(_floats_as_strings(value))
+    return Response(text, status, {"Content-type": "application/json", **(headers or {})})
+
+
+def empty(status: int = 204) -> Response:
+    """Success without a body: to a Knative broker any other body than a CloudEvent is a failure."""
+    return Response(status=status)
+
+
+def healthz(call: Call) -> Response:
+    """The process serves requests; says nothing about the database, so that its outage restarts nobody."""
+    return answer({"status": "ok"})
+
+
+def _floats_as_strings(value: Any) -> Any:
+    if isinstance(value, float | Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _floats_as_strings(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_floats_as_strings(item) for item in value]
+    return value
+
+
+def _preflight(allowed: Sequence[str]) -> Response:
+    methods = ", ".join(allowed)
+    return Response(
+        status=200,
+        headers={
+            "Allow": methods,
+            "Access-Control-Allow-Methods": methods,
+            "Access-Control-Allow-Headers": "Content-Type, Range, Admin, Idempotency-Key",
+        },
+    )
+
+
+def _failure(error: Exception) -> Response:
+    if isinstance(error, HttpError):
+        return answer({"error": error.message}, error.status, error.headers)
+    if isinstance(error, HTTPException):
+        return answer({"error": error.name}, error.code or 500)
+    retry_after = _retry_after(error)
+    if retry_after is not None:
+        logger.warning("not available", exc_info=error)
+        return answer(
+            {"error": "a part of the service is not available now; try again"},
+            503,
+            {"Retry-After": str(retry_after)},
+        )
+    if isinstance(error, SettingsError):
+        logger.error("settings: %s", error)
+        return answer({"error": "the service is not configured correctly; its log says what is wrong"}, 500)
+    number = uuid4().hex
+    logger.error("internal error", exc_info=error, extra=log.about(error_id=number))
+    return answer({"error": "internal error", "id": number}, 500)
+
+
+def _retry_after(error: Exception) -> int | None:
+    """After how many seconds it may work, if the cause is one that passes."""
+    from functions.cluster.ports import Unavailable
+    from functions.results.ports import StorageUnavailable
+    from functions.store.ports import StoreUnavailable
+
+    if isinstance(error, Unavailable):
+        return max(1, round(error.retry_after))
+    return 5 if isinstance(error, StoreUnavailable | StorageUnavailable) else None
+
+
+# --- bodies ---------------------------------------------------------------------------------
+
+
+def read_body(request: Request, limit: int) -> bytes:
+    """The body, of at most `limit` bytes, also when it is chunked. Raises HttpError 413.
+
+    Not with werkzeug's own limit: that one silently cuts a chunked body off.
+    """
+    if (request.content_length or 0) > limit:
+        raise _too_large(request, limit)
+    body = bytearray()
+    while chunk := request.stream.read(_CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(request, limit)
+    # functions-framework reads the rest of the body after the answer: there is none.
+    request.stream = BytesIO(body)
+    return bytes(body)
+
+
+def _too_large(request: Request, limit: int) -> HttpError:
+    request.stream = BytesIO()
+    return HttpError(413, f"the request body is larger than {limit} bytes")
+
+
+def _decode(body: bytes) -> Any:
+    """Strict JSON: no NaN, no number out of range, no lone surrogate; all of these fail later in a database."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        raise HttpError(400, f"the body is not valid JSON: {e}") from None
+    except RecursionError:
+        raise HttpError(400, "the JSON body is nested too deeply") from None
+
+
+def _without_nul(params: dict[str, Any]) -> dict[str, Any]:
+    """`params`, if no text in them holds a NUL character, which Postgres cannot store. Raises HttpError 400."""
+    todo: list[Any] = [params]
+    while todo:
+        match todo.pop():
+            case dict() as mapping:
+                todo += [*mapping, *mapping.values()]
+            case list() as items:
+                todo += items
+            case str() as text if "\0" in text:
+                raise HttpError(400, "NUL characters are not accepted")
+    return params
+
+
+# --- CloudEvents ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Event:
+    """A CloudEvent whose required attributes are there and not empty, and whose data is JSON or None."""
+
+    attributes: Mapping[str, str]
+    data: Any
+
+    @property
+    def id(self) -> str:
+        return self.attributes["id"]
+
+    @property
+    def type(self) -> str:
+        return self.attributes["type"]
+
+    @property
+    def source(self) -> str:
+        return self.attributes["source"]
+
+    @property
+    def subject(self) -> str:
+        return self.attributes.get("subject", "")
+
+
+def event(request: Request, limit: int) -> Event:
+    """The CloudEvent of a request, in binary or structured mode.
+
+    Raises HttpError: 413 beyond `limit` bytes, 415 for a batch or data that is not JSON, 400 for everything malformed.
+    What the SDK lets through (empty ids, broken JSON as bytes) or fails on (lists) is checked here.
+    """
+    from cloudevents.exceptions import GenericException
+    from cloudevents.http import from_http
+
+    body = read_body(request, limit)
+    _check_content_type(request, body)
+    try:
+        parsed = from_http(dict(request.headers), body, data_unmarshaller=_event_data)
+        attributes = {name: str(value) for name, value in parsed.get_attributes().items()}
+    except (GenericException, ValueError, TypeError, AttributeError, RecursionError):
+        raise HttpError(400, "not a valid CloudEvent: attributes missing or wrong, or its data is not JSON") from None
+    for name in ("id", "source", "type"):
+        if not attributes.get(name, "").strip():
+            raise HttpError(400, f"not a valid CloudEvent: {name} is empty")
+    return Event(attributes, parsed.get_data())
+
+
+def _check_content_type(request: Request, body: bytes) -> None:
+    kind = request.mimetype
+    if kind.startswith("application/cloudevents-batch"):
+        raise HttpError(415, "batches of CloudEvents are not accepted; send them one by one")
+    if body and kind and not (kind == "application/json" or kind.endswith("+json")):
+        raise HttpError(415, "a CloudEvent's data must be JSON")
+
+
+def _event_data(content: str | bytes | None) -> Any:
+    return json.loads(content, parse_constant=_refuse) if content else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
