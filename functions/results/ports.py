@@ -6,9 +6,8 @@ written last: without it nothing counts as published.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
@@ -16,6 +15,14 @@ from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 class StorageUnavailable(Exception):
     """The storage cannot answer now; the message is for operators only (it may name hosts)."""
+
+
+class StorageRefused(StorageUnavailable):
+    """The storage will not have it (credentials, permissions, a bucket that does not exist): asking again cannot help."""
+
+
+class StorageFull(StorageRefused):
+    """No space left on the storage."""
 
 
 class NotFound(Exception):
@@ -37,8 +44,12 @@ class Content:
 class Storage(Protocol):
     """Where results lie. All methods may raise StorageUnavailable."""
 
-    def put(self, key: str, path: Path, content_type: str) -> str:
-        """Upload one file below the storage URL; the same key again replaces it. Returns its internal URL."""
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
+        """Upload one file below the storage URL; the same key again replaces it. Returns its internal URL.
+
+        `size` is what `chunks` are expected to hold, in bytes; it only chooses the way of uploading. An exception
+        that `chunks` raise goes through, and nothing is stored.
+        """
         ...
 
     def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
@@ -53,6 +64,6 @@ class Storage(Protocol):
         """Stream a published file, or the range [start, end) of it. Raises NotFound."""
         ...
 
-    def remove(self, workflow: WorkflowId) -> None:
-        """Delete all that was published of a workflow, in every attempt; idempotent."""
+    def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
+        """Delete all that was published of a workflow, or only in the attempts `before` this one; idempotent."""
         ...

@@ -1,0 +1,118 @@
+"""Results in a folder of this machine, or on a volume that publish and status share."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from functions.results import layout
+from functions.results.ports import Content, NotFound, StorageFull, StorageUnavailable
+from functions.workflow.model import Manifest, ResultFile, WorkflowId
+
+CHUNK = 1 << 20
+_UNFINISHED = ".unfinished"
+
+
+class FileStorage:
+    """A file is complete or absent: it is written beside its place, synced, and then renamed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._url = self._root.as_uri()
+
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
+        target = self._root / key
+        # Beside the attempts: what a killed publish left is not among what the next one lists, and goes with its end.
+        unfinished = self._root / key.split("/", 1)[0] / _UNFINISHED / hashlib.sha256(key.encode()).hexdigest()
+        with _errors():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with unfinished.open("wb") as out:
+                    out.writelines(chunks)
+                    out.flush()
+                    os.fsync(out.fileno())
+                os.replace(unfinished, target)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+        return layout.url_of(self._url, key)
+
+    def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
+        content = layout.encode(manifest)
+        folder = layout.attempt_folder(workflow, attempt)
+        with _errors():
+            for written, _, _ in os.walk(self._root / folder):
+                _sync_folder(written)  # the names first: the manifest must not outlive a file it lists
+        self.put(f"{folder}/{layout.MANIFEST}", [content], len(content), layout.MANIFEST_TYPE)
+        with _errors():
+            for place in (self._root / folder, self._root / workflow, self._root):
+                _sync_folder(place)
+            shutil.rmtree(self._root / workflow / _UNFINISHED, ignore_errors=True)
+
+    def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
+        path = self._root / layout.attempt_folder(workflow, attempt) / layout.MANIFEST
+        try:
+            with _errors(missing=NotFound):
+                return layout.decode(path.read_bytes())
+        except NotFound:
+            return None
+
+    def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
+        with _errors(missing=NotFound):
+            source = (self._root / layout.key_of(self._url, file.url)).open("rb")
+            size = os.fstat(source.fileno()).st_size
+            source.seek(start)
+        stop = size if end is None else min(end, size)
+        return Content(_read(source, stop - start), size, start, end)
+
+    def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
+        place = self._root / layout.folder(workflow)
+        with _errors():
+            if before is None:
+                attempts = [place] if place.exists() else []
+            else:
+                attempts = [self._root / layout.attempt_folder(workflow, n) for n in _attempts(place) if n < before]
+            for attempt in attempts:
+                # The mark goes first: an interrupted removal must not leave a manifest of files that are gone.
+                for mark in (attempt / layout.MANIFEST, *attempt.glob(f"*/{layout.MANIFEST}")):
+                    mark.unlink(missing_ok=True)
+                shutil.rmtree(attempt)
+
+
+def _attempts(place: Path) -> Iterator[int]:
+    if place.is_dir():
+        yield from (int(child.name) for child in place.iterdir() if child.name.isdecimal())
+
+
+def _read(source: BinaryIO, left: int) -> Iterator[bytes]:
+    with source:
+        while left > 0 and (chunk := source.read(min(CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
+
+
+def _sync_folder(path: str | Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _errors(missing: type[Exception] = StorageUnavailable) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as e:
+        raise missing("the results folder has no such file") from e
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("no space left in the results folder") from e
+        raise StorageUnavailable(f"the results folder: {os.strerror(e.errno or 0)}") from e

@@ -1,0 +1,60 @@
+"""The names below a storage URL, and the manifest as JSON. Every adapter writes and reads the same ones."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from functions.results.ports import NotFound, StorageUnavailable
+from functions.workflow.model import Manifest, WorkflowId
+
+MANIFEST = "manifest.json"
+MANIFEST_TYPE = "application/json"
+ADMIN_LOGS = "adminlogs"
+
+_WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def folder(workflow: WorkflowId) -> str:
+    """The folder of a workflow. Raises ValueError for an id that would be more than one folder."""
+    if not _WORKFLOW.fullmatch(workflow) or ".." in workflow:
+        raise ValueError(f"{workflow!r} is not the id of a workflow")
+    return workflow
+
+
+def attempt_folder(workflow: WorkflowId, attempt: int) -> str:
+    return f"{folder(workflow)}/{attempt}"
+
+
+def is_admin_log(key: str) -> bool:
+    """Whether `<workflow>/<attempt>/…` is an admin log."""
+    parts = key.split("/", 3)
+    return len(parts) > 3 and parts[2] == ADMIN_LOGS
+
+
+def encode(manifest: Manifest) -> bytes:
+    return msgspec.json.encode(manifest)
+
+
+def decode(content: bytes) -> Manifest | None:
+    """The manifest, or None if this is none: then nothing counts as published."""
+    try:
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+
+
+def url_of(root: str, key: str) -> str:
+    return f"{root}/{quote(key)}"
+
+
+def key_of(root: str, url: str) -> str:
+    """The key of a URL that `url_of` made. Raises StorageUnavailable if it belongs to another storage."""
+    if not url.startswith(f"{root}/"):
+        raise StorageUnavailable("the file lies in another storage than RESULTS_URL names")
+    key = unquote(url[len(root) + 1 :])
+    if not all(part not in ("", ".", "..") for part in key.split("/")):
+        raise NotFound
+    return key

@@ -1,0 +1,101 @@
+"""Walks a tree that an algorithm made. Nothing in it is trusted: names, kinds of files, or that it stays as it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from functions.staging.publish_names import published_name
+
+MAX_DEPTH = 100  # each level of folders holds a file descriptor
+
+Skip = Callable[[str, str], None]  # called with the published path and the kind of what is not published
+
+
+class TreeRefused(Exception):
+    """A tree that cannot be published; the text says why."""
+
+
+class TreeChanged(Exception):
+    """Something was replaced or removed while the tree was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A regular file; `path` begins with the folder, `outputs/…`. It can be opened until the walk goes on."""
+
+    path: str
+    size: int
+    _name: bytes
+    _folder: int
+
+    def open(self) -> int:
+        """A descriptor for reading. Raises TreeChanged."""
+        try:
+            # NONBLOCK: what has become a pipe since must not hold us up.
+            fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
+        except OSError as e:
+            raise TreeChanged(f"{self.path}: {os.strerror(e.errno)}") from e
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise TreeChanged(f"{self.path} is no longer a regular file")
+        return fd
+
+
+def walk(volume: Path, folder: str, skip: Skip) -> Iterator[Entry]:
+    """The regular files of `volume`/`folder`, in the order of their names' bytes. Symbolic links are never followed.
+
+    Raises TreeRefused and TreeChanged. A folder that is missing is empty.
+    """
+    try:
+        fd = os.open(volume / folder, _FOLDER)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise TreeRefused(f"{folder} is not a folder that can be read: {os.strerror(e.errno)}") from e
+    yield from _walk(fd, folder, skip, MAX_DEPTH)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _walk(fd: int, path: str, skip: Skip, depth: int) -> Iterator[Entry]:
+    """Takes `fd` over and closes it."""
+    try:
+        if depth == 0:
+            raise TreeRefused(f"folders are nested deeper than {MAX_DEPTH}")
+        for name in sorted(map(os.fsencode, os.listdir(fd))):
+            here = f"{path}/{published_name(name)}"
+            found = _stat(name, fd, here)
+            if stat.S_ISDIR(found.st_mode):
+                yield from _walk(_open_folder(name, fd, here), here, skip, depth - 1)
+            elif stat.S_ISREG(found.st_mode):
+                yield Entry(here, found.st_size, name, fd)
+            else:
+                skip(here, _kind(found.st_mode))
+    finally:
+        os.close(fd)
+
+
+def _stat(name: bytes, fd: int, here: str) -> os.stat_result:
+    try:
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError as e:
+        raise TreeChanged(f"{here}: {os.strerror(e.errno)}") from e
+
+
+def _open_folder(name: bytes, fd: int, here: str) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=fd)
+    except PermissionError as e:
+        raise TreeRefused(f"{here} cannot be read: {os.strerror(e.errno)}") from e
+    except OSError as e:
+        raise TreeChanged(f"{here}: {os.strerror(e.errno)}") from e
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((kind for test, kind in kinds if test(mode)), "a device")
