@@ -131,6 +131,10 @@ class Cluster(Protocol):
         """What the Job's program has printed so far, at most `max_bytes`; empty where nothing is to be had."""
         ...
 
+    def workflow_object(self, origin: str) -> Mapping[str, Any] | None:
+        """The live WorkFlow object `origin` (`namespace/name`); None if there is none, or nothing that holds any."""
+        ...
+
     def report(self, origin: str, workflow: Workflow) -> None:
         """Write the workflow's state into the status of the WorkFlow object `origin` (`namespace/name`)."""
         ...
