@@ -70,7 +70,7 @@ class Sluice:
             case "memory":
                 from functions.cluster.memory import MemoryCluster
 
-                return MemoryCluster()
+                return MemoryCluster(instant=True)
             case other:
                 raise SettingsError(f"SLUICE_CLUSTER must be kubernetes, processes or memory, not {other!r}")
 

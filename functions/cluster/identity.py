@@ -1,0 +1,56 @@
+"""Whose an object is: the labels on everything we create, and back from labels or a name to the Job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from functions.cluster.ports import JobRef
+from functions.workflow.model import Stage, WorkflowId
+
+MANAGER = "sluice"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OURS = f"{MANAGED_BY}={MANAGER}"  # the selector of everything that is ours
+JOB_NAME = "batch.kubernetes.io/job-name"  # set on Pods by Kubernetes
+_ATTEMPT = re.compile(r"[1-9][0-9]{0,3}")
+_NAME = re.compile(rf"(?P<workflow>[a-z0-9-]+)-(?P<stage>{'|'.join(Stage)})-(?P<attempt>{_ATTEMPT.pattern})")
+
+
+def workflow_labels(workflow: WorkflowId) -> dict[str, str]:
+    """The labels of what belongs to the whole workflow; `app` and `workflow` as operator-engine has them."""
+    return {
+        "app.kubernetes.io/name": MANAGER,
+        "app.kubernetes.io/instance": workflow,
+        MANAGED_BY: MANAGER,
+        "app": workflow,
+        "workflow": workflow,
+    }
+
+
+def job_labels(ref: JobRef) -> dict[str, str]:
+    """The labels of one attempt's Job and of its Pod."""
+    return {
+        **workflow_labels(ref.workflow),
+        "app.kubernetes.io/component": ref.stage.value,
+        "component": ref.stage.value,
+        "attempt": str(ref.attempt),
+    }
+
+
+def ref_of_labels(labels: Mapping[str, Any], namespace: str) -> JobRef | None:
+    """The Job that these labels speak of; None if they are not ours."""
+    workflow, stage, attempt = labels.get("workflow"), labels.get("component"), str(labels.get("attempt"))
+    if labels.get(MANAGED_BY) != MANAGER or not isinstance(workflow, str):
+        return None
+    if stage not in list(Stage) or not _ATTEMPT.fullmatch(attempt):
+        return None
+    return JobRef(WorkflowId(workflow), Stage(stage), int(attempt), namespace)
+
+
+def ref_of_name(name: str, namespace: str) -> JobRef | None:
+    """The Job of this name; None if it cannot be one of ours."""
+    found = _NAME.fullmatch(name)
+    if not found:
+        return None
+    return JobRef(WorkflowId(found["workflow"]), Stage(found["stage"]), int(found["attempt"]), namespace)
