@@ -141,8 +141,8 @@ def _delete(w: Workflow, now: datetime) -> Decision:
 def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
     if w.finished:
         return _expire(w, now)
-    if tick.suspended and w.halt is None:
-        return _wait_suspended(w, now)
+    if tick.suspended and w.stage is not None and w.halt is None:
+        return _wait_suspended(w, w.stage, now)
     overdue = w.deadline is not None and now >= w.deadline
     if not overdue:
         return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + CHECK_AFTER)
@@ -154,12 +154,11 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
     return _halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
 
 
-def _wait_suspended(w: Workflow, now: datetime) -> Decision:
+def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
     if now >= w.created_at + timedelta(seconds=w.terms.queue_seconds):
         return _halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    assert w.stage is not None
-    return _look_again(replace(w, deadline=_stage_deadline(w, w.stage, now)), now + CHECK_AFTER)
+    return _look_again(replace(w, deadline=_stage_deadline(w, stage, now)), now + CHECK_AFTER)
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:

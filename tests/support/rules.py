@@ -1,0 +1,85 @@
+"""Every state a workflow can be in, found by walking: the ground for tests that speak of *all* states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from functions.workflow.decide import decide, submit
+from functions.workflow.model import (
+    Admitted,
+    DeleteRequested,
+    JobUid,
+    Manifest,
+    Observation,
+    Outcome,
+    ResultFile,
+    Stage,
+    StageEnded,
+    StageLost,
+    StageStuck,
+    StopRequested,
+    Terms,
+    Tick,
+    Workflow,
+    WorkflowId,
+)
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+LONG_AFTER = NOW + timedelta(days=30)
+MANIFEST = Manifest((ResultFile("outputs/a.csv", 3, "output", "file:///r/a.csv"),))
+UID = JobUid("uid-1")
+
+
+def new(terms: Terms | None = None) -> Workflow:
+    """A workflow as it is just after its submission."""
+    return submit(Workflow(WorkflowId("w"), "ocean-compute", terms or Terms(), NOW), NOW).workflow
+
+
+def observations(w: Workflow) -> Iterator[Observation]:
+    """One of every kind: of the current attempt, of others, with every outcome and the exit codes that matter."""
+    yield from (Admitted(), StopRequested(), DeleteRequested(), Tick(), Tick(suspended=True))
+    attempts = {1, 2, w.attempt or 1}
+    for stage in Stage:
+        for attempt in sorted(attempts):
+            yield StageLost(stage, attempt)
+            yield StageStuck(stage, attempt, UID, "ImagePullBackOff", NOW)
+            yield StageEnded(stage, attempt, JobUid("another"), Outcome.SUCCEEDED, 0)
+            yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+            yield StageEnded(stage, attempt, UID, Outcome.TIMED_OUT, reason="DeadlineExceeded")
+            yield StageEnded(stage, attempt, None, Outcome.FAILED, reason="QuotaExceeded")
+            for code in (3, 31, 32):
+                yield StageEnded(stage, attempt, UID, Outcome.FAILED, code, "Error")
+            yield StageEnded(stage, attempt, UID, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
+
+
+def reachable(terms: Terms | None = None) -> dict[Workflow, Workflow]:
+    """All states that some sequence of observations leads to; times and step counts do not tell states apart."""
+    found: dict[Workflow, Workflow] = {}
+    queue = [new(terms)]
+    while queue:
+        w = queue.pop()
+        for state in (w, replace(w, job_uid=UID) if w.stage else w):  # before and after its Job is recorded
+            key = _shape(state)
+            if key in found:
+                continue
+            found[key] = state
+            for seen in observations(state):
+                for now in (NOW, LONG_AFTER):
+                    after = decide(state, seen, now).workflow
+                    if _shape(after) not in found:
+                        queue.append(after)
+    return found
+
+
+def _shape(w: Workflow) -> Workflow:
+    """The state without its times, but with which of them are set."""
+    moment = {True: NOW, False: None}
+    return replace(
+        w,
+        step=0,
+        deadline=moment[w.deadline is not None],
+        wake_at=moment[w.wake_at is not None],
+        finished_at=moment[w.finished_at is not None],
+    )

@@ -1,0 +1,182 @@
+"""What holds in every state a workflow can reach, for every observation: totality and the invariants."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
+
+from functions.workflow.decide import CHECK_AFTER, decide
+from functions.workflow.model import (
+    CleanUp,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    Observation,
+    Outcome,
+    Phase,
+    Stage,
+    StageEnded,
+    StageLost,
+    Stop,
+    StopRequested,
+    Terms,
+    Tick,
+    Verdict,
+    Workflow,
+)
+
+Steps = list[tuple[Workflow, Observation, Decision]]
+TERMS = [Terms(), Terms(filtered=True, storage_expiry=60), Terms(attempts=1)]
+LEGAL_EDGES = {
+    (Phase.QUEUED, Phase.QUEUED),
+    (Phase.QUEUED, Phase.CONFIGURE),
+    (Phase.QUEUED, Phase.FINISHED),
+    (Phase.CONFIGURE, Phase.CONFIGURE),
+    (Phase.CONFIGURE, Phase.ALGORITHM),
+    (Phase.CONFIGURE, Phase.PUBLISH),
+    (Phase.CONFIGURE, Phase.FINISHED),
+    (Phase.ALGORITHM, Phase.ALGORITHM),
+    (Phase.ALGORITHM, Phase.FILTER),
+    (Phase.ALGORITHM, Phase.PUBLISH),
+    (Phase.ALGORITHM, Phase.FINISHED),
+    (Phase.FILTER, Phase.FILTER),
+    (Phase.FILTER, Phase.PUBLISH),
+    (Phase.FILTER, Phase.FINISHED),
+    (Phase.PUBLISH, Phase.PUBLISH),
+    (Phase.PUBLISH, Phase.FINISHED),
+    (Phase.FINISHED, Phase.FINISHED),
+}
+
+
+@pytest.fixture(scope="module", params=TERMS, ids=["plain", "filtered", "one attempt"])
+def states(request: pytest.FixtureRequest) -> list[Workflow]:
+    return list(reachable(request.param).values())
+
+
+@pytest.fixture(scope="module")
+def steps(states: list[Workflow]) -> Steps:
+    """Every state × every observation, in time and long after."""
+    return [(w, seen, decide(w, seen, now)) for w in states for seen in observations(w) for now in (NOW, LONG_AFTER)]
+
+
+def test_every_phase_is_reached_in_many_shapes(states: list[Workflow]) -> None:
+    filtered = states[0].terms.filtered
+    assert {w.phase for w in states} == set(Phase) - (set() if filtered else {Phase.FILTER})
+    assert len(states) > 60
+
+
+def test_every_unfinished_state_has_a_next_wake_up(states: list[Workflow]) -> None:
+    for w in states:
+        assert w.finished == (w.finished_at is not None)
+        assert w.finished or (w.wake_at is not None and w.deadline is not None), w
+
+
+def test_a_finished_workflow_never_changes_its_end(steps: Steps) -> None:
+    for w, seen, decision in steps:
+        if w.finished:
+            after = decision.workflow
+            end = (after.phase, after.status, after.ending, after.finished_at, after.stop)
+            assert end == (w.phase, w.status, w.ending, w.finished_at, w.stop), seen
+
+
+def test_history_is_gapless_and_a_path_of_legal_edges(steps: Steps) -> None:
+    for w, _, decision in steps:
+        numbers = [w.step, *(line.step for line in decision.lines)]
+        assert all(b == a + 1 for a, b in pairwise(numbers))
+        assert decision.workflow.step == numbers[-1]
+        assert {(line.before, line.after) for line in decision.lines} <= LEGAL_EDGES
+
+
+def test_what_changes_nothing_has_no_effects_and_says_why(steps: Steps) -> None:
+    for w, seen, decision in steps:
+        if decision.verdict is not Verdict.APPLIED:
+            assert not decision.effects
+            assert not decision.lines
+            moved = replace(decision.workflow, wake_at=w.wake_at, deadline=w.deadline)
+            assert moved == w, seen
+
+
+def test_after_a_stop_no_algorithm_is_started_any_more(steps: Steps) -> None:
+    """By induction over all states: who is stopped starts none, and stays stopped."""
+    for w, seen, decision in steps:
+        if w.stop is Stop.REQUESTED:
+            assert decision.workflow.stop is Stop.REQUESTED
+        if decision.workflow.stop is Stop.REQUESTED:
+            assert not any(isinstance(e, CreateJob) and e.stage is Stage.ALGORITHM for e in decision.effects), seen
+
+
+def test_a_stop_is_acknowledged_in_every_unfinished_state(states: list[Workflow]) -> None:
+    for w in states:
+        assert w.finished or decide(w, StopRequested(), NOW).workflow.stop is not Stop.NONE
+
+
+def test_a_job_is_created_only_on_entering_its_stage_or_its_next_attempt(steps: Steps) -> None:
+    for w, _, decision in steps:
+        after = decision.workflow
+        for effect in (e for e in decision.effects if isinstance(e, CreateJob)):
+            assert (effect.stage, effect.attempt) == (after.stage, after.attempt)
+            assert (after.phase, after.attempt) != (w.phase, w.attempt)
+            assert after.job_uid is None
+
+
+def test_the_next_stage_starts_only_after_the_one_before_was_recorded_as_ended(steps: Steps) -> None:
+    for w, _, decision in steps:
+        if w.stage and decision.workflow.phase is not w.phase:
+            assert decision.closed is not None
+            assert (decision.closed.stage, decision.closed.attempt) == (w.stage, w.attempt)
+
+
+def test_attempts_are_bounded_and_an_algorithm_never_runs_twice(states: list[Workflow]) -> None:
+    for w in states:
+        assert w.attempt <= w.terms.attempts
+        if w.stage in (Stage.ALGORITHM, Stage.FILTER):
+            assert w.attempt == 1
+
+
+def test_the_end_frees_the_slot_once_and_cleans_up(steps: Steps) -> None:
+    for w, _, decision in steps:
+        ends = decision.workflow.finished and not w.finished
+        assert decision.slot_freed == (ends and w.phase is not Phase.QUEUED)
+        if decision.slot_freed:
+            assert CleanUp() in decision.effects
+
+
+def test_results_are_kept_only_if_publish_succeeded(steps: Steps) -> None:
+    for w, seen, decision in steps:
+        if decision.manifest is not None:
+            assert w.phase is Phase.PUBLISH
+            assert isinstance(seen, StageEnded)
+            assert seen.outcome is Outcome.SUCCEEDED
+            assert not w.removed
+
+
+def test_time_alone_ends_every_workflow(states: list[Workflow]) -> None:
+    """Every Job vanishes, no event ever comes: ticks and reads of the cluster bring each state to its end."""
+    for w in states:
+        now = NOW
+        for _ in range(60):
+            if w.finished:
+                break
+            now = max(now + CHECK_AFTER, w.deadline or now)
+            w = decide(replace(w, job_uid=UID) if w.stage else w, _truth(w), now).workflow
+        assert w.finished
+
+
+def _truth(w: Workflow) -> StageLost | Tick:
+    return StageLost(w.stage, w.attempt) if w.stage else Tick()
+
+
+def test_a_halted_stage_is_over_when_its_job_does_not_go_away(states: list[Workflow]) -> None:
+    for w in (w for w in states if w.halt is not None):
+        assert w.deadline is not None
+        after = decide(w, Tick(), w.deadline)
+        assert after.workflow.phase is not w.phase or after.workflow.attempt != w.attempt
+        assert not any(isinstance(e, DeleteJob) for e in after.effects)
+
+
+def test_only_the_current_attempts_own_job_is_believed() -> None:
+    w = replace(new(), phase=Phase.PUBLISH, attempt=2, job_uid=UID, deadline=LONG_AFTER)
+    for seen in observations(w):
+        if isinstance(seen, StageEnded) and (seen.stage, seen.attempt) != (Stage.PUBLISH, 2):
+            assert decide(w, seen, NOW).verdict is Verdict.DUPLICATE

@@ -1,0 +1,280 @@
+"""The table of docs/architecture.md, row by row."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
+
+from functions.workflow.codes import Code
+from functions.workflow.decide import HALT_PATIENCE, decide, scope
+from functions.workflow.model import (
+    Admitted,
+    CleanUp,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    DeleteRequested,
+    Emit,
+    Observation,
+    Outcome,
+    Phase,
+    RemoveResults,
+    Report,
+    Scope,
+    Stage,
+    StageEnded,
+    StageLost,
+    StageStuck,
+    Stop,
+    StopRequested,
+    Terms,
+    Tick,
+    Verdict,
+    Workflow,
+)
+
+
+def at(stage: Stage, attempt: int = 1, terms: Terms | None = None) -> Workflow:
+    """A workflow whose `stage` runs."""
+    w = decide(new(terms), Admitted(), NOW).workflow
+    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID)
+
+
+def ended(w: Workflow, outcome: Outcome, exit_code: int | None = None, reason: str = "", **more: object) -> Decision:
+    assert w.stage is not None
+    seen = StageEnded(w.stage, w.attempt, UID, outcome, exit_code, reason, **more)  # type: ignore[arg-type]
+    return decide(w, seen, NOW)
+
+
+def test_a_submitted_workflow_waits_for_a_slot() -> None:
+    w = new()
+    assert (w.phase, w.status) == (Phase.QUEUED, 1)
+
+
+def test_with_a_slot_it_is_configured() -> None:
+    d = decide(new(), Admitted(), NOW)
+    assert (d.workflow.phase, d.workflow.status) == (Phase.CONFIGURE, 20)
+    assert CreateJob(Stage.CONFIGURE, 1) in d.effects
+
+
+def test_configured_data_meet_the_algorithm() -> None:
+    d = ended(at(Stage.CONFIGURE), Outcome.SUCCEEDED, 0)
+    assert (d.workflow.phase, d.workflow.status) == (Phase.ALGORITHM, 40)
+    assert d.effects == (CreateJob(Stage.ALGORITHM, 1),)
+
+
+@pytest.mark.parametrize(("exit_code", "status"), [(31, 31), (32, 32)])
+def test_data_or_algorithm_that_cannot_be_had_end_with_admin_logs_only(exit_code: int, status: int) -> None:
+    d = ended(at(Stage.CONFIGURE), Outcome.FAILED, exit_code, "DataUnavailable")
+    assert d.workflow.phase is Phase.PUBLISH
+    assert scope(d.workflow) is Scope.ADMIN_LOGS
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+    assert (end.workflow.status, end.workflow.ending.reason) == (status, "DataUnavailable")  # type: ignore[union-attr]
+
+
+def test_without_a_filter_an_algorithms_results_are_published() -> None:
+    d = ended(at(Stage.ALGORITHM), Outcome.SUCCEEDED, 0)
+    assert (d.workflow.phase, d.workflow.status) == (Phase.PUBLISH, 60)
+    assert scope(d.workflow) is Scope.ALL
+
+
+def test_with_a_filter_they_are_filtered_first() -> None:
+    d = ended(at(Stage.ALGORITHM, terms=Terms(filtered=True)), Outcome.SUCCEEDED, 0)
+    assert (d.workflow.phase, d.workflow.status) == (Phase.FILTER, 50)
+
+
+def test_what_the_filter_passes_is_published() -> None:
+    d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.SUCCEEDED, 0)
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ALL)
+
+
+def test_what_the_filter_refuses_stays_here() -> None:
+    d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.FAILED, 1)
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.LOGS)
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0)
+    assert end.workflow.status == Code.FILTER_REFUSED
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
+def test_unfiltered_outputs_do_not_leave_after_a_failure(outcome: Outcome) -> None:
+    d = ended(at(Stage.ALGORITHM, terms=Terms(filtered=True)), outcome, 3)
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.LOGS)
+
+
+def test_a_failed_algorithm_says_its_exit_code_and_ends_41() -> None:
+    d = ended(at(Stage.ALGORITHM), Outcome.FAILED, 3, "Error")
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ALL)
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0).workflow
+    assert end.ending is not None
+    assert (end.status, end.ending.reason, end.ending.exit_code) == (41, "AlgorithmExit:3", 3)
+
+
+def test_an_algorithm_out_of_memory_says_so() -> None:
+    ending = ended(at(Stage.ALGORITHM), Outcome.FAILED, 137, "OOMKilled", oom_killed=True).workflow.ending
+    assert ending is not None
+    assert (ending.code, ending.reason, ending.oom_killed) == (41, "OOMKilled", True)
+
+
+def test_an_overrun_algorithm_ends_70_with_stopreq_2() -> None:
+    d = ended(at(Stage.ALGORITHM), Outcome.TIMED_OUT, reason="DeadlineExceeded")
+    assert d.workflow.stop is Stop.TIMED_OUT
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0).workflow
+    assert end.ending is not None
+    assert (end.status, end.ending.reason) == (70, "DeadlineExceeded")
+
+
+def test_published_is_finished_with_what_was_published() -> None:
+    d = ended(at(Stage.PUBLISH), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+    assert (d.workflow.status, d.workflow.finished_at, d.manifest) == (70, NOW, MANIFEST)
+    assert CleanUp() in d.effects
+    assert Emit("finished") in d.effects
+
+
+def test_publish_is_tried_again_and_then_ends_62() -> None:
+    d = ended(at(Stage.PUBLISH), Outcome.FAILED, 62, "ResultUploadFailed")
+    assert d.effects == (CreateJob(Stage.PUBLISH, 2),)
+    end = ended(at(Stage.PUBLISH, attempt=3), Outcome.FAILED, 62, "ResultUploadFailed")
+    assert end.workflow.status == 62
+    assert end.manifest is None
+
+
+def test_a_failure_before_is_not_hidden_by_a_failed_publish() -> None:
+    w = ended(at(Stage.ALGORITHM), Outcome.FAILED, 3, "Error").workflow
+    end = ended(replace(w, attempt=3, job_uid=UID), Outcome.FAILED, 62, "ResultUploadFailed")
+    assert end.workflow.status == 41
+
+
+@pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.PUBLISH])
+def test_a_lost_stage_of_ours_is_tried_again(stage: Stage) -> None:
+    d = decide(at(stage), StageLost(stage, 1), NOW)
+    assert d.effects == (CreateJob(stage, 2),)
+    assert d.closed is not None
+    assert d.closed.outcome is Outcome.LOST
+
+
+def test_a_crashed_configure_is_tried_again_but_bad_data_are_not() -> None:
+    assert ended(at(Stage.CONFIGURE), Outcome.FAILED, 137, "Evicted").workflow.attempt == 2
+    assert ended(at(Stage.CONFIGURE), Outcome.FAILED, 31).workflow.phase is Phase.PUBLISH
+    assert ended(at(Stage.CONFIGURE, attempt=3), Outcome.FAILED, 1).workflow.phase is Phase.PUBLISH
+
+
+def test_a_lost_algorithm_has_failed() -> None:
+    d = decide(at(Stage.ALGORITHM), StageLost(Stage.ALGORITHM, 1), NOW)
+    assert d.workflow.ending is not None
+    assert (d.workflow.ending.code, d.workflow.ending.reason) == (41, "Lost")
+
+
+def test_a_job_that_was_never_created_is_not_lost() -> None:
+    w = replace(at(Stage.ALGORITHM), job_uid=None)
+    assert decide(w, StageLost(Stage.ALGORITHM, 1), NOW).verdict is Verdict.UNCHANGED
+
+
+# --- stop and delete ------------------------------------------------------------------------
+
+
+def test_a_queued_workflow_is_stopped_at_once() -> None:
+    w = decide(new(), StopRequested(), NOW).workflow
+    assert (w.phase, w.status, w.stop) == (Phase.FINISHED, 70, Stop.REQUESTED)
+
+
+@pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER])
+def test_a_stop_deletes_the_job_and_publishes_once_it_is_gone(stage: Stage) -> None:
+    d = decide(at(stage), StopRequested(), NOW)
+    assert (d.workflow.phase, d.workflow.stop) == (Phase(stage), Stop.REQUESTED)
+    assert d.effects == (DeleteJob(stage, 1),)
+    gone = decide(d.workflow, StageLost(stage, 1), NOW)
+    assert gone.workflow.phase is Phase.PUBLISH
+    end = ended(replace(gone.workflow, job_uid=UID), Outcome.SUCCEEDED, 0).workflow
+    assert end.ending is not None
+    assert (end.status, end.stop, end.ending.reason) == (70, Stop.REQUESTED, "StopRequested")
+
+
+def test_a_stop_wins_over_a_completion_that_comes_later() -> None:
+    w = decide(at(Stage.CONFIGURE), StopRequested(), NOW).workflow
+    assert ended(w, Outcome.SUCCEEDED, 0).workflow.phase is Phase.PUBLISH
+
+
+def test_a_stop_while_publishing_lets_publish_end() -> None:
+    d = decide(at(Stage.PUBLISH), StopRequested(), NOW)
+    assert (d.workflow.halt, d.workflow.stop, d.effects) == (None, Stop.REQUESTED, ())
+
+
+def test_a_second_stop_is_a_duplicate() -> None:
+    w = decide(at(Stage.ALGORITHM), StopRequested(), NOW).workflow
+    assert decide(w, StopRequested(), NOW).verdict is Verdict.DUPLICATE
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_deleted_workflow_publishes_nothing(stage: Stage) -> None:
+    d = decide(at(stage), DeleteRequested(), NOW)
+    assert d.effects == (DeleteJob(stage, 1),)
+    end = decide(d.workflow, StageLost(stage, 1), NOW)
+    assert (end.workflow.phase, end.workflow.removed, end.workflow.stop) == (Phase.FINISHED, True, Stop.REQUESTED)
+    assert RemoveResults() in end.effects
+
+
+def test_deleting_a_finished_workflow_removes_its_results_and_keeps_its_end() -> None:
+    w = ended(at(Stage.PUBLISH), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
+    d = decide(w, DeleteRequested(), LONG_AFTER)
+    assert RemoveResults() in d.effects
+    assert (d.workflow.removed, d.workflow.status, d.workflow.stop) == (True, 70, Stop.NONE)
+
+
+# --- time -----------------------------------------------------------------------------------
+
+
+def test_who_waits_too_long_for_a_slot_is_told() -> None:
+    w = decide(new(Terms(queue_seconds=60)), Tick(), NOW + timedelta(seconds=60)).workflow
+    assert (w.phase, w.status) == (Phase.FINISHED, Code.QUEUE_EXPIRED)
+
+
+def test_a_pod_that_waits_is_given_its_grace_and_then_fails_with_its_reason() -> None:
+    w = at(Stage.ALGORITHM)
+    seen = StageStuck(Stage.ALGORITHM, 1, UID, "ImagePullBackOff", NOW)
+    early = decide(w, seen, NOW + timedelta(seconds=59))
+    assert early.verdict is Verdict.UNCHANGED
+    late = decide(w, seen, NOW + timedelta(seconds=60))
+    assert late.effects == (DeleteJob(Stage.ALGORITHM, 1),)
+    end = decide(late.workflow, StageLost(Stage.ALGORITHM, 1), NOW)
+    assert end.workflow.ending is not None
+    assert (end.workflow.ending.code, end.workflow.ending.reason) == (41, "ImagePullBackOff")
+
+
+def test_a_stage_past_its_deadline_is_halted_and_counts_as_timed_out() -> None:
+    w = at(Stage.ALGORITHM)
+    assert w.deadline is not None
+    halted = decide(w, Tick(), w.deadline).workflow
+    assert halted.halt is not None
+    assert halted.deadline == w.deadline + HALT_PATIENCE
+    assert decide(halted, StageLost(Stage.ALGORITHM, 1), w.deadline).workflow.stop is Stop.TIMED_OUT
+
+
+def test_a_suspended_job_does_not_run_out_of_time_until_the_queue_does() -> None:
+    w = at(Stage.ALGORITHM, terms=Terms(queue_seconds=7200))
+    assert w.deadline is not None
+    later = decide(w, Tick(suspended=True), w.deadline).workflow
+    assert later.halt is None
+    assert later.deadline is not None
+    assert later.deadline > w.deadline
+    assert decide(w, Tick(suspended=True), NOW + timedelta(hours=2)).workflow.halt is not None
+
+
+def test_results_expire_when_the_environment_says_so() -> None:
+    w = ended(at(Stage.PUBLISH, terms=Terms(storage_expiry=60)), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
+    assert decide(w, Tick(), NOW + timedelta(seconds=59)).effects == ()
+    gone = decide(w, Tick(), NOW + timedelta(seconds=60))
+    assert (gone.workflow.expired, gone.effects) == (True, (RemoveResults(),))
+    assert decide(gone.workflow, Tick(), LONG_AFTER).effects == ()
+
+
+def test_an_expiry_of_zero_keeps_results() -> None:
+    w = ended(at(Stage.PUBLISH), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
+    assert w.wake_at is None
+
+
+def test_a_workflow_object_is_told_of_every_change() -> None:
+    w = replace(at(Stage.ALGORITHM), reported=True)
+    for seen in (StopRequested(), StageLost(Stage.ALGORITHM, 1)):
+        observation: Observation = seen
+        assert Report() in decide(w, observation, NOW).effects
