@@ -21,8 +21,10 @@ class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_bytes: int = 100 * GIB
     max_files: int = 10_000
     seconds: int = 3600
-    ipfs_gateway: str = "https://ipfs.io"
+    ipfs_gateway: str = "https://ipfs.io"  # or a node's API, ending in /api/v0
     arweave_gateway: str = "https://arweave.net"
+    buckets: tuple[str, ...] = ()  # `s3://name`: read with the operator's credentials; all others anonymously
+    endpoints: dict[str, str] = {}  # by scheme: the URL of a storage that is not the cloud's own
 
 
 class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

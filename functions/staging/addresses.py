@@ -1,0 +1,60 @@
+"""Which addresses may be fetched from: public unicast, and nothing that leads back inside."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from functions.staging.report import Failure
+from functions.staging.retry import Trouble
+
+Lookup = Callable[..., list[tuple[Any, ...]]]  # socket.getaddrinfo, or a test's
+
+_UNICAST = IPv6Network("2000::/3")  # the only part of IPv6 that is assigned to the public internet
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+_RELAY_6TO4 = int(IPv4Address("192.88.99.0")) >> 8
+
+
+def resolve(host: str, port: int, *, private: bool, lookup: Lookup = socket.getaddrinfo) -> list[str]:
+    """The addresses of `host`, looked up once: whoever connects must use these and not the name.
+
+    Unless `private`, one address that is not public refuses them all. Odd spellings (`0x7f.1`, `2130706433`) need no
+    rule of their own: the resolver reads them as it always does, and what comes out is judged. Raises Failure
+    (DataForbidden) and Trouble (no such name just now).
+    """
+    try:
+        found = lookup(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Trouble(f"the name {host} does not resolve") from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    if not addresses:
+        raise Trouble(f"the name {host} has no address")
+    if not private and not all(map(is_public, addresses)):
+        raise Failure("DataForbidden", f"{host} is not a public address; this environment fetches from no other")
+    return addresses
+
+
+def is_public(address: str) -> bool:
+    """Whether an address literal is public unicast, also behind the mappings that carry IPv4 inside IPv6."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return _public_v4(ip) if isinstance(ip, IPv4Address) else _public_v6(ip)
+
+
+def _public_v4(ip: IPv4Address) -> bool:
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved) and int(ip) >> 8 != _RELAY_6TO4
+
+
+def _public_v6(ip: IPv6Address) -> bool:
+    if ip.scope_id is not None:
+        return False
+    if ip.ipv4_mapped is not None:
+        return _public_v4(ip.ipv4_mapped)
+    if ip in _NAT64:
+        return _public_v4(IPv4Address(int(ip) & 0xFFFFFFFF))
+    # 6to4 and Teredo are tunnels to an IPv4 address of the writer's choice; nothing serves data through them.
+    return ip in _UNICAST and ip.is_global and ip.sixtofour is None and ip.teredo is None

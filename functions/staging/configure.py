@@ -1,0 +1,208 @@
+"""The configure stage: `python -m functions.staging.configure --task TASK.json --volume DIR`.
+
+Lays the data sets, the algorithm and what belongs to them below DIR, in Ocean's layout. Ends 0, 31 (a data set
+failed) or 32 (the algorithm failed); anything else is a crash and worth another attempt. Running it again, after
+a death at any moment, gives the same tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from functions.staging.credentials import credentials_of
+from functions.staging.fetch import Fetched, Source, fetch
+from functions.staging.meter import Meter, replace
+from functions.staging.report import Failure, finish, log_to
+from functions.staging.retry import Patience
+from functions.staging.sources import source
+from functions.staging.web import Web
+from functions.workflow.codes import Code
+from functions.workflow.document import Algorithm, DocumentError, Input, parse
+from functions.workflow.task import Task
+
+AT_ONCE = 4  # downloads
+_DRAFTS = ".fetching"
+_OWN = ("inputs", "transformations", "ddos", _DRAFTS)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to fetch; `path` is relative to the volume."""
+
+    path: str
+    source: Source
+    sha256: str | None = None
+
+
+class Configure:
+    """One run of the stage."""
+
+    def __init__(self, task: Task, volume: Path, web: Web, patience: Patience, credentials: Mapping[str, str]) -> None:
+        self._task = task
+        self._volume = volume
+        self._web = web
+        self._patience = patience
+        self._credentials = credentials
+        self._meter = Meter(task.fetch, volume, volume / "adminlogs" / "progress.json")
+        self._provenance: list[dict[str, str | int]] = []
+
+    def lay_out(self) -> None:
+        for name in _OWN:
+            shutil.rmtree(self._volume / name, ignore_errors=True)
+        for name in _OWN:
+            (self._volume / name).mkdir(parents=True)
+        for name in ("outputs", "logs"):
+            _writable(self._volume / name)
+
+    def data(self) -> None:
+        """Fetch the inputs. Raises Failure."""
+        stage = self._task.definition.stage
+        self._fetch_all([item for each in stage.input for item in self._input_items(each)])
+        if stage.algorithm.algocustomdata is not msgspec.UNSET:
+            custom = json.dumps(stage.algorithm.algocustomdata).encode()
+            replace(self._volume / "inputs" / "algoCustomData.json", custom)
+
+    def algorithm(self) -> None:
+        """Fetch or write the algorithm. Raises Failure."""
+        algorithm = self._task.definition.stage.algorithm
+        target = self._volume / "transformations" / "algorithm"
+        if algorithm.rawcode:
+            replace(target, algorithm.rawcode.encode())
+        else:
+            self._fetch_all(self._algorithm_items(algorithm))
+        if target.exists():
+            target.chmod(0o755)
+
+    def close(self) -> None:
+        """What is left to write once everything is there."""
+        shutil.rmtree(self._volume / _DRAFTS)
+        replace(
+            self._volume / "provenance.json",
+            json.dumps({"files": sorted(self._provenance, key=_path)}, indent=1).encode(),
+        )
+
+    def _input_items(self, each: Input) -> Iterable[Item]:
+        checksums = each.checksums or (None,) * len(each.urls)
+        for n, (url, checksum) in enumerate(zip(each.urls, checksums, strict=True)):
+            yield Item(f"inputs/{each.folder}/{n}", self._source(url), checksum)
+
+    def _algorithm_items(self, algorithm: Algorithm) -> Iterable[Item]:
+        if algorithm.url:
+            yield Item("transformations/algorithm", self._source(algorithm.url), algorithm.checksum)
+
+    def _source(self, url: str) -> Source:
+        return source(url, self._task.fetch, self._web, self._credentials)
+
+    def _fetch_all(self, items: Iterable[Item]) -> None:
+        """Several at once; the first failure stops the others."""
+        wanted = list(items)
+        self._meter.expect(len(wanted))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            running = [pool.submit(self._fetch_one, item) for item in wanted]
+            try:
+                for future in as_completed(running):
+                    future.result()
+            except BaseException:
+                self._meter.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _fetch_one(self, item: Item) -> None:
+        target = self._volume / item.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        logging.info("%s: from %s", item.path, item.source.where)
+        try:
+            got = fetch(
+                item.path, item.source, target, self._volume / _DRAFTS, self._meter, self._patience, item.sha256
+            )
+        except Failure as e:
+            raise Failure(e.reason, f"{item.path}: {e.text}") from None
+        logging.info("%s: %d bytes in %.3f s", item.path, got.size, time.monotonic() - began)
+        self._record(item.path, got, item.source.kind)
+
+    def _record(self, path: str, got: Fetched, kind: str) -> None:
+        # Not the URL: the algorithm can read this file, and where a data set lies is not its business.
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._provenance.append(
+            {"path": path, "source": kind, "size": got.size, "sha256": got.sha256, "fetched_at": at}
+        )
+
+
+def _path(entry: Mapping[str, str | int]) -> str:
+    return str(entry["path"])
+
+
+def _writable(folder: Path) -> None:
+    """The algorithm runs as another user of the same group."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o2775)
+
+
+def run(
+    task: Task,
+    volume: Path,
+    *,
+    credentials: Mapping[str, str] | None = None,
+    patience: Patience | None = None,
+    web: Web | None = None,
+) -> int:
+    """Carry out the stage and return its exit code; the termination message says why."""
+    patience = patience or Patience()
+    policy = task.fetch
+    try:
+        _check(task)
+        web = web or Web.of(policy, patience)
+        stage = Configure(task, volume, web, patience, credentials or {})
+        stage.lay_out()
+        stage.data()
+    except Failure as e:
+        return finish(Code.DATA_FAILED, e.reason, e.text, volume)
+    try:
+        stage.algorithm()
+    except Failure as e:
+        reason = "AlgorithmUnavailable" if e.reason == "DataUnavailable" else e.reason
+        return finish(Code.ALGORITHM_PROVISIONING_FAILED, reason, e.text, volume)
+    stage.close()
+    return finish(0, "Completed", "data and algorithm are in place", volume)
+
+
+def _check(task: Task) -> None:
+    """The document was checked at the door; its ids become folders here, so it is checked again."""
+    try:
+        parse(msgspec.to_builtins(task.definition))
+    except DocumentError as e:
+        raise Failure("InvalidDocument", str(e)) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="configure", description="Fetch the data sets and the algorithm of a workflow."
+    )
+    parser.add_argument("--task", type=Path, required=True, help="the task file (functions/workflow/task.py)")
+    parser.add_argument("--volume", type=Path, required=True, help="the workflow's volume, /data in a pod")
+    options = parser.parse_args(arguments)
+    os.umask(0o022)
+    log_to(options.volume / "adminlogs" / "configure.log")
+    try:
+        task = msgspec.json.decode(options.task.read_bytes(), type=Task)
+        return run(task, options.volume, credentials=credentials_of(os.environ))
+    except Exception as e:
+        # The kind only: a text from deep inside may carry a URL with a password.
+        return finish(1, "Crashed", f"{type(e).__name__} in configure", options.volume)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,145 @@
+"""One file from one source onto the disk: streamed, hashed, resumed, checked."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from functions.staging.meter import Meter
+from functions.staging.report import Failure
+from functions.staging.retry import Patience, Trouble
+
+CHUNK = 1 << 18  # bytes in memory per download
+
+
+@dataclass
+class Body:
+    """A file, or the rest of it. `version` marks this content; a source that cannot tell versions gives None."""
+
+    chunks: Iterator[bytes]
+    start: int
+    size: int | None  # of the whole file
+    version: str | None
+
+
+class Source(Protocol):
+    """Where a file comes from."""
+
+    @property
+    def where(self) -> str:
+        """For the operator's log: without credentials and query."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """For everybody: `https`, `s3`, …, `provider`."""
+        ...
+
+    def open(self, start: int, version: str | None) -> AbstractContextManager[Body]:
+        """The file from byte `start`, if it is still that `version`; else from 0. Raises Failure and Trouble."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fetched:
+    size: int
+    sha256: str
+
+
+class Download:
+    """The state of one file between two connections: what is on disk, and its hash so far."""
+
+    def __init__(self, name: str, source: Source, file: BinaryIO, meter: Meter) -> None:
+        self._name = name
+        self._source = source
+        self._file = file
+        self._meter = meter
+        self._version: str | None = None
+        self._size: int | None = None
+        self._position = 0
+        self._hash: Any = hashlib.sha256()
+        self._furthest = 0
+
+    def run(self, patience: Patience) -> Fetched:
+        """Go on until all is there. Raises Failure once nothing has come for `patience.tries` connections."""
+        failures = 0
+        while True:
+            before = self._furthest
+            try:
+                self._connect()
+                return Fetched(self._position, self._hash.hexdigest())
+            except Trouble as trouble:
+                if trouble.restart:
+                    self._version = None
+                failures = 1 if self._furthest > before else failures + 1
+                if failures >= patience.tries:
+                    raise Failure("DataUnavailable", f"{trouble.text} ({failures} times in a row)") from None
+                delay = patience.delay(failures, trouble)
+                logging.warning("%s: %s at byte %d; again in %.1f s", self._name, trouble.text, self._position, delay)
+                self._meter.wait(delay)
+
+    def _connect(self) -> None:
+        # Without a version there is no telling whether the rest belongs to what we have.
+        start = self._position if self._version else 0
+        with self._source.open(start, self._version) as body:
+            if body.start != self._position or body.version != self._version:
+                self._restart(body)
+            if body.size != self._size:
+                self._size = body.size
+                self._meter.begin(self._name, body.size)
+            for chunk in body.chunks:
+                self._take(chunk)
+        if self._size is not None and self._position != self._size:
+            raise Trouble(f"{self._size} bytes were announced")
+
+    def _restart(self, body: Body) -> None:
+        if body.start:
+            raise Trouble("the server continues another file")
+        self._meter.add(-self._position)
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self._position = 0
+        self._version = body.version
+
+    def _take(self, chunk: bytes) -> None:
+        self._meter.add(len(chunk))
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self._position += len(chunk)
+        self._furthest = max(self._furthest, self._position)
+
+
+def fetch(
+    name: str, source: Source, target: Path, drafts: Path, meter: Meter, patience: Patience, sha256: str | None = None
+) -> Fetched:
+    """Bring `source` to `target`, which appears only when it is whole; `name` is what people are told.
+
+    Raises Failure: DataUnavailable, ChecksumMismatch, DataTooLarge, DataForbidden, DiskFull; and Stopped.
+    """
+    draft = drafts / name.replace("/", "_")
+    try:
+        with open(draft, "wb") as file:
+            meter.begin(name, None)
+            fetched = Download(name, source, file, meter).run(patience)
+        _verify(fetched, sha256)
+        os.chmod(draft, 0o644)
+        os.replace(draft, target)
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Failure("DiskFull", "the volume is full") from None
+        raise
+    meter.done(name, fetched.size)
+    return fetched
+
+
+def _verify(fetched: Fetched, expected: str | None) -> None:
+    if expected and expected.lower().removeprefix("sha256:") != fetched.sha256:
+        raise Failure("ChecksumMismatch", "its sha256 is not the one in the workflow")

@@ -1,0 +1,152 @@
+"""What a URL of the workflow document means: for each scheme, a Source."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from functions.log import scrub
+from functions.staging.fetch import CHUNK, Body, Source
+from functions.staging.report import Failure
+from functions.staging.retry import Trouble
+from functions.staging.web import Web
+from functions.workflow.environment import FetchPolicy
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, str]) -> Source:
+    """Raises Failure (DataForbidden) for a scheme that this environment does not fetch from."""
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in policy.schemes:
+        raise Failure("DataForbidden", f"{scheme or 'empty'}: URLs are not fetched in this environment")
+    match scheme:
+        case "http" | "https":
+            return HttpSource(web, url, scheme)
+        case "ipfs":
+            return ipfs(url, policy.ipfs_gateway, web)
+        case "ar":
+            return HttpSource(web, f"{policy.arweave_gateway.rstrip('/')}/{_after_scheme(url)}", "ar")
+        case "file":
+            return FileSource(unquote(urlsplit(url).path))
+        case _:
+            from functions.staging.objects import ObjectSource
+
+            return ObjectSource.of(url, policy, credentials)
+
+
+def ipfs(url: str, gateway: str, web: Web) -> Source:
+    """By the gateway's `/ipfs/CID`, or, for a `gateway` that ends in `/api/v0`, by the node's `cat`."""
+    path = _after_scheme(url).removeprefix("ipfs/")
+    base = gateway.rstrip("/")
+    if not base.endswith("/api/v0"):
+        return HttpSource(web, f"{base}/ipfs/{path}", "ipfs")
+    return IpfsSource(web, f"{base}/cat?arg={quote(unquote(path), safe='')}")
+
+
+@dataclass(frozen=True)
+class HttpSource:
+    """A file behind a GET. `address` gives the URL of each request anew, for those that must be signed each time."""
+
+    web: Web
+    url: str
+    kind: str
+    address: Callable[[], str] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        return scrub(self.url)
+
+    @contextmanager
+    def open(self, start: int, version: str | None) -> Iterator[Body]:
+        headers = dict(self.headers)
+        if start and version:
+            headers |= {"Range": f"bytes={start}-", "If-Range": version}
+        with self.web.request("GET", self.address() if self.address else self.url, headers) as response:
+            begin, size = _extent(response)
+            yield Body(chunks(response), begin, size, _validator(response))
+
+
+@dataclass(frozen=True)
+class IpfsSource:
+    """A file from a node's API. What a CID names never changes, so the URL is the version."""
+
+    web: Web
+    url: str
+    kind: str = "ipfs"
+
+    @property
+    def where(self) -> str:
+        return scrub(self.url)
+
+    @contextmanager
+    def open(self, start: int, version: str | None) -> Iterator[Body]:
+        with self.web.request("POST", f"{self.url}&offset={start}" if start else self.url) as response:
+            length = response.headers.get("x-content-length") or response.headers.get("content-length")
+            size = start + int(length) if length and length.isdigit() else None
+            yield Body(chunks(response), start, size, self.url)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file of this machine: the laptop only."""
+
+    path: str
+    kind: str = "file"
+
+    @property
+    def where(self) -> str:
+        return f"file://{self.path}"
+
+    @contextmanager
+    def open(self, start: int, version: str | None) -> Iterator[Body]:
+        try:
+            # O_NONBLOCK: a named pipe must not hold us up before we see what it is.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as e:
+            raise Failure("DataUnavailable", f"{self.path}: {e.strerror}") from None
+        with open(descriptor, "rb", buffering=0) as file:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                raise Failure("DataUnavailable", f"{self.path}: not a regular file")
+            yield Body(iter(lambda: file.read(CHUNK), b""), 0, facts.st_size, None)
+
+
+def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """The body as it arrives; what came before a break is not lost."""
+    while data := response.read1(CHUNK, decode_content=False):
+        yield data
+
+
+def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
+    """First byte and size of the whole file."""
+    if response.status == 206:
+        found = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        if not found:
+            raise Trouble("the server sends a part without saying which")
+        return int(found[1]), None if found[2] == "*" else int(found[2])
+    length = response.headers.get("content-length", "")
+    return 0, int(length) if length.isdigit() and not response.headers.get("transfer-encoding") else None
+
+
+def _validator(response: BaseHTTPResponse) -> str | None:
+    """What `If-Range` accepts: a strong ETag, else the date."""
+    etag = response.headers.get("etag", "").strip()
+    if etag.startswith('"'):
+        return etag
+    return response.headers.get("last-modified")
+
+
+def _after_scheme(url: str) -> str:
+    """Host and path with their letters as they are: a CID is case-sensitive."""
+    return url.split("://", 1)[1].split("#", 1)[0].split("?", 1)[0]

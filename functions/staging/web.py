@@ -1,0 +1,232 @@
+"""HTTP that connects to the address that was judged, also after a redirect.
+
+A name is resolved once per hop and the connection goes to that very address, with the name kept for TLS and
+the Host header. So a name that resolves differently a moment later (DNS rebinding) changes nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+from functions.staging.addresses import Lookup, resolve
+from functions.staging.report import Failure
+from functions.staging.retry import Patience, Trouble
+from functions.workflow.environment import FetchPolicy
+
+if TYPE_CHECKING:
+    from urllib3.response import BaseHTTPResponse
+
+MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_PORTS = {"http": 80, "https": 443}
+_WORTH_RETRYING = (408, 425, 429)
+_PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_SAFE = "/%:@!$&'()*+,;=~-._?[]"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One hop: a URL taken apart once, so that nothing downstream can read it differently."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str  # with query
+    authorization: str | None
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+    @property
+    def host_header(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+class Web:
+    """Requests under the rules of an environment. `trusted`: URLs of the operator's own, exempt from them.
+
+    Proxies of the environment variables are not used: the address would be theirs to choose.
+    """
+
+    def __init__(
+        self,
+        schemes: frozenset[str],
+        *,
+        private: bool = False,
+        trusted: tuple[str, ...] = (),
+        patience: Patience | None = None,
+        lookup: Lookup = socket.getaddrinfo,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._schemes = schemes & set(_PORTS)
+        self._private = private
+        self._trusted = frozenset(parse(url).origin for url in trusted)
+        self._patience = patience or Patience()
+        self._lookup = lookup
+        self._tls = tls
+
+    @classmethod
+    def of(cls, policy: FetchPolicy, patience: Patience) -> Web:
+        """The operator's gateways may stand on private addresses; nothing else may unless the policy says so."""
+        gateways = (policy.ipfs_gateway, policy.arweave_gateway)
+        private = policy.allow_private_addresses
+        return cls(frozenset(policy.schemes), private=private, trusted=gateways, patience=patience)
+
+    @contextmanager
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Iterator[BaseHTTPResponse]:
+        """The final answer, after redirects, whose body is read as it is on the wire.
+
+        Raises Failure where asking again cannot help (4xx, a forbidden address, a bad certificate), else Trouble.
+        """
+        from urllib3.exceptions import HTTPError, SSLError
+
+        response = None
+        try:
+            response = self._follow(method, parse(url), dict(headers or {}), body)
+            _judge(response)
+            yield response
+        except SSLError as e:
+            if "CERTIFICATE_VERIFY_FAILED" in str(e):
+                raise Failure("DataUnavailable", "the server's TLS certificate is not valid for its name") from None
+            raise Trouble("the TLS connection broke") from None
+        except HTTPError as e:
+            raise Trouble(_describe(e)) from None
+        finally:
+            if response is not None:
+                response.close()
+
+    def _follow(self, method: str, target: Target, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(method, target, headers, body)
+            location = response.headers.get("location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.close()
+            following = parse(urljoin(_url(target), location))
+            if following.origin != target.origin:
+                headers = {k: v for k, v in headers.items() if k.lower() not in _PRIVATE_HEADERS}
+            if response.status == 303 or (method == "POST" and response.status in (301, 302)):
+                method, body = "GET", None
+            target = following
+        raise Failure("DataUnavailable", f"more than {MAX_REDIRECTS} redirects")
+
+    def _send(self, method: str, target: Target, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
+        from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+        trusted = target.origin in self._trusted
+        if not trusted and target.scheme not in self._schemes:
+            raise Failure("DataForbidden", f"{target.scheme}: URLs are not fetched in this environment")
+        addresses = resolve(target.host, target.port, private=self._private or trusted, lookup=self._lookup)
+        full = {"Accept-Encoding": "identity", "User-Agent": "sluice", **headers, "Host": target.host_header}
+        if target.authorization:
+            full["Authorization"] = target.authorization
+        for address in addresses[:-1]:
+            try:
+                return self._connect(address, method, target, full, body)
+            except (ConnectTimeoutError, NewConnectionError):
+                continue
+        return self._connect(addresses[-1], method, target, full, body)
+
+    def _connect(
+        self, address: str, method: str, target: Target, headers: dict[str, str], body: bytes | None
+    ) -> BaseHTTPResponse:
+        import urllib3
+
+        timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.stall)
+        pool: urllib3.HTTPConnectionPool
+        if target.scheme == "https":
+            if self._tls is None:
+                self._tls = ssl.create_default_context()
+            pool = urllib3.HTTPSConnectionPool(
+                address, target.port, timeout=timeout, ssl_context=self._tls, server_hostname=target.host
+            )
+        else:
+            pool = urllib3.HTTPConnectionPool(address, target.port, timeout=timeout)
+        return pool.urlopen(
+            method,
+            target.path,
+            body,
+            headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+
+
+def parse(url: str) -> Target:
+    """Take a URL apart. Raises Failure."""
+    try:
+        parts = urlsplit(url)
+        host = (
+            (parts.hostname or "").encode("idna").decode() if not (parts.hostname or "").isascii() else parts.hostname
+        )
+        port = parts.port
+    except (ValueError, UnicodeError):
+        raise Failure("DataUnavailable", "a URL that cannot be read") from None
+    if parts.scheme not in _PORTS:
+        raise Failure("DataForbidden", f"{parts.scheme or 'empty'}: URLs are not fetched")
+    if not host or "%" in host or any(c <= " " or c == "\x7f" for c in host):
+        raise Failure("DataForbidden", "a URL without a proper host name")
+    path = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
+    return Target(parts.scheme, host, port or _PORTS[parts.scheme], path, _basic(parts))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header, in either of its forms; None if there is none that can be read."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    except ValueError:
+        return None
+
+
+def _judge(response: BaseHTTPResponse) -> None:
+    status = response.status
+    if status >= 500 or status in _WORTH_RETRYING:
+        raise Trouble(f"the server answers {status}", retry_after(response.headers.get("retry-after")))
+    if status not in (200, 206):
+        raise Failure("DataUnavailable", f"the server answers {status}")
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise Failure("DataUnavailable", f"the server sends the encoding {encoding[:40]!r}, which was not asked for")
+
+
+def _basic(parts: SplitResult) -> str | None:
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode()
+
+
+def _url(target: Target) -> str:
+    return f"{target.scheme}://{target.host_header}{target.path}"
+
+
+def _describe(error: Exception) -> str:
+    from urllib3 import exceptions as known
+
+    match error:
+        case known.ConnectTimeoutError() | known.NewConnectionError():
+            return "the server cannot be reached"
+        case known.TimeoutError():
+            return "the server stalls"
+        case _:
+            return "the connection broke"
