@@ -8,110 +8,108 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
 
 from functions.advance.look import look
+from functions.cluster.ports import ClusterError
 from functions.log import about
-from functions.workflow.model import Verdict, WorkflowId
+from functions.results.ports import StorageUnavailable
+from functions.workflow.model import Verdict, Workflow, WorkflowId
 
 if TYPE_CHECKING:
     from functions.bootstrap import Sluice
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 BATCH = 50
 # A claim runs out after this, so that another sweep takes over what a dead one had claimed.
 CLAIM = timedelta(seconds=30)
 # One tick's work is bounded; what is left is due at the next tick.
 MOST_BATCHES = 40
-# An event that nobody takes is dropped after this many tries (with growing pauses: about two days).
-MOST_DELIVERIES = 50
+# An event that nobody takes is dropped after this many tries, one a sweep.
+MOST_DELIVERIES = 500
 CAUSE = "sweep"
 
 
 def sweep(parts: Sluice) -> Counter[str]:
-    """Do all that is due. Returns how much of what was repaired; failures are logged and come up again."""
-    from functions.cluster.ports import ClusterError
-    from functions.results.ports import StorageUnavailable
-
-    done: Counter[str] = Counter()
-
-    def attempt(workflow: WorkflowId | None, action: Callable[[], object]) -> object:
-        """One piece of work; what is unavailable for one workflow must not keep the sweep from the others."""
-        try:
-            return action()
-        except (ClusterError, StorageUnavailable) as e:
-            done["postponed"] += 1
-            logger.warning("%s: %s", type(e).__name__, e, extra=about(workflow=workflow))
-            return None
-
-    _intents(parts, done, attempt)
-    _workflows(parts, done, attempt)
+    """Do all that is due. Returns how much of what was repaired. Raises StoreUnavailable."""
+    run = _Sweep(parts)
+    run.in_batches(parts.store.claim_intents, run.complete)
+    run.in_batches(parts.store.claim_workflows, run.look)
     for environment in parts.store.queues():
-        admitted = attempt(None, lambda e=environment: parts.transitions.admit(e, CAUSE))
-        done["admitted"] += admitted if isinstance(admitted, int) else 0
-    _events(parts, done)
+        run.admit(environment)
+    if parts.settings.notify_start_url or parts.settings.notify_stop_url:
+        run.deliver()
     for namespace in {environment.place for environment in parts.environments.values()}:
-        attempt(None, lambda n=namespace: _leftovers(parts, n, done))
-    done = +done
-    if done:
-        logger.info("swept", extra=about(**{key.replace(" ", "_"): count for key, count in done.items()}))
-    return done
+        run.tidy(namespace)
+    if run.done:
+        logger.info("swept", extra=about(repaired=dict(run.done)))
+    return run.done
 
 
-Attempt = Callable[[WorkflowId | None, Callable[[], object]], object]
+class _Sweep:
+    """One run. What is unavailable for one workflow must not keep it from the others: that comes up again."""
 
+    def __init__(self, parts: Sluice) -> None:
+        self.parts = parts
+        self.done: Counter[str] = Counter()
 
-def _intents(parts: Sluice, done: Counter[str], attempt: Attempt) -> None:
-    for _ in range(MOST_BATCHES):
-        now = parts.clock()
-        due = parts.store.claim_intents(now, now + CLAIM, BATCH)
-        for workflow in due:
-            attempt(workflow, lambda w=workflow: parts.transitions.carry_out(w, CAUSE))
-            done["open intents"] += 1
-        if len(due) < BATCH:
-            return
+    def in_batches(self, claim: Callable[[datetime, datetime, int], Sequence[T]], repair: Callable[[T], None]) -> None:
+        """Claim what is due and repair it, a batch at a time."""
+        for _ in range(MOST_BATCHES):
+            now = self.parts.clock()
+            due = claim(now, now + CLAIM, BATCH)
+            for item in due:
+                self._guarded(repair, item)
+            if len(due) < BATCH:
+                return
 
+    def complete(self, workflow: WorkflowId) -> None:
+        """Carry out intents that a handler left open."""
+        self.done["open intents"] += 1
+        self.parts.transitions.carry_out(workflow, CAUSE)
 
-def _workflows(parts: Sluice, done: Counter[str], attempt: Attempt) -> None:
-    for _ in range(MOST_BATCHES):
-        now = parts.clock()
-        due = parts.store.claim_workflows(now, now + CLAIM, BATCH)
-        for workflow in due:
-            verdict = attempt(workflow.id, lambda w=workflow: look(parts, w, CAUSE))
-            if verdict is Verdict.APPLIED:
-                done[f"{workflow.phase} moved on"] += 1
-        if len(due) < BATCH:
-            return
+    def look(self, workflow: Workflow) -> None:
+        """See whether the Job of a workflow has ended or gone unannounced, or its time is over."""
+        if look(self.parts, workflow, CAUSE) is Verdict.APPLIED:
+            self.done[f"{workflow.phase} moved on"] += 1
 
+    def admit(self, environment: str) -> None:
+        """Give free slots to queued workflows."""
+        admitted = self._guarded(self.parts.transitions.admit, environment, CAUSE)
+        if admitted:
+            self.done["admitted"] += admitted
 
-def _events(parts: Sluice, done: Counter[str]) -> None:
-    """Deliver what goes outside. A failed delivery stays claimed: with each try for longer."""
-    settings = parts.settings
-    if not (settings.notify_start_url or settings.notify_stop_url):
-        return
-    from functions.notify import deliver
+    def deliver(self) -> None:
+        """Deliver what goes outside. A failed delivery stays claimed and comes up again."""
+        from functions.notify import deliver
 
-    now = parts.clock()
-    for event in parts.store.claim_events(now, now + CLAIM, BATCH):
-        if deliver(parts, event):
-            done["events delivered"] += 1
-        elif event.tries < MOST_DELIVERIES:
-            continue
-        parts.store.close_event(event)
+        now = self.parts.clock()
+        for event in self.parts.store.claim_events(now, now + CLAIM, BATCH):
+            if deliver(self.parts, event):
+                self.done["events delivered"] += 1
+            elif event.tries < MOST_DELIVERIES:
+                continue
+            self.parts.store.close_event(event)
 
+    def tidy(self, namespace: str) -> None:
+        """Clean up after workflows that are over but still own something. Unknown ones are somebody else's."""
+        owners = self._guarded(self.parts.cluster.leftovers, namespace, 500) or ()
+        alive = self.parts.store.unfinished(owners) if owners else set()
+        for workflow in (w for w in owners if w not in alive):
+            if self.parts.store.state(workflow) is None:
+                logger.warning("not ours, left alone", extra=about(workflow=workflow))
+                continue
+            self._guarded(self.parts.cluster.clean_up, workflow, namespace)
+            self.done["leftovers removed"] += 1
 
-def _leftovers(parts: Sluice, namespace: str, done: Counter[str]) -> None:
-    """Clean up after workflows that are over but still own something. Unknown ones are somebody else's."""
-    owners = parts.cluster.leftovers(namespace, 500)
-    alive = parts.store.unfinished(owners)
-    for workflow in owners:
-        if workflow in alive:
-            continue
-        if parts.store.state(workflow) is None:
-            logger.warning("not ours, left alone", extra=about(workflow=workflow))
-            continue
-        parts.cluster.clean_up(workflow, namespace)
-        done["leftovers removed"] += 1
+    def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
+        try:
+            return action(*arguments)
+        except (ClusterError, StorageUnavailable) as e:
+            self.done["postponed"] += 1
+            logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))
+            return None

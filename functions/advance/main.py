@@ -1,0 +1,91 @@
+"""`advance`: one CloudEvent in, at most one transition out.
+
+Answers are empty: to a Knative broker any body that is not a CloudEvent is a failure. 204 says that what the event
+had to say is durable, or was nothing; 4xx that it can never be handled; 503 that it shall come again.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import functions_framework
+from werkzeug.routing import Rule
+from werkzeug.wrappers import Request, Response
+
+from functions import web
+from functions.advance.observe import Hint, interest
+from functions.bootstrap import Sluice, sluice
+from functions.log import about
+
+logger = logging.getLogger(__name__)
+
+# Knative's own parts refuse larger events; a Job with a large environment stays far below.
+MAX_EVENT = 1 << 20
+TICK = "dev.knative.sources.ping"
+
+
+def receive(call: web.Call) -> Response:
+    """An event of the cluster, or a tick."""
+    event = web.event(call.request, MAX_EVENT)
+    if event.type == TICK:
+        from functions.advance.sweep import sweep
+
+        sweep(call.sluice)
+    elif hint := interest(event.attributes, event.data):
+        _follow(call.sluice, hint, event.id)
+    return web.empty()
+
+
+def bury(call: web.Call) -> Response:
+    """An event that could not be delivered: kept for somebody to read (`sluice dead-letters`).
+
+    Only what identifies it is kept, because its data may carry URLs with credentials.
+    """
+    from functions.log import scrub
+
+    try:
+        event = web.event(call.request, MAX_EVENT)
+        kept: dict[str, Any] = {"attributes": dict(event.attributes), "object": _identity(event.data)}
+        number, reason = event.id, event.attributes.get("knativeerrorcode", "")
+    except web.HttpError as e:
+        kept, number, reason = {"attributes": {}}, call.request.headers.get("ce-id", ""), e.message
+    kept["attributes"].pop("knativeerrordata", None)
+    logger.error("dead letter", extra=about(event=number, reason=scrub(reason)))
+    call.sluice.store.bury(number, scrub(reason), kept, call.sluice.clock())
+    return web.empty()
+
+
+def _follow(parts: Sluice, hint: Hint, cause: str) -> None:
+    """Go and look, if the hint is of the attempt that runs; otherwise complete what its first delivery left open."""
+    from functions.advance.look import look
+
+    workflow = parts.store.state(hint.ref.workflow)
+    if workflow is None:
+        logger.info("unknown workflow", extra=about(workflow=hint.ref.workflow, event=cause))
+    elif (workflow.stage, workflow.attempt) == (hint.ref.stage, hint.ref.attempt):
+        look(parts, workflow, cause, hint.pod)
+    else:
+        parts.transitions.carry_out(workflow.id, cause)
+
+
+def _identity(data: Any) -> dict[str, Any]:
+    metadata = data.get("metadata") if isinstance(data, dict) else None
+    if not isinstance(metadata, dict):
+        return {}
+    return {"kind": data.get("kind"), **{key: metadata.get(key) for key in ("namespace", "name", "uid")}}
+
+
+ROUTER = web.Router(
+    [
+        Rule("/", endpoint=receive, methods=["POST"]),
+        Rule("/dead-letters", endpoint=bury, methods=["POST"]),
+        Rule("/healthz", endpoint=web.healthz, methods=["GET"]),
+    ]
+)
+
+
+@functions_framework.http
+def advance(request: Request) -> Response:
+    """The function that Knative calls."""
+    return ROUTER.answer(request, sluice)
