@@ -1,0 +1,175 @@
+"""The Pod of one stage: what runs, what it may see, and nothing beyond Pod Security "restricted". Pure."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from functions.cluster import contract
+from functions.cluster.identity import job_labels
+from functions.cluster.ports import StageJob
+from functions.settings import Settings
+from functions.workflow.model import Stage
+
+VOLUME = "/data"
+TASK_FOLDER = "/workflow"
+CREDENTIALS_FOLDER = "/credentials"
+CONTAINER = "main"
+TASK_KEY, SECRET_KEY = "task.json", "secret"
+# Our own programs stream; what they need does not grow with the data.
+_STAGING = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}
+GRACE = 5  # seconds: programs that ignore SIGTERM would hold their Job for the default 30
+
+
+def pod(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
+    """The Pod template of one attempt. `base`: the name of the workflow's volume claim and Secret."""
+    environment = job.environment
+    user = environment.run_as_user
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "fsGroup": user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, settings, base)],
+        "volumes": _volumes(job, settings, base),
+    }
+    if environment.node_selector:
+        spec["nodeSelector"] = dict(environment.node_selector)
+    if environment.tolerations:
+        spec["tolerations"] = [dict(toleration) for toleration in environment.tolerations]
+    if environment.pull_secret:
+        spec["imagePullSecrets"] = [{"name": environment.pull_secret}]
+    if environment.runtime_class and not _ours(job.stage):
+        spec["runtimeClassName"] = environment.runtime_class
+    return {"metadata": {"labels": job_labels(job.ref)}, "spec": spec}
+
+
+def _ours(stage: Stage) -> bool:
+    """Whether the stage runs our own program, in our own image."""
+    return stage in (Stage.CONFIGURE, Stage.PUBLISH)
+
+
+def _container(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
+    resources = _resources(job)
+    container = {
+        "name": CONTAINER,
+        "image": _image(job, settings),
+        "imagePullPolicy": job.environment.pull_policy,
+        "env": _env(job, base),
+        "resources": {"requests": resources, "limits": dict(resources)},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": _mounts(job),
+    }
+    command = _command(job)
+    return {**container, "command": command} if command else container
+
+
+def _image(job: StageJob, settings: Settings) -> str:
+    match job.stage:
+        case Stage.ALGORITHM:
+            return job.definition.stage.algorithm.container.reference
+        case Stage.FILTER:
+            return job.environment.filter_image
+        case _:
+            return settings.image
+
+
+def _command(job: StageJob) -> list[str]:
+    match job.stage:
+        case Stage.ALGORITHM:
+            cap = str(job.environment.publish.max_log_bytes)
+            return ["sh", "-c", _wrapper(), "algorithm", contract.entrypoint(job, VOLUME), cap]
+        case Stage.FILTER:
+            return list(job.environment.filter_command)  # none: the image's own
+        case _:
+            return list(contract.program(job, "python", f"{TASK_FOLDER}/{TASK_KEY}", VOLUME))
+
+
+@cache
+def _wrapper() -> str:
+    return Path(__file__).with_name("algorithm.sh").read_text()
+
+
+def _env(job: StageJob, base: str) -> list[dict[str, Any]]:
+    # The root file system is read-only and the user has no home in the image.
+    variables = {"HOME": "/tmp"}  # noqa: S108 - a volume of the Pod's own
+    if _ours(job.stage):
+        variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
+    else:
+        variables |= contract.variables(job, VOLUME)
+    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
+    if not _ours(job.stage):
+        reference = {"secretKeyRef": {"name": base, "key": SECRET_KEY}}
+        env.append({"name": "secret", "valueFrom": reference})
+    return env
+
+
+def _resources(job: StageJob) -> dict[str, str]:
+    if _ours(job.stage):
+        return dict(_STAGING)
+    terms = job.terms
+    resources = {"cpu": cores(terms.cpu), "memory": quantity(terms.memory), "ephemeral-storage": quantity(terms.disk)}
+    if terms.gpus and job.stage is Stage.ALGORITHM:
+        resources[job.environment.gpu_resource] = str(terms.gpus)
+    return resources
+
+
+def _mounts(job: StageJob) -> list[dict[str, Any]]:
+    mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    if _ours(job.stage):
+        return [
+            *mounts,
+            {"name": "volume", "mountPath": VOLUME, "subPath": "data"},
+            {"name": "volume", "mountPath": f"{VOLUME}/adminlogs", "subPath": "adminlogs"},
+            {"name": "task", "mountPath": TASK_FOLDER, "readOnly": True},
+            {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
+        ]
+    return [
+        *mounts,
+        {"name": "volume", "mountPath": VOLUME, "subPath": "data", "readOnly": True},
+        {"name": "volume", "mountPath": f"{VOLUME}/outputs", "subPath": "data/outputs"},
+        {"name": "volume", "mountPath": f"{VOLUME}/logs", "subPath": "data/logs"},
+    ]
+
+
+def _volumes(job: StageJob, settings: Settings, base: str) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "tmp", "emptyDir": {}},
+        {"name": "volume", "persistentVolumeClaim": {"claimName": base}},
+    ]
+    if not _ours(job.stage):
+        return volumes
+    credentials = settings.operator_secret if job.stage is Stage.CONFIGURE else settings.storage_secret
+    task = {"secretName": base, "items": [{"key": TASK_KEY, "path": TASK_KEY}], "defaultMode": 0o440}
+    return [
+        *volumes,
+        {"name": "task", "secret": task},
+        # Neither is needed for data behind plain URLs and results in a storage that knows the Pod.
+        {"name": "credentials", "secret": {"secretName": credentials, "optional": True, "defaultMode": 0o440}},
+    ]
+
+
+def cores(value: float) -> str:
+    """A number of cores as Kubernetes writes it: `2`, `500m`."""
+    return str(int(value)) if value == int(value) else f"{round(value * 1000)}m"
+
+
+def quantity(size: int) -> str:
+    """Bytes as Kubernetes writes them, in the largest unit that says it exactly."""
+    for unit, factor in (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
