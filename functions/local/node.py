@@ -1,0 +1,248 @@
+"""What a kubelet does: looks at the Jobs that were asked for, has each run once, and tells what became of them.
+
+One per platform. It keeps nothing that it could not read again from the folder, so it may die at any moment: the stages go on
+under their supervisors, and the next node takes them up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from functions.cluster.ports import AlienJob
+from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, write
+from functions.local import plan, tree
+from functions.local.events import job_event
+from functions.local.isolation import Isolation
+from functions.log import about
+from functions.workflow.model import Outcome
+
+logger = logging.getLogger(__name__)
+
+# Without any wake-up the folder is looked at this often, in seconds.
+RESCAN = 5.0
+# … and as long as something is being removed, or was announced to nobody.
+SOON = 0.2
+
+
+class Node:
+    """Runs Jobs below `folder`. `announce` sends an event and says whether it was taken."""
+
+    def __init__(self, folder: Path, announce: Callable[[dict[str, str], bytes], bool], isolation: Isolation) -> None:
+        self._folder = folder
+        self._announce = announce
+        self._isolation = isolation
+        self._supervisors: dict[str, int] = {}  # uid → a handle on the process
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._told: set[str] = set()  # uids whose end was announced and whose folder is still there
+        self._removing: set[Path] = set()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkfifo(folder / WAKE, 0o600)
+        # Open for writing as well: a pipe whose last writer has gone is readable for ever.
+        self._wake = os.open(folder / WAKE, os.O_RDWR | os.O_NONBLOCK)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, *, end_stages: bool) -> None:
+        """Look no more. What runs goes on and is taken up by the next node, unless `end_stages`."""
+        self._stopping = True
+        os.write(self._wake, b"!")
+        self._thread.join()
+        for handle in self._supervisors.values():
+            if end_stages:
+                signal.pidfd_send_signal(handle, signal.SIGTERM)
+                _ended(handle, wait=5)
+            os.close(handle)
+        for child in self._children.values():
+            child.poll()
+        os.close(self._wake)
+
+    @property
+    def running(self) -> int:
+        return len(self._supervisors)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                soon = self._look()
+            except OSError as e:
+                logger.error("the folder of the Jobs cannot be used: %s", e.strerror)
+                soon = False
+            handles = [handle for handle in self._supervisors.values()]
+            poll = select.poll()
+            for descriptor in (self._wake, *handles):
+                poll.register(descriptor, select.POLLIN)
+            poll.poll(1000 * (SOON if soon else RESCAN))
+            with suppress(BlockingIOError):
+                os.read(self._wake, 4096)
+
+    def _look(self) -> bool:
+        """Bring every Job nearer to what was asked for. True: look again soon."""
+        present: set[str] = set()
+        busy: set[Path] = set()  # in the trash, and something of it still lives
+        soon = False
+        for folder in list(jobs(self._folder)):
+            try:
+                asked = folder.asked()
+            except AlienJob as e:
+                logger.error("%s", e)
+                continue
+            if asked is None:
+                continue
+            present.add(asked.uid)
+            if folder.path.parent.parent != self._folder / TRASH:
+                soon |= not self._settle(folder, asked)
+            elif self._alive(folder, asked.uid):
+                self._terminate(asked.uid)
+                busy.add(folder.path.parent)
+        self._told &= present
+        for trash in (self._folder / TRASH).glob("*"):
+            if trash not in busy | self._removing:
+                self._removing.add(trash)
+                threading.Thread(target=self._remove, args=(trash,), daemon=True).start()
+        return soon
+
+    def _settle(self, folder: JobFolder, asked: Asked) -> bool:
+        """Do what this Job needs now. False: it needs another look soon."""
+        if self._alive(folder, asked.uid):
+            if folder.deleted:
+                self._terminate(asked.uid)
+            return True
+        if folder.deleted:
+            event = job_event(asked, folder.end(), deleted=True)
+            discard(self._folder, folder.path)
+            self._announce(*event)
+            return False
+        end = folder.end() or self._start_or_lose(folder, asked)
+        if end is None or asked.uid in self._told:
+            return True
+        if not self._announce(*job_event(asked, end)):
+            return False
+        self._told.add(asked.uid)
+        return True
+
+    def _alive(self, folder: JobFolder, uid: str) -> bool:
+        """Whether its supervisor lives; takes up one that an earlier node started."""
+        known = self._supervisors.get(uid)
+        if known is not None:
+            if not _ended(known):
+                return True
+            os.close(known)
+            del self._supervisors[uid]
+            if child := self._children.pop(uid, None):
+                child.wait()
+            return False
+        handle = _holder(folder.lock)
+        if handle is None:
+            return False
+        self._supervisors[uid] = handle
+        logger.info("taken up", extra=about(job=folder.path.name))
+        return True
+
+    def _start_or_lose(self, folder: JobFolder, asked: Asked) -> End | None:
+        """Start the Job, unless it was started before: then its supervisor was killed, and what it ran with it."""
+        if not folder.started:
+            self._start(folder, asked)
+            return None
+        tree.kill_strays(folder.path.parent)
+        # It may have ended between the look at its end and the look at its supervisor.
+        end = folder.end() or End(Outcome.LOST, reason="Lost")
+        if end.outcome is Outcome.LOST:
+            write(folder.end_file, msgspec.json.encode(end))
+            logger.warning("lost", extra=_about(asked))
+        return end
+
+    def _start(self, folder: JobFolder, asked: Asked) -> None:
+        job = asked.job
+        plan.prepare(folder)
+        write(folder.path / "task.json", plan.task(job))
+        path = folder.path / "plan.json"
+        write(path, msgspec.json.encode(plan.make(folder, job, self._isolation)))
+        code = f"from functions.local.supervisor import main; main({str(path)!r})"
+        child = subprocess.Popen(
+            plan.bare_python(code),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={},
+        )
+        self._supervisors[asked.uid] = os.pidfd_open(child.pid)
+        self._children[asked.uid] = child
+        logger.info("started", extra=_about(asked))
+
+    def _terminate(self, uid: str) -> None:
+        """Have the stage ended; its supervisor gives it the grace."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._supervisors[uid], signal.SIGTERM)
+
+    def _remove(self, trash: Path) -> None:
+        shutil.rmtree(trash, onerror=_force)
+        self._removing.discard(trash)
+
+
+def _holder(lock: Path) -> int | None:
+    """A handle on the process that holds the lock; None if nobody does."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    handle = None
+    try:
+        pid = os.read(descriptor, 32)
+        if pid and _held(descriptor):
+            handle = os.pidfd_open(int(pid))
+            # Still held after the handle was got: so the number was not given to another process meanwhile.
+            if _held(descriptor):
+                return handle
+            os.close(handle)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _ended(handle: int, wait: float = 0) -> bool:
+    """Whether the process has ended, after at most `wait` seconds."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(1000 * wait))
+
+
+def _force(remove: Callable[[str], object], path: str, _: object) -> None:
+    """An algorithm may have left folders that even their owner cannot empty."""
+    with suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        os.chmod(path, 0o700, follow_symlinks=False) if not os.path.islink(path) else None
+        remove(path) if remove is not os.scandir else shutil.rmtree(path, ignore_errors=True)
+
+
+def _about(asked: Asked) -> dict[str, Any]:
+    job = asked.job
+    return about(workflow=job.workflow, stage=job.stage, attempt=job.attempt)

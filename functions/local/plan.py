@@ -1,0 +1,172 @@
+"""From a Job to what the supervisor is to do: command, environment, limits, and what may be seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import functions
+
+if TYPE_CHECKING:
+    from functions.cluster.ports import StageJob
+    from functions.cluster.processes import JobFolder
+
+ROOT = str(Path(functions.__file__).parent.parent)
+# configure and publish are ours and may need the operator's keys, but no stage talks to the database.
+_NOT_FOR_STAGES = ("DATABASE_URL", "POSTGRES_", "ALLOWED_ADMINS")
+_STAGE_LOG_BYTES = 10 << 20
+_FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs")
+# What the algorithm must not change, and what it must not see.
+_READ_ONLY = ("inputs", "transformations", "ddos")
+_NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/data")
+
+
+def bare_python(code: str) -> list[str]:
+    """A command for the fastest start of Python: without site-packages; `functions` can be imported, `sys` is."""
+    return [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({ROOT!r}); {code}"]
+
+
+def prepare(folder: JobFolder) -> None:
+    """Lay the folders of the contract."""
+    for name in _FOLDERS:
+        (folder.volume / name).mkdir(parents=True, exist_ok=True)
+    for path in (_scratch(folder), folder.path / "root"):
+        path.mkdir(exist_ok=True)
+
+
+def make(folder: JobFolder, job: StageJob, isolation: str) -> dict[str, Any]:
+    """The plan of one Job."""
+    if job.stage in ("configure", "publish"):
+        return _of_program(folder, job)
+    return _of_algorithm(folder, job, isolation)
+
+
+def task(job: StageJob) -> bytes:
+    """The task file of configure and publish."""
+    import msgspec
+
+    from functions.workflow.task import Task
+
+    environment = job.environment
+    return msgspec.json.encode(
+        Task(
+            workflow=job.workflow,
+            definition=job.definition,
+            results=job.results,
+            fetch=environment.fetch,
+            publish=environment.publish,
+        )
+    )
+
+
+def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"functions.staging.{job.stage}"]
+    command += ["--task", str(folder.path / "task.json"), "--volume", str(folder.volume)]
+    if job.stage == "publish":
+        command += ["--attempt", str(job.attempt), "--scope", job.scope]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_STAGES)}
+    return {
+        **_common(folder),
+        "isolation": "none",
+        "command": command,
+        "environ": {**kept, "PYTHONPATH": ROOT, "TERMINATION_LOG": str(folder.termination)},
+        "log_bytes": _STAGE_LOG_BYTES,
+        "seconds": job.terms.stage_seconds,
+        "memory": 0,
+        "disk": 0,
+    }
+
+
+def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str, Any]:
+    home = folder.path.parent
+    inside = isolation == "sandbox"
+    volume = "/data" if inside else str(folder.volume)
+    scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
+    stage = job.definition.stage
+    if job.stage == "filter":
+        command = list(job.environment.filter_command)
+    else:
+        algorithm = shlex.quote(f"{volume}/transformations/algorithm")
+        command = ["/bin/sh", "-c", stage.algorithm.container.entrypoint.replace("$ALGO", algorithm)]
+    environ = {
+        # The machine's own programs come first; behind them at least this Python is there.
+        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "VOLUME": volume,
+        "LOGS": f"{volume}/logs",
+        "INPUTS": f"{volume}/inputs",
+        "OUTPUTS": f"{volume}/outputs",
+        "DIDS": json.dumps([item.id.removeprefix("did:op:") for item in stage.input]),
+        "TRANSFORMATION_DID": stage.algorithm.folder,
+        "secret": job.secret,
+    }
+    terms = job.terms
+    return {
+        **_common(folder),
+        "isolation": isolation,
+        "view": view(home.parent.parent.parent, home, folder.path / "root", terms.memory),
+        "command": command,
+        "environ": environ,
+        "cwd": scratch,
+        "log_bytes": job.environment.publish.max_log_bytes,
+        "seconds": terms.algorithm_seconds if job.stage == "algorithm" else terms.stage_seconds,
+        "memory": terms.memory,
+        "disk": terms.disk,
+    }
+
+
+def _common(folder: JobFolder) -> dict[str, Any]:
+    return {
+        "cwd": str(_scratch(folder)),
+        "log": str(folder.log),
+        "termination": str(folder.termination),
+        "outputs": [str(folder.volume / "outputs"), str(_scratch(folder))],
+    }
+
+
+def _scratch(folder: JobFolder) -> Path:
+    """What is HOME and TMPDIR to all stages of a workflow."""
+    return folder.path.parent / "scratch"
+
+
+def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str, Any]:
+    """What a sandboxed stage sees of the files of this machine. `platform`, `home`: the platform's and the workflow's folder.
+
+    `root`: an empty folder to build the new root in; `hide`: replaced by empty folders; `show`: seen all the same, read-only;
+    `bind`: path → folder; `read_only`: those of them that cannot be changed; `cover`: there, but closed.
+    """
+    data = home / "data"
+    read_only = {f"/data/{name}": str(data / name) for name in _READ_ONLY}
+    hidden = list(_NOT_IN_SIGHT)
+    if not _below(str(platform), hidden):
+        hidden.append(str(platform))
+    return {
+        "root": str(root),
+        "hide": hidden,
+        "show": sorted({path for path in _programs() if _below(path, hidden)}),
+        "bind": {"/data": str(data), "/tmp": str(home / "scratch"), **read_only},  # noqa: S108 - its own
+        "read_only": list(read_only),
+        "cover": ["/data/adminlogs"],
+        "shared_memory": shared_memory,
+    }
+
+
+def _programs() -> list[str]:
+    """The folders of the programs that algorithms may call: Python's, and those around PATH's."""
+    user = str(Path.home())
+    found = [sys.prefix, sys.base_prefix]
+    for path in os.environ.get("PATH", "").split(os.pathsep):
+        around = os.path.dirname(path)
+        # Beside their programs, these two hold what is private.
+        found += [path, f"{around}/lib"] if around in (user, f"{user}/.local") else [around]
+    return [path for path in found if os.path.isdir(path)]
+
+
+def _below(path: str, folders: list[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)

@@ -1,0 +1,205 @@
+"""The process above one stage: starts it, keeps it within its limits, writes its log and how it ended.
+
+It is a process of its own, so that a stage outlives the platform. It holds the lock of its Job's folder as long as it
+lives, so that a new node knows a living stage from a dead one. Only the standard library, and of it little: it is started for
+every stage. What it is to do is a plan, `functions/local/plan.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from functions.local import sandbox, tree
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+LOOK = 0.05  # seconds between two looks at the memory
+CUT = b"\n[the log is cut here: it is at its limit]\n"
+MOST_PROCESSES = 4096
+
+
+def main(plan_file: str) -> None:
+    plan = json.loads(Path(plan_file).read_bytes())
+    folder = Path(plan_file).parent
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if os.fstat(lock).st_size:
+        return  # another supervisor had it: a stage is started once
+    os.write(lock, b"%d" % os.getpid())
+    end = Supervisor(plan).run()
+    if end is not None:
+        draft = folder / "end.draft"
+        draft.write_text(json.dumps(end))
+        draft.rename(folder / "end.json")
+
+
+class Supervisor:
+    """Runs one stage to its end."""
+
+    def __init__(self, plan: dict[str, Any]) -> None:
+        self._plan = plan
+        self._stopped = False
+        self._verdict: tuple[str, str, int | None] | None = None  # why it was killed: outcome, reason, exit code
+        self._kill_at: float | None = None
+        self._log_left: int = plan["log_bytes"]
+        self._next_disk_look = 0.0
+
+    def run(self) -> dict[str, Any] | None:
+        """How the stage ended; None if it was told to stop."""
+        wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_stopped", True))
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        sandbox.adopt_orphans()
+        log = os.open(self._plan["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        output, child = self._start()
+        deadline = time.monotonic() + self._plan["seconds"]
+        status: int | None = None
+        usage = None
+        while status is None:
+            ready, _, _ = select.select([output, wake], [], [], LOOK)
+            if wake in ready:
+                os.read(wake, 4096)
+            if output in ready:
+                self._copy(output, log)
+            pid, code, used = os.wait4(child, os.WNOHANG)
+            if pid:
+                status, usage = os.waitstatus_to_exitcode(code), used
+            else:
+                self._enforce(child, deadline)
+        tree.kill_all()
+        while self._copy(output, log):
+            pass
+        if self._stopped and self._verdict is None:
+            return None
+        assert usage is not None
+        return self._end(status, usage.ru_maxrss * 1024)
+
+    def _start(self) -> tuple[int, int]:
+        output, stdout = os.pipe2(os.O_CLOEXEC)
+        fcntl.fcntl(output, fcntl.F_SETFL, os.O_NONBLOCK)
+        child = os.fork()
+        if child:
+            os.close(stdout)
+            return output, child
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(stdout, 1)
+            os.dup2(stdout, 2)
+            os.setsid()
+            sandbox.die_with_parent()
+            self._limit()
+            sandbox.run(self._plan)
+        except BaseException as e:
+            os.write(2, f"the stage could not be started: {e}\n".encode())
+        finally:
+            os._exit(126)
+
+    def _limit(self) -> None:
+        if memory := self._plan["memory"]:
+            # The watch below is exact but looks only now and then; this stops what is faster than it.
+            resource.setrlimit(resource.RLIMIT_DATA, (2 * memory, 2 * memory))
+        if disk := self._plan["disk"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+    def _copy(self, output: int, log: int) -> bool:
+        """Take what was printed; the program is never held up, whatever becomes of its text."""
+        try:
+            chunk = os.read(output, 1 << 20)
+        except BlockingIOError:
+            return False
+        if self._log_left > 0:
+            kept = chunk[: self._log_left]
+            self._log_left -= len(kept)
+            try:
+                os.write(log, kept)
+                if len(chunk) > len(kept):
+                    self._log_left = 0
+                    os.write(log, CUT)
+            except OSError:  # the disk is full
+                self._log_left = 0
+        elif self._log_left == 0 and chunk:
+            self._log_left = -1
+            os.write(log, CUT)
+        return bool(chunk)
+
+    def _enforce(self, child: int, deadline: float) -> None:
+        now = time.monotonic()
+        if self._kill_at is not None:
+            if now >= self._kill_at:
+                tree.signal_all(signal.SIGKILL)
+            return
+        if self._stopped:
+            self._end_it(now)
+        elif now >= deadline:
+            self._end_it(now, ("timed out", "DeadlineExceeded", None))
+        elif broken := self._broken_limit(now):
+            self._verdict = broken
+            self._kill_at = now
+            tree.signal_all(signal.SIGKILL)
+
+    def _end_it(self, now: float, verdict: tuple[str, str, int | None] | None = None) -> None:
+        self._verdict = verdict
+        self._kill_at = now + GRACE
+        tree.signal_all(signal.SIGTERM)
+
+    def _broken_limit(self, now: float) -> tuple[str, str, int | None] | None:
+        pids = tree.descendants()
+        if self._plan["memory"] and tree.memory(pids, self._plan["memory"]) > self._plan["memory"]:
+            return "failed", "OOMKilled", 137
+        if len(pids) > MOST_PROCESSES:
+            return "failed", "TooManyProcesses", 137
+        if self._plan["disk"] and now >= self._next_disk_look:
+            size = sum(tree.size(folder) for folder in self._plan["outputs"])
+            # A tree of many files takes long to add up: never more than a tenth of the time.
+            self._next_disk_look = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
+            if size > self._plan["disk"]:
+                return "failed", "DiskExceeded", 137
+        return None
+
+    def _end(self, status: int, peak: int) -> dict[str, Any]:
+        if self._verdict is not None:
+            outcome, reason, exit_code = self._verdict
+        else:
+            outcome, reason, exit_code = ("failed" if status else "succeeded"), "", status
+            if status < 0:
+                exit_code, reason = 128 - status, "Error"
+            if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
+                reason = "DiskExceeded"
+            # It hit the hard limit before the watch saw it: then it ended by itself, for want of memory.
+            if status and self._plan["memory"] and peak > self._plan["memory"]:
+                reason, exit_code = "OOMKilled", 137
+        if outcome != "succeeded" and not reason:
+            reason = self._said()
+        return {
+            "outcome": outcome,
+            "exit_code": exit_code,
+            "reason": reason,
+            "oom_killed": reason == "OOMKilled",
+        }
+
+    def _said(self) -> str:
+        """What the stage's program says itself: the word before the colon of its termination message."""
+        try:
+            with open(self._plan["termination"], "rb") as file:
+                word, colon, _ = file.read(4096).decode(errors="replace").partition(":")
+        except OSError:
+            return "Error"
+        return word if colon and word.isalnum() and len(word) <= 64 else "Error"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
