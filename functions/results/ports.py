@@ -18,7 +18,7 @@ class StorageUnavailable(Exception):
 
 
 class StorageRefused(StorageUnavailable):
-    """The storage will not have it (credentials, permissions, a bucket that does not exist): asking again cannot help."""
+    """The storage will not have it (credentials, permissions, no such bucket): asking again cannot help."""
 
 
 class StorageFull(StorageRefused):

@@ -14,7 +14,7 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from functions.results.layout import attempt_folder
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError
 from functions.staging.publish_progress import Progress
-from functions.staging.publish_tree import Entry, TreeChanged, TreeRefused, walk
+from functions.staging.publish_tree import Entry, Skip, TreeChanged, TreeRefused, walk
 from functions.staging.publish_upload import Source, Uploader, failure
 from functions.staging.report import Failure, finish, log_to
 from functions.workflow.codes import Code
@@ -69,29 +69,29 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
     """Upload everything `scope` lets out, then the manifest. Raises Failure, TreeRefused and TreeChanged."""
     workflow = WorkflowId(task.workflow)
     survey = _survey(volume, scope, task.publish)
-    logging.info("publishing %d files, %d bytes", survey.files, survey.bytes)
+    logging.info("publishing files: %d, bytes: %d", survey.files, survey.bytes)
     progress = Progress(volume / PROGRESS, survey.files, survey.bytes)
-    uploader = Uploader(storage, attempt_folder(workflow, attempt), progress.read)
+    uploader = Uploader(storage, attempt_folder(workflow, attempt))
     again = Survey()
-    files = _upload(_sources(volume, scope, task, again), uploader, progress)
+    files = _upload(_sources(volume, scope, task, again), replace(uploader, progress=progress))
     if (again.files, again.bytes) != (survey.files, survey.bytes):
         raise TreeChanged("the outputs changed while they were published")
-    logs = _upload(_admin_logs(volume, task.publish), uploader, progress)
-    logging.info("published %d files, %d bytes", survey.files, survey.bytes)
-    logs += _upload(_publish_log(volume, task.publish), uploader, progress)
+    progress.end()
+    logs = _upload(_admin_logs(volume, task.publish), uploader)
+    logging.info("published files: %d, bytes: %d", again.files, again.bytes)
+    logs += _upload(_publish_log(volume, task.publish), uploader)
     manifest = Manifest(tuple(files), tuple(logs))
     try:
         storage.put_manifest(workflow, attempt, manifest)
     except StorageUnavailable as e:
         raise failure("the manifest", e) from e
-    progress.write()
     _remove_earlier(storage, workflow, attempt)
     return manifest
 
 
 def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
     survey = Survey()
-    for entry in _entries(volume, scope, survey):
+    for entry in _entries(volume, scope, survey.skip):
         survey.count(entry, policy)
     if survey.skipped.total() > _NOTED:
         kinds = ", ".join(f"{kind}: {n}" for kind, n in sorted(survey.skipped.items()))
@@ -99,18 +99,18 @@ def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
     return survey
 
 
-def _entries(volume: Path, scope: Scope, survey: Survey) -> Iterator[Entry]:
+def _entries(volume: Path, scope: Scope, skip: Skip) -> Iterator[Entry]:
     """What the consumer gets. Of a workflow that failed or was refused, `logs` is only the algorithm's own log."""
     if scope is Scope.ALL:
-        yield from walk(volume, OUTPUTS, survey.skip)
-        yield from walk(volume, LOGS, survey.skip)
+        yield from walk(volume, OUTPUTS, skip)
+        yield from walk(volume, LOGS, skip)
     elif scope is Scope.LOGS:
-        yield from (entry for entry in walk(volume, LOGS, survey.skip) if entry.path == ALGORITHM_LOG)
+        yield from (entry for entry in walk(volume, LOGS, skip) if entry.path == ALGORITHM_LOG)
 
 
 def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator[Source]:
     recipient = task.definition.stage.output.publicKey
-    for entry in _entries(volume, scope, Survey()):
+    for entry in _entries(volume, scope, _quiet):
         survey.count(entry, task.publish)
         if entry.path == ALGORITHM_LOG:
             yield Source(entry.path, entry.open(), cut_at=task.publish.max_log_bytes)
@@ -119,33 +119,38 @@ def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator
 
 
 def _admin_logs(volume: Path, policy: PublishPolicy) -> Iterator[Source]:
-    for entry in walk(volume, ADMIN_LOGS, Survey().skip):
+    for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path not in (PUBLISH_LOG, PROGRESS):
             yield Source(entry.path, entry.open(), cut_at=policy.max_log_bytes)
 
 
 def _publish_log(volume: Path, policy: PublishPolicy) -> Iterator[Source]:
-    for entry in walk(volume, ADMIN_LOGS, Survey().skip):
+    for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path == PUBLISH_LOG:
             yield Source(entry.path, entry.open(), cut_at=policy.max_log_bytes)
 
 
-def _upload(sources: Iterable[Source], uploader: Uploader, progress: Progress) -> list[ResultFile]:
+def _quiet(path: str, kind: str) -> None:
+    """The second look at a tree names nothing again."""
+
+
+def _upload(sources: Iterable[Source], uploader: Uploader) -> list[ResultFile]:
     """Several at once, listed in their order; the first that cannot be uploaded ends it."""
     done: list[ResultFile] = []
-    waiting: deque[Future[ResultFile]] = deque()
+    waiting: deque[tuple[Source, Future[ResultFile]]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             for source in sources:
-                waiting.append(pool.submit(uploader.upload, source))
+                waiting.append((source, pool.submit(uploader.upload, source)))
                 # Few ahead: each holds an open file.
                 if len(waiting) >= 2 * WORKERS:
-                    done.append(waiting.popleft().result())
-                    progress.finished(len(done))
-            done.extend(future.result() for future in waiting)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+                    done.append(waiting.popleft()[1].result())
+            while waiting:
+                done.append(waiting.popleft()[1].result())
+        finally:
+            for source, upload in waiting:
+                if upload.cancel():
+                    os.close(source.fd)
     return done
 
 
@@ -187,7 +192,7 @@ def _run(options: argparse.Namespace) -> tuple[str, str]:
         return "ResultUploadFailed", str(e)
     except (OSError, msgspec.MsgspecError, SettingsError) as e:
         return "ResultUploadFailed", f"publish cannot start: {e}"
-    return "", f"{len(manifest.files)} files"
+    return "", f"files: {len(manifest.files)}"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def encrypted_size(size: int) -> int:
 
 def encrypt(chunks: Iterable[bytes], recipient: str) -> Iterator[bytes]:
     """The age file that holds `chunks`. An exception that `chunks` raise goes through."""
-    from pyrage import encrypt_io, x25519
+    from pyrage import encrypt_io, x25519  # type: ignore[attr-defined]  # made in Rust, without stubs
 
     key = x25519.Recipient.from_str(recipient)
     read_end, write_end = os.pipe()

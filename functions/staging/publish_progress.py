@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-_SECONDS = 0.5  # at most one write in this time
+from functions.staging.meter import replace
+
+_EVERY = 0.5  # seconds between two looks of the file
 
 
 class Progress:
-    """Counts from several threads. A disk that is full loses the progress, not the results."""
+    """`files`, `files_total`, `bytes`, `bytes_total` of what the consumer gets, from any thread.
+
+    A disk that is full loses the progress, not the results.
+    """
 
     def __init__(self, path: Path, files_total: int, bytes_total: int) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._counts = {"files": 0, "files_total": files_total, "bytes": 0, "bytes_total": bytes_total}
+        self._files, self._files_total = 0, files_total
+        self._bytes, self._bytes_total = 0, bytes_total
         self._written = 0.0
-        self.write()
+        self.end()
 
-    def read(self, size: int) -> None:
+    def add(self, size: int) -> None:
+        """So many bytes more were read; negative: they will be read again."""
         with self._lock:
-            self._counts["bytes"] += size
-            due = time.monotonic() - self._written > _SECONDS
-            self._written = time.monotonic() if due else self._written
-        if due:
-            self.write()
+            self._bytes += size
+            if time.monotonic() - self._written > _EVERY:
+                self._write()
 
-    def finished(self, files: int) -> None:
+    def file_done(self) -> None:
         with self._lock:
-            self._counts["files"] = files
+            self._files += 1
 
-    def write(self) -> None:
+    def end(self) -> None:
+        """Write the counts as they are now."""
         with self._lock:
-            unfinished = self._path.with_suffix(".unfinished")
-            try:
-                unfinished.write_bytes(msgspec.json.encode(self._counts))
-                os.replace(unfinished, self._path)
-            except OSError:
-                unfinished.unlink(missing_ok=True)
+            self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        counts = {
+            "files": self._files,
+            "files_total": self._files_total,
+            "bytes": self._bytes,
+            "bytes_total": self._bytes_total,
+        }
+        with suppress(OSError):
+            replace(self._path, msgspec.json.encode(counts))

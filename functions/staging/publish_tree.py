@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +34,10 @@ class Entry:
     _folder: int
 
     def open(self) -> int:
-        """A descriptor for reading. Raises TreeChanged."""
-        try:
+        """A descriptor for reading. Raises TreeRefused and TreeChanged."""
+        with _errors(self.path):
             # NONBLOCK: what has become a pipe since must not hold us up.
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
-        except OSError as e:
-            raise TreeChanged(f"{self.path}: {os.strerror(e.errno)}") from e
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise TreeChanged(f"{self.path} is no longer a regular file")
@@ -55,7 +54,7 @@ def walk(volume: Path, folder: str, skip: Skip) -> Iterator[Entry]:
     except FileNotFoundError:
         return
     except OSError as e:
-        raise TreeRefused(f"{folder} is not a folder that can be read: {os.strerror(e.errno)}") from e
+        raise TreeRefused(f"{folder} is not a folder that can be read: {e.strerror}") from e
     yield from _walk(fd, folder, skip, MAX_DEPTH)
 
 
@@ -67,11 +66,15 @@ def _walk(fd: int, path: str, skip: Skip, depth: int) -> Iterator[Entry]:
     try:
         if depth == 0:
             raise TreeRefused(f"folders are nested deeper than {MAX_DEPTH}")
-        for name in sorted(map(os.fsencode, os.listdir(fd))):
+        with _errors(path):
+            names = sorted(map(os.fsencode, os.listdir(fd)))
+        for name in names:
             here = f"{path}/{published_name(name)}"
-            found = _stat(name, fd, here)
-            if stat.S_ISDIR(found.st_mode):
-                yield from _walk(_open_folder(name, fd, here), here, skip, depth - 1)
+            with _errors(here):
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                folder = os.open(name, _FOLDER, dir_fd=fd) if stat.S_ISDIR(found.st_mode) else None
+            if folder is not None:
+                yield from _walk(folder, here, skip, depth - 1)
             elif stat.S_ISREG(found.st_mode):
                 yield Entry(here, found.st_size, name, fd)
             else:
@@ -80,20 +83,14 @@ def _walk(fd: int, path: str, skip: Skip, depth: int) -> Iterator[Entry]:
         os.close(fd)
 
 
-def _stat(name: bytes, fd: int, here: str) -> os.stat_result:
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
     try:
-        return os.stat(name, dir_fd=fd, follow_symlinks=False)
-    except OSError as e:
-        raise TreeChanged(f"{here}: {os.strerror(e.errno)}") from e
-
-
-def _open_folder(name: bytes, fd: int, here: str) -> int:
-    try:
-        return os.open(name, _FOLDER, dir_fd=fd)
+        yield
     except PermissionError as e:
-        raise TreeRefused(f"{here} cannot be read: {os.strerror(e.errno)}") from e
+        raise TreeRefused(f"{path} cannot be read: {e.strerror}") from e
     except OSError as e:
-        raise TreeChanged(f"{here}: {os.strerror(e.errno)}") from e
+        raise TreeChanged(f"{path}: {e.strerror}") from e
 
 
 def _kind(mode: int) -> str:

@@ -14,6 +14,7 @@ from functools import cache
 
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.publish_names import storage_path
+from functions.staging.publish_progress import Progress
 from functions.staging.publish_tree import TreeChanged
 from functions.staging.report import Failure
 from functions.workflow.model import ResultFile
@@ -42,11 +43,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Uploader:
-    """`seen` is told how many bytes were read, negative when a try begins again."""
-
     storage: Storage
     folder: str  # `<workflow>/<attempt>`
-    seen: Callable[[int], None]
+    progress: Progress | None = None
     sleep: Callable[[float], None] = time.sleep
 
     def upload(self, source: Source) -> ResultFile:
@@ -79,6 +78,8 @@ class Uploader:
         digest = Digest(chunks)
         url = self.storage.put(f"{self.folder}/{storage_path(path)}", digest, size, content_type)
         kind = _TYPES.get(source.path, "output")
+        if self.progress:
+            self.progress.file_done()
         return ResultFile(path, digest.size, kind, url, digest.sha256, content_type)
 
     def _read(self, source: Source) -> Iterator[bytes]:
@@ -87,14 +88,18 @@ class Uploader:
         try:
             while chunk := _pread(source, read):
                 read += len(chunk)
-                self.seen(len(chunk))
+                self._seen(len(chunk))
                 yield chunk
             after = os.fstat(source.fd)
             if (read, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or read != before.st_size:
                 raise TreeChanged("it changed while it was read")
         except BaseException:
-            self.seen(-read)
+            self._seen(-read)
             raise
+
+    def _seen(self, size: int) -> None:
+        if self.progress:
+            self.progress.add(size)
 
 
 class Digest:
