@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from functions.workflow.quantity import cores, quantity
+
 MAX_INPUTS = 256
 MAX_URLS = 1024
 MAX_DEPTH = 32
@@ -100,11 +102,11 @@ class Algorithm(Struct, frozen=True, omit_defaults=True):
         return self.id.removeprefix("did:op:")
 
 
-class Resources(Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Resources(Struct, frozen=True, omit_defaults=True):
     """What the workflow asks for; granted up to the environment's limits."""
 
-    requests_cpu: str | float | None = msgspec.field(default=None, name="requests_cpu")
-    requests_memory: str | None = msgspec.field(default=None, name="requests_memory")
+    requests_cpu: str | float | None = None  # cores: `2`, `500m`
+    requests_memory: str | None = None  # `512Mi`
     gpus: int | None = None
 
 
@@ -170,6 +172,7 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
     yield from _algorithm_problems(stage.algorithm, f"{at}.algorithm", schemes)
     if stage.compute.maxtime is not None and stage.compute.maxtime <= 0:
         yield f"{at}.compute.maxtime", "a number of seconds above 0"
+    yield from _resource_problems(stage.compute.resources, f"{at}.compute.resources")
     if stage.output.metadataUri:
         yield from _check_url(stage.output.metadataUri, f"{at}.output.metadataUri", frozenset({"http", "https"}))
     key = stage.output.publicKey
@@ -226,6 +229,19 @@ def _remote_problems(remote: Remote | None, did: str, at: str) -> Iterator[tuple
         yield f"{at}.remote.txId", "the transaction that paid for the asset"
     if remote.serviceEndpoint:
         yield from _check_url(remote.serviceEndpoint, f"{at}.remote.serviceEndpoint", frozenset({"http", "https"}))
+
+
+def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, str]]:
+    for name, read, like in (
+        ("requests_cpu", cores, "`2` or `500m`"),
+        ("requests_memory", quantity, "`512Mi` or `2Gi`"),
+    ):
+        value = getattr(asked, name, None)
+        try:
+            if value is not None:
+                read(value)
+        except ValueError:
+            yield f"{at}.{name}", f"a Kubernetes quantity above 0, such as {like}"
 
 
 def _check_id(value: str, at: str) -> Iterator[tuple[str, str]]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from msgspec import Struct, field
 
 from functions.workflow.document import Definition
 from functions.workflow.model import Terms
+from functions.workflow.quantity import cores, quantity
 
 GIB = 1 << 30
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": GIB, "Ti": 1 << 40}
 
 
 class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +91,7 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         if asked.requests_memory:
             memory = min(memory, quantity(asked.requests_memory))
         if asked.requests_cpu:
-            cpu = min(cpu, _cores(asked.requests_cpu))
+            cpu = min(cpu, cores(asked.requests_cpu))
         if asked.gpus is not None:
             gpus = min(gpus, max(asked.gpus, 0))
     limit = environment.max_job_duration
@@ -110,16 +108,3 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         disk=int(environment.disk_gb * GIB),
         gpus=gpus,
     )
-
-
-def quantity(text: str) -> int:
-    """Bytes of a Kubernetes quantity such as `512Mi`, `2G` or `1073741824`. Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G)?", text.strip())
-    if not found:
-        raise ValueError(f"{text!r} is not a quantity; expected a number with Ki, Mi, Gi, k, M or G")
-    return int(float(found[1]) * _UNITS[found[2] or ""])
-
-
-def _cores(value: str | float) -> float:
-    text = str(value).strip()
-    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
