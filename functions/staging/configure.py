@@ -13,37 +13,31 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from functions.staging.credentials import credentials_of
-from functions.staging.fetch import Fetched, Source, fetch
+from functions.staging.fetch import Fetched, fetch
 from functions.staging.meter import Meter, replace
+from functions.staging.plan import Item, Plan, Planner
 from functions.staging.report import Failure, finish, log_to
 from functions.staging.retry import Patience
-from functions.staging.sources import source
 from functions.staging.web import Web
 from functions.workflow.codes import Code
-from functions.workflow.document import Algorithm, DocumentError, Input, parse
+from functions.workflow.document import DocumentError, parse
 from functions.workflow.task import Task
 
 AT_ONCE = 4  # downloads
+A = TypeVar("A")
+B = TypeVar("B")
+_CUSTOM_DATA = "algoCustomData.json"
 _DRAFTS = ".fetching"
 _OWN = ("inputs", "transformations", "ddos", _DRAFTS)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One file to fetch; `path` is relative to the volume."""
-
-    path: str
-    source: Source
-    sha256: str | None = None
 
 
 class Configure:
@@ -52,10 +46,9 @@ class Configure:
     def __init__(self, task: Task, volume: Path, web: Web, patience: Patience, credentials: Mapping[str, str]) -> None:
         self._task = task
         self._volume = volume
-        self._web = web
         self._patience = patience
-        self._credentials = credentials
         self._meter = Meter(task.fetch, volume, volume / "adminlogs" / "progress.json")
+        self._planner = Planner(task, web, patience, credentials, self._meter.wait)
         self._provenance: list[dict[str, str | int]] = []
 
     def lay_out(self) -> None:
@@ -69,21 +62,22 @@ class Configure:
     def data(self) -> None:
         """Fetch the inputs. Raises Failure."""
         stage = self._task.definition.stage
-        self._fetch_all([item for each in stage.input for item in self._input_items(each)])
+        plans = self._at_once(self._planner.input, stage.input)
+        for each, plan in zip(stage.input, plans, strict=True):
+            self._keep_ddo(each.folder, plan)
+        self._fetch_all([item for plan in plans for item in plan.items])
         if stage.algorithm.algocustomdata is not msgspec.UNSET:
             custom = json.dumps(stage.algorithm.algocustomdata).encode()
-            replace(self._volume / "inputs" / "algoCustomData.json", custom)
+            replace(self._volume / "inputs" / _CUSTOM_DATA, custom)
 
     def algorithm(self) -> None:
         """Fetch or write the algorithm. Raises Failure."""
         algorithm = self._task.definition.stage.algorithm
         target = self._volume / "transformations" / "algorithm"
-        if algorithm.rawcode:
-            replace(target, algorithm.rawcode.encode())
-        else:
-            self._fetch_all(self._algorithm_items(algorithm))
-        if target.exists():
-            target.chmod(0o755)
+        plan = self._planner.algorithm()
+        self._keep_ddo(algorithm.folder, plan)
+        self._fetch_all(plan.items)
+        target.chmod(0o755)  # an entrypoint may be `$ALGO` itself
 
     def close(self) -> None:
         """What is left to write once everything is there."""
@@ -93,24 +87,18 @@ class Configure:
             json.dumps({"files": sorted(self._provenance, key=_path)}, indent=1).encode(),
         )
 
-    def _input_items(self, each: Input) -> Iterable[Item]:
-        checksums = each.checksums or (None,) * len(each.urls)
-        for n, (url, checksum) in enumerate(zip(each.urls, checksums, strict=True)):
-            yield Item(f"inputs/{each.folder}/{n}", self._source(url), checksum)
+    def _keep_ddo(self, folder: str, plan: Plan) -> None:
+        if plan.ddo is not None and folder:
+            replace(self._volume / "ddos" / folder, plan.ddo)
 
-    def _algorithm_items(self, algorithm: Algorithm) -> Iterable[Item]:
-        if algorithm.url:
-            yield Item("transformations/algorithm", self._source(algorithm.url), algorithm.checksum)
+    def _fetch_all(self, items: Sequence[Item]) -> None:
+        self._meter.expect(len(items))
+        self._at_once(self._fetch_one, items)
 
-    def _source(self, url: str) -> Source:
-        return source(url, self._task.fetch, self._web, self._credentials)
-
-    def _fetch_all(self, items: Iterable[Item]) -> None:
-        """Several at once; the first failure stops the others."""
-        wanted = list(items)
-        self._meter.expect(len(wanted))
+    def _at_once(self, action: Callable[[A], B], things: Sequence[A]) -> list[B]:
+        """`action` on each, several at once; the first failure stops the others and is raised."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            running = [pool.submit(self._fetch_one, item) for item in wanted]
+            running = [pool.submit(action, thing) for thing in things]
             try:
                 for future in as_completed(running):
                     future.result()
@@ -118,6 +106,7 @@ class Configure:
                 self._meter.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
+            return [future.result() for future in running]
 
     def _fetch_one(self, item: Item) -> None:
         target = self._volume / item.path
@@ -185,6 +174,8 @@ def _check(task: Task) -> None:
         parse(msgspec.to_builtins(task.definition))
     except DocumentError as e:
         raise Failure("InvalidDocument", str(e)) from None
+    if any(each.folder == _CUSTOM_DATA for each in task.definition.stage.input):
+        raise Failure("InvalidDocument", f"no input can have the id {_CUSTOM_DATA}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

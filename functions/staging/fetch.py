@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -68,26 +67,23 @@ class Download:
         self._furthest = 0
 
     def run(self, patience: Patience) -> Fetched:
-        """Go on until all is there. Raises Failure once nothing has come for `patience.tries` connections."""
-        failures = 0
-        while True:
-            before = self._furthest
-            try:
-                self._connect()
-                return Fetched(self._position, self._hash.hexdigest())
-            except Trouble as trouble:
-                if trouble.restart:
-                    self._version = None
-                failures = 1 if self._furthest > before else failures + 1
-                if failures >= patience.tries:
-                    raise Failure("DataUnavailable", f"{trouble.text} ({failures} times in a row)") from None
-                delay = patience.delay(failures, trouble)
-                logging.warning("%s: %s at byte %d; again in %.1f s", self._name, trouble.text, self._position, delay)
-                self._meter.wait(delay)
+        """Go on until all is there. Raises Failure, once nothing has come for `patience.tries` connections."""
+        patience.persist(self._name, self._connect, self._meter.wait, lambda: self._furthest)
+        return Fetched(self._position, self._hash.hexdigest())
 
     def _connect(self) -> None:
         # Without a version there is no telling whether the rest belongs to what we have.
         start = self._position if self._version else 0
+        try:
+            self._receive(start)
+        except Trouble as trouble:
+            if trouble.restart:
+                self._version = None
+            raise
+        if self._size is not None and self._position != self._size:
+            raise Trouble(f"{self._position} of {self._size} bytes came")
+
+    def _receive(self, start: int) -> None:
         with self._source.open(start, self._version) as body:
             if body.start != self._position or body.version != self._version:
                 self._restart(body)
@@ -96,8 +92,6 @@ class Download:
                 self._meter.begin(self._name, body.size)
             for chunk in body.chunks:
                 self._take(chunk)
-        if self._size is not None and self._position != self._size:
-            raise Trouble(f"{self._size} bytes were announced")
 
     def _restart(self, body: Body) -> None:
         if body.start:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+from functions.staging.report import Failure
+
+T = TypeVar("T")
 
 
 class Trouble(Exception):
@@ -34,3 +41,27 @@ class Patience:
         if trouble.after is not None:
             return trouble.after
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+
+    def persist(
+        self,
+        name: str,
+        action: Callable[[], T],
+        wait: Callable[[float], None],
+        progress: Callable[[], int] = lambda: 0,
+    ) -> T:
+        """Repeat `action` while it is in Trouble and `progress` grows, at most `tries` times without growth.
+
+        Raises Failure (DataUnavailable) in the end, and whatever else `action` and `wait` raise.
+        """
+        failures = 0
+        while True:
+            before = progress()
+            try:
+                return action()
+            except Trouble as trouble:
+                failures = 1 if progress() > before else failures + 1
+                if failures >= self.tries:
+                    raise Failure("DataUnavailable", f"{trouble.text} ({failures} times in a row)") from None
+                delay = self.delay(failures, trouble)
+                logging.warning("%s: %s; again in %.1f s", name, trouble.text, delay)
+                wait(delay)

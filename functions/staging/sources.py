@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
@@ -55,13 +55,11 @@ def ipfs(url: str, gateway: str, web: Web) -> Source:
 
 @dataclass(frozen=True)
 class HttpSource:
-    """A file behind a GET. `address` gives the URL of each request anew, for those that must be signed each time."""
+    """A file behind a GET."""
 
     web: Web
     url: str
     kind: str
-    address: Callable[[], str] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
@@ -69,10 +67,8 @@ class HttpSource:
 
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
-        headers = dict(self.headers)
-        if start and version:
-            headers |= {"Range": f"bytes={start}-", "If-Range": version}
-        with self.web.request("GET", self.address() if self.address else self.url, headers) as response:
+        headers = {"Range": f"bytes={start}-", "If-Range": version} if start and version else {}
+        with self.web.request("GET", self.url, headers) as response:
             begin, size = _extent(response)
             yield Body(chunks(response), begin, size, _validator(response))
 
@@ -95,6 +91,20 @@ class IpfsSource:
             length = response.headers.get("x-content-length") or response.headers.get("content-length")
             size = start + int(length) if length and length.isdigit() else None
             yield Body(chunks(response), start, size, self.url)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """What stands in the workflow document itself: `rawcode`."""
+
+    text: str
+    where: str = "the workflow document"
+    kind: str = "rawcode"
+
+    @contextmanager
+    def open(self, start: int, version: str | None) -> Iterator[Body]:
+        data = self.text.encode()
+        yield Body(iter([data]), 0, len(data), None)
 
 
 @dataclass(frozen=True)

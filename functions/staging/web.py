@@ -30,7 +30,17 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _WORTH_RETRYING = (408, 425, 429)
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_EXPLANATION = 2048  # bytes of an error's body that are looked at
 _SAFE = "/%:@!$&'()*+,;=~-._?[]"
+
+
+class Refused(Failure):
+    """The server answered, and does not give it. `body`: the beginning of what it said, never shown."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__("DataUnavailable", f"the server answers {status}")
+        self.status = status
+        self.body = body
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,17 @@ class Web:
         finally:
             if response is not None:
                 response.close()
+
+    def read(self, method: str, url: str, body: bytes | None = None, *, limit: int = 4 << 20) -> bytes:
+        """A small answer as a whole. Raises as `request`."""
+        headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
+        with self.request(method, url, headers, body) as response:
+            data = b""
+            while piece := response.read(limit + 1 - len(data), decode_content=False):
+                data += piece
+                if len(data) > limit:
+                    raise Failure("DataTooLarge", f"an answer of more than {limit} bytes")
+            return data
 
     def _follow(self, method: str, target: Target, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
         for _ in range(MAX_REDIRECTS + 1):
@@ -203,7 +224,7 @@ def _judge(response: BaseHTTPResponse) -> None:
     if status >= 500 or status in _WORTH_RETRYING:
         raise Trouble(f"the server answers {status}", retry_after(response.headers.get("retry-after")))
     if status not in (200, 206):
-        raise Failure("DataUnavailable", f"the server answers {status}")
+        raise Refused(status, response.read(_EXPLANATION, decode_content=False).decode(errors="replace"))
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise Failure("DataUnavailable", f"the server sends the encoding {encoding[:40]!r}, which was not asked for")
