@@ -43,9 +43,9 @@ def _from_file(path: str) -> Iterable[Environment]:
         raise SettingsError(f"ENVIRONMENTS_FILE cannot be read: {e.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise SettingsError(f"ENVIRONMENTS_FILE is not YAML: {e}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("environments"), list):
-        raise SettingsError("ENVIRONMENTS_FILE must hold a list under `environments`; see docs/environments.md")
-    for entry in content["environments"]:
+    if not isinstance(content, list):
+        raise SettingsError("ENVIRONMENTS_FILE must hold a list of environments; see docs/environments.md")
+    for entry in content:
         name = entry.get("id", "?") if isinstance(entry, dict) else "?"
         yield _convert(entry, f"environment {name!r} in ENVIRONMENTS_FILE")
 

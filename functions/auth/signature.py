@@ -25,6 +25,13 @@ class Refused(Exception):
         self.status = status
 
 
+class NonceRefused(Refused):
+    """The signer may do it, but not with this nonce: no time, too far ahead, or not above all earlier ones."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
+
+
 @dataclass(frozen=True)
 class Signer:
     """A provider that may do what it asks, once: `consume` its nonce before doing it."""
@@ -33,12 +40,11 @@ class Signer:
     nonce: int  # nanoseconds
 
     def consume(self, store: Store) -> None:
-        """Use the nonce up in one atomic statement. Raises Refused if it, or a later one, was used before."""
+        """Use the nonce up in one atomic statement. Raises NonceRefused if it, or a later one, was used before."""
         with store.begin() as tx:
             fresh = tx.use_nonce(self.address, self.nonce)
         if not fresh:
-            raise Refused(
-                400,
+            raise NonceRefused(
                 f"Invalid signature expected nonce > current nonce ({self.nonce} ns): "
                 "every request needs a nonce above all earlier ones.",
             )
@@ -58,17 +64,10 @@ def verify(params: Mapping[str, Any], message: str, settings: Settings, now: dat
     try:
         number = nanoseconds(nonce)
     except ValueError as e:
-        raise Refused(400, str(e)) from None
+        raise NonceRefused(str(e)) from None
     if too_far_ahead(number, now):
-        raise Refused(400, "nonce is more than a day ahead of this server's clock; use the current time")
+        raise NonceRefused("nonce is more than a day ahead of this server's clock; use the current time")
     return Signer(address, number)
-
-
-def authorise(params: Mapping[str, Any], message: str, settings: Settings, store: Store, now: datetime) -> str:
-    """The address of the allowed signer, whose nonce is now used up. Raises Refused."""
-    signer = verify(params, message, settings, now)
-    signer.consume(store)
-    return signer.address
 
 
 def _recover(signature: Any, message: str, nonce: Any, settings: Settings) -> list[str]:

@@ -1,0 +1,112 @@
+"""What only operators read, with the `Admin` header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain as one_after_another
+
+from werkzeug.wrappers import Response
+
+from functions.auth.admin import require_admin
+from functions.cluster.ports import JobRef
+from functions.ocean import given, query, running
+from functions.results.ports import NotFound
+from functions.status import views
+from functions.store.ports import Query
+from functions.web import Call, HttpError, answer
+from functions.workflow.model import Record, Stage, WorkflowId
+
+MAX_LOG = 10 * (1 << 20)  # bytes of one log
+_LOG_TYPES = {
+    Stage.CONFIGURE: "configrationLog",  # sic: clients depend on Ocean's spelling
+    Stage.ALGORITHM: "algorithmLog",
+    Stage.FILTER: "filteringLog",
+    Stage.PUBLISH: "publishLog",
+}
+
+
+def running_jobs(call: Call) -> Response:
+    """GET /runningjobs: what is not finished, of all owners."""
+    require_admin(call)
+    return answer([running(record) for record in call.sluice.store.find(_page(call, unfinished=True))])
+
+
+def job_ids(call: Call) -> Response:
+    """GET /list: the ids of all jobs, newest first."""
+    require_admin(call)
+    return answer([record.workflow.id for record in call.sluice.store.find(_page(call))])
+
+
+def info(call: Call) -> Response:
+    """GET /info?jobId=: all that is recorded of one job."""
+    record = _job(call)
+    return answer(views.info(record, call.sluice.store.attempts(record.workflow.id)))
+
+
+def history(call: Call) -> Response:
+    """GET /history?jobId=: every step of one job and what caused it."""
+    record = _job(call)
+    return answer(views.history(call.sluice.store.history(record.workflow.id)))
+
+
+def dead_letters(call: Call) -> Response:
+    """GET /dead-letters: events that could not be handled, newest first."""
+    require_admin(call)
+    return answer(views.dead_letters(call.sluice.store.dead_letters(query(call.params).limit)))
+
+
+def logs(call: Call) -> Response:
+    """GET /logs?jobId=&component=: what a stage printed; from its Job while that exists, else what was published."""
+    record = _job(call)
+    stage = _stage(call)
+    text = _live_log(call, record, stage) or _published_log(call, record, stage)
+    if text is None:
+        raise HttpError(404, f"No log of {stage} for job {record.workflow.id}")
+    return Response(text, 200, content_type="text/plain; charset=utf-8")
+
+
+def _page(call: Call, *, unfinished: bool = False) -> Query:
+    asked = query(call.params)
+    return Query(unfinished=unfinished, limit=asked.limit, offset=asked.offset)
+
+
+def _job(call: Call) -> Record:
+    require_admin(call)
+    job = given(call.params, "jobId")
+    if job is None:
+        raise HttpError(400, "`jobId` is required")
+    record = call.sluice.store.get(WorkflowId(job))
+    if record is None:
+        raise HttpError(404, f"No job {job}")
+    return record
+
+
+def _stage(call: Call) -> Stage:
+    component = call.params.get("component", Stage.ALGORITHM)
+    if component not in list(Stage):
+        raise HttpError(400, f"`component` must be one of {', '.join(Stage)}")
+    return Stage(component)
+
+
+def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | None:
+    attempts = [each for each in call.sluice.store.attempts(record.workflow.id) if each.stage is stage]
+    if not attempts:
+        return None
+    environment = call.sluice.environments.get(record.workflow.environment)
+    place = environment.place if environment else record.workflow.environment
+    last = attempts[-1]
+    ref = JobRef(record.workflow.id, stage, last.attempt, place, last.job_uid)
+    chunks = call.sluice.cluster.logs(ref, MAX_LOG)
+    first = next(chunks, None)
+    return None if first is None else one_after_another([first], chunks)
+
+
+def _published_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | None:
+    files = (*record.manifest.admin_files, *record.manifest.files)
+    found = next((file for file in files if file.type == _LOG_TYPES[stage]), None)
+    if found is None or record.workflow.removed or record.workflow.expired:
+        return None
+    try:
+        return call.sluice.storage.open(found, 0, min(found.size, MAX_LOG)).chunks
+    except NotFound:
+        return None

@@ -1,0 +1,132 @@
+"""Sends one published file: streamed from its storage, with ranges, and with nothing that tells where it lies."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from werkzeug.http import parse_range_header, quote_etag
+from werkzeug.wrappers import Request, Response
+
+from functions.results.ports import Content, NotFound, Storage, StorageTimeout, StorageUnavailable
+from functions.web import HttpError
+from functions.workflow.model import ResultFile
+
+logger = logging.getLogger(__name__)
+
+# What needs no quotes in a header; `%` is left out because some clients decode it.
+_PLAIN = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
+
+
+class Interrupted(Exception):
+    """The storage stopped in the middle: the connection is cut, so that the client knows. It may resume with Range."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The bytes [start, end) that are sent."""
+
+    start: int
+    end: int
+    partial: bool
+
+
+def respond(request: Request, file: ResultFile, storage: Storage) -> Response:
+    """The answer to GET or HEAD. Raises HttpError: 404, 416, 502 and 504."""
+    etag = quote_etag(file.sha256) if file.sha256 else None
+    if file.sha256 and request.if_none_match.contains(file.sha256):
+        return Response(status=304, headers=_headers(file, etag))
+    part = _part(request, file)
+    content = _open(storage, file, part)
+    if content.size != file.size:
+        content.close()
+        logger.error("a stored file has %d bytes, published were %d", content.size, file.size)
+        raise HttpError(502, "the storage does not hold this result as it was published")
+    headers = _headers(file, etag) | {"Content-Length": str(part.end - part.start)}
+    if part.partial:
+        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{file.size}"
+    if request.method == "HEAD":
+        content.close()
+        return Response(status=206 if part.partial else 200, headers=headers)
+    body = _Body(content, part.end - part.start)
+    # Passed through: werkzeug neither buffers it nor touches its length.
+    return Response(body, 206 if part.partial else 200, headers, direct_passthrough=True)
+
+
+def _headers(file: ResultFile, etag: str | None) -> dict[str, str]:
+    headers = {
+        "Content-Type": file.content_type or mimetypes.guess_type(file.filename)[0] or "application/octet-stream",
+        "Content-Disposition": disposition(file.filename),
+        "Access-Control-Expose-Headers": "Content-Disposition",
+        "Accept-Ranges": "bytes",
+    }
+    return headers | ({"ETag": etag} if etag else {})
+
+
+def disposition(filename: str) -> str:
+    """`attachment;filename=<name>` as Ocean has it where that is possible; else quoted, and exact as RFC 6266 says."""
+    name = filename.rsplit("/", 1)[-1]
+    if _PLAIN.fullmatch(name):
+        return f"attachment;filename={name}"
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    fallback = re.sub(r"[^A-Za-z0-9 !#$&'()+,.;=@^_`{}~-]", "_", ascii_name).strip(" .") or "result"
+    return f"attachment;filename=\"{fallback}\";filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _part(request: Request, file: ResultFile) -> _Part:
+    """What of the file is asked for. Several ranges, or ones of another version, are answered with all of it."""
+    whole = _Part(0, file.size, partial=False)
+    if request.if_range.date or (request.if_range.etag and request.if_range.etag != file.sha256):
+        return whole
+    asked = parse_range_header(request.headers.get("Range"))
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return whole
+    found = asked.range_for_length(file.size)
+    if found is None:
+        raise HttpError(416, f"the result has {file.size} bytes", {"Content-Range": f"bytes */{file.size}"})
+    return _Part(*found, partial=True)
+
+
+def _open(storage: Storage, file: ResultFile, part: _Part) -> Content:
+    try:
+        return storage.open(file, part.start, part.end) if part.partial else storage.open(file)
+    except NotFound:
+        logger.error("a published file is not in the storage: %s", file.path)
+        raise HttpError(404, "the storage does not have this result any more") from None
+    except StorageTimeout as e:
+        logger.error("the storage of results did not answer: %s", e)
+        raise HttpError(504, "the storage of results did not answer in time; try again") from None
+    except StorageUnavailable as e:
+        logger.error("the storage of results failed: %s", e)
+        raise HttpError(502, "the storage of results cannot be reached; try again") from None
+
+
+class _Body:
+    """Exactly `length` bytes, or the connection is cut."""
+
+    def __init__(self, content: Content, length: int) -> None:
+        self._content = content
+        self._length = length
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._length
+        try:
+            for chunk in self._content.chunks:
+                yield chunk[:left]
+                left -= min(left, len(chunk))
+                if not left:
+                    break
+        except StorageUnavailable as e:
+            logger.error("the storage of results broke off: %s", e)
+            raise Interrupted("the storage of results broke off") from None
+        if left:
+            logger.error("the storage of results sent %d bytes too few", left)
+            raise Interrupted("the storage of results sent too few bytes")
+
+    def close(self) -> None:
+        self._content.close()

@@ -1,0 +1,96 @@
+"""What anybody may read: what this is, its environments, its documentation."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from werkzeug.utils import send_from_directory
+from werkzeug.wrappers import Response
+
+from functions.ocean import chain
+from functions.status import views
+from functions.web import Call, HttpError, answer
+
+# The release of operator-service whose API this is; clients see it at `/`.
+_API_VERSION = "1.0.1"
+
+
+def index(call: Call) -> Response:
+    """GET /: operator-service's keys, and our own version."""
+    settings = call.sluice.settings
+    return answer(
+        {
+            "address": settings.operator_address or None,
+            "algoTimeLimit": settings.legacy.get("ALGO_POD_TIMEOUT"),
+            "software": "Operator service",
+            "storageExpiry": settings.legacy.get("STORAGE_EXPIRY"),
+            "version": _API_VERSION,
+            "sluice": version("sluice-c2d"),
+        }
+    )
+
+
+def environments(call: Call) -> Response:
+    """GET /environments: those that accept the chain, if one is given."""
+    wanted = chain(call.params)
+    running, now = call.sluice.store.running(), call.sluice.clock()
+    return answer(
+        [
+            views.environment(offered, running.get(offered.id, 0), now)
+            for offered in call.sluice.environments.values()
+            if wanted is None or offered.accepts_chain(wanted)
+        ]
+    )
+
+
+def spec(call: Call) -> Response:
+    """GET /spec: the OpenAPI document."""
+    return answer_text(_document(), "application/json")
+
+
+def docs(call: Call) -> Response:
+    """GET /api/v1/docs/: Swagger UI, from a package and not from a CDN."""
+    return answer_text(_PAGE, "text/html; charset=utf-8")
+
+
+def docs_file(call: Call) -> Response:
+    """One of Swagger UI's own files."""
+    import flask_swagger_ui
+
+    folder = Path(flask_swagger_ui.__file__).parent / "dist"
+    name = call.captured["name"]
+    if not (folder / name).is_file():
+        raise HttpError(404, "Not Found: no such path")
+    return send_from_directory(folder, name, call.request.environ, max_age=86_400)
+
+
+def answer_text(text: str, content_type: str) -> Response:
+    return Response(text, 200, content_type=content_type)
+
+
+@cache
+def _document() -> str:
+    import json
+
+    from functions.status.openapi import document
+
+    return json.dumps(document(), indent=1)
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Sluice API</title>
+<link rel="stylesheet" href="swagger-ui.css">
+<link rel="icon" type="image/png" href="favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "../../../spec", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null})</script>
+</body>
+</html>
+"""

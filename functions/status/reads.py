@@ -1,0 +1,65 @@
+"""What the Provider reads: the status of jobs and their results."""
+
+from __future__ import annotations
+
+from werkzeug.wrappers import Response
+
+from functions.auth.guard import require_signature
+from functions.ocean import given, query, require, signed_message, statuses
+from functions.web import Call, HttpError, answer
+from functions.workflow.model import Record, WorkflowId
+
+_STATUS_PREFIX = "Error getting the status: "
+_RESULT_PREFIX = "Error getResult: "
+_RESULT = ("owner", "providerSignature", "nonce", "index", "jobId")
+
+
+def jobs(call: Call) -> Response:
+    """GET /compute: the jobs that match all given filters, newest first."""
+    wanted = query(call.params)
+    if not (wanted.agreement_id or wanted.workflow or wanted.owner):
+        raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
+    require_signature(call, signed_message(call.params), prefix=_STATUS_PREFIX)
+    return answer(statuses(call.sluice.store.find(wanted)))
+
+
+def result(call: Call) -> Response:
+    """GET /getResult: one published file, for the job's owner through the provider that created the job."""
+    require(call.params, _RESULT, "GET:/getResult")
+    provider = require_signature(call, signed_message(call.params), prefix=_RESULT_PREFIX)
+    index = _index(call.params["index"])
+    record = _own_job(call, provider)
+    files = record.manifest.files
+    if not files:
+        raise HttpError(404, f"No results for job {record.workflow.id}")
+    if record.workflow.removed or record.workflow.expired:
+        what = "were removed" if record.workflow.removed else "have expired"
+        raise HttpError(410, f"The results of job {record.workflow.id} {what}")
+    if index < 0:
+        raise HttpError(404, f"Negative index {index}")
+    if index >= len(files):
+        raise HttpError(404, f"No such index {index} in this compute job")
+    from functions.status.download import respond
+
+    return respond(call.request, files[index], call.sluice.storage)
+
+
+def _index(value: object) -> int:
+    text = str(value)
+    try:
+        if len(text) > 20:
+            raise ValueError("an index has at most 20 digits")
+        return int(text)
+    except ValueError as e:
+        raise HttpError(400, f"{_RESULT_PREFIX}{e}") from None
+
+
+def _own_job(call: Call, provider: str) -> Record:
+    """The job, if it is the owner's and this provider's; an unknown one is answered like somebody else's."""
+    job, owner = given(call.params, "jobId"), str(call.params["owner"])
+    record = call.sluice.store.get(WorkflowId(job)) if job else None
+    if record is None or record.submission.owner != owner:
+        raise HttpError(404, f"Owner {owner} mismatch for job {call.params['jobId']}")
+    if record.submission.provider.lower() != provider:
+        raise HttpError(404, f"Provider {provider} mismatch for job {job}")
+    return record

@@ -1,0 +1,99 @@
+"""What the reading routes show beside status objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from functions.ocean import epoch, status
+from functions.store.ports import Attempt
+from functions.workflow.environment import Environment
+from functions.workflow.model import Line, Record
+
+
+def environment(offered: Environment, current_jobs: int, now: datetime) -> dict[str, Any]:
+    """One environment as operator-engine announces it; keys in its order."""
+    view: dict[str, Any] = {
+        "id": offered.id,
+        "cpuNumber": _number(offered.cpu_number),
+        "cpuType": offered.cpu_type,
+        "gpuNumber": offered.gpu_number,
+        "gpuType": offered.gpu_type,
+        "ramGB": _number(offered.ram_gb),
+        "diskGB": _number(offered.disk_gb),
+        "priceMin": _number(offered.price_min),
+        "desc": offered.desc,
+        "currentJobs": current_jobs,
+        "maxJobs": offered.max_jobs,
+        "consumerAddress": offered.consumer_address,
+        "storageExpiry": offered.storage_expiry,
+        "maxJobDuration": offered.max_job_duration,
+        "lastSeen": str(int(now.timestamp())),
+    }
+    if offered.allowed_chain_id:
+        view["allowedChainId"] = list(offered.allowed_chain_id)
+    return view
+
+
+def info(record: Record, attempts: Iterable[Attempt]) -> dict[str, Any]:
+    """Everything an operator may know of a job; not its secret, nor what its URLs carry."""
+    workflow = record.workflow
+    return {
+        **status(record),
+        "environment": workflow.environment,
+        "provider": record.submission.provider,
+        "origin": record.submission.origin,
+        "phase": workflow.phase,
+        "expired": workflow.expired,
+        "deadline": epoch(workflow.deadline) if workflow.deadline else None,
+        "attempts": [_attempt(attempt) for attempt in attempts],
+        "adminFiles": [
+            {"filename": file.filename, "filesize": file.size, "type": file.type}
+            for file in record.manifest.admin_files
+        ],
+    }
+
+
+def history(lines: Sequence[tuple[Line, str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": line.step,
+            "at": epoch(line.at),
+            "before": line.before,
+            "after": line.after,
+            "status": line.status,
+            "event": line.event,
+            "reason": line.reason,
+            "attempt": line.attempt,
+            "cause": cause,
+        }
+        for line, cause in lines
+    ]
+
+
+def dead_letters(letters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """As the store kept them, times like everywhere else."""
+    return [
+        {key: epoch(value) if isinstance(value, datetime) else value for key, value in letter.items()}
+        for letter in letters
+    ]
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    end = attempt.end
+    return {
+        "stage": attempt.stage,
+        "attempt": attempt.attempt,
+        "created": epoch(attempt.created_at),
+        "jobUid": attempt.job_uid,
+        "outcome": end.outcome if end else None,
+        "exitCode": end.exit_code if end else None,
+        "reason": end.reason if end else "",
+        "ended": epoch(end.at) if end else None,
+    }
+
+
+def _number(value: float) -> int | float:
+    """A whole number without its `.0`: an answer turns floats into strings."""
+    return int(value) if value == int(value) else value

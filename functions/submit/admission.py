@@ -1,0 +1,47 @@
+"""From what was asked for to the record of a new workflow: the checks of the document, the terms, the ids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from functions.workflow.document import Definition, DocumentError, parse
+from functions.workflow.environment import Environment, grant
+from functions.workflow.model import Record, Submission, Workflow, WorkflowId
+
+if TYPE_CHECKING:
+    from functions.bootstrap import Sluice
+
+_NEEDED = ("algorithm", "compute", "input", "output")  # in operator-service's order
+
+
+class Invalid(ValueError):
+    """The document cannot be accepted; the message says where and why."""
+
+
+def prepare(sluice: Sluice, submission: Submission, environment: Environment, *, id: str | None = None) -> Record:
+    """The record of a new workflow, `id` or a new one. Raises Invalid."""
+    definition = _definition(submission.document, environment)
+    workflow = Workflow(
+        id=WorkflowId(id or sluice.new_id()),
+        environment=environment.id,
+        terms=grant(environment, definition),
+        created_at=sluice.clock(),
+        reported=submission.origin is not None,
+    )
+    return Record(workflow, submission)
+
+
+def _definition(document: Any, environment: Environment) -> Definition:
+    """First operator-service's own checks in its own words, then ours."""
+    stages = document.get("stages")
+    if not stages:
+        raise Invalid("Missing stages")
+    if not isinstance(stages, list) or len(stages) > 1:
+        raise Invalid("Multiple stages are not supported yet")
+    for name in _NEEDED:
+        if not isinstance(stages[0], dict) or name not in stages[0]:
+            raise Invalid(f"Missing {name} in stage 0")
+    try:
+        return parse(document, schemes=frozenset(environment.fetch.schemes))
+    except DocumentError as e:
+        raise Invalid(str(e)) from None

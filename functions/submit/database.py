@@ -1,0 +1,17 @@
+"""POST /pgsqlinit: what `sluice migrate` does, over HTTP."""
+
+from __future__ import annotations
+
+from werkzeug.wrappers import Response
+
+from functions.auth.admin import require_admin
+from functions.web import Call
+
+
+def upgrade(call: Call) -> Response:
+    """Bring the database to the newest schema; does nothing the second time. An empty body, as operator-service."""
+    require_admin(call)
+    from functions.store.migrate import migrate
+
+    migrate(call.sluice.settings.database)
+    return Response("", 200, content_type="text/html; charset=utf-8")

@@ -1,0 +1,171 @@
+"""Start, stop and delete, as the Provider asks for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from functions.auth.guard import consume, require_signature, require_signer
+from functions.cluster.ports import Unavailable
+from functions.log import about
+from functions.ocean import PAGE, chain, given, query, require, signed_message, statuses
+from functions.results.ports import StorageUnavailable
+from functions.store.ports import AgreementInUse, Query
+from functions.submit.admission import Invalid, prepare
+from functions.web import Call, HttpError, answer
+from functions.workflow.environment import Environment
+from functions.workflow.model import DeleteRequested, Observation, Record, StopRequested, Submission, Workflow
+
+logger = logging.getLogger(__name__)
+
+_START = ("workflow", "agreementId", "owner", "providerSignature", "environment", "nonce")
+_STOP = ("owner", "providerSignature", "nonce")
+_STOP_PREFIX = "Exception when stopping compute job: "
+_IN_USE = "`agreementId` already in use for other job."
+_LONGEST = 255  # the columns of operator-service's tables
+
+
+def start(call: Call) -> Response:
+    """POST /compute. The order of the checks is operator-service's."""
+    params = call.params
+    require(params, _START, "POST:/compute")
+    if not params["workflow"]:
+        raise HttpError(400, "`workflow` is required in the payload and must include workflow stages")
+    agreement, owner = _text(params["agreementId"], "agreementId"), _text(params["owner"], "owner")
+    key = _idempotency_key(call)
+    in_use = _agreement_in_use(call, agreement)
+    if in_use and key is None:
+        raise HttpError(400, _IN_USE)
+    environment = _environment(call)
+    signer = require_signer(call, owner)
+    wanted = Submission(
+        agreement_id=agreement,
+        owner=owner,
+        provider=signer.address,
+        document=_document(params),
+        secret=call.sluice.new_id(),
+        idempotency_key=key,
+    )
+    if (first := _answered_before(call, wanted, environment)) is not None:
+        return first
+    consume(call, signer)
+    if in_use:
+        raise HttpError(400, _IN_USE)
+    return _submit(call, wanted, environment)
+
+
+def _submit(call: Call, wanted: Submission, environment: Environment) -> Response:
+    try:
+        record = prepare(call.sluice, wanted, environment)
+    except Invalid as e:
+        raise HttpError(400, str(e)) from None
+    try:
+        call.sluice.transitions.submit(record, cause=wanted.provider)
+    except AgreementInUse:
+        if (first := _answered_before(call, wanted, environment)) is not None:
+            return first
+        raise HttpError(400, _IN_USE) from None
+    except (Unavailable, StorageUnavailable):
+        # It is recorded: the sweep carries out what the cluster could not do now.
+        logger.warning("submitted, not started yet", extra=about(workflow=record.workflow.id))
+    return _first_answer(record)
+
+
+def stop(call: Call) -> Response:
+    """PUT /compute: stop every job that matches; no jobId means all of the owner's."""
+    require(call.params, _STOP, "PUT:/compute")
+    return _end(call, StopRequested(), unfinished=True)
+
+
+def delete(call: Call) -> Response:
+    """DELETE /compute: stop the job if it runs, remove its results and what it has in the cluster."""
+    require(call.params, _STOP, "DELETE:/compute")
+    if not (given(call.params, "jobId") or given(call.params, "agreementId")):
+        # All of an owner's results must not go because a parameter was forgotten.
+        raise HttpError(400, '"jobId" or "agreementId" is required in the call to DELETE:/compute')
+    return _end(call, DeleteRequested(), unfinished=False)
+
+
+def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
+    if given(call.params, "owner") is None:
+        raise HttpError(400, "`owner` must be an address")
+    wanted = query(call.params)
+    store = call.sluice.store
+    found = list(_all(store.find, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0)))
+    provider = require_signature(call, signed_message(call.params), prefix=_STOP_PREFIX)
+    for record in found:
+        try:
+            call.sluice.transitions.apply(record.workflow.id, request, cause=provider)
+        except (Unavailable, StorageUnavailable):
+            logger.warning("recorded, carried out later", extra=about(workflow=record.workflow.id))
+    return answer(statuses(store.find(wanted)))
+
+
+def _all(find: Callable[[Query], Any], wanted: Query) -> Iterator[Record]:
+    while page := find(wanted):
+        yield from page
+        if len(page) < wanted.limit:
+            return
+        wanted = replace(wanted, offset=wanted.offset + wanted.limit)
+
+
+# --- the parts of a start -------------------------------------------------------------------
+
+
+def _text(value: Any, name: str) -> str:
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not 0 < len(text) <= _LONGEST:
+        raise HttpError(400, f"`{name}` must be a text of 1 to {_LONGEST} characters")
+    return text
+
+
+def _idempotency_key(call: Call) -> str | None:
+    key = call.request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= _LONGEST and key.isascii() and key.isprintable()):
+        raise HttpError(400, f"Idempotency-Key must be 1 to {_LONGEST} printable ASCII characters")
+    return key
+
+
+def _agreement_in_use(call: Call, agreement: str) -> bool:
+    return bool(call.sluice.store.find(Query(agreement_id=agreement, unfinished=True, limit=1)))
+
+
+def _environment(call: Call) -> Environment:
+    environment = call.sluice.environments.get(str(call.params["environment"]))
+    if environment is None or not environment.accepts_chain(chain(call.params)):
+        raise HttpError(400, "Environment invalid or does not exist")
+    return environment
+
+
+def _document(params: Any) -> dict[str, Any]:
+    """The document as it is recorded: with the chain in it, as operator-service writes it."""
+    workflow = params["workflow"]
+    document = dict(workflow) if isinstance(workflow, dict) else {}
+    if chain(params) is not None:
+        document["chainId"] = params.get("chainId", params.get("chain_id"))
+    return document
+
+
+def _answered_before(call: Call, wanted: Submission, environment: Environment) -> Response | None:
+    """The first answer to the same Idempotency-Key of the same provider. Raises HttpError 422 for another request."""
+    if wanted.idempotency_key is None:
+        return None
+    first = call.sluice.store.by_idempotency_key(wanted.provider, wanted.idempotency_key)
+    if first is None:
+        return None
+    made = first.submission
+    same = (made.agreement_id, made.owner, made.document, first.workflow.environment)
+    if same != (wanted.agreement_id, wanted.owner, wanted.document, environment.id):
+        raise HttpError(422, "this Idempotency-Key was used for another request; use a new one")
+    return _first_answer(first)
+
+
+def _first_answer(record: Record) -> Response:
+    """The job as it was the moment it was recorded; the same for every repetition."""
+    workflow = record.workflow
+    recorded = Workflow(workflow.id, workflow.environment, workflow.terms, workflow.created_at)
+    return answer(statuses([Record(recorded, record.submission)]))
