@@ -70,7 +70,7 @@ class FileStorage:
             size = os.fstat(source.fileno()).st_size
             source.seek(start)
         stop = size if end is None else min(end, size)
-        return Content(_read(source, stop - start), size, start, end)
+        return Content(_read(source, stop - start), size, source.close)
 
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
         place = self._root / layout.folder(workflow)
@@ -92,7 +92,7 @@ def _attempts(place: Path) -> Iterator[int]:
 
 
 def _read(source: BinaryIO, left: int) -> Iterator[bytes]:
-    with source:
+    with _errors():
         while left > 0 and (chunk := source.read(min(CHUNK, left))):
             left -= len(chunk)
             yield chunk

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from functions.results import layout
-from functions.results.ports import Content, NotFound, StorageRefused, StorageUnavailable
+from functions.results.ports import Content, NotFound, StorageRefused, StorageTimeout, StorageUnavailable
 from functions.settings import SettingsError
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
@@ -52,7 +52,7 @@ def open_bucket(url: str, variables: Mapping[str, str]) -> ObjectStorage:
     from obstore.store import from_url
 
     scheme = url.partition("://")[0]
-    config = {name.lower(): variables[name] for name in _VARIABLES[scheme] if variables.get(name)}
+    config: Any = {name.lower(): variables[name] for name in _VARIABLES[scheme] if variables.get(name)}
     endpoint = variables.get("AWS_ENDPOINT_URL" if scheme == "s3" else "AZURE_STORAGE_ENDPOINT", "")
     client: Any = {
         "allow_http": endpoint.startswith("http://"),
@@ -113,7 +113,8 @@ class ObjectStorage:
         ranged: Any = {"range": (start, end)} if end is not None else {"range": {"offset": start}} if start else {}
         with _errors():
             found = obstore.get(self._store, key, options=ranged)
-        return Content(_read(found), found.meta["size"], start, end, found.meta.get("e_tag"))
+        chunks = _read(found)
+        return Content(chunks, found.meta["size"], chunks.close)
 
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
         import obstore
@@ -135,7 +136,7 @@ class ObjectStorage:
             obstore.delete(self._store, [found["path"] for found in batch])
 
 
-def _read(found: Any) -> Iterator[bytes]:
+def _read(found: Any) -> Generator[bytes]:
     with _errors():
         for chunk in found.stream(min_chunk_size=_READ):
             yield bytes(chunk)
@@ -152,7 +153,8 @@ def _errors(missing: type[Exception] = NotFound) -> Iterator[None]:
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as e:
         raise StorageRefused(_brief(e)) from e
     except (exceptions.BaseError, OSError) as e:
-        raise StorageUnavailable(_brief(e)) from e
+        kind = StorageTimeout if "timed out" in str(e) else StorageUnavailable
+        raise kind(_brief(e)) from e
 
 
 def _brief(error: Exception) -> str:

@@ -6,8 +6,8 @@ written last: without it nothing counts as published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
@@ -15,6 +15,10 @@ from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 class StorageUnavailable(Exception):
     """The storage cannot answer now; the message is for operators only (it may name hosts)."""
+
+
+class StorageTimeout(StorageUnavailable):
+    """The storage did not answer in time."""
 
 
 class StorageRefused(StorageUnavailable):
@@ -29,16 +33,13 @@ class NotFound(Exception):
     """The storage has no such file (any more)."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Content:
-    """A file being read, or a range of it. `chunks` must be exhausted or closed."""
+    """A file being read, or a range of it. `chunks` may raise StorageUnavailable; close it in the end."""
 
     chunks: Iterator[bytes]
     size: int  # of the whole file, bytes
-    start: int = 0  # first byte of `chunks`
-    end: int | None = None  # one past the last byte; None: up to `size`
-    etag: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    close: Callable[[], None]
 
 
 class Storage(Protocol):

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from functions.results.files import FileStorage
+from functions.results.places import Places
 from functions.results.ports import Storage
+from functions.results.web import WebFiles
 from functions.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
 
 def open_storage(settings: Settings) -> Storage:
     """The storage of the functions. Raises SettingsError."""
-    known = variables(settings.credentials_dir, settings.legacy)
+    keys = {"X-API-KEY": settings.x_api_key, "CLIENT-ID": settings.client_id}  # may come from X-API-KEY_FILE
+    known = {**variables(settings.credentials_dir, settings.legacy), **{k: v for k, v in keys.items() if v}}
     return open_url(results_url(settings.results_url, known), known)
 
 
@@ -41,13 +45,54 @@ def variables(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str
 
 def open_url(url: str, variables: Mapping[str, str]) -> Storage:
     """The storage at `url`; credentials come from `variables`. Raises SettingsError."""
+    results = _open(url, variables, api="IPFS_OUTPUT")
+    admin_logs = results
+    if url.startswith("s3:") and variables.get("AWS_BUCKET_ADMINLOGS"):
+        admin_logs = _open(f"s3://{variables['AWS_BUCKET_ADMINLOGS']}", variables)
+    elif url.startswith("ipfs:") and variables.get("IPFS_ADMINLOGS"):
+        admin_logs = _open("ipfs://", variables, api="IPFS_ADMINLOGS")
+    return Places(results, admin_logs, WebFiles(_api_keys(variables), _hosts(variables)))
+
+
+def _open(url: str, variables: Mapping[str, str], api: str = "") -> Storage:
     parts = urlsplit(url)
     match parts.scheme:
         case "file":
-            from functions.results.files import FileStorage
-
             if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
                 raise SettingsError("RESULTS_URL: a file: URL names an absolute path, as file:///var/lib/sluice")
             return FileStorage(Path(unquote(parts.path)))
+        case "s3" | "gs" | "az":
+            from functions.results.objects import open_bucket
+
+            return open_bucket(url, variables)
+        case "ipfs":
+            return _open_ipfs(parts.netloc, variables, api)
         case _:
             raise SettingsError("RESULTS_URL must begin with file:, s3:, gs:, az: or ipfs:")
+
+
+def _open_ipfs(host: str, variables: Mapping[str, str], api: str) -> Storage:
+    from functions.results.ipfs import IpfsStorage
+
+    address = variables.get(api) or (f"http://{host}" if host else "")
+    if not address.startswith(("http://", "https://")):
+        raise SettingsError(f"{api} must be the address of an IPFS API, such as http://127.0.0.1:5001")
+    seconds = variables.get("IPFS_EXPIRY_TIME") or "0"
+    if not seconds.isdecimal():
+        raise SettingsError("IPFS_EXPIRY_TIME must be a number of seconds")
+    # operator-engine rounds up to minutes and leaves the unit out, which ipfs-cluster cannot read.
+    expire_in = f"{-(-int(seconds) // 60)}m" if int(seconds) else ""
+    return IpfsStorage(address, variables.get(f"{api}_PREFIX") or "ipfs://", _api_keys(variables), expire_in)
+
+
+def _api_keys(variables: Mapping[str, str]) -> dict[str, str]:
+    """The headers that a storage may want; operator-service and operator-engine call their variables differently."""
+    names = {"X-API-KEY": ("X-API-KEY", "IPFS_API_KEY"), "CLIENT-ID": ("CLIENT-ID", "IPFS_API_CLIENT")}
+    found = {header: next(filter(None, map(variables.get, given)), "") for header, given in names.items()}
+    return {header: value for header, value in found.items() if value}
+
+
+def _hosts(variables: Mapping[str, str]) -> frozenset[str]:
+    """Where those headers may go."""
+    names = ("IPFS_OUTPUT", "IPFS_OUTPUT_PREFIX", "IPFS_ADMINLOGS", "IPFS_ADMINLOGS_PREFIX", "AWS_ENDPOINT_URL")
+    return frozenset(filter(None, (urlsplit(variables.get(name, "")).netloc for name in names)))

@@ -1,0 +1,154 @@
+"""Results in IPFS, through a node's RPC API (`/api/v0`), with the headers and prefixes of operator-engine.
+
+A file is added inside a directory that names its workflow. So every pin belongs to one workflow, and removing it
+does not take the same bytes away from another. IPFS finds nothing by name: the manifests lie in the node's
+own file system (MFS), at /sluice/<workflow>/<attempt>/manifest.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlencode
+
+from functions.results import layout
+from functions.results.ports import Content, NotFound, StorageRefused, StorageUnavailable
+from functions.results.web import errors, pool, read
+from functions.workflow.model import Manifest, ResultFile, WorkflowId
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+_MFS = "/sluice"
+_BOUNDARY = "sluice-5f0c1e3a9b7d"
+# A node answers 500 to everything it cannot do; only the text tells what it was.
+_MISSING = ("does not exist", "not found", "no link named", "not pinned")
+
+
+class IpfsStorage:
+    """`prefix` begins the URL of every file: `ipfs://`, or a gateway such as `https://ipfs.example/ipfs/`.
+
+    `expire_in`: a duration for services that unpin by themselves, such as `60m`.
+    """
+
+    def __init__(self, api: str, prefix: str, headers: Mapping[str, str], expire_in: str = "") -> None:
+        self._api = api.rstrip("/")
+        self._prefix = prefix if prefix.endswith("/") else f"{prefix}/"
+        self._headers = dict(headers)
+        self._expire_in = expire_in
+
+    @cached_property
+    def _pool(self) -> PoolManager:
+        return pool()
+
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
+        workflow, _, path = key.split("/", 2)
+        name = f"{workflow}/{path}"  # the same in every attempt: what a killed one pinned is pinned again, not twice
+        options = {"pin": "true", "wrap-with-directory": "true", "stream-channels": "true", "progress": "false"}
+        if self._expire_in:
+            options["expire-in"] = self._expire_in
+        added = self._call("add", options, _form(name, chunks, content_type))
+        return f"{self._prefix}{_directory(added)}/{quote(name)}"
+
+    def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
+        options = {"arg": _place(workflow, attempt), "create": "true", "parents": "true", "truncate": "true"}
+        self._call("files/write", options, _form(layout.MANIFEST, [layout.encode(manifest)], layout.MANIFEST_TYPE))
+
+    def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
+        try:
+            return layout.decode(self._call("files/read", {"arg": _place(workflow, attempt)}))
+        except NotFound:
+            return None
+
+    def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
+        options = {"arg": unquote(file.url.removeprefix(self._prefix).removeprefix("ipfs://"))}
+        if start:
+            options["offset"] = str(start)
+        if end is not None:
+            options["length"] = str(end - start)
+        response = self._request("cat", options)
+        return Content(read(response), file.size, response.close)
+
+    def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
+        folder = f"{_MFS}/{layout.folder(workflow)}"
+        try:
+            listed = json.loads(self._call("files/ls", {"arg": folder}))["Entries"] or []
+        except NotFound:
+            return
+        except (ValueError, KeyError, TypeError) as e:
+            raise StorageUnavailable("the IPFS API answers something else") from e
+        attempts = [int(entry["Name"]) for entry in listed]
+        manifests = {attempt: self.manifest(workflow, attempt) or Manifest() for attempt in attempts}
+        gone = [attempt for attempt in attempts if before is None or attempt < before]
+        kept = {cid for attempt in attempts if attempt not in gone for cid in self._pins(manifests[attempt])}
+        for attempt in gone:
+            # The manifest goes last: only it knows the pins.
+            for cid in self._pins(manifests[attempt]) - kept:
+                self._drop("pin/rm", {"arg": cid})
+            self._drop("files/rm", {"arg": f"{folder}/{attempt}", "recursive": "true"})
+        if before is None:
+            self._drop("files/rm", {"arg": folder, "recursive": "true"})
+
+    def _pins(self, manifest: Manifest) -> set[str]:
+        urls = [file.url for file in (*manifest.files, *manifest.admin_files)]
+        return {url.removeprefix(self._prefix).split("/", 1)[0] for url in urls if url.startswith(self._prefix)}
+
+    def _drop(self, command: str, options: Mapping[str, str]) -> None:
+        with suppress(NotFound):  # gone already
+            self._call(command, options)
+
+    def _call(self, command: str, options: Mapping[str, str], body: Iterator[bytes] | None = None) -> bytes:
+        return b"".join(read(self._request(command, options, body)))
+
+    def _request(
+        self, command: str, options: Mapping[str, str], body: Iterator[bytes] | None = None
+    ) -> BaseHTTPResponse:
+        form = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} if body else {}
+        url = f"{self._api}/api/v0/{command}?{urlencode(options)}"
+        with errors():
+            response = self._pool.request(
+                "POST",
+                url,
+                body=body,
+                headers=self._headers | form,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            if response.status == 200:
+                return response
+            text = response.read(2000).decode(errors="replace")
+            response.close()
+        if response.status == 500 and any(missing in text for missing in _MISSING):
+            raise NotFound
+        kind = StorageRefused if response.status in (401, 403) else StorageUnavailable
+        raise kind(f"the IPFS API answered {response.status} to {command}: {text[:200]}")
+
+
+def _place(workflow: WorkflowId, attempt: int) -> str:
+    return f"{_MFS}/{layout.attempt_folder(workflow, attempt)}/{layout.MANIFEST}"
+
+
+def _directory(added: bytes) -> str:
+    """The CID of the directory around what was added: the last line of the answer, one without a name."""
+    try:
+        last = json.loads(added.strip().split(b"\n")[-1])
+        cid = last["Hash"] if last["Name"] == "" else ""
+    except (ValueError, KeyError, TypeError):
+        cid = ""
+    if not isinstance(cid, str) or not cid.isalnum():
+        raise StorageUnavailable("the IPFS API did not name what it added")
+    return cid
+
+
+def _form(name: str, chunks: Iterable[bytes], content_type: str) -> Iterator[bytes]:
+    yield (
+        f"--{_BOUNDARY}\r\n"
+        f'Content-Disposition: form-data; name="file"; filename="{quote(name, safe="")}"\r\n'
+        f"Content-Type: {content_type}\r\n\r\n"
+    ).encode()
+    yield from chunks
+    yield f"\r\n--{_BOUNDARY}--\r\n".encode()
