@@ -44,6 +44,7 @@ class Settings:
 
     # the cluster and the results
     cluster: str = setting("SLUICE_CLUSTER", "kubernetes", "where Jobs run: `kubernetes`, `processes` or `memory`")
+    kubeconfig: str = setting("KUBECONFIG", "", "drive the cluster of this kubeconfig; empty: the cluster we run in")
     process_dir: str = setting("SLUICE_PROCESS_DIR", "", "with `processes`: the folder of their state")
     image: str = setting("SLUICE_IMAGE", "sluice:latest", "image of the configure and publish stages")
     results_url: str = setting(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from functions.cluster.events import Action, Event, job_event, pod_event
 from functions.cluster.ports import AlienJob, JobRef, Live, StageJob, State, Unavailable
-from functions.workflow.model import JobUid, Outcome, Phase, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
 
 SUCCESS = Live(State.ENDED, None, Outcome.SUCCEEDED, 0)
 
@@ -50,7 +51,8 @@ class MemoryCluster:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     calls: Counter[str] = field(default_factory=Counter)  # by method
     created: Counter[str] = field(default_factory=Counter)  # Jobs that came to be, by name
-    reported: dict[str, Phase] = field(default_factory=dict)  # WorkFlow objects, by `namespace/name`
+    objects: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # WorkFlow objects, by `namespace/name`
+    reported: dict[str, Workflow] = field(default_factory=dict)  # what was last reported to them
     _jobs: dict[tuple[str, str], _Job] = field(default_factory=dict)
     _failures: dict[str, list[_Failure]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -124,9 +126,14 @@ class MemoryCluster:
         if log:
             yield log
 
+    def workflow_object(self, origin: str) -> Mapping[str, Any] | None:
+        lost = self._called("workflow_object")
+        _raise(lost)
+        return self.objects.get(origin)
+
     def report(self, origin: str, workflow: Workflow) -> None:
         lost = self._called("report")
-        self.reported[origin] = workflow.phase
+        self.reported[origin] = workflow
         _raise(lost)
 
     # --- what tests say -------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def judge_pod(pod: Body, stage: Stage) -> Live:
     """
     owner = controller(pod)
     running = Live(State.RUNNING, owner)
-    if leaving(pod) or condition(pod, "DisruptionTarget"):
+    if not trusted(pod):
         return running
     status = part(pod, "status")
     terminated = _terminated(pod)
@@ -151,6 +151,11 @@ def judge_pod(pod: Body, stage: Stage) -> Live:
     if status.get("phase") == "Failed":  # evicted or refused by the node before a container could end
         return Live(State.ENDED, owner, Outcome.FAILED, reason=text(status, "reason") or "PodFailed")
     return _wait(pod, owner) or running
+
+
+def trusted(pod: Body) -> bool:
+    """Whether the Pod speaks for its program: it is neither being deleted nor disrupted."""
+    return not leaving(pod) and not condition(pod, "DisruptionTarget")
 
 
 def pod_speaks(pod: Body) -> bool:
