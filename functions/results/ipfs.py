@@ -76,11 +76,11 @@ class IpfsStorage:
         folder = f"{_MFS}/{layout.folder(workflow)}"
         try:
             listed = json.loads(self._call("files/ls", {"arg": folder}))["Entries"] or []
+            attempts = [int(entry["Name"]) for entry in listed]
         except NotFound:
             return
         except (ValueError, KeyError, TypeError) as e:
             raise StorageUnavailable("the IPFS API answers something else") from e
-        attempts = [int(entry["Name"]) for entry in listed]
         manifests = {attempt: self.manifest(workflow, attempt) or Manifest() for attempt in attempts}
         gone = [attempt for attempt in attempts if before is None or attempt < before]
         kept = {cid for attempt in attempts if attempt not in gone for cid in self._pins(manifests[attempt])}

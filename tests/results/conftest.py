@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import localbucket
+import pytest
+from support.ipfs_server import IpfsNode
+from support.serving import serving
+
+from functions.results.objects import ObjectStorage
+from functions.results.ports import Storage
+from functions.results.storage import open_url
+
+
+class _Quiet(localbucket.S3Handler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Bucket(ThreadingHTTPServer):
+    """S3 on loopback: a folder per bucket below `root`."""
+
+    daemon_threads = True
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(("127.0.0.1", 0), type("Handler", (_Quiet,), {"data_root": root}))
+        self.root = root
+        self.lock = threading.Lock()
+
+    def handle_error(self, *args: object) -> None:
+        """A client that goes away is what some tests are about."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}",
+            "AWS_DISABLE_BULK_DELETE": "true",
+        }
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Bucket]:
+    (tmp_path / "s3" / "results").mkdir(parents=True)
+    with serving(Bucket(tmp_path / "s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def ipfs() -> Iterator[IpfsNode]:
+    with serving(IpfsNode()) as node:
+        yield node
+
+
+@pytest.fixture(params=["file", "s3", "ipfs", "ipfs gateway", "memory as gs"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """Every adapter. GCS and Azure have no emulator here: obstore's memory store stands in behind the same code."""
+    match request.param:
+        case "file":
+            return open_url((tmp_path / "results").as_uri(), {})
+        case "s3":
+            bucket: Bucket = request.getfixturevalue("bucket")
+            return open_url("s3://results/some/prefix", bucket.variables)
+        case "memory as gs":
+            from obstore.store import MemoryStore
+
+            return ObjectStorage(MemoryStore(), "gs://results/prefix")
+        case kind:
+            node: IpfsNode = request.getfixturevalue("ipfs")
+            prefix = {"IPFS_OUTPUT_PREFIX": f"{node.url}/ipfs"} if kind == "ipfs gateway" else {}
+            return open_url("ipfs://", {"IPFS_OUTPUT": node.url, **prefix})
