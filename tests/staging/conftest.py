@@ -1,0 +1,41 @@
+"""The configure stage, run inside the test's process, and a server to fetch from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.configuring import IMPATIENT, LOOPBACK, Configure, Outcome, task_of
+from support.datahost import DataHost
+
+from functions.staging.configure import run
+from functions.staging.retry import Patience
+from functions.staging.web import Web
+from functions.workflow.environment import FetchPolicy
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+    volume = tmp_path / "data"
+    monkeypatch.setenv("TERMINATION_LOG", str(volume / "termination-message"))
+
+    def call(
+        *inputs: dict[str, Any],
+        algorithm: dict[str, Any] | None = None,
+        output: dict[str, Any] | None = None,
+        policy: FetchPolicy = LOOPBACK,
+        patience: Patience = IMPATIENT,
+        credentials: dict[str, str] | None = None,
+        web: Web | None = None,
+    ) -> Outcome:
+        (volume / "adminlogs").mkdir(parents=True, exist_ok=True)
+        task = task_of(list(inputs), algorithm, output, policy)
+        return Outcome(run(task, volume, credentials=credentials, patience=patience, web=web), volume)
+
+    return call
+
+
+@pytest.fixture
+def host() -> Iterator[DataHost]:
+    with DataHost() as started:
+        yield started

@@ -1,0 +1,282 @@
+"""Servers that break, stall, lie and change their mind."""
+
+import hashlib
+import threading
+from email.utils import formatdate
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from support.configuring import IMPATIENT, LOOPBACK, Configure
+from support.datahost import DataHost, File, Held, Pattern, Request
+
+from functions.staging import meter
+from functions.staging.retry import Patience, Trouble
+from functions.staging.web import retry_after
+
+MB = 1 << 20
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "validator", [("ETag", '"1"'), ("Last-Modified", "Sun, 22 Nov 2026 03:00:00 GMT")], ids=["etag", "date"]
+)
+def test_a_connection_that_keeps_breaking_is_resumed_where_it_broke(
+    configure: Configure, host: DataHost, validator: tuple[str, str]
+) -> None:
+    content = Pattern(10 * MB + 77)
+    host.routes["/a"] = File(content, validator, break_after=MB)
+    outcome = configure({"url": f"{host.url}/a"})
+    assert outcome.code == 0
+    assert outcome.json("provenance.json")["files"][0]["sha256"] == content.sha256
+    assert _digest(outcome.volume / "inputs/0/0") == content.sha256
+    assert [s.headers.get("range") for s in host.seen] == [None, *(f"bytes={n * MB}-" for n in range(1, 11))]
+
+
+def test_without_a_validator_it_starts_again_rather_than_mix_two_versions(configure: Configure, host: DataHost) -> None:
+    file = File(Pattern(3 * MB), validator=None, break_after=MB)
+
+    def once(request: Request) -> None:
+        file(request)
+        file.break_after = None
+
+    host.routes["/a"] = once
+    outcome = configure({"url": f"{host.url}/a"})
+    assert outcome.code == 0
+    assert [s.headers.get("range") for s in host.seen] == [None, None]
+    assert _digest(outcome.volume / "inputs/0/0") == Pattern(3 * MB).sha256
+
+
+def test_a_weak_etag_is_no_validator(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = File(Pattern(3 * MB), ("ETag", 'W/"1"'), break_after=MB)
+    assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
+    assert not [s for s in host.seen if "range" in s.headers]
+
+
+def test_a_file_that_changes_between_two_connections_is_fetched_anew(configure: Configure, host: DataHost) -> None:
+    after = Held(b"new" * MB)
+    old, new = File(Pattern(3 * MB), ("ETag", '"old"'), break_after=MB), File(after, ("ETag", '"new"'))
+
+    def change(request: Request) -> None:
+        old(request)
+        host.routes["/a"] = new
+
+    host.routes["/a"] = change
+    outcome = configure({"url": f"{host.url}/a"})
+    assert outcome.code == 0
+    assert outcome.read("inputs/0/0") == after
+    assert outcome.json("adminlogs/progress.json")["bytes"] == len(after) + 1
+
+
+def test_a_server_that_answers_with_another_part_is_not_believed(configure: Configure, host: DataHost) -> None:
+    def wrong(request: Request) -> None:
+        if request.headers.get("Range"):
+            request.answer(206, b"zz", ETag='"1"', Content_Range=f"bytes 7-8/{3 * MB}")
+        else:
+            File(Pattern(3 * MB), break_after=MB)(request)
+
+    host.routes["/a"] = wrong
+    assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
+
+
+def test_a_stall_is_a_broken_connection(configure: Configure, host: DataHost) -> None:
+    content = Pattern(2 * MB)
+    host.routes["/a"] = File(content, stall_after=MB)
+    outcome = configure({"url": f"{host.url}/a"})
+    assert outcome.code == 0
+    assert _digest(outcome.volume / "inputs/0/0") == content.sha256
+    assert "stalls" not in outcome.message
+
+
+def test_a_server_that_only_stalls_is_given_up_with_a_reason(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = File(Pattern(MB), stall_after=0, stalls=9)
+    outcome = configure({"url": f"{host.url}/a"})
+    assert (outcome.code, outcome.message) == (31, "DataUnavailable: inputs/0/0: the server stalls (3 times in a row)")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_statuses_that_may_pass_are_tried_again(configure: Configure, host: DataHost, status: int) -> None:
+    def at_first(request: Request) -> None:
+        request.answer(status, b"later", Retry_After="0")
+        host.routes["/a"] = File(Held(b"one"))
+
+    host.routes["/a"] = at_first
+    assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"one"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 451])
+def test_statuses_that_stay_are_not(configure: Configure, host: DataHost, status: int) -> None:
+    host.routes["/a"] = lambda request: request.answer(status, b"no")
+    outcome = configure({"url": f"{host.url}/a"})
+    assert (outcome.code, len(host.seen)) == (31, 1)
+    assert str(status) in outcome.message
+
+
+def test_a_length_that_is_never_reached_is_a_failure(configure: Configure, host: DataHost) -> None:
+    def lie(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        request.wfile.write(b"x" * 10)
+        request.hang_up()
+
+    host.routes["/a"] = lie
+    outcome = configure({"url": f"{host.url}/a"})
+    assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
+    assert "inputs/0/0" not in outcome.tree()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "nonsense", "gzip, identity"])
+def test_an_encoding_that_was_not_asked_for_is_refused(configure: Configure, host: DataHost, encoding: str) -> None:
+    host.routes["/a"] = File(Held(b"\x1f\x8bnot gzip at all"), extra={"Content-Encoding": encoding})
+    outcome = configure({"url": f"{host.url}/a"})
+    assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
+    assert host.seen[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("garbage", [b"zz\r\nabc\r\n0\r\n\r\n", b"5\r\nab", b"-5\r\nabcde\r\n0\r\n\r\n", b""])
+def test_garbage_in_chunked_encoding_is_a_broken_connection(
+    configure: Configure, host: DataHost, garbage: bytes
+) -> None:
+    def chunked(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        request.wfile.write(garbage)
+        request.hang_up()
+
+    host.routes["/a"] = chunked
+    assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
+
+
+def test_proper_chunked_encoding_has_no_known_size_and_is_fetched(configure: Configure, host: DataHost) -> None:
+    def chunked(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        request.wfile.write(b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
+
+    host.routes["/a"] = chunked
+    assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"abcdefg"
+
+
+def test_an_answer_that_is_not_http_is_a_broken_connection(configure: Configure, host: DataHost) -> None:
+    def rubbish(request: Request) -> None:
+        request.wfile.write(b"\x00\xff" * 100)
+        request.hang_up()
+
+    host.routes["/a"] = rubbish
+    assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
+
+
+def test_an_empty_file_is_a_file(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = File(Held(b""))
+    assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b""
+
+
+@pytest.mark.parametrize("limit", [{"max_bytes": MB}, {"max_files": 1}], ids=["bytes in all", "files in all"])
+def test_more_than_the_environment_allows_is_refused(
+    configure: Configure, host: DataHost, limit: dict[str, int]
+) -> None:
+    host.routes |= {"/a": File(Pattern(MB - 10)), "/b": File(Pattern(MB - 10))}
+    outcome = configure({"url": [f"{host.url}/a", f"{host.url}/b"]}, policy=replace(LOOPBACK, **limit))
+    assert (outcome.code, outcome.reason) == (31, "DataTooLarge")
+
+
+def test_a_size_that_is_announced_too_large_is_not_even_begun(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = File(Pattern(1 << 40))
+    outcome = configure({"url": f"{host.url}/a"})
+    assert outcome.reason == "DataTooLarge"
+    assert outcome.json("adminlogs/progress.json")["bytes"] == 0
+
+
+def test_the_cap_holds_where_no_size_is_announced(configure: Configure, host: DataHost) -> None:
+    def endless(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Connection", "close")
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x" * 65536)
+
+    host.routes["/a"] = endless
+    assert configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, max_bytes=MB)).reason == "DataTooLarge"
+
+
+def test_the_time_for_all_fetching_is_limited(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = lambda request: request.answer(503, Retry_After="3600")
+    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, seconds=0))
+    assert outcome.message == "DataUnavailable: inputs/0/0: not fetched within 0 seconds"
+
+
+def test_a_volume_without_room_is_found_before_the_download(
+    configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Usage:
+        free = 2 * MB
+
+    monkeypatch.setattr(meter.shutil, "disk_usage", lambda path: Usage)
+    host.routes["/a"] = File(Pattern(3 * MB))
+    outcome = configure({"url": f"{host.url}/a"})
+    assert outcome.reason == "DiskFull"
+    assert outcome.json("adminlogs/progress.json")["bytes"] == 0
+
+
+def test_one_failure_ends_the_other_downloads(configure: Configure, host: DataHost) -> None:
+    begun = threading.Event()
+
+    def wait_and_refuse(request: Request) -> None:
+        begun.wait(10)
+        request.answer(404)
+
+    def drip(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(1 << 29))
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x" * 100_000)
+            begun.set()
+
+    host.routes |= {"/no": wait_and_refuse, "/drip": drip}
+    outcome = configure({"url": [f"{host.url}/drip", f"{host.url}/no"]})
+    assert outcome.message == "DataUnavailable: inputs/0/1: the server answers 404"
+
+
+def test_several_files_come_at_once(configure: Configure, host: DataHost) -> None:
+    together = threading.Barrier(4, timeout=10)
+
+    def wait(request: Request) -> None:
+        together.wait()
+        request.answer(200, b"x")
+
+    host.routes["/a"] = wait
+    assert configure({"url": [f"{host.url}/a"] * 4}).code == 0
+
+
+def test_delays_grow_up_to_a_limit_and_yield_to_retry_after() -> None:
+    patience = Patience(first=1, longest=8)
+    delays = [patience.delay(n, Trouble("x")) for n in range(1, 8)]
+    for delay, longest in zip(delays, (1, 2, 4, 8, 8, 8, 8), strict=True):
+        assert longest / 2 <= delay <= longest
+    assert patience.delay(1, Trouble("x", after=70.0)) == 70.0
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, None), ("7", 7.0), ("soon", None), ("-1", None)])
+def test_retry_after_is_read_where_it_makes_sense(value: str | None, expected: float | None) -> None:
+    assert retry_after(value) == expected
+
+
+def test_retry_after_may_be_a_date() -> None:
+    seconds: Any = retry_after(formatdate(time() + 100, usegmt=True))
+    assert 90 < seconds <= 100
+    assert retry_after(formatdate(time() - 100, usegmt=True)) == 0.0
+
+
+def test_patience_is_not_used_up_while_bytes_come(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = File(Pattern(40_000), break_after=1000)
+    assert configure({"url": f"{host.url}/a"}, patience=IMPATIENT).code == 0
+    assert len(host.seen) == 40

@@ -1,0 +1,69 @@
+"""The configure stage on a volume of a test's own: tasks, and what came out."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from functions.staging.retry import Patience
+from functions.workflow.environment import FetchPolicy
+from functions.workflow.task import Task
+
+LOOPBACK = FetchPolicy(
+    schemes=("http", "https", "s3", "gs", "az", "ipfs", "ar", "file"),
+    allow_private_addresses=True,
+    max_bytes=1 << 30,
+    seconds=30,
+)
+IMPATIENT = Patience(tries=3, first=0.01, longest=0.02, connect=2, stall=0.3)
+
+
+def task_of(
+    inputs: list[dict[str, Any]] | None = None,
+    algorithm: dict[str, Any] | None = None,
+    output: dict[str, Any] | None = None,
+    policy: FetchPolicy = LOOPBACK,
+) -> Task:
+    """A task with as little in it as a test needs."""
+    stage = {
+        "input": inputs or [],
+        "algorithm": {"container": {"entrypoint": "python $ALGO", "image": "python"}} | (algorithm or {"rawcode": "1"}),
+        "compute": {},
+        "output": output or {},
+    }
+    document = {"workflow": "w", "results": "file:///none", "definition": {"stages": [stage]}}
+    return msgspec.structs.replace(msgspec.convert(document, Task), fetch=policy)
+
+
+@dataclass
+class Outcome:
+    code: int
+    volume: Path
+
+    @property
+    def message(self) -> str:
+        return (self.volume / "termination-message").read_text()
+
+    @property
+    def reason(self) -> str:
+        return self.message.split(":")[0]
+
+    def read(self, path: str) -> bytes:
+        return (self.volume / path).read_bytes()
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.read(path))
+
+    def tree(self) -> list[str]:
+        return sorted(str(p.relative_to(self.volume)) for p in self.volume.rglob("*"))
+
+    def everything_told(self) -> str:
+        """All texts that anybody may read afterwards, but the data."""
+        names = ("termination-message", "provenance.json", "adminlogs/progress.json", "adminlogs/configure.log")
+        return "\n".join((self.volume / name).read_text() for name in names if (self.volume / name).exists())
+
+
+Configure = Callable[..., Outcome]
