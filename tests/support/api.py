@@ -1,0 +1,146 @@
+"""The functions submit and status as functions-framework serves them, on parts of the test's choice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import functions_framework
+from flask import Flask
+from functions import ethereum
+from functions.bootstrap import Sluice
+from functions.cluster.memory import MemoryCluster
+from functions.settings import Settings
+from functions.store.memory import MemoryStore
+from functions.store.ports import Store
+from functions.workflow.environment import Environment, FetchPolicy
+from werkzeug.test import Client, TestResponse
+
+ROOT = Path(__file__).parents[2]
+KEY = "0x" + "11" * 32  # of the allowed provider
+OTHER_KEY = "0x" + "22" * 32
+OWNER = "0xA78deb2Fa79463945C247991075E2a0e98Ba7A09"
+API = "/api/v1/operator"
+NOW = datetime(2026, 11, 22, 12, 0, 0, 446271, tzinfo=UTC)
+ADMIN = {"Admin": "myAdminPass"}
+DOCUMENT: dict[str, Any] = {
+    "stages": [
+        {
+            "index": 0,
+            "input": [{"index": 0, "id": "did:op:1", "remote": {"txId": "0xtx", "serviceId": "s"}}],
+            "compute": {"Instances": 1, "namespace": "ocean-compute", "maxtime": 3600},
+            "algorithm": {
+                "id": "",
+                "url": None,
+                "rawcode": "console.log('hello world')",
+                "container": {"checksum": "sha256:abc", "entrypoint": "node $ALGO", "image": "node", "tag": "10"},
+            },
+            "output": {"metadataUri": "http://127.0.0.1:5000"},
+        }
+    ]
+}
+
+
+def settings(**other: Any) -> Settings:
+    values: dict[str, Any] = {
+        "cluster": "memory",
+        "results_url": "file:///nowhere",
+        "allowed_providers": (ethereum.address(KEY).upper().replace("0X", "0x"),),
+        "allowed_admins": ("myAdminPass",),
+        "operator_address": "0x6D39A833d1a6789AECa50dB85CB830bc08319F45",
+        "legacy": {"ALGO_POD_TIMEOUT": "3600", "STORAGE_EXPIRY": "86400"},
+    }
+    return Settings(**{**values, **other})
+
+
+def environments() -> dict[str, Environment]:
+    fetch = FetchPolicy(schemes=("http", "https"))
+    return {
+        "ocean-compute": Environment(
+            id="ocean-compute", ram_gb=2, max_jobs=4, price_min=0.5, consumer_address="0x" + "ab" * 20, fetch=fetch
+        ),
+        "mainnet": Environment(id="mainnet", allowed_chain_id=(1, 137), fetch=fetch),
+    }
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+def parts(store: Store | None = None, **other: Any) -> Sluice:
+    """The parts of one process on the memory cluster, with ids and a clock that a test can foresee."""
+    numbers = itertools.count(1)
+    sluice = Sluice(settings(**other), clock=Clock(), new_id=lambda: f"{next(numbers):032x}")
+    # What bootstrap would build lazily from settings is put in its place.
+    sluice.__dict__.update(store=store or MemoryStore(), cluster=MemoryCluster(), environments=environments())
+    return sluice
+
+
+def function(name: str, sluice: Sluice) -> Flask:
+    """The WSGI application of a function on the given parts."""
+    with patch("functions.bootstrap.sluice", lambda: sluice):
+        app: Flask = functions_framework.create_app(name, str(ROOT / f"functions/{name}/main.py"))
+    return app
+
+
+@dataclass
+class Api:
+    """A client of both functions, which signs like a Provider."""
+
+    sluice: Sluice
+    key: str = KEY
+    _nonces: Any = field(default_factory=lambda: itertools.count(int(NOW.timestamp() * 10**9)))
+
+    def __post_init__(self) -> None:
+        self.submit = Client(function("submit", self.sluice))
+        self.status = Client(function("status", self.sluice))
+
+    def nonce(self) -> int:
+        return next(self._nonces)
+
+    def signed(self, message: str, **params: Any) -> dict[str, Any]:
+        nonce = params.pop("nonce", None) or self.nonce()
+        return {**params, "nonce": nonce, "providerSignature": ethereum.sign(self.key, f"{message}{nonce}")}
+
+    def start_body(self, **other: Any) -> dict[str, Any]:
+        body = {
+            "workflow": DOCUMENT,
+            "agreementId": "0xagreement",
+            "owner": OWNER,
+            "environment": "ocean-compute",
+            "chainId": 8996,
+            **other,
+        }
+        return self.signed(str(body["owner"]), **body)
+
+    def post(self, body: Any, headers: Mapping[str, str] | None = None) -> TestResponse:
+        return self.submit.post(f"{API}/compute", json=body, headers=headers)
+
+    def start(self, **other: Any) -> dict[str, Any]:
+        """Start a job; its status object."""
+        response = self.post(self.start_body(**other))
+        assert response.status_code == 200, response.text
+        job: dict[str, Any] = json.loads(response.text)[0]
+        return job
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, **other: Any) -> TestResponse:
+        return self.status.get(f"{API}{path}", query_string=params, **other)
+
+    def jobs(self, job_id: str) -> list[dict[str, Any]]:
+        response = self.get("/compute", self.signed(f"{OWNER}{job_id}", owner=OWNER, jobId=job_id))
+        assert response.status_code == 200, response.text
+        found: list[dict[str, Any]] = json.loads(response.text)
+        return found
