@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from support.publishing import OUTPUTS, task, volume
+
+from functions.results.ports import Storage
+from functions.staging.publish import publish
+from functions.staging.publish_tree import TreeRefused
+from functions.staging.report import Failure
+from functions.workflow.environment import PublishPolicy
+from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
+
+W = WorkflowId("w1")
+
+
+def content(storage: Storage, file: ResultFile) -> bytes:
+    found = storage.open(file)
+    try:
+        return b"".join(found.chunks)
+    finally:
+        found.close()
+
+
+def names(files: tuple[ResultFile, ...]) -> list[str]:
+    return [file.path for file in files]
+
+
+def test_the_whole_tree_is_published_with_sizes_hashes_and_types(storage: Storage, tmp_path: Path) -> None:
+    manifest = publish(task(), volume(tmp_path / "v"), 1, Scope.ALL, storage)
+    assert storage.manifest(W, 1) == manifest
+    assert names(manifest.files) == [f"outputs/{name}" for name in sorted(OUTPUTS)] + ["logs/algorithm.log"]
+    for file, expected in zip(manifest.files, [OUTPUTS[n] for n in sorted(OUTPUTS)] + [b"trained\n"], strict=True):
+        assert content(storage, file) == expected
+        assert (file.size, file.sha256) == (len(expected), hashlib.sha256(expected).hexdigest())
+    assert [file.type for file in manifest.files] == ["output"] * 5 + ["algorithmLog"]
+    assert [file.content_type for file in manifest.files][:3] == ["text/csv", "application/octet-stream", "image/svg+xml"]
+
+
+def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v")
+    for name in ("filter.log", "publish.log", "zzz.json"):
+        (root / "adminlogs" / name).write_text(name)
+    manifest = publish(task(), root, 1, Scope.ALL, storage)
+    assert [(file.filename, file.type) for file in manifest.admin_files] == [
+        ("configure.log", "configrationLog"),
+        ("filter.log", "filteringLog"),
+        ("zzz.json", "output"),
+        ("publish.log", "publishLog"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scope", "published"),
+    [(Scope.LOGS, ["logs/algorithm.log"]), (Scope.ADMIN_LOGS, [])],
+)
+def test_only_what_the_scope_lets_out_is_published(
+    storage: Storage, tmp_path: Path, scope: Scope, published: list[str]
+) -> None:
+    root = volume(tmp_path / "v")
+    (root / "logs" / "smuggled.csv").write_text("what the filter refused")
+    manifest = publish(task(), root, 1, scope, storage)
+    assert names(manifest.files) == published
+    assert names(manifest.admin_files) == ["adminlogs/configure.log"]
+
+
+def test_other_files_of_the_algorithms_log_folder_are_outputs(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {})
+    (root / "logs" / "training.csv").write_text("1")
+    manifest = publish(task(), root, 1, Scope.ALL, storage)
+    assert [(f.path, f.type) for f in manifest.files] == [
+        ("logs/algorithm.log", "algorithmLog"),
+        ("logs/training.csv", "output"),
+    ]
+
+
+def test_a_volume_without_any_folder_publishes_an_empty_manifest(storage: Storage, tmp_path: Path) -> None:
+    assert publish(task(), tmp_path, 1, Scope.ALL, storage) == Manifest()
+    assert storage.manifest(W, 1) == Manifest()
+
+
+def test_links_pipes_and_sockets_are_not_published_and_named_in_the_log(
+    storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = volume(tmp_path / "v", {"real": b"1"})
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("private")
+    (root / "outputs" / "link").symlink_to(secret / "key")
+    (root / "outputs" / "linked-folder").symlink_to(secret)
+    os.mkfifo(root / "outputs" / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        before = Path.cwd()
+        os.chdir(root / "outputs")
+        try:
+            listening.bind("socket")
+        finally:
+            os.chdir(before)
+        manifest = publish(task(), root, 1, Scope.ALL, storage)
+    assert names(manifest.files) == ["outputs/real", "logs/algorithm.log"]
+    for name, kind in (("link", "symbolic link"), ("linked-folder", "symbolic link"), ("pipe", "pipe"), ("socket", "socket")):
+        assert sum(f"outputs/{name} is not published: it is a {kind}" in line for line in caplog.messages) == 1
+
+
+def test_a_folder_replaced_by_a_link_is_not_followed(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {})
+    (root / "outputs").rmdir()
+    (root / "outputs").symlink_to("/etc")
+    with pytest.raises(TreeRefused, match="outputs is not a folder"):
+        publish(task(), root, 1, Scope.ALL, storage)
+    assert storage.manifest(W, 1) is None
+
+
+def test_folders_nested_without_end_are_refused(storage: Storage, tmp_path: Path) -> None:
+    deep = volume(tmp_path / "v", {}) / "outputs" / "/".join(["d"] * 101)
+    deep.mkdir(parents=True)
+    with pytest.raises(TreeRefused, match="deeper than 100"):
+        publish(task(), tmp_path / "v", 1, Scope.ALL, storage)
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (PublishPolicy(max_files=5), "TooManyResults"),
+        (PublishPolicy(max_file_bytes=8), "ResultTooLarge"),
+        (PublishPolicy(max_bytes=30), "ResultTooLarge"),
+    ],
+)
+def test_what_exceeds_the_environments_limits_fails_before_anything_is_uploaded(
+    storage: Storage, tmp_path: Path, policy: PublishPolicy, reason: str
+) -> None:
+    with pytest.raises(Failure) as failed:
+        publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage)
+    assert failed.value.reason == reason
+    assert storage.manifest(W, 1) is None
+
+
+def test_exactly_at_the_limits_all_is_published(storage: Storage, tmp_path: Path) -> None:
+    policy = PublishPolicy(max_files=6, max_file_bytes=9, max_bytes=35)
+    assert len(publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage).files) == 6
+
+
+def test_a_log_above_its_limit_is_cut_and_says_so(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {})
+    (root / "logs" / "algorithm.log").write_bytes(b"0123456789" * 10)
+    [log] = publish(task(policy=PublishPolicy(max_log_bytes=25)), root, 1, Scope.ALL, storage).files
+    published = content(storage, log)
+    assert published == b"0123456789012345678901234\n[75 more bytes are not published: the environment allows 25 of a log]\n"
+    assert (log.size, log.sha256) == (len(published), hashlib.sha256(published).hexdigest())
+
+
+def test_hostile_names_are_published_under_safe_and_different_names(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {})
+    hostile = [b"\xff\xfe", b"a\nb", b"..a", b"...", b"%2e%2e", b"x" * 255, "\u202egnp.exe".encode(), b"a\\b", b" ", b"\xc3"]
+    for name in hostile:
+        (Path(os.fsdecode(os.fsencode(root / "outputs"))) / os.fsdecode(name)).write_bytes(name)
+    published = publish(task(), root, 1, Scope.ALL, storage).files
+    outputs = [file for file in published if file.type == "output"]
+    assert len({file.path for file in outputs}) == len({file.url for file in outputs}) == len(hostile)
+    assert {content(storage, file) for file in outputs} == set(hostile)
+    assert all(file.path.isprintable() for file in outputs)
