@@ -33,7 +33,7 @@ def receive(call: web.Call) -> Response:
 
         sweep(call.sluice)
     elif hint := interest(event.attributes, event.data):
-        _follow(call.sluice, hint, event.id)
+        follow(call.sluice, hint, event.id)
     return web.empty()
 
 
@@ -56,7 +56,7 @@ def bury(call: web.Call) -> Response:
     return web.empty()
 
 
-def _follow(parts: Sluice, hint: Hint, cause: str) -> None:
+def follow(parts: Sluice, hint: Hint, cause: str) -> None:
     """Go and look, if the hint is of the attempt that runs; otherwise complete what its first delivery left open."""
     from functions.advance.look import look
 

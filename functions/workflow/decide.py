@@ -162,7 +162,8 @@ def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
-    if w.expired or w.removed or w.wake_at is None or now < w.wake_at:
+    # Not by `wake_at`, which a sweep moves when it claims the workflow; it is None where nothing can expire.
+    if w.wake_at is None or w.finished_at is None or now < w.finished_at + timedelta(seconds=w.terms.storage_expiry):
         return Decision(w, Verdict.LATE)
     gone = replace(w, expired=True, wake_at=None)
     return _applied(w, gone, "results expired", now, effects=(RemoveResults(),))
@@ -203,6 +204,9 @@ def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
             # halted for another cause and made it all the same has made it.
             if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or seen.outcome is not Outcome.SUCCEEDED):
                 return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+            if w.stage is Stage.PUBLISH and seen.outcome is Outcome.SUCCEEDED and seen.manifest is None:
+                # Without its commit mark nothing is published, whatever the exit code says.
+                return _stage_over(w, Outcome.FAILED, seen.exit_code, "ManifestMissing", now)
             return _stage_over(w, seen.outcome, seen.exit_code, seen.reason, now, seen.oom_killed, seen.manifest)
 
 
@@ -258,7 +262,7 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
         case Stage.FILTER:
             return _start(w, Stage.PUBLISH, event, now)
         case Stage.PUBLISH:
-            return replace(_finish(w, w, event, now), manifest=manifest or Manifest())
+            return replace(_finish(w, w, event, now), manifest=manifest)
 
 
 def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None) -> bool:

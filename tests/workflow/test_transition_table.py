@@ -92,7 +92,7 @@ def test_what_the_filter_passes_is_published() -> None:
 def test_what_the_filter_refuses_stays_here() -> None:
     d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.FAILED, 1)
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.LOGS)
-    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0)
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
     assert end.workflow.status == Code.FILTER_REFUSED
 
 
@@ -105,7 +105,7 @@ def test_unfiltered_outputs_do_not_leave_after_a_failure(outcome: Outcome) -> No
 def test_a_failed_algorithm_says_its_exit_code_and_ends_41() -> None:
     d = ended(at(Stage.ALGORITHM), Outcome.FAILED, 3, "Error")
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ALL)
-    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0).workflow
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
     assert end.ending is not None
     assert (end.status, end.ending.reason, end.ending.exit_code) == (41, "AlgorithmExit:3", 3)
 
@@ -119,7 +119,7 @@ def test_an_algorithm_out_of_memory_says_so() -> None:
 def test_an_overrun_algorithm_ends_70_with_stopreq_2() -> None:
     d = ended(at(Stage.ALGORITHM), Outcome.TIMED_OUT, reason="DeadlineExceeded")
     assert d.workflow.stop is Stop.TIMED_OUT
-    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0).workflow
+    end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
     assert end.ending is not None
     assert (end.status, end.ending.reason) == (70, "DeadlineExceeded")
 
@@ -185,7 +185,7 @@ def test_a_stop_deletes_the_job_and_publishes_once_it_is_gone(stage: Stage) -> N
     assert d.effects == (DeleteJob(stage, 1),)
     gone = decide(d.workflow, StageLost(stage, 1), NOW)
     assert gone.workflow.phase is Phase.PUBLISH
-    end = ended(replace(gone.workflow, job_uid=UID), Outcome.SUCCEEDED, 0).workflow
+    end = ended(replace(gone.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
     assert end.ending is not None
     assert (end.status, end.stop, end.ending.reason) == (70, Stop.REQUESTED, "StopRequested")
 

@@ -1,0 +1,200 @@
+"""A whole Sluice in memory: record, cluster, results, a clock that tests turn, events that wait for delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from functions.advance.main import follow
+from functions.advance.observe import interest
+from functions.advance.sweep import sweep
+from functions.bootstrap import Sluice
+from functions.cluster.memory import MemoryCluster
+from functions.cluster.ports import JobRef
+from functions.results.ports import Content
+from functions.settings import Settings
+from functions.store.memory import MemoryStore
+from functions.workflow.document import parse
+from functions.workflow.environment import Environment, grant
+from functions.workflow.model import (
+    DeleteRequested,
+    Manifest,
+    Record,
+    ResultFile,
+    Stage,
+    StopRequested,
+    Submission,
+    Verdict,
+    Workflow,
+    WorkflowId,
+)
+
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ENVIRONMENT = "ocean-compute"
+DOCUMENT: dict[str, Any] = {
+    "stages": [
+        {
+            "index": 0,
+            "input": [{"index": 0, "id": "did:op:1", "url": "https://data.example/1.csv"}],
+            "compute": {},
+            "algorithm": {"rawcode": "print(1)", "container": {"entrypoint": "python3 $ALGO", "image": "python"}},
+            "output": {},
+        }
+    ]
+}
+
+
+@dataclass
+class Clock:
+    """Time that goes on only when told to."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@dataclass
+class MemoryStorage:
+    """Results that publish would have left: a manifest per attempt, set by `published`."""
+
+    manifests: dict[tuple[str, int], Manifest] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+    def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
+        return self.manifests.get((workflow, attempt))
+
+    def remove(self, workflow: WorkflowId) -> None:
+        self.removed.append(workflow)
+        for key in [key for key in self.manifests if key[0] == workflow]:
+            del self.manifests[key]
+
+    def put(self, key: str, path: Path, content_type: str) -> str:
+        raise NotImplementedError
+
+    def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
+        self.manifests[workflow, attempt] = manifest
+
+    def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
+        raise NotImplementedError
+
+
+def environment(**changes: Any) -> Environment:
+    return Environment(**{"id": ENVIRONMENT, "max_jobs": 4, **changes})
+
+
+def assemble(
+    store: Any = None,
+    cluster: Any = None,
+    storage: Any = None,
+    clock: Callable[[], datetime] | None = None,
+    **limits: Any,
+) -> Sluice:
+    """The parts, with these adapters instead of those that settings would name."""
+    parts = Sluice(Settings(cluster="memory", results_url="memory:"), clock=clock or Clock())
+    parts.__dict__["environments"] = {ENVIRONMENT: environment(**limits)}
+    parts.__dict__["store"] = store if store is not None else MemoryStore()
+    parts.__dict__["cluster"] = cluster if cluster is not None else MemoryCluster(clock=parts.clock)
+    parts.__dict__["storage"] = storage if storage is not None else MemoryStorage()
+    return parts
+
+
+def record(
+    parts: Sluice, number: int | str, agreement: str | None = None, document: Mapping[str, Any] = DOCUMENT
+) -> Record:
+    """A submission as `submit` would record it."""
+    id_ = WorkflowId(number if isinstance(number, str) else f"{number:032x}")
+    terms = grant(parts.environments[ENVIRONMENT], parse(document))
+    workflow = Workflow(id_, ENVIRONMENT, terms, parts.clock())
+    return Record(workflow, Submission(agreement or f"agreement-{id_}", "0xowner", "0xprovider", document, "secret"))
+
+
+class World:
+    """What happens around a Sluice: users, Jobs that end, events that come, ticks."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = Clock()
+        self.events: list[tuple[Mapping[str, str], Any]] = []
+        self.storage = MemoryStorage()
+        self.cluster = MemoryCluster(
+            announce=lambda event: self.events.append((event.headers, event.body)),
+            clock=self.clock,
+            lingering=options.pop("lingering", False),
+        )
+        self.parts = assemble(
+            options.pop("store", None), options.pop("cluster", self.cluster), self.storage, self.clock, **options
+        )
+        self._numbers = count(1)
+
+    # --- users
+
+    def submit(self, **options: Any) -> WorkflowId:
+        new = record(self.parts, next(self._numbers), **options)
+        return self.parts.transitions.submit(new, "test").workflow.id
+
+    def stop(self, workflow: WorkflowId) -> Verdict:
+        return self.parts.transitions.apply(workflow, StopRequested(), "test")
+
+    def delete(self, workflow: WorkflowId) -> Verdict:
+        return self.parts.transitions.apply(workflow, DeleteRequested(), "test")
+
+    # --- Jobs
+
+    def job(self, workflow: WorkflowId) -> JobRef:
+        """The Job of the current attempt."""
+        state = self.state(workflow)
+        assert state.stage is not None
+        return self.parts.transitions.job(state, state.stage, state.attempt)
+
+    def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
+        """The current Job's program ends; a publish that succeeds has left its manifest."""
+        ref = self.job(workflow)
+        if ref.stage is Stage.PUBLISH and exit_code == 0:
+            files = (ResultFile("outputs/a.csv", 1, "output", f"memory:{workflow}"),)
+            self.storage.put_manifest(workflow, ref.attempt, Manifest(files))
+        self.cluster.finish(ref, exit_code, **how)
+
+    # --- events and time
+
+    def deliver(self) -> int:
+        """Deliver what was announced, oldest first, until nothing new comes; how many events that were."""
+        delivered = 0
+        while self.events:
+            self.receive(*self.events.pop(0))
+            delivered += 1
+        return delivered
+
+    def receive(self, headers: Mapping[str, str], body: Any) -> None:
+        """What `advance` does with an event."""
+        attributes = {key.removeprefix("ce-").lower(): value for key, value in headers.items()}
+        if hint := interest(attributes, body):
+            follow(self.parts, hint, attributes.get("id", ""))
+
+    def tick(self, seconds: float = 60) -> Mapping[str, int]:
+        """Time passes and the sweep runs."""
+        self.clock.sleep(seconds)
+        return sweep(self.parts)
+
+    def run(self, workflow: WorkflowId) -> None:
+        """Every Job succeeds and every event comes, to the end."""
+        while not self.state(workflow).finished:
+            self.end_job(workflow)
+            self.deliver()
+
+    # --- what there is
+
+    def state(self, workflow: WorkflowId) -> Workflow:
+        found = self.parts.store.state(workflow)
+        assert found is not None
+        return found
+
+    def lines(self, workflow: WorkflowId) -> Iterator[str]:
+        """The events of the history."""
+        return (line.event for line, _ in self.parts.store.history(workflow))

@@ -1,0 +1,238 @@
+"""One transition after another, over the memory adapters: what is stored, done in the cluster, admitted."""
+
+import pytest
+from support.world import DOCUMENT, World, environment, record
+
+from functions.cluster.ports import Rejected, StageJob, Unavailable
+from functions.results.ports import StorageUnavailable
+from functions.store.ports import AgreementInUse
+from functions.workflow.codes import Code
+from functions.workflow.document import parse
+from functions.workflow.model import Phase, Scope, Stage, Stop, Verdict, WorkflowId
+
+
+def test_a_workflow_runs_through_its_stages_and_leaves_nothing_behind() -> None:
+    world = World()
+    w = world.submit()
+    world.run(w)
+    assert world.state(w).status == Code.FINISHED
+    assert list(world.lines(w)) == [
+        "submitted",
+        "admitted",
+        "configure succeeded",
+        "algorithm succeeded",
+        "publish succeeded",
+    ]
+    assert world.cluster.present() == []
+    found = world.parts.store.get(w)
+    assert found is not None
+    assert [f.path for f in found.manifest.files] == ["outputs/a.csv"]
+
+
+def test_a_fault_free_workflow_costs_few_calls_to_the_cluster() -> None:
+    world = World()
+    world.run(world.submit())
+    assert sum(world.cluster.calls.values()) <= 8  # 3 creations, 3 reads, 1 clean-up, 1 in reserve
+
+
+def test_stages_run_with_the_document_and_the_terms_of_the_submission() -> None:
+    world = World(ram_gb=2)
+    w = world.submit()
+    asked = world.cluster.asked(world.job(w))
+    assert asked is not None
+    assert (asked.stage, asked.attempt, asked.terms.memory) == (Stage.CONFIGURE, 1, 2 << 30)
+    assert asked.definition.stage.algorithm.rawcode == "print(1)"
+
+
+def test_no_more_run_than_the_environment_allows_and_the_oldest_comes_next() -> None:
+    world = World(max_jobs=2)
+    ids = [world.submit() for _ in range(5)]
+    assert [world.state(w).phase for w in ids] == [Phase.CONFIGURE] * 2 + [Phase.QUEUED] * 3
+    world.run(ids[0])
+    assert [world.state(w).phase for w in ids[2:]] == [Phase.CONFIGURE, Phase.QUEUED, Phase.QUEUED]
+    for w in ids[1:]:
+        world.run(w)
+    assert all(world.state(w).finished for w in ids)
+
+
+def test_a_new_submission_does_not_overtake_the_queue() -> None:
+    world = World(max_jobs=1)
+    first, second = world.submit(), world.submit()
+    world.end_job(first)
+    world.deliver()
+    third = world.submit()
+    world.run(first)
+    assert (world.state(second).phase, world.state(third).phase) == (Phase.CONFIGURE, Phase.QUEUED)
+
+
+def test_an_agreement_has_one_live_workflow() -> None:
+    world = World()
+    first = world.submit(agreement="0xabc")
+    with pytest.raises(AgreementInUse):
+        world.submit(agreement="0xabc")
+    world.run(first)
+    assert world.submit(agreement="0xabc")
+
+
+def test_a_stop_deletes_the_job_and_publishes_what_there_is() -> None:
+    world = World()
+    w = world.submit()
+    world.end_job(w)
+    world.deliver()
+    assert world.stop(w) is Verdict.APPLIED
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.PUBLISH]
+    world.run(w)
+    assert (world.state(w).status, world.state(w).stop) == (70, Stop.REQUESTED)
+
+
+def test_while_a_deleted_pod_lingers_nothing_else_starts() -> None:
+    world = World(lingering=True)
+    w = world.submit()
+    world.stop(w)
+    assert world.state(w).phase is Phase.CONFIGURE
+    assert len(world.cluster.present()) == 1
+    world.cluster.vanish(world.job(w))
+    world.deliver()
+    assert world.state(w).phase is Phase.PUBLISH
+
+
+def test_a_deleted_workflow_ends_and_its_results_go() -> None:
+    world = World()
+    w = world.submit()
+    world.delete(w)
+    assert world.state(w).finished
+    assert world.state(w).removed
+    assert world.storage.removed == [w]
+    assert world.cluster.present() == []
+
+
+def test_a_job_that_the_cluster_will_never_take_fails_its_stage_with_the_reason() -> None:
+    world = World()
+    world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
+    w = world.submit()
+    assert world.state(w).phase is Phase.PUBLISH
+    world.run(w)
+    ending = world.state(w).ending
+    assert ending is not None
+    assert (world.state(w).status, ending.reason) == (31, "Invalid")
+
+
+def test_a_job_that_the_cluster_refuses_for_now_is_tried_again_by_the_sweep() -> None:
+    world = World()
+    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False))
+    w = world.submit()
+    assert world.cluster.present() == []
+    world.tick()
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.CONFIGURE]
+    assert world.state(w).phase is Phase.CONFIGURE
+
+
+def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -> None:
+    world = World(queue_seconds=600)
+    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False), times=1000)
+    w = world.submit()
+    for _ in range(40):
+        world.tick()
+    ending = world.state(w).ending
+    assert ending is not None
+    assert ending.reason == "QuotaExceeded"
+
+
+def test_while_the_cluster_is_down_the_sender_is_told_and_nothing_is_lost() -> None:
+    world = World()
+    world.cluster.fail_next("create", Unavailable("down"))
+    with pytest.raises(Unavailable):
+        world.parts.transitions.submit(record(world.parts, 99), "test")
+    w = WorkflowId(f"{99:032x}")
+    assert world.state(w).phase is Phase.CONFIGURE
+    world.tick()
+    world.run(w)
+    assert world.state(w).status == Code.FINISHED
+
+
+def test_an_event_redelivered_after_a_crash_completes_what_was_decided() -> None:
+    world = World()
+    w = world.submit()
+    world.end_job(w)
+    headers, body = world.events[-1]
+    world.cluster.fail_next("create", Unavailable("down"))
+    with pytest.raises(Unavailable):
+        world.deliver()
+    assert world.state(w).phase is Phase.ALGORITHM
+    assert world.cluster.running() == []
+    world.receive(headers, body)
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.ALGORITHM]
+
+
+def test_a_publish_without_a_manifest_has_published_nothing_and_runs_again() -> None:
+    world = World()
+    w = world.submit()
+    for _ in range(2):
+        world.end_job(w)
+        world.deliver()
+    world.cluster.finish(world.job(w), 0)
+    world.deliver()
+    assert (world.state(w).phase, world.state(w).attempt) == (Phase.PUBLISH, 2)
+
+
+def test_a_manifest_that_cannot_be_read_now_is_read_later() -> None:
+    world = World()
+    w = world.submit()
+    for _ in range(2):
+        world.end_job(w)
+        world.deliver()
+    world.end_job(w)
+    world.events.clear()
+    reading, down = world.storage.manifest, True
+
+    def manifest(*arguments: object) -> object:
+        if down:
+            raise StorageUnavailable("s3 is away")
+        return reading(*arguments)  # type: ignore[arg-type]
+
+    world.storage.manifest = manifest  # type: ignore[assignment,method-assign]
+    world.tick()
+    assert world.state(w).phase is Phase.PUBLISH
+    down = False
+    world.tick()
+    assert world.state(w).status == Code.FINISHED
+
+
+def test_with_every_event_lost_workflows_finish_all_the_same() -> None:
+    world = World(max_jobs=2)
+    ids = [world.submit() for _ in range(4)]
+    for _ in range(20):
+        for ref in world.cluster.running():
+            world.end_job(ref.workflow)
+        world.events.clear()
+        world.tick()
+    assert all(world.state(w).status == Code.FINISHED for w in ids)
+
+
+def test_expired_results_are_removed_by_the_sweep_once() -> None:
+    world = World(storage_expiry=3600)
+    w = world.submit()
+    world.run(w)
+    world.tick(3599)
+    assert world.storage.removed == []
+    world.tick(1)
+    world.tick(3600)
+    assert world.storage.removed == [w]
+    assert list(world.lines(w))[-1] == "results expired"
+
+
+def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alone() -> None:
+    world = World()
+    w = world.submit()
+    world.run(w)
+
+    def stray(workflow: str) -> StageJob:
+        terms = world.state(w).terms
+        return StageJob(
+            WorkflowId(workflow), Stage.ALGORITHM, 1, environment(), terms, parse(DOCUMENT), "s", Scope.ALL, "memory:"
+        )
+
+    world.cluster.create(stray(w))
+    world.cluster.create(stray("f" * 32))
+    world.tick()
+    assert [ref.workflow for ref in world.cluster.present()] == ["f" * 32]
