@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from functions.store.ports import Query
 from functions.web import HttpError
 from functions.workflow import codes
-from functions.workflow.model import Record
+from functions.workflow.model import Record, ResultFile
 
 PAGE = 1000  # the most that one answer lists
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,14 +66,61 @@ def _count(params: Mapping[str, Any], name: str, default: int) -> int:
 # --- status objects: keys, their order and their types as clients know them ------------------
 
 
-def statuses(records: Iterable[Record]) -> list[dict[str, Any]]:
+class File(TypedDict):
+    """One published file; its place in the list is the `index` of getResult."""
+
+    filename: str
+    filesize: int
+    type: str
+
+
+class Termination(TypedDict):
+    OOMKilled: bool
+    exitCode: int | None
+
+
+class Status(TypedDict):
+    """The status object of a job. Times are seconds since 1970, as strings."""
+
+    agreementId: str
+    jobId: str
+    owner: str
+    status: int
+    statusText: str
+    dateCreated: str
+    dateFinished: str | None
+    results: list[File] | str
+    stopreq: int
+    removed: int
+    algoDID: str | None
+    inputDID: list[str]
+    reason: NotRequired[str]
+    terminationDetails: NotRequired[Termination]
+
+
+class Running(TypedDict):
+    """One unfinished job."""
+
+    agreementId: str
+    jobId: str
+    owner: str
+    status: int
+    statusText: str
+    dateCreated: str
+    namespace: str
+    algoDID: str | None
+    inputDID: list[str]
+
+
+def statuses(records: Iterable[Record]) -> list[Status]:
     return [status(record) for record in records]
 
 
-def status(record: Record) -> dict[str, Any]:
+def status(record: Record) -> Status:
     """The status object of a job. `reason` and `terminationDetails`: only where it is known to end abnormally."""
     workflow = record.workflow
-    view = {
+    algorithm, inputs = _dids(record.submission.document)
+    view: Status = {
         "agreementId": record.submission.agreement_id,
         "jobId": workflow.id,
         "owner": record.submission.owner,
@@ -84,7 +131,8 @@ def status(record: Record) -> dict[str, Any]:
         "results": _results(record),
         "stopreq": int(workflow.stop),
         "removed": int(workflow.removed),
-        **_dids(record),
+        "algoDID": algorithm,
+        "inputDID": inputs,
     }
     if workflow.ending is not None:
         ending = workflow.ending
@@ -93,9 +141,10 @@ def status(record: Record) -> dict[str, Any]:
     return view
 
 
-def running(record: Record) -> dict[str, Any]:
+def running(record: Record) -> Running:
     """One entry of /runningjobs."""
     workflow = record.workflow
+    algorithm, inputs = _dids(record.submission.document)
     return {
         "agreementId": record.submission.agreement_id,
         "jobId": workflow.id,
@@ -104,7 +153,8 @@ def running(record: Record) -> dict[str, Any]:
         "statusText": codes.text(workflow.status),
         "dateCreated": epoch(workflow.created_at),
         "namespace": workflow.environment,
-        **_dids(record),
+        "algoDID": algorithm,
+        "inputDID": inputs,
     }
 
 
@@ -114,22 +164,21 @@ def epoch(at: datetime) -> str:
     return f"{seconds}.{micro:06d}"
 
 
-def _results(record: Record) -> list[dict[str, Any]] | str:
+def files(published: Iterable[ResultFile]) -> list[File]:
+    """Files without their internal URLs."""
+    return [{"filename": file.filename, "filesize": file.size, "type": file.type} for file in published]
+
+
+def _results(record: Record) -> list[File] | str:
     gone = record.workflow.removed or record.workflow.expired
-    files = () if gone else record.manifest.files
-    return [{"filename": file.filename, "filesize": file.size, "type": file.type} for file in files] or ""
+    return "" if gone else files(record.manifest.files) or ""
 
 
-def _dids(record: Record) -> dict[str, Any]:
-    """Tolerant of what an old database may hold; new documents are checked at the door."""
-    stages = record.submission.document.get("stages")
+def _dids(document: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """The ids of algorithm and inputs. Tolerant of what an old database may hold; new documents are checked."""
+    stages = document.get("stages")
     stage = stages[0] if isinstance(stages, list) and stages and isinstance(stages[0], dict) else {}
     algorithm, inputs = stage.get("algorithm"), stage.get("input")
-    return {
-        "algoDID": algorithm.get("id", "raw") if isinstance(algorithm, dict) else "raw",
-        "inputDID": [
-            item["id"]
-            for item in (inputs if isinstance(inputs, list) else [])
-            if isinstance(item, dict) and "id" in item
-        ],
-    }
+    algorithm_id = algorithm.get("id", "raw") if isinstance(algorithm, dict) else "raw"
+    items = inputs if isinstance(inputs, list) else []
+    return algorithm_id, [item["id"] for item in items if isinstance(item, dict) and "id" in item]

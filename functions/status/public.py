@@ -20,16 +20,15 @@ _API_VERSION = "1.0.1"
 def index(call: Call) -> Response:
     """GET /: operator-service's keys, and our own version."""
     settings = call.sluice.settings
-    return answer(
-        {
-            "address": settings.operator_address or None,
-            "algoTimeLimit": settings.legacy.get("ALGO_POD_TIMEOUT"),
-            "software": "Operator service",
-            "storageExpiry": settings.legacy.get("STORAGE_EXPIRY"),
-            "version": _API_VERSION,
-            "sluice": version("sluice-c2d"),
-        }
-    )
+    service: views.Service = {
+        "address": settings.operator_address or None,
+        "algoTimeLimit": settings.legacy.get("ALGO_POD_TIMEOUT"),
+        "software": "Operator service",
+        "storageExpiry": settings.legacy.get("STORAGE_EXPIRY"),
+        "version": _API_VERSION,
+        "sluice": version("sluice-c2d"),
+    }
+    return answer(service)
 
 
 def environments(call: Call) -> Response:

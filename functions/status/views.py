@@ -4,17 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from functions.ocean import epoch, status
+from functions.ocean import File, Status, epoch, files, status
 from functions.store.ports import Attempt
 from functions.workflow.environment import Environment
 from functions.workflow.model import Line, Record
 
 
-def environment(offered: Environment, current_jobs: int, now: datetime) -> dict[str, Any]:
+class Service(TypedDict):
+    """What this is."""
+
+    address: str | None
+    algoTimeLimit: str | None
+    software: str
+    storageExpiry: str | None
+    version: str
+    sluice: str
+
+
+class Offer(TypedDict):
+    """A compute environment. A number that is not whole is a string."""
+
+    id: str
+    cpuNumber: int | str
+    cpuType: str
+    gpuNumber: int
+    gpuType: str
+    ramGB: int | str
+    diskGB: int | str
+    priceMin: int | str
+    desc: str
+    currentJobs: int
+    maxJobs: int
+    consumerAddress: str
+    storageExpiry: int
+    maxJobDuration: int
+    lastSeen: str
+    allowedChainId: NotRequired[list[int]]
+
+
+class Try(TypedDict):
+    """One attempt of one stage."""
+
+    stage: str
+    attempt: int
+    created: str
+    jobUid: str | None
+    outcome: str | None
+    exitCode: int | None
+    reason: str
+    ended: str | None
+
+
+class Info(Status):
+    """Everything an operator may know of a job; not its secret, nor its URLs."""
+
+    environment: str
+    provider: str
+    origin: str | None
+    phase: str
+    expired: bool
+    deadline: str | None
+    attempts: list[Try]
+    adminFiles: list[File]
+
+
+class Step(TypedDict):
+    """One line of a job's history."""
+
+    step: int
+    at: str
+    before: str
+    after: str
+    status: int
+    event: str
+    reason: str
+    attempt: int
+    cause: str
+
+
+def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer:
     """One environment as operator-engine announces it; keys in its order."""
-    view: dict[str, Any] = {
+    view: Offer = {
         "id": offered.id,
         "cpuNumber": _number(offered.cpu_number),
         "cpuType": offered.cpu_type,
@@ -36,8 +108,7 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> dict[
     return view
 
 
-def info(record: Record, attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """Everything an operator may know of a job; not its secret, nor what its URLs carry."""
+def info(record: Record, attempts: Iterable[Attempt]) -> Info:
     workflow = record.workflow
     return {
         **status(record),
@@ -48,14 +119,11 @@ def info(record: Record, attempts: Iterable[Attempt]) -> dict[str, Any]:
         "expired": workflow.expired,
         "deadline": epoch(workflow.deadline) if workflow.deadline else None,
         "attempts": [_attempt(attempt) for attempt in attempts],
-        "adminFiles": [
-            {"filename": file.filename, "filesize": file.size, "type": file.type}
-            for file in record.manifest.admin_files
-        ],
+        "adminFiles": files(record.manifest.admin_files),
     }
 
 
-def history(lines: Sequence[tuple[Line, str]]) -> list[dict[str, Any]]:
+def history(lines: Sequence[tuple[Line, str]]) -> list[Step]:
     return [
         {
             "step": line.step,
@@ -80,7 +148,7 @@ def dead_letters(letters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _attempt(attempt: Attempt) -> dict[str, Any]:
+def _attempt(attempt: Attempt) -> Try:
     end = attempt.end
     return {
         "stage": attempt.stage,
@@ -94,6 +162,5 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> int | float:
-    """A whole number without its `.0`: an answer turns floats into strings."""
-    return int(value) if value == int(value) else value
+def _number(value: float) -> int | str:
+    return int(value) if value == int(value) else str(value)

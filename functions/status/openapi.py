@@ -1,0 +1,251 @@
+"""The OpenAPI 3.1 document of the whole API, made from the types that validate requests and shape answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
+
+from functions.ocean import Running, Status
+from functions.status.views import Info, Offer, Service, Step
+from functions.web import PREFIX
+from functions.workflow.document import Definition
+from functions.workflow.model import Stage
+
+_TEXT = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class Start(TypedDict):
+    """What a Provider sends to start a job; `validUntil` and `providerAddress` are accepted and not used."""
+
+    workflow: Definition
+    agreementId: _TEXT
+    owner: _TEXT
+    providerSignature: str
+    environment: str
+    nonce: int | str
+    chainId: NotRequired[int | str]
+    validUntil: NotRequired[int]
+    providerAddress: NotRequired[str]
+
+
+class Error(TypedDict):
+    """Every answer that is not a success; `id` finds an internal error in the log."""
+
+    error: str
+    id: NotRequired[str]
+
+
+_ERRORS = {
+    400: "The request is wrong, or was sent before.",
+    401: "The signer, or the admin, is not allowed to.",
+    404: "There is no such thing.",
+    410: "The results were removed or have expired.",
+    413: "The request body is too large.",
+    415: "The body is not JSON.",
+    416: "The file has no such range.",
+    422: "The Idempotency-Key was used for another request.",
+    503: "The database, the cluster or the storage does not answer now; try again.",
+}
+_BODY = (413, 415)  # every route reads a JSON body where there is no query
+_SIGNED = (400, 401, 503, *_BODY)
+_ADMIN = (400, 401, 503, *_BODY)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. `answer` is a type, or a media type for what is not JSON."""
+
+    method: str
+    path: str
+    summary: str
+    answer: Any
+    errors: tuple[int, ...] = ()
+    parameters: tuple[str, ...] = ()
+    body: Any = None
+    admin: bool = False
+    headers: tuple[str, ...] = ()
+    also: tuple[int, ...] = ()  # other successes
+
+    @property
+    def types(self) -> Iterable[Any]:
+        return [kind for kind in (self.answer, self.body) if kind is not None and not isinstance(kind, str)]
+
+
+_SIGNATURE = ("providerSignature!", "nonce!")
+_FILTERS = ("agreementId", "jobId", "owner", "chainId", "limit", "offset")
+
+OPERATIONS = (
+    Operation(
+        "post",
+        f"{PREFIX}/compute",
+        "Start a job",
+        list[Status],
+        (*_SIGNED, 422),
+        body=Start,
+        headers=("Idempotency-Key",),
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/compute",
+        "Status of the jobs that match all given filters, newest first; one of agreementId, jobId, owner is needed",
+        list[Status],
+        _SIGNED,
+        (*_FILTERS, *_SIGNATURE),
+    ),
+    Operation(
+        "put",
+        f"{PREFIX}/compute",
+        "Stop a job, or all of an owner's",
+        list[Status],
+        _SIGNED,
+        ("owner!", "agreementId", "jobId", "chainId", "limit", "offset", *_SIGNATURE),
+    ),
+    Operation(
+        "delete",
+        f"{PREFIX}/compute",
+        "Stop a job and remove its results; agreementId or jobId is needed",
+        list[Status],
+        _SIGNED,
+        ("owner!", "agreementId", "jobId", "chainId", "limit", "offset", *_SIGNATURE),
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/getResult",
+        "One published file, or a range of it",
+        "*/*",
+        (*_SIGNED, 404, 410, 416),
+        ("owner!", "jobId!", "index!", *_SIGNATURE),
+        headers=("Range",),
+        also=(206, 304),
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/environments",
+        "The compute environments, or those for one chain",
+        list[Offer],
+        (400, 503, *_BODY),
+        ("chainId",),
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/runningjobs",
+        "Unfinished jobs of all owners",
+        list[Running],
+        _ADMIN,
+        ("limit", "offset"),
+        admin=True,
+    ),
+    Operation("get", f"{PREFIX}/list", "Ids of all jobs", list[str], _ADMIN, ("limit", "offset"), admin=True),
+    Operation("get", f"{PREFIX}/info", "All about one job", Info, (*_ADMIN, 404), ("jobId!",), admin=True),
+    Operation(
+        "get",
+        f"{PREFIX}/logs",
+        "What a stage of a job printed",
+        "text/plain",
+        (*_ADMIN, 404),
+        ("jobId!", "component"),
+        admin=True,
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/history",
+        "Every step of one job, with its cause",
+        list[Step],
+        (*_ADMIN, 404),
+        ("jobId!",),
+        admin=True,
+    ),
+    Operation(
+        "get",
+        f"{PREFIX}/dead-letters",
+        "Events that could not be handled",
+        list[dict[str, Any]],
+        _ADMIN,
+        ("limit",),
+        admin=True,
+    ),
+    Operation(
+        "post",
+        f"{PREFIX}/pgsqlinit",
+        "Bring the database to the newest schema",
+        "text/html",
+        (400, 401, 503),
+        admin=True,
+    ),
+    Operation("get", "/", "What this is", Service),
+)
+
+_PARAMETERS: Mapping[str, dict[str, Any]] = {
+    "agreementId": {"type": "string"},
+    "jobId": {"type": "string"},
+    "owner": {"type": "string", "description": "An Ethereum address"},
+    "chainId": {"type": "string", "description": "Also as `chain_id`"},
+    "limit": {"type": "integer", "minimum": 0, "maximum": 10**9, "description": "At most 1000 count"},
+    "offset": {"type": "integer", "minimum": 0, "maximum": 10**9},
+    "index": {"type": "integer", "description": "Place in the job's `results`"},
+    "component": {"type": "string", "enum": [stage.value for stage in Stage]},
+    "providerSignature": {"type": "string", "description": "Over `owner[jobId]nonce`, 65 bytes in hex"},
+    "nonce": {"type": "string", "description": "The time, in seconds, milliseconds or nanoseconds since 1970"},
+}
+
+
+def document() -> dict[str, Any]:
+    """The document; built anew on each call."""
+    kinds = [Error, *(kind for operation in OPERATIONS for kind in operation.types)]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, schema_of)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Sluice",
+            "version": version("sluice-c2d"),
+            "description": "Ocean's operator-service API. Parameters stand in the query, or all in a JSON body.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"admin": {"type": "apiKey", "in": "header", "name": "Admin"}},
+        },
+    }
+
+
+def _operation(operation: Operation, schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "parameters": [
+            *({"in": "query", **_parameter(name)} for name in operation.parameters),
+            *({"in": "header", "name": name, "schema": {"type": "string"}} for name in operation.headers),
+        ],
+        "responses": _responses(operation, schema_of),
+    }
+    if operation.body is not None:
+        content = {"application/json": {"schema": schema_of[repr(operation.body)]}}
+        described["requestBody"] = {"required": True, "content": content}
+    if operation.admin:
+        described["security"] = [{"admin": []}]
+    return described
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    """`name!` is a required one."""
+    plain = name.rstrip("!")
+    return {"name": plain, "required": name.endswith("!"), "schema": _PARAMETERS[plain]}
+
+
+def _responses(operation: Operation, schema_of: Mapping[str, Any]) -> dict[str, Any]:
+    answer = operation.answer
+    media = answer if isinstance(answer, str) else "application/json"
+    schema = {} if isinstance(answer, str) else {"schema": schema_of[repr(answer)]}
+    success = {"description": operation.summary, "content": {media: schema}}
+    error = {"application/json": {"schema": schema_of[repr(Error)]}}
+    return {
+        **{str(code): success for code in (200, *operation.also)},
+        **{str(code): {"description": _ERRORS[code], "content": error} for code in sorted(operation.errors)},
+    }
