@@ -1,0 +1,305 @@
+"""The record in memory, for tests and for what need not last. One transaction at a time, as on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from threading import RLock
+from typing import Any
+
+from functions.store.outbox import first_due, next_due
+from functions.store.ports import AgreementInUse, Attempt, Intent, Outgoing, Query
+from functions.workflow.model import (
+    AttemptEnd,
+    CreateJob,
+    Decision,
+    Effect,
+    Emit,
+    JobUid,
+    Line,
+    Phase,
+    Record,
+    Stage,
+    Workflow,
+    WorkflowId,
+)
+
+_ABSENT: Any = object()
+_STAGES = list(Stage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A row of the outbox."""
+
+    intent: Intent
+    due_at: datetime
+
+
+@dataclass(slots=True)
+class _Tables:
+    """Values are immutable, so that undoing a change is putting the earlier value back."""
+
+    records: dict[WorkflowId, Record] = field(default_factory=dict)
+    attempts: dict[tuple[WorkflowId, Stage, int], Attempt] = field(default_factory=dict)
+    history: dict[tuple[WorkflowId, int], tuple[Line, str]] = field(default_factory=dict)
+    outbox: dict[int, _Open] = field(default_factory=dict)
+    nonces: dict[str, int] = field(default_factory=dict)
+    dead_letters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class MemoryTransaction:
+    """See the port."""
+
+    def __init__(self, tables: _Tables, ids: Iterator[int]) -> None:
+        self._tables = tables
+        self._ids = ids
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    def lock(self, workflow: WorkflowId) -> Workflow | None:
+        record = self._tables.records.get(workflow)
+        return record.workflow if record else None
+
+    def record(self, workflow: WorkflowId) -> Record | None:
+        return self._tables.records.get(workflow)
+
+    def add(self, record: Record) -> None:
+        new = record.submission
+        for other in self._tables.records.values():
+            old = other.submission
+            if old.agreement_id == new.agreement_id and not (other.workflow.finished or record.workflow.finished):
+                raise AgreementInUse("an unfinished workflow has this agreementId already")
+            if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
+                raise AgreementInUse("a workflow was submitted with this idempotency key already")
+        self._put(self._tables.records, record.workflow.id, record)
+
+    def save(self, decision: Decision, cause: str) -> None:
+        after = decision.workflow
+        record = self._tables.records[after.id]
+        manifest = record.manifest if decision.manifest is None else decision.manifest
+        self._put(self._tables.records, after.id, replace(record, workflow=after, manifest=manifest))
+        if not decision.lines:
+            return
+        for line in decision.lines:
+            assert (after.id, line.step) not in self._tables.history
+            self._put(self._tables.history, (after.id, line.step), (line, cause))
+        if decision.closed is not None:
+            self._close_attempt(after.id, decision.closed)
+        if after.halt is not None or after.finished:
+            self._drop_creations(after.id)
+        for effect in decision.effects:
+            self._decided(after.id, effect, decision.lines[-1].at)
+
+    def _close_attempt(self, workflow: WorkflowId, end: AttemptEnd) -> None:
+        key = (workflow, end.stage, end.attempt)
+        attempt = self._tables.attempts.get(key) or Attempt(end.stage, end.attempt, end.at)
+        self._put(self._tables.attempts, key, replace(attempt, end=end))
+
+    def _drop_creations(self, workflow: WorkflowId) -> None:
+        for intent in self.intents(workflow):
+            if isinstance(intent.effect, CreateJob):
+                self._put(self._tables.outbox, intent.id, _ABSENT)
+
+    def _decided(self, workflow: WorkflowId, effect: Effect, at: datetime) -> None:
+        if isinstance(effect, CreateJob):
+            attempt = Attempt(effect.stage, effect.attempt, at)
+            self._put(self._tables.attempts, (workflow, effect.stage, effect.attempt), attempt)
+        intent = Intent(next(self._ids), workflow, effect, 0, at)
+        self._put(self._tables.outbox, intent.id, _Open(intent, first_due(effect, at)))
+
+    def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
+        found = (row.intent for row in self._tables.outbox.values())
+        return [intent for intent in found if intent.workflow == workflow and not isinstance(intent.effect, Emit)]
+
+    def close(self, intent: Intent, job_uid: JobUid | None = None) -> None:
+        self._put(self._tables.outbox, intent.id, _ABSENT)
+        if job_uid is None or not isinstance(intent.effect, CreateJob):
+            return
+        stage, number = intent.effect.stage, intent.effect.attempt
+        record = self._tables.records[intent.workflow]
+        if (record.workflow.stage, record.workflow.attempt) == (stage, number):
+            current = replace(record.workflow, job_uid=job_uid)
+            self._put(self._tables.records, intent.workflow, replace(record, workflow=current))
+        key = (intent.workflow, stage, number)
+        self._put(self._tables.attempts, key, replace(self._tables.attempts[key], job_uid=job_uid))
+
+    def postpone(self, intent: Intent, until: datetime) -> None:
+        row = self._tables.outbox.get(intent.id)
+        if row is not None:
+            later = replace(row.intent, tries=row.intent.tries + 1)
+            self._put(self._tables.outbox, intent.id, _Open(later, until))
+
+    def slots_taken(self, environment: str) -> int:
+        workflows = (record.workflow for record in self._tables.records.values())
+        return sum(w.stage is not None and w.environment == environment for w in workflows)
+
+    def oldest_queued(self, environment: str) -> Workflow | None:
+        workflows = (record.workflow for record in self._tables.records.values())
+        queued = [w for w in workflows if w.phase is Phase.QUEUED and w.environment == environment]
+        return min(queued, key=lambda w: (w.created_at, w.id), default=None)
+
+    def use_nonce(self, address: str, nonce: int) -> bool:
+        if nonce <= self._tables.nonces.get(address, -1):
+            return False
+        self._put(self._tables.nonces, address, nonce)
+        return True
+
+    def claim(self, now: datetime, until: datetime, limit: int, *, outgoing: bool) -> list[Intent]:
+        """What of the outbox is due, moved to `until`; an event counts a try and rests longer with each."""
+        rows = (row for row in self._tables.outbox.values() if isinstance(row.intent.effect, Emit) is outgoing)
+        due = sorted((row for row in rows if row.due_at <= now), key=lambda row: row.due_at)[:limit]
+        claimed = []
+        for row in due:
+            intent = replace(row.intent, tries=row.intent.tries + 1) if outgoing else row.intent
+            due_again = next_due(until, intent.tries) if outgoing else until
+            self._put(self._tables.outbox, intent.id, _Open(intent, due_again))
+            claimed.append(intent)
+        return claimed
+
+    def wake(self, now: datetime, until: datetime, limit: int) -> list[Workflow]:
+        """Workflows that are due, moved to `until`."""
+        records = (r for r in self._tables.records.values() if r.workflow.wake_at and r.workflow.wake_at <= now)
+        woken = []
+        for record in sorted(records, key=lambda r: r.workflow.wake_at or now)[:limit]:
+            workflow = replace(record.workflow, wake_at=until)
+            self._put(self._tables.records, workflow.id, replace(record, workflow=workflow))
+            woken.append(workflow)
+        return woken
+
+    def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set, or with `_ABSENT` remove, one entry; `roll_back` undoes it."""
+        self._undo.append((table, key, table.get(key, _ABSENT)))
+        _set(table, key, value)
+
+    def roll_back(self) -> None:
+        for table, key, earlier in reversed(self._undo):
+            _set(table, key, earlier)
+
+
+def _set(table: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is _ABSENT:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+class MemoryStore:
+    """See the port."""
+
+    def __init__(self) -> None:
+        self._tables = _Tables()
+        self._ids = count(1)
+        self._lock = RLock()
+        self._open = False
+
+    @contextmanager
+    def begin(self) -> Iterator[MemoryTransaction]:
+        with self._lock:
+            assert not self._open, "a transaction inside another would wait for itself on a database"
+            transaction = MemoryTransaction(self._tables, self._ids)
+            self._open = True
+            try:
+                yield transaction
+            except BaseException:
+                transaction.roll_back()
+                raise
+            finally:
+                self._open = False
+
+    def find(self, query: Query) -> Sequence[Record]:
+        with self._lock:
+            found = [record for record in self._tables.records.values() if _matches(record, query)]
+        found.sort(key=lambda record: (record.workflow.created_at, record.workflow.id), reverse=True)
+        return found[query.offset : query.offset + query.limit]
+
+    def get(self, workflow: WorkflowId) -> Record | None:
+        with self._lock:
+            return self._tables.records.get(workflow)
+
+    def state(self, workflow: WorkflowId) -> Workflow | None:
+        record = self.get(workflow)
+        return record.workflow if record else None
+
+    def by_idempotency_key(self, provider: str, key: str) -> Record | None:
+        with self._lock:
+            records = list(self._tables.records.values())
+        wanted = (provider, key)
+        return next((r for r in records if (r.submission.provider, r.submission.idempotency_key) == wanted), None)
+
+    def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:
+        with self._lock:
+            found = [entry for (owner, _), entry in self._tables.history.items() if owner == workflow]
+        return sorted(found, key=lambda entry: entry[0].step)
+
+    def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
+        with self._lock:
+            found = [attempt for (owner, _, _), attempt in self._tables.attempts.items() if owner == workflow]
+        return sorted(found, key=lambda attempt: (_STAGES.index(attempt.stage), attempt.attempt))
+
+    def running(self) -> Mapping[str, int]:
+        with self._lock:
+            workflows = [record.workflow for record in self._tables.records.values()]
+        environments = [w.environment for w in workflows if w.stage is not None]
+        return {environment: environments.count(environment) for environment in set(environments)}
+
+    def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
+        with self.begin() as transaction:
+            return transaction.wake(now, until, limit)
+
+    def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
+        due: dict[WorkflowId, None] = {}
+        with self.begin() as transaction:
+            while (wanted := limit - len(due)) > 0:
+                claimed = transaction.claim(now, until, wanted, outgoing=False)
+                due.update((intent.workflow, None) for intent in claimed)
+                if len(claimed) < wanted:
+                    break
+        return list(due)
+
+    def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:
+        with self.begin() as transaction:
+            claimed = transaction.claim(now, until, limit, outgoing=True)
+        return [
+            Outgoing(intent.id, intent.workflow, intent.effect.kind, intent.tries, intent.created_at)
+            for intent in claimed
+            if isinstance(intent.effect, Emit)
+        ]
+
+    def close_event(self, event: Outgoing) -> None:
+        with self._lock:
+            self._tables.outbox.pop(event.id, None)
+
+    def queues(self) -> Sequence[str]:
+        with self._lock:
+            workflows = [record.workflow for record in self._tables.records.values()]
+        return sorted({w.environment for w in workflows if w.phase is Phase.QUEUED})
+
+    def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
+        found = ((id_, self.state(id_)) for id_ in workflows)
+        return {id_ for id_, workflow in found if workflow is not None and not workflow.finished}
+
+    def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
+        with self._lock:
+            self._tables.dead_letters[event_id] = {"event_id": event_id, "at": now, "reason": reason, "event": event}
+
+    def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        with self._lock:
+            letters = list(self._tables.dead_letters.values())
+        return sorted(letters, key=lambda letter: letter["at"], reverse=True)[:limit]
+
+
+def _matches(record: Record, query: Query) -> bool:
+    submission = record.submission
+    pairs = (
+        (query.agreement_id, submission.agreement_id),
+        (query.workflow, record.workflow.id),
+        (query.owner, submission.owner),
+        (query.provider, submission.provider),
+        (query.chain_id, str(submission.document.get("chainId"))),
+    )
+    if query.unfinished and record.workflow.finished:
+        return False
+    return all(wanted is None or wanted == actual for wanted, actual in pairs)

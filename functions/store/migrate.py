@@ -1,0 +1,43 @@
+"""Brings a database up to date: from nothing, from operator-service's schema, or from any state between.
+
+Migrations add and never take away, so that programs of the earlier revision go on while the new one starts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from functions.store.engine import open_engine, translated
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+_LOCK = 0x51_01_CE  # any number that nobody else locks
+
+
+def migrate(database_url: str) -> list[str]:
+    """Apply what is missing, all of it or nothing. Returns what was applied. Safe beside itself.
+
+    Raises StoreUnavailable.
+    """
+    applied: list[str] = []
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+
+    def remember(step: Any, **_: object) -> None:
+        applied.append(Path(step.up_revision.path).stem)
+
+    engine = open_engine(database_url, pool_size=1, limits=False)
+    try:
+        with translated(), engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                # of the transaction, not of the session: that would not hold through a pgbouncer
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            config.attributes.update(connection=connection, on_version_apply=remember)
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+    return applied

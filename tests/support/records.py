@@ -1,0 +1,89 @@
+"""Records and decisions for the store's tests, made by the real rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from functions.store.ports import Store, Transaction
+from functions.workflow import decide as rules
+from functions.workflow.model import (
+    Admitted,
+    Decision,
+    JobUid,
+    Manifest,
+    Observation,
+    Outcome,
+    Record,
+    Stage,
+    StageEnded,
+    Submission,
+    Terms,
+    Workflow,
+    WorkflowId,
+)
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+DOCUMENT = {"stages": [{"index": 0, "input": [], "algorithm": {"rawcode": "print('ü')"}}], "chainId": 80001}
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def record(
+    created: datetime = NOW,
+    *,
+    environment: str = "ocean-compute",
+    agreement: str | None = None,
+    terms: Terms | None = None,
+    **submission: str | None,
+) -> Record:
+    """A workflow that was not submitted yet."""
+    id_ = WorkflowId(uuid4().hex)
+    workflow = Workflow(id_, environment, terms or Terms(), created)
+    asked = {"owner": "0xOwner", "provider": "0xprovider", "secret": "s3cret", **submission}
+    return Record(workflow, Submission(agreement_id=agreement or f"agreement-{id_}", document=DOCUMENT, **asked))  # type: ignore[arg-type]
+
+
+def submit(store: Store, new: Record) -> Workflow:
+    """Record a workflow as queued."""
+    with store.begin() as tx:
+        return add(tx, new)
+
+
+def add(tx: Transaction, new: Record) -> Workflow:
+    decision = rules.submit(new.workflow, new.workflow.created_at)
+    tx.add(replace(new, workflow=decision.workflow))
+    tx.save(decision, "test")
+    return decision.workflow
+
+
+def apply(store: Store, workflow: WorkflowId, seen: Observation, now: datetime = NOW) -> Decision:
+    with store.begin() as tx:
+        current = tx.lock(workflow)
+        assert current is not None
+        decision = rules.decide(current, seen, now)
+        tx.save(decision, f"event {type(seen).__name__}")
+    return decision
+
+
+def start(store: Store, new: Record | None = None, now: datetime = NOW) -> Workflow:
+    """A workflow that runs its first stage."""
+    workflow = submit(store, new or record(now))
+    return apply(store, workflow.id, Admitted(), now).workflow
+
+
+def ended(workflow: Workflow, manifest: Manifest | None = None, job_uid: JobUid | None = None) -> StageEnded:
+    """The running stage made it."""
+    assert workflow.stage is not None
+    return StageEnded(workflow.stage, workflow.attempt, job_uid, Outcome.SUCCEEDED, 0, manifest=manifest)
+
+
+def finish(store: Store, workflow: Workflow, manifest: Manifest | None = None, now: datetime = NOW) -> Workflow:
+    """Run a started workflow through its remaining stages."""
+    while not workflow.finished:
+        last = workflow.stage is Stage.PUBLISH
+        workflow = apply(store, workflow.id, ended(workflow, manifest if last else None), now).workflow
+    return workflow
