@@ -9,7 +9,7 @@
     <folder>/trash/                                        what the node has to remove
     <folder>/wake                                          a pipe: one byte makes the node look
 
-Every file appears by a rename or a link and every removal begins with a rename, so whoever dies leaves either all or nothing.
+Every file appears by a rename or a link and every removal begins with a rename: whoever dies leaves all or nothing.
 """
 
 from __future__ import annotations
@@ -76,9 +76,14 @@ class JobFolder:
 
     @property
     def log(self) -> Path:
-        """What the Job's program prints."""
-        stage, _, _ = self.path.name.partition("-")
-        return self.volume / ("logs" if stage == Stage.ALGORITHM else "adminlogs") / f"{stage}.log"
+        """What the Job's program prints: for the algorithm and the filter where it is published from."""
+        match self.path.name.partition("-")[0]:
+            case Stage.ALGORITHM:
+                return self.volume / "logs" / "algorithm.log"
+            case Stage.FILTER:
+                return self.volume / "adminlogs" / "filter.log"
+            case _:  # these write their published log themselves
+                return self.path / "output.log"
 
     @property
     def started(self) -> bool:
@@ -161,10 +166,7 @@ class ProcessCluster:
             asked = folder.asked() if folder else None
             if folder is None or asked is None:
                 return Live(State.GONE)
-            end = folder.end()
-        if end is None:
-            return Live(State.RUNNING, asked.uid)
-        return Live(State.ENDED, asked.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
+            return live(asked, folder.end())
 
     def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
         home = self._home(workflow, namespace)
@@ -218,6 +220,13 @@ class ProcessCluster:
                 os.write(pipe, b"!")
             finally:
                 os.close(pipe)
+
+
+def live(asked: Asked, end: End | None) -> Live:
+    """What the files of a Job say of it."""
+    if end is None:
+        return Live(State.RUNNING, asked.uid)
+    return Live(State.ENDED, asked.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
 
 
 def jobs(folder: Path) -> Iterator[JobFolder]:

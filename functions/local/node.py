@@ -1,7 +1,7 @@
 """What a kubelet does: looks at the Jobs that were asked for, has each run once, and tells what became of them.
 
-One per platform. It keeps nothing that it could not read again from the folder, so it may die at any moment: the stages go on
-under their supervisors, and the next node takes them up.
+One per platform. It keeps nothing that it could not read again from the folder, so it may die at any moment: the
+stages go on under their supervisors, and the next node takes them up.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
+from functions.cluster import contract
+from functions.cluster.events import Action, Event, job_event
 from functions.cluster.ports import AlienJob
-from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, write
+from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, live, write
 from functions.local import plan, tree
-from functions.local.events import job_event
 from functions.local.isolation import Isolation
 from functions.log import about
 from functions.workflow.model import Outcome
@@ -40,7 +43,7 @@ SOON = 0.2
 class Node:
     """Runs Jobs below `folder`. `announce` sends an event and says whether it was taken."""
 
-    def __init__(self, folder: Path, announce: Callable[[dict[str, str], bytes], bool], isolation: Isolation) -> None:
+    def __init__(self, folder: Path, announce: Callable[[Event], bool], isolation: Isolation) -> None:
         self._folder = folder
         self._announce = announce
         self._isolation = isolation
@@ -79,14 +82,9 @@ class Node:
 
     def _run(self) -> None:
         while not self._stopping:
-            try:
-                soon = self._look()
-            except OSError as e:
-                logger.error("the folder of the Jobs cannot be used: %s", e.strerror)
-                soon = False
-            handles = [handle for handle in self._supervisors.values()]
+            soon = self._look()
             poll = select.poll()
-            for descriptor in (self._wake, *handles):
+            for descriptor in (self._wake, *self._supervisors.values()):
                 poll.register(descriptor, select.POLLIN)
             poll.poll(1000 * (SOON if soon else RESCAN))
             with suppress(BlockingIOError):
@@ -100,17 +98,18 @@ class Node:
         for folder in list(jobs(self._folder)):
             try:
                 asked = folder.asked()
-            except AlienJob as e:
-                logger.error("%s", e)
-                continue
-            if asked is None:
-                continue
-            present.add(asked.uid)
-            if folder.path.parent.parent != self._folder / TRASH:
-                soon |= not self._settle(folder, asked)
-            elif self._alive(folder, asked.uid):
-                self._terminate(asked.uid)
-                busy.add(folder.path.parent)
+                if asked is None:
+                    continue
+                present.add(asked.uid)
+                if folder.path.parent.parent != self._folder / TRASH:
+                    soon |= not self._settle(folder, asked)
+                elif self._alive(folder, asked.uid):
+                    self._terminate(asked.uid)
+                    busy.add(folder.path.parent)
+            except FileNotFoundError:  # it was thrown away meanwhile
+                soon = True
+            except (AlienJob, OSError) as e:
+                logger.error("%s: %s", folder.path.name, e)
         self._told &= present
         for trash in (self._folder / TRASH).glob("*"):
             if trash not in busy | self._removing:
@@ -125,14 +124,14 @@ class Node:
                 self._terminate(asked.uid)
             return True
         if folder.deleted:
-            event = job_event(asked, folder.end(), deleted=True)
+            event = _event(asked, folder.end(), Action.DELETE)
             discard(self._folder, folder.path)
-            self._announce(*event)
+            self._announce(event)
             return False
         end = folder.end() or self._start_or_lose(folder, asked)
         if end is None or asked.uid in self._told:
             return True
-        if not self._announce(*job_event(asked, end)):
+        if not self._announce(_event(asked, end, Action.UPDATE)):
             return False
         self._told.add(asked.uid)
         return True
@@ -171,11 +170,11 @@ class Node:
     def _start(self, folder: JobFolder, asked: Asked) -> None:
         job = asked.job
         plan.prepare(folder)
-        write(folder.path / "task.json", plan.task(job))
+        write(folder.path / "task.json", contract.task(job))
         path = folder.path / "plan.json"
         write(path, msgspec.json.encode(plan.make(folder, job, self._isolation)))
         code = f"from functions.local.supervisor import main; main({str(path)!r})"
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - it is the purpose
             plan.bare_python(code),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -241,6 +240,10 @@ def _force(remove: Callable[[str], object], path: str, _: object) -> None:
         os.chmod(os.path.dirname(path), 0o700)
         os.chmod(path, 0o700, follow_symlinks=False) if not os.path.islink(path) else None
         remove(path) if remove is not os.scandir else shutil.rmtree(path, ignore_errors=True)
+
+
+def _event(asked: Asked, end: End | None, action: Action) -> Event:
+    return job_event(asked.job.ref, live(asked, end), action, str(uuid4()), datetime.now(UTC))
 
 
 def _about(asked: Asked) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import functions
+from functions.cluster import contract
+from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
     from functions.cluster.ports import StageJob
@@ -22,7 +22,7 @@ _STAGE_LOG_BYTES = 10 << 20
 _FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs")
 # What the algorithm must not change, and what it must not see.
 _READ_ONLY = ("inputs", "transformations", "ddos")
-_NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/data")
+_NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/data")  # noqa: S108 - to hide them
 
 
 def bare_python(code: str) -> list[str]:
@@ -31,49 +31,27 @@ def bare_python(code: str) -> list[str]:
 
 
 def prepare(folder: JobFolder) -> None:
-    """Lay the folders of the contract."""
-    for name in _FOLDERS:
-        (folder.volume / name).mkdir(parents=True, exist_ok=True)
-    for path in (_scratch(folder), folder.path / "root"):
+    """Lay the folders of the contract. Raises FileNotFoundError if the workflow's folder is gone: never a new one."""
+    volume = folder.volume
+    for path in (volume, *(volume / name for name in _FOLDERS), _scratch(folder), folder.path / "root"):
         path.mkdir(exist_ok=True)
 
 
 def make(folder: JobFolder, job: StageJob, isolation: str) -> dict[str, Any]:
     """The plan of one Job."""
-    if job.stage in ("configure", "publish"):
+    if job.stage in (Stage.CONFIGURE, Stage.PUBLISH):
         return _of_program(folder, job)
     return _of_algorithm(folder, job, isolation)
 
 
-def task(job: StageJob) -> bytes:
-    """The task file of configure and publish."""
-    import msgspec
-
-    from functions.workflow.task import Task
-
-    environment = job.environment
-    return msgspec.json.encode(
-        Task(
-            workflow=job.workflow,
-            definition=job.definition,
-            results=job.results,
-            fetch=environment.fetch,
-            publish=environment.publish,
-        )
-    )
-
-
 def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
-    command = [sys.executable, "-m", f"functions.staging.{job.stage}"]
-    command += ["--task", str(folder.path / "task.json"), "--volume", str(folder.volume)]
-    if job.stage == "publish":
-        command += ["--attempt", str(job.attempt), "--scope", job.scope]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_STAGES)}
     return {
         **_common(folder),
         "isolation": "none",
-        "command": command,
+        "command": contract.program(job, sys.executable, str(folder.path / "task.json"), str(folder.volume)),
         "environ": {**kept, "PYTHONPATH": ROOT, "TERMINATION_LOG": str(folder.termination)},
+        "termination": str(folder.termination),
         "log_bytes": _STAGE_LOG_BYTES,
         "seconds": job.terms.stage_seconds,
         "memory": 0,
@@ -86,25 +64,17 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
     inside = isolation == "sandbox"
     volume = "/data" if inside else str(folder.volume)
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
-    stage = job.definition.stage
-    if job.stage == "filter":
+    command = ["/bin/sh", "-c", contract.entrypoint(job, volume)]
+    if job.stage is Stage.FILTER:
         command = list(job.environment.filter_command)
-    else:
-        algorithm = shlex.quote(f"{volume}/transformations/algorithm")
-        command = ["/bin/sh", "-c", stage.algorithm.container.entrypoint.replace("$ALGO", algorithm)]
     environ = {
         # The machine's own programs come first; behind them at least this Python is there.
         "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
         "LANG": os.environ.get("LANG", "C.UTF-8"),
         "HOME": scratch,
         "TMPDIR": scratch,
-        "VOLUME": volume,
-        "LOGS": f"{volume}/logs",
-        "INPUTS": f"{volume}/inputs",
-        "OUTPUTS": f"{volume}/outputs",
-        "DIDS": json.dumps([item.id.removeprefix("did:op:") for item in stage.input]),
-        "TRANSFORMATION_DID": stage.algorithm.folder,
         "secret": job.secret,
+        **contract.variables(job, volume),
     }
     terms = job.terms
     return {
@@ -113,9 +83,10 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
         "view": view(home.parent.parent.parent, home, folder.path / "root", terms.memory),
         "command": command,
         "environ": environ,
+        "termination": None,  # only our own programs are believed
         "cwd": scratch,
         "log_bytes": job.environment.publish.max_log_bytes,
-        "seconds": terms.algorithm_seconds if job.stage == "algorithm" else terms.stage_seconds,
+        "seconds": terms.algorithm_seconds if job.stage is Stage.ALGORITHM else terms.stage_seconds,
         "memory": terms.memory,
         "disk": terms.disk,
     }
@@ -125,7 +96,6 @@ def _common(folder: JobFolder) -> dict[str, Any]:
     return {
         "cwd": str(_scratch(folder)),
         "log": str(folder.log),
-        "termination": str(folder.termination),
         "outputs": [str(folder.volume / "outputs"), str(_scratch(folder))],
     }
 
@@ -136,10 +106,11 @@ def _scratch(folder: JobFolder) -> Path:
 
 
 def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str, Any]:
-    """What a sandboxed stage sees of the files of this machine. `platform`, `home`: the platform's and the workflow's folder.
+    """What a sandboxed stage sees of the files of this machine.
 
-    `root`: an empty folder to build the new root in; `hide`: replaced by empty folders; `show`: seen all the same, read-only;
-    `bind`: path → folder; `read_only`: those of them that cannot be changed; `cover`: there, but closed.
+    `platform`, `home`: the platform's and the workflow's folder; `root`: an empty folder to build the new root in.
+    In the view, `hide` is replaced by empty folders; `show` is seen all the same, read-only; `bind` is path → folder,
+    and `read_only` those of them that cannot be changed; `cover` is there, but closed.
     """
     data = home / "data"
     read_only = {f"/data/{name}": str(data / name) for name in _READ_ONLY}

@@ -1,8 +1,8 @@
 """The process above one stage: starts it, keeps it within its limits, writes its log and how it ended.
 
 It is a process of its own, so that a stage outlives the platform. It holds the lock of its Job's folder as long as it
-lives, so that a new node knows a living stage from a dead one. Only the standard library, and of it little: it is started for
-every stage. What it is to do is a plan, `functions/local/plan.py`.
+lives, so that a new node knows a living stage from a dead one. Only the standard library, and of it little: it is
+started for every stage. What it is to do is a plan, see functions/local/plan.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 import resource
 import select
 import signal
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Supervisor:
         self._stopped = False
         self._verdict: tuple[str, str, int | None] | None = None  # why it was killed: outcome, reason, exit code
         self._kill_at: float | None = None
-        self._log_left: int = plan["log_bytes"]
+        self._next_look = 0.0
         self._next_disk_look = 0.0
 
     def run(self) -> dict[str, Any] | None:
@@ -59,7 +59,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_stopped", True))
         signal.signal(signal.SIGCHLD, lambda *_: None)
         sandbox.adopt_orphans()
-        log = os.open(self._plan["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        log = Log(self._plan["log"], self._plan["log_bytes"])
         output, child = self._start()
         deadline = time.monotonic() + self._plan["seconds"]
         status: int | None = None
@@ -69,14 +69,14 @@ class Supervisor:
             if wake in ready:
                 os.read(wake, 4096)
             if output in ready:
-                self._copy(output, log)
+                _copy(output, log)
             pid, code, used = os.wait4(child, os.WNOHANG)
             if pid:
                 status, usage = os.waitstatus_to_exitcode(code), used
             else:
                 self._enforce(child, deadline)
         tree.kill_all()
-        while self._copy(output, log):
+        while _copy(output, log):
             pass
         if self._stopped and self._verdict is None:
             return None
@@ -85,7 +85,9 @@ class Supervisor:
 
     def _start(self) -> tuple[int, int]:
         output, stdout = os.pipe2(os.O_CLOEXEC)
-        fcntl.fcntl(output, fcntl.F_SETFL, os.O_NONBLOCK)
+        os.set_blocking(output, False)
+        with suppress(OSError):  # fewer switches between writer and reader, where the user may have that much
+            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
         child = os.fork()
         if child:
             os.close(stdout)
@@ -107,37 +109,17 @@ class Supervisor:
             os._exit(126)
 
     def _limit(self) -> None:
-        if memory := self._plan["memory"]:
-            # The watch below is exact but looks only now and then; this stops what is faster than it.
-            resource.setrlimit(resource.RLIMIT_DATA, (2 * memory, 2 * memory))
+        # Memory is watched, not limited: a program that is refused memory ends in its own way, not as out of memory.
         if disk := self._plan["disk"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         Path("/proc/self/oom_score_adj").write_text("500")
 
-    def _copy(self, output: int, log: int) -> bool:
-        """Take what was printed; the program is never held up, whatever becomes of its text."""
-        try:
-            chunk = os.read(output, 1 << 20)
-        except BlockingIOError:
-            return False
-        if self._log_left > 0:
-            kept = chunk[: self._log_left]
-            self._log_left -= len(kept)
-            try:
-                os.write(log, kept)
-                if len(chunk) > len(kept):
-                    self._log_left = 0
-                    os.write(log, CUT)
-            except OSError:  # the disk is full
-                self._log_left = 0
-        elif self._log_left == 0 and chunk:
-            self._log_left = -1
-            os.write(log, CUT)
-        return bool(chunk)
-
     def _enforce(self, child: int, deadline: float) -> None:
         now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK
         if self._kill_at is not None:
             if now >= self._kill_at:
                 tree.signal_all(signal.SIGKILL)
@@ -179,7 +161,7 @@ class Supervisor:
                 exit_code, reason = 128 - status, "Error"
             if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
                 reason = "DiskExceeded"
-            # It hit the hard limit before the watch saw it: then it ended by itself, for want of memory.
+            # It was faster than the watch.
             if status and self._plan["memory"] and peak > self._plan["memory"]:
                 reason, exit_code = "OOMKilled", 137
         if outcome != "succeeded" and not reason:
@@ -193,6 +175,8 @@ class Supervisor:
 
     def _said(self) -> str:
         """What the stage's program says itself: the word before the colon of its termination message."""
+        if self._plan["termination"] is None:
+            return "Error"
         try:
             with open(self._plan["termination"], "rb") as file:
                 word, colon, _ = file.read(4096).decode(errors="replace").partition(":")
@@ -201,5 +185,31 @@ class Supervisor:
         return word if colon and word.isalnum() and len(word) <= 64 else "Error"
 
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+class Log:
+    """A file of at most `limit` bytes and a note where it was cut. What does not fit, or fails, is dropped."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        self._left = limit
+        self._cut = False
+
+    def write(self, text: bytes) -> None:
+        kept = text[: self._left]
+        self._left -= len(kept)
+        try:
+            os.write(self._file, kept)
+            if len(kept) < len(text) and not self._cut:
+                self._cut = True
+                os.write(self._file, CUT)
+        except OSError:  # the disk is full
+            self._left, self._cut = 0, True
+
+
+def _copy(output: int, log: Log) -> bool:
+    """Take what was printed; the program is never held up, whatever becomes of its text. False: nothing was there."""
+    try:
+        chunk = os.read(output, 1 << 20)
+    except BlockingIOError:
+        return False
+    log.write(chunk)
+    return bool(chunk)

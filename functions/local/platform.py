@@ -1,0 +1,205 @@
+"""The laptop: everything that Knative and a cluster do, in one process on loopback, from the same manifests.
+
+Kill it at any moment and start it again on the same folder: every workflow goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from functions.local.isolation import Isolation, probe
+from functions.local.manifests import load, of_kind
+from functions.local.serve import Post, Server, function
+
+if TYPE_CHECKING:
+    from functions.cluster.events import Event
+
+FUNCTIONS = ("submit", "advance", "status")
+_THREADS = 8  # of the broker, connections of each pool
+
+
+class PlatformError(Exception):
+    """It cannot be started; the message says why and what to do."""
+
+
+class Platform:
+    """Serves at `url` inside a `with`. One at a time in a process, one at a time on a folder.
+
+    `tick`: seconds between two sweeps, instead of the PingSource's. `end_stages`: leaving the `with` ends what runs;
+    otherwise it goes on and the next platform on the folder takes it up. `variables`: settings that replace the
+    environment's. Entering raises PlatformError and PortTaken.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        tick: float | None = None,
+        environments: Path | None = None,
+        require_isolation: bool = False,
+        end_stages: bool = False,
+        variables: dict[str, str] | None = None,
+    ) -> None:
+        self._folder = folder.absolute()
+        self._port = port
+        self._tick = tick
+        self._environments = environments or Path(__file__).with_name("environments.yaml")
+        self._require_isolation = require_isolation
+        self._end_stages = end_stages
+        self._variables = variables or {}
+        self._stack = ExitStack()
+        self.url = ""
+        self.isolation = Isolation.NONE
+
+    def __enter__(self) -> Platform:
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def results(self) -> Path:
+        """The folder of the published results."""
+        return self._folder / "results"
+
+    def _start(self, stack: ExitStack) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stack.callback(os.close, _lock(self._folder))
+        stack.callback(_set_environment(self._settings()))
+        stack.callback(_forget_parts)
+        gateway = self._server(stack, self._port)
+        # What waits for the disk or for another process goes beside what needs this processor.
+        with ThreadPoolExecutor(2) as beside:
+            isolation = beside.submit(probe)
+            migrated = beside.submit(_migrate, os.environ["DATABASE_URL"])
+            servers = {name: self._server(stack) for name in FUNCTIONS}
+            apps = {name: function(name) for name in FUNCTIONS}
+            self.isolation = isolation.result()
+            migrated.result()
+        if self._require_isolation and self.isolation is not Isolation.SANDBOX:
+            raise PlatformError(
+                f"isolation was required, and this machine grants: {self.isolation.text}. "
+                "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, "
+                "kernel.apparmor_restrict_unprivileged_userns), or start without --require-isolation"
+            )
+        for name, server in servers.items():
+            server.start(apps[name])
+        self._connect(stack, gateway, {name: server.url for name, server in servers.items()})
+        self.url = gateway.url
+
+    def _connect(self, stack: ExitStack, gateway: Server, addresses: dict[str, str]) -> None:
+        """Start what Knative is made of."""
+        from urllib3 import PoolManager, Timeout
+
+        from functions.local.broker import Broker
+        from functions.local.gateway import Gateway, matches
+        from functions.local.node import Node
+        from functions.local.ticker import Ticker
+        from functions.local.triggers import trigger
+
+        manifests = load()
+        http = PoolManager(maxsize=_THREADS, timeout=Timeout(connect=2, read=300))
+        stack.callback(http.clear)
+        post = Post(http)
+        broker = Broker(post, workers=_THREADS)
+        broker.start(trigger(item, addresses) for item in of_kind(manifests, "Trigger"))
+        stack.callback(broker.stop)
+        ingress = self._server(stack)
+        ingress.start(broker.app)
+        gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
+        node = Node(self._folder / "cluster", _announcer(post, ingress.url), self.isolation)
+        node.start()
+        stack.callback(node.stop, end_stages=self._end_stages)
+        for source in of_kind(manifests, "PingSource"):
+            ticker = Ticker(source, lambda message: post(ingress.url, message), self._tick)
+            ticker.start()
+            stack.callback(ticker.stop)
+
+    def _server(self, stack: ExitStack, port: int = 0) -> Server:
+        server = Server(port)
+        stack.callback(server.stop)
+        return server
+
+    def _settings(self) -> dict[str, str]:
+        """What the functions find in their environment. Where records, Jobs and results lie is not for it to say."""
+        insecure = {"SIGNATURE_REQUIRED": "0", "SLUICE_OPEN_ADMIN": "1"}  # on loopback only
+        chosen = {name: os.environ.get(name, value) for name, value in insecure.items()}
+        return {
+            **chosen,
+            "DATABASE_URL": f"sqlite:///{self._folder / 'sluice.db'}",
+            "SLUICE_CLUSTER": "processes",
+            "SLUICE_PROCESS_DIR": str(self._folder / "cluster"),
+            "RESULTS_URL": self.results.as_uri(),
+            "ENVIRONMENTS_FILE": str(self._environments.absolute()),
+            **self._variables,
+        }
+
+
+def _lock(folder: Path) -> int:
+    """Keep others off the folder. The lock goes with the process, however it ends."""
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(descriptor, 32).decode() or "unknown"
+        os.close(descriptor)
+        raise PlatformError(
+            f"another Sluice (process {owner}) works on {folder}; stop it, or give another folder with --dir"
+        ) from None
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
+    """Set variables; returns what puts the earlier ones back."""
+    before = {name: os.environ.get(name) for name in variables}
+
+    def restore() -> None:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    os.environ.update(variables)
+    return restore
+
+
+def _forget_parts() -> None:
+    from functions.bootstrap import sluice
+
+    if sluice.cache_info().currsize:
+        sluice().store.close()  # type: ignore[attr-defined]
+    sluice.cache_clear()
+
+
+def _migrate(database_url: str) -> None:
+    from functions.store.migrate import migrate
+
+    migrate(database_url)
+
+
+def _announcer(post: Post, broker: str) -> Callable[[Event], bool]:
+    """Sends events to the broker, as ApiServerSource does; says whether they were taken."""
+    import msgspec
+
+    from functions.local.broker import Message
+
+    def announce(event: Any) -> bool:
+        try:
+            return post(broker, Message(event.headers, msgspec.json.encode(event.body))).status == 202
+        except OSError:
+            return False
+
+    return announce
