@@ -151,21 +151,20 @@ class ProcessCluster:
         return asked.uid
 
     def delete(self, ref: JobRef) -> bool:
-        folder = self._job(ref)
+        found = self._find(ref)
+        if found is None:
+            return True
         with _io():
-            asked = folder.asked() if folder else None
-            if folder is None or asked is None or (ref.uid and asked.uid != ref.uid):
-                return True
-            folder.mark_deleted()
+            found[0].mark_deleted()
         self._wake()
         return False
 
     def read(self, ref: JobRef, pod: str | None = None) -> Live:
-        folder = self._job(ref)
+        found = self._find(ref)
+        if found is None:
+            return Live(State.GONE)
+        folder, asked = found
         with _io():
-            asked = folder.asked() if folder else None
-            if folder is None or asked is None:
-                return Live(State.GONE)
             return live(asked, folder.end())
 
     def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
@@ -183,11 +182,11 @@ class ProcessCluster:
             return [WorkflowId(path.name) for path in sorted(_subfolders(self._folder / namespace))[:limit]]
 
     def logs(self, ref: JobRef, max_bytes: int) -> Iterator[bytes]:
-        folder = self._job(ref)
-        if folder is None or folder.asked() is None:
+        found = self._find(ref)
+        if found is None:
             return
         left = max_bytes
-        with suppress(FileNotFoundError), folder.log.open("rb") as file:
+        with suppress(FileNotFoundError), found[0].log.open("rb") as file:
             while left > 0 and (chunk := file.read(min(left, _CHUNK))):
                 left -= len(chunk)
                 yield chunk
@@ -197,6 +196,18 @@ class ProcessCluster:
 
     def report(self, origin: str, workflow: Workflow) -> None:
         """Nothing, for the same reason."""
+
+    def _find(self, ref: JobRef) -> tuple[JobFolder, Asked] | None:
+        """The Job, if it is there, ours, and the one that is meant."""
+        folder = self._job(ref)
+        try:
+            with _io():
+                asked = folder.asked() if folder else None
+        except AlienJob:
+            return None
+        if folder is None or asked is None or ref.uid not in (None, asked.uid):
+            return None
+        return folder, asked
 
     def _existing(self, folder: JobFolder) -> JobUid:
         asked = folder.asked()
