@@ -1,0 +1,165 @@
+"""What every cluster must do, whatever runs the Jobs: in memory, as processes, on Kubernetes (fake or real)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from support.clusters import Driver, until
+
+from functions.cluster.ports import AlienJob, JobRef, Live, State
+from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
+
+
+@pytest.fixture
+def workflow() -> str:
+    return uuid4().hex
+
+
+def ended(driver: Driver, ref: JobRef) -> Live:
+    return until(lambda: driver.cluster.read(ref), lambda live: live.state is State.ENDED)
+
+
+def gone(driver: Driver, ref: JobRef) -> bool:
+    return until(lambda: driver.cluster.read(ref), lambda live: live.state is State.GONE).state is State.GONE
+
+
+def test_a_created_job_runs(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    uid = cluster_under_test.create(job)
+    live = cluster_under_test.cluster.read(replace(job.ref, uid=uid))
+    assert (live.state, live.uid) == (State.RUNNING, uid)
+
+
+def test_creating_a_job_again_is_the_same_job(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    assert cluster_under_test.create(job) == cluster_under_test.cluster.create(job)
+
+
+def test_creating_a_job_that_has_ended_is_the_same_job(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow, ends_with=0)
+    uid = cluster_under_test.create(job)
+    ended(cluster_under_test, job.ref)
+    assert cluster_under_test.cluster.create(job) == uid
+
+
+def test_exit_code_zero_is_success(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow, ends_with=0)
+    uid = cluster_under_test.create(job)
+    live = ended(cluster_under_test, job.ref)
+    assert (live.outcome, live.exit_code, live.uid) == (Outcome.SUCCEEDED, 0, uid)
+
+
+def test_the_exit_code_of_a_failure_is_the_programs_own(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow, ends_with=3)
+    cluster_under_test.create(job)
+    live = ended(cluster_under_test, job.ref)
+    assert (live.outcome, live.exit_code, live.oom_killed) == (Outcome.FAILED, 3, False)
+
+
+def test_a_job_that_was_never_created_is_gone(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    assert cluster_under_test.cluster.read(job.ref).state is State.GONE
+
+
+def test_a_job_that_somebody_deleted_is_gone(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    cluster_under_test.create(job)
+    cluster_under_test.lose(job.ref)
+    assert gone(cluster_under_test, job.ref)
+
+
+def test_a_job_of_the_same_name_with_another_uid_is_not_the_one(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow, ends_with=0)
+    cluster_under_test.create(job)
+    other = replace(job.ref, uid=JobUid(str(uuid4())))
+    assert cluster_under_test.cluster.read(other).state is State.GONE
+
+
+def test_deleting_a_running_job_ends_it(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    uid = cluster_under_test.create(job)
+    cluster_under_test.cluster.delete(replace(job.ref, uid=uid))
+    assert gone(cluster_under_test, job.ref)
+    assert cluster_under_test.cluster.delete(job.ref) is True
+
+
+def test_deleting_what_never_was_says_that_nothing_is_left(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    assert cluster_under_test.cluster.delete(job.ref) is True
+
+
+def test_deleting_by_another_uid_leaves_the_job_alone(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    uid = cluster_under_test.create(job)
+    assert cluster_under_test.cluster.delete(replace(job.ref, uid=JobUid(str(uuid4())))) is True
+    assert cluster_under_test.cluster.read(job.ref).uid == uid
+
+
+def test_each_attempt_is_a_job_of_its_own(cluster_under_test: Driver, workflow: str) -> None:
+    first, second = (cluster_under_test.job(workflow, ends_with=0, attempt=n) for n in (1, 2))
+    assert cluster_under_test.create(first) != cluster_under_test.create(second)
+
+
+def test_a_foreign_job_of_our_name_is_an_incident_and_never_touched(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    if not cluster_under_test.occupy(job.ref):
+        pytest.skip("names are ours alone here")
+    with pytest.raises(AlienJob):
+        cluster_under_test.cluster.create(job)
+    assert cluster_under_test.cluster.read(job.ref).state is State.GONE
+    assert cluster_under_test.cluster.delete(job.ref) is True
+    with pytest.raises(AlienJob):  # it is still there
+        cluster_under_test.cluster.create(job)
+
+
+def test_cleaning_up_leaves_nothing_of_the_workflow(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    cluster_under_test.create(job)
+    namespace = job.ref.namespace
+    assert workflow in cluster_under_test.cluster.leftovers(namespace, 100)
+    for _ in range(2):
+        cluster_under_test.cluster.clean_up(WorkflowId(workflow), namespace)
+    assert gone(cluster_under_test, job.ref)
+    assert workflow not in cluster_under_test.cluster.leftovers(namespace, 100)
+
+
+def test_cleaning_up_spares_other_workflows(cluster_under_test: Driver, workflow: str) -> None:
+    one, other = (cluster_under_test.job(name) for name in (workflow, uuid4().hex))
+    cluster_under_test.create(one)
+    uid = cluster_under_test.create(other)
+    cluster_under_test.cluster.clean_up(one.workflow, one.ref.namespace)
+    assert cluster_under_test.cluster.read(other.ref).uid == uid
+
+
+def test_no_more_leftovers_are_told_than_asked_for(cluster_under_test: Driver) -> None:
+    for name in (uuid4().hex, uuid4().hex, uuid4().hex):
+        job = cluster_under_test.job(name)
+        cluster_under_test.create(job)
+    assert len(cluster_under_test.cluster.leftovers(job.ref.namespace, 2)) == 2
+
+
+def test_what_the_program_printed_can_be_read_up_to_a_limit(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow, ends_with=0)
+    cluster_under_test.create(job)
+    ended(cluster_under_test, job.ref)
+    assert b"".join(cluster_under_test.cluster.logs(job.ref, 100)) == b"hello\n"
+    assert b"".join(cluster_under_test.cluster.logs(job.ref, 3)) == b"hel"
+
+
+def test_a_job_that_is_gone_has_no_log(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow)
+    assert b"".join(cluster_under_test.cluster.logs(job.ref, 100)) == b""
+
+
+def test_there_is_no_workflow_object_that_nobody_made(cluster_under_test: Driver) -> None:
+    ref = cluster_under_test.job(uuid4().hex).ref
+    if ref.namespace.startswith("sluice-test-"):
+        pytest.skip("the cluster may lack the kind")
+    assert cluster_under_test.cluster.workflow_object(f"{ref.namespace}/absent") is None
+
+
+def test_stages_have_names_that_tell_them_apart() -> None:
+    names = {JobRef(WorkflowId("w"), stage, n, "demo").name for stage in Stage for n in (1, 2)}
+    assert len(names) == 8

@@ -1,0 +1,172 @@
+"""Drivers of clusters: what a test needs besides the port itself, whatever runs the Jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from support.fake_kube import FakeKube
+
+from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.memory import MemoryCluster
+from functions.cluster.ports import Cluster, JobRef, Live, StageJob, State
+from functions.settings import Settings
+from functions.workflow.document import parse
+from functions.workflow.environment import GIB, Environment
+from functions.workflow.model import JobUid, Scope, Stage, Terms, WorkflowId
+
+NAMESPACE = "demo"
+
+
+def stage_job(
+    workflow: str,
+    stage: Stage = Stage.ALGORITHM,
+    attempt: int = 1,
+    entrypoint: str = "true",
+    namespace: str = NAMESPACE,
+) -> StageJob:
+    """A Job whose program needs no data."""
+    container = {"image": "python", "tag": "3.11", "entrypoint": entrypoint}
+    algorithm = {"container": container, "rawcode": "print('hello')"}
+    document = {"stages": [{"index": 0, "input": [], "compute": {}, "output": {}, "algorithm": algorithm}]}
+    return StageJob(
+        workflow=WorkflowId(workflow),
+        stage=stage,
+        attempt=attempt,
+        environment=Environment(id="demo", namespace=namespace),
+        terms=Terms(algorithm_seconds=60, cpu=0.5, memory=GIB // 4, disk=GIB),
+        definition=parse(document),
+        secret="s3cr3t",
+        scope=Scope.ALL,
+        results="s3://results",
+    )
+
+
+class Driver(Protocol):
+    """What a test of the contract needs besides the port itself."""
+
+    cluster: Cluster
+
+    def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
+        """An algorithm's Job that prints `hello` and ends with that exit code; None: it runs until it is deleted.
+
+        What must be there before it (the volume) is.
+        """
+        ...
+
+    def create(self, job: StageJob) -> JobUid:
+        """Create it on the cluster, and have become of it what was said."""
+        ...
+
+    def lose(self, ref: JobRef) -> None:
+        """Somebody else deletes the Job."""
+        ...
+
+    def occupy(self, ref: JobRef) -> bool:
+        """Somebody else has a Job of this name; False where that cannot be."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class MemoryDriver:
+    def __init__(self) -> None:
+        self._memory = MemoryCluster()
+        self.cluster: Cluster = self._memory
+        self._ends: dict[str, int | None] = {}
+
+    def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
+        job = stage_job(workflow, attempt=attempt)
+        self._ends[job.ref.name] = ends_with
+        return job
+
+    def create(self, job: StageJob) -> JobUid:
+        uid = self.cluster.create(job)
+        code = self._ends[job.ref.name]
+        if code is not None:
+            self._memory.finish(job.ref, code, log=b"hello\n")
+        return uid
+
+    def lose(self, ref: JobRef) -> None:
+        self._memory.vanish(ref)
+
+    def occupy(self, ref: JobRef) -> bool:
+        self._memory.occupy(ref)
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class FakeKubeDriver:
+    """Kubernetes' adapter over real HTTP, the API being a fake."""
+
+    def __init__(self, folder: Path) -> None:
+        self.kube = FakeKube()
+        self.cluster: Cluster = KubernetesCluster(Settings(kubeconfig=self.kube.kubeconfig(folder)))
+        self._ends: dict[str, int | None] = {}
+
+    def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
+        self.cluster.create(stage_job(workflow, Stage.CONFIGURE))
+        job = stage_job(workflow, attempt=attempt)
+        self._ends[job.ref.name] = ends_with
+        return job
+
+    def create(self, job: StageJob) -> JobUid:
+        uid = self.cluster.create(job)
+        code = self._ends[job.ref.name]
+        if code is not None:
+            self.kube.logs[job.ref.name] = b"hello\n"
+            self.kube.finish(job.ref.name, code)
+        return uid
+
+    def lose(self, ref: JobRef) -> None:
+        self.kube.remove("jobs", ref.name)
+
+    def occupy(self, ref: JobRef) -> bool:
+        self.kube.put("jobs", {"metadata": {"name": ref.name}, "spec": {"suspend": True}})
+        return True
+
+    def close(self) -> None:
+        self.kube.close()
+
+
+class RealKubeDriver:
+    """A real cluster, in a namespace of its own."""
+
+    def __init__(self, namespace: str, settings: Settings) -> None:
+        self.cluster: Cluster = KubernetesCluster(settings)
+        self._namespace = namespace
+
+    def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
+        first = stage_job(workflow, Stage.CONFIGURE, namespace=self._namespace)
+        self.cluster.create(first)
+        until(lambda: self.cluster.read(first.ref), lambda live: live.state is State.ENDED, seconds=120)
+        # The shell is process 1 and ends on SIGTERM, so that a deleted Job is gone at once.
+        what = "sleep 3600" if ends_with is None else f"exit {ends_with}"
+        return stage_job(workflow, attempt=attempt, entrypoint=f"sh -c 'echo hello; {what}'", namespace=self._namespace)
+
+    def create(self, job: StageJob) -> JobUid:
+        return self.cluster.create(job)
+
+    def lose(self, ref: JobRef) -> None:
+        self.cluster.delete(replace(ref, uid=None))
+
+    def occupy(self, ref: JobRef) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
+def until(read: Callable[[], Live], right: Callable[[Live], bool], seconds: float = 60) -> Live:
+    """The first reading that is right; the last one when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        live = read()
+        if right(live) or time.monotonic() > deadline:
+            return live
+        time.sleep(0.02)
