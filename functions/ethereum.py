@@ -9,7 +9,7 @@ from typing import Any
 
 # Half the order of secp256k1. A signature with a larger s has a twin with a smaller one: only that one is accepted.
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-_PREFIX = b"\x19Ethereum Signed Message:\n32"
+_PREFIX = b"\x19Ethereum Signed Message:\n"
 _RECOVERY = {0: 0, 1: 1, 27: 0, 28: 1}
 
 
@@ -22,13 +22,18 @@ def keccak(data: bytes) -> bytes:
 
 def personal_hash(message: bytes) -> bytes:
     """What is signed for `message`: the prefixed hash of its keccak hash."""
-    return keccak(_PREFIX + keccak(message))
+    return keccak(_PREFIX + b"32" + keccak(message))
 
 
 def sign(private_key: str, message: str) -> str:
     """Sign a text with a private key in hex; v is 0 or 1. Raises ValueError on a malformed key."""
-    signature = _key(private_key).sign_recoverable(personal_hash(message.encode()), hasher=None)
-    return f"0x{signature.hex()}"
+    return _sign(private_key, personal_hash(message.encode()))
+
+
+def sign_text(private_key: str, text: str) -> str:
+    """Sign a text as wallets do (EIP-191): over the text itself, not over its hash. Otherwise as `sign`."""
+    raw = text.encode()
+    return _sign(private_key, keccak(_PREFIX + str(len(raw)).encode() + raw))
 
 
 def recover(message: str, signature: str) -> str:
@@ -53,6 +58,10 @@ def address(private_key: str) -> str:
     plain = _address_bytes(_key(private_key).public_key.format(compressed=False)).hex()
     digits = keccak(plain.encode()).hex()
     return "0x" + "".join(c.upper() if int(digit, 16) >= 8 else c for c, digit in zip(plain, digits, strict=False))
+
+
+def _sign(private_key: str, digest: bytes) -> str:
+    return f"0x{_key(private_key).sign_recoverable(digest, hasher=None).hex()}"
 
 
 def _key(private_key: str) -> Any:  # coincurve is untyped

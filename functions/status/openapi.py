@@ -48,7 +48,9 @@ _ERRORS = {
     415: "The body is not JSON.",
     416: "The file has no such range.",
     422: "The Idempotency-Key was used for another request.",
+    502: "The storage of results cannot be reached.",
     503: "The database, the cluster or the storage does not answer now; try again.",
+    504: "The storage of results did not answer in time.",
 }
 _BODY = (413, 415)  # every route reads a JSON body where there is no query
 _SIGNED = (400, 401, 503, *_BODY)
@@ -117,7 +119,7 @@ OPERATIONS = (
         f"{PREFIX}/getResult",
         "One published file, or a range of it",
         "*/*",
-        (*_SIGNED, 404, 410, 416),
+        (*_SIGNED, 404, 410, 416, 502, 504),
         ("owner!", "jobId!", "index!", *_SIGNATURE),
         headers=("Range",),
         also=(206, 304),
