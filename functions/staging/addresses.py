@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from functions.staging.report import Failure
@@ -14,7 +14,9 @@ Lookup = Callable[..., list[tuple[Any, ...]]]  # socket.getaddrinfo, or a test's
 
 _UNICAST = IPv6Network("2000::/3")  # the only part of IPv6 that is assigned to the public internet
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
-_RELAY_6TO4 = int(IPv4Address("192.88.99.0")) >> 8
+# Beyond what `is_global` knows in every Python: protocol assignments, the 6to4 relay, Azure's inner platform address.
+_NOT_V4 = [IPv4Network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")]
+_DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637
 
 
 def resolve(host: str, port: int, *, private: bool, lookup: Lookup = socket.getaddrinfo) -> list[str]:
@@ -46,7 +48,7 @@ def is_public(address: str) -> bool:
 
 
 def _public_v4(ip: IPv4Address) -> bool:
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved) and int(ip) >> 8 != _RELAY_6TO4
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or any(ip in each for each in _NOT_V4))
 
 
 def _public_v6(ip: IPv6Address) -> bool:
@@ -57,4 +59,5 @@ def _public_v6(ip: IPv6Address) -> bool:
     if ip in _NAT64:
         return _public_v4(IPv4Address(int(ip) & 0xFFFFFFFF))
     # 6to4 and Teredo are tunnels to an IPv4 address of the writer's choice; nothing serves data through them.
-    return ip in _UNICAST and ip.is_global and ip.sixtofour is None and ip.teredo is None
+    tunnelled = ip.sixtofour is not None or ip.teredo is not None
+    return ip in _UNICAST and ip not in _DOCUMENTATION and ip.is_global and not tunnelled

@@ -120,16 +120,19 @@ class FileSource:
 
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
+        with open(self._descriptor(), "rb", buffering=0) as file:
+            yield Body(iter(lambda: file.read(CHUNK), b""), 0, os.fstat(file.fileno()).st_size, None)
+
+    def _descriptor(self) -> int:
         try:
             # O_NONBLOCK: a named pipe must not hold us up before we see what it is.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as e:
             raise Failure("DataUnavailable", f"{self.path}: {e.strerror}") from None
-        with open(descriptor, "rb", buffering=0) as file:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise Failure("DataUnavailable", f"{self.path}: not a regular file")
-            yield Body(iter(lambda: file.read(CHUNK), b""), 0, facts.st_size, None)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Failure("DataUnavailable", f"{self.path}: not a regular file")
+        return descriptor
 
 
 def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:

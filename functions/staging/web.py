@@ -130,6 +130,8 @@ class Web:
             return data
 
     def _follow(self, method: str, target: Target, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
+        if target.authorization:
+            headers["Authorization"] = target.authorization
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, target, headers, body)
             location = response.headers.get("location")
@@ -152,8 +154,6 @@ class Web:
             raise Failure("DataForbidden", f"{target.scheme}: URLs are not fetched in this environment")
         addresses = resolve(target.host, target.port, private=self._private or trusted, lookup=self._lookup)
         full = {"Accept-Encoding": "identity", "User-Agent": "sluice", **headers, "Host": target.host_header}
-        if target.authorization:
-            full["Authorization"] = target.authorization
         for address in addresses[:-1]:
             try:
                 return self._connect(address, method, target, full, body)

@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from support.configuring import IMPATIENT, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
-from functions.staging import meter
 from functions.staging.retry import Patience, Trouble
 from functions.staging.web import retry_after
 
@@ -219,7 +218,7 @@ def test_a_volume_without_room_is_found_before_the_download(
     class Usage:
         free = 2 * MB
 
-    monkeypatch.setattr(meter.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
     host.routes["/a"] = File(Pattern(3 * MB))
     outcome = configure({"url": f"{host.url}/a"})
     assert outcome.reason == "DiskFull"

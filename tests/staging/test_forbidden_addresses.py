@@ -1,0 +1,266 @@
+"""Configure fetches for strangers; it must not become their way inside (SSRF)."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from ipaddress import IPv4Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from support.configuring import IMPATIENT, LOOPBACK, Configure
+from support.datahost import DataHost, File, Held, Request
+
+from functions.staging.addresses import is_public, resolve
+from functions.staging.report import Failure
+from functions.staging.web import Web, parse
+
+DATA = Path(__file__).parents[1] / "data"
+CERTIFICATE, KEY = str(DATA / "data.example-cert.pem"), str(DATA / "data.example-key.pem")
+GUARDED = replace(LOOPBACK, allow_private_addresses=False)
+
+INSIDE = [
+    *("0.0.0.0", "127.0.0.1", "127.255.255.254", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"),
+    *("169.254.169.254", "100.64.0.1", "100.100.100.200", "192.0.0.1", "192.0.0.192", "198.18.0.1", "192.0.2.1"),
+    *("198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "192.88.99.1"),
+    "168.63.129.16",
+    *("::", "::1", "::7f00:1", "fe80::1", "fe80::1%eth0", "2600::1%eth0", "fc00::1", "fd00:ec2::254", "fec0::1"),
+    *("ff02::1", "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1"),
+    *("64:ff9b::a9fe:a9fe", "64:ff9b:1::808:808", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2002:808:808::1"),
+    *("2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1", "100::1", "3fff::1", "5f00::1", "4000::1"),
+]
+OUTSIDE = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_an_address_inside_is_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", OUTSIDE)
+def test_an_address_outside_is(address: str) -> None:
+    assert is_public(address)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_mapping_is_as_public_as_the_address_inside_it(number: int) -> None:
+    plain = IPv4Address(number)
+    mapped = ip_address(0xFFFF << 32 | number)
+    translated = ip_address(0x64FF9B << 96 | number)
+    assert is_public(str(mapped)) == is_public(str(translated)) == is_public(str(plain))
+
+
+SPELLINGS = [
+    *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "0177.0.0.1", "0", "localhost"),
+    *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::]", "LOCALHOST", "localhost.", "127.0.0.1."),
+    *("①②⑦.0.0.1", "127。0。0。1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1%25lo]", "169.254.169.254"),
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_spelling_of_an_inner_address_is_fetched_from(configure: Configure, host: DataHost, spelling: str) -> None:
+    outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, policy=GUARDED)
+    assert outcome.code == 31
+    assert outcome.reason in ("DataForbidden", "DataUnavailable")  # unavailable: the resolver does not know it
+    assert host.seen == []
+
+
+@pytest.mark.parametrize("spelling", ["127.0.0.1", "2130706433", "0x7f.1", "localhost", "[::1]"])
+def test_a_refused_address_has_its_own_reason_and_is_not_retried(
+    configure: Configure, host: DataHost, spelling: str
+) -> None:
+    outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, policy=GUARDED)
+    assert outcome.reason == "DataForbidden"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://data.example\\@127.0.0.1/",
+        "http://data.example#@127.0.0.1/",
+        "http://127.0.0.1?@data.example/",
+        "http://data.example:80@127.0.0.1/",
+    ],
+)
+def test_the_host_that_is_judged_is_the_host_that_is_connected_to(url: str) -> None:
+    judged: list[str] = []
+
+    def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        judged.append(host)
+        return [(0, 0, 0, "", ("127.0.0.1", port))]
+
+    with (
+        pytest.raises(Failure, match="not a public address"),
+        Web(frozenset({"http"}), lookup=lookup).request("GET", url),
+    ):
+        pass
+    assert judged == [parse(url).host]
+
+
+def test_one_inner_address_among_public_ones_refuses_them_all() -> None:
+    def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        return [(0, 0, 0, "", (address, port)) for address in ("8.8.8.8", "10.0.0.1")]
+
+    with pytest.raises(Failure) as caught:
+        resolve("two.example", 80, private=False, lookup=lookup)
+    assert caught.value.reason == "DataForbidden"
+
+
+class Rebinding:
+    """A name server that answers differently the second time."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        self.asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.answers[len(self.asked) - 1], port))]
+
+
+def test_a_name_is_looked_up_once_and_the_connection_goes_to_what_was_judged(host: DataHost) -> None:
+    host.routes["/a"] = File(Held(b"one"))
+    rebinding = Rebinding("127.0.0.1")  # a second look-up would be an IndexError
+    web = Web(frozenset({"http"}), private=True, lookup=rebinding)
+    with web.request("GET", f"http://data.example:{host.port}/a") as response:
+        assert response.read() == b"one"
+    assert rebinding.asked == ["data.example"]
+    assert host.seen[0].headers["host"] == f"data.example:{host.port}"
+
+
+def test_a_name_that_turns_inwards_between_two_connections_is_refused(
+    configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.routes["/a"] = File(Held(b"one"))
+    rebinding = Rebinding("198.51.100.7", "127.0.0.1")
+    # The first answer counts as public here, and nobody is there: connecting to it fails at once.
+    monkeypatch.setattr("functions.staging.addresses.is_public", lambda address: address == "198.51.100.7")
+    monkeypatch.setattr("urllib3.util.connection.create_connection", _unreachable)
+    outcome = configure(
+        {"url": f"http://data.example:{host.port}/a"},
+        web=Web(frozenset({"http"}), patience=IMPATIENT, lookup=rebinding),
+    )
+    assert (outcome.reason, len(rebinding.asked), host.seen) == ("DataForbidden", 2, [])
+
+
+def _unreachable(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+    assert address[0] == "198.51.100.7"
+    raise OSError("unreachable")
+
+
+@pytest.fixture
+def inner() -> Iterator[DataHost]:
+    """A second server, which nobody may be led to."""
+    with DataHost() as started:
+        started.routes["/a"] = File(Held(b"inner"))
+        yield started
+
+
+def _redirect(location: str, status: int = 302) -> Any:
+    return lambda request: request.answer(status, b"", Location=location)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_inwards_is_refused_even_from_a_trusted_gateway(
+    configure: Configure, host: DataHost, inner: DataHost, status: int
+) -> None:
+    host.routes["/ipfs/bafy"] = _redirect(f"{inner.url}/a", status)
+    policy = replace(GUARDED, ipfs_gateway=host.url)
+    outcome = configure({"url": "ipfs://bafy"}, policy=policy)
+    assert (outcome.code, outcome.reason) == (31, "DataForbidden")
+    assert len(host.seen) == 1
+    assert inner.seen == []
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "gopher://127.0.0.1/", "ftp://x/", "javascript:0"])
+def test_a_redirect_to_another_scheme_is_refused(configure: Configure, host: DataHost, location: str) -> None:
+    host.routes["/a"] = _redirect(location)
+    assert configure({"url": f"{host.url}/a"}).reason == "DataForbidden"
+
+
+def test_at_most_five_redirects_are_followed(configure: Configure, host: DataHost) -> None:
+    for n in range(6):
+        host.routes[f"/{n}"] = _redirect(f"/{n + 1}")
+    host.routes["/5"] = File(Held(b"here"))
+    assert configure({"url": f"{host.url}/0"}).read("inputs/0/0") == b"here"
+    host.routes["/5"] = _redirect("/6")
+    host.routes["/6"] = File(Held(b"too far"))
+    outcome = configure({"url": f"{host.url}/0"})
+    assert (outcome.code, "more than 5 redirects" in outcome.message) == (31, True)
+
+
+def test_credentials_stay_with_their_host(configure: Configure, host: DataHost, inner: DataHost) -> None:
+    host.routes |= {"/a": _redirect("/b"), "/b": _redirect(f"{inner.url}/a")}
+    address = host.url.replace("://", "://user:pass@")
+    assert configure({"url": f"{address}/a"}).read("inputs/0/0") == b"inner"
+    assert [s.headers.get("authorization") for s in host.seen] == ["Basic dXNlcjpwYXNz", "Basic dXNlcjpwYXNz"]
+    assert "authorization" not in inner.seen[0].headers
+
+
+def test_http_is_refused_where_the_environment_does_not_name_it(configure: Configure, host: DataHost) -> None:
+    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, schemes=("https",)))
+    assert (outcome.reason, host.seen) == ("DataForbidden", [])
+
+
+@pytest.fixture
+def secure() -> Iterator[DataHost]:
+    with DataHost(tls=(CERTIFICATE, KEY)) as started:
+        yield started
+
+
+def _https(schemes: set[str] | None = None) -> Web:
+    return Web(
+        frozenset(schemes or {"https"}),
+        private=True,
+        patience=IMPATIENT,
+        lookup=lambda host, port, **_: [(0, 0, 0, "", ("127.0.0.1", port))],
+        tls=ssl.create_default_context(cafile=CERTIFICATE),
+    )
+
+
+def test_https_checks_the_certificate_against_the_name_and_not_the_address(
+    configure: Configure, secure: DataHost
+) -> None:
+    secure.routes["/a"] = File(Held(b"secure"))
+    right = configure({"url": f"https://data.example:{secure.port}/a"}, web=_https())
+    assert right.read("inputs/0/0") == b"secure"
+    wrong = configure({"url": f"https://other.example:{secure.port}/a"}, web=_https())
+    assert wrong.message == ("DataUnavailable: inputs/0/0: the server's TLS certificate is not valid for its name")
+    assert len(secure.seen) == 1
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(configure: Configure, secure: DataHost) -> None:
+    outcome = configure({"url": f"{secure.url}/a"})
+    assert "TLS certificate" in outcome.message
+
+
+def test_a_redirect_from_https_to_http_is_refused_unless_http_is_allowed(
+    configure: Configure, secure: DataHost, inner: DataHost
+) -> None:
+    secure.routes["/a"] = _redirect(f"{inner.url}/a")
+    url = f"https://data.example:{secure.port}/a"
+    assert configure({"url": url}, web=_https()).reason == "DataForbidden"
+    assert inner.seen == []
+    assert configure({"url": url}, web=_https({"http", "https"})).read("inputs/0/0") == b"inner"
+
+
+def test_a_post_that_is_redirected_elsewhere_does_not_carry_its_body(host: DataHost, inner: DataHost) -> None:
+    host.routes["/a"] = _redirect(f"{inner.url}/a", 303)
+    with Web(frozenset({"http"}), private=True).request("POST", f"{host.url}/a", body=b"{}") as response:
+        assert response.read() == b"inner"
+    assert (inner.seen[0].method, inner.seen[0].body) == ("GET", b"")
+
+
+def test_an_answer_larger_than_expected_is_cut_off(host: DataHost) -> None:
+    def endless(request: Request) -> None:
+        request.send_response(200)
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x" * 65536)
+
+    host.routes["/a"] = endless
+    with pytest.raises(Failure, match="more than 1000 bytes"):
+        Web(frozenset({"http"}), private=True).read("GET", f"{host.url}/a", limit=1000)

@@ -1,0 +1,168 @@
+"""Every scheme, against real servers on loopback."""
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from localbucket import S3Handler
+from msgspec.structs import replace
+from support.configuring import LOOPBACK, Configure
+from support.datahost import DataHost, File, Held, Pattern, Request
+
+from functions.workflow.environment import FetchPolicy
+
+MB = 1 << 20
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The URL of an S3 server, and the folder of its bucket `data`."""
+    folder = tmp_path / "buckets" / "data"
+    folder.mkdir(parents=True)
+    handler = type("Handler", (S3Handler,), {"data_root": folder.parent})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder
+    server.shutdown()
+    server.server_close()
+
+
+def _at(endpoint: str, scheme: str = "s3", **more: Any) -> FetchPolicy:
+    return replace(LOOPBACK, endpoints={scheme: endpoint}, **more)
+
+
+def test_s3(configure: Configure, bucket: tuple[str, Path]) -> None:
+    endpoint, folder = bucket
+    (folder / "a folder").mkdir()
+    (folder / "a folder" / "ü.bin").write_bytes(Pattern(900_000).part(0, 900_000))
+    (folder / "empty").write_bytes(b"")
+    urls = ["s3://data/a%20folder/%C3%BC.bin", "s3://data/empty"]
+    outcome = configure({"url": urls}, policy=_at(endpoint))
+    assert outcome.code == 0, outcome.message
+    assert outcome.read("inputs/0/0") == Pattern(900_000).part(0, 900_000)
+    assert outcome.read("inputs/0/1") == b""
+    assert [f["source"] for f in outcome.json("provenance.json")["files"]] == ["s3", "s3", "rawcode"]
+
+
+@pytest.mark.parametrize("url", ["s3://data/gone", "s3://nobucket/x", "s3://data/", "s3://data"])
+def test_an_object_that_is_not_there_is_a_failure(configure: Configure, bucket: tuple[str, Path], url: str) -> None:
+    assert configure({"url": url}, policy=_at(bucket[0])).reason == "DataUnavailable"
+
+
+@pytest.mark.parametrize(("scheme", "path"), [("s3", "/box/a/b"), ("gs", "/box/a/b"), ("az", "/box/a/b")])
+def test_a_broken_object_is_resumed_in_every_cloud(
+    configure: Configure, host: DataHost, scheme: str, path: str
+) -> None:
+    content = Pattern(3 * MB)
+
+    def serve(request: Request) -> None:
+        request.path = unquote(request.path)
+        start = int((request.headers.get("Range") or "bytes=0-")[6:-1])
+        if start:
+            assert request.headers["If-Match"] == '"1"'
+        request.send_response(206 if start else 200)
+        if start:
+            request.send_header("Content-Range", f"bytes {start}-{content.size - 1}/{content.size}")
+        request.send_header("Content-Length", str(content.size - start))
+        request.send_header("ETag", '"1"')
+        request.send_header("Last-Modified", "Sun, 22 Nov 2026 03:00:00 GMT")
+        request.end_headers()
+        for at in range(start, min(start + MB + 5, content.size), 1 << 16):
+            request.wfile.write(content.part(at, 1 << 16))
+        request.hang_up()
+
+    host.routes |= {path: serve, "/box/a%2Fb": serve}
+    account = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
+    outcome = configure({"url": f"{scheme}://box/a/b"}, policy=_at(host.url, scheme), credentials=account)
+    assert outcome.code == 0, outcome.message
+    assert outcome.json("provenance.json")["files"][0]["sha256"] == content.sha256
+    assert len(host.seen) >= 3
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIAOPERATOR", "AWS_SECRET_ACCESS_KEY": "hunter2", "AWS_REGION": "us-east-1"}
+
+
+@pytest.mark.parametrize(("named", "signed"), [((), False), (("s3://other",), False), (("s3://box",), True)])
+def test_only_buckets_that_the_environment_names_see_the_operators_credentials(
+    configure: Configure, host: DataHost, named: tuple[str, ...], signed: bool
+) -> None:
+    host.routes["/box/a"] = File(Held(b"x"), extra={"Last-Modified": "Sun, 22 Nov 2026 03:00:00 GMT"})
+    policy = _at(host.url, buckets=named)
+    assert configure({"url": "s3://box/a"}, policy=policy, credentials=KEYS).code == 0
+    assert ("AKIAOPERATOR" in host.seen[0].headers.get("authorization", "")) is signed
+
+
+def test_ipfs_by_a_gateway(configure: Configure, host: DataHost) -> None:
+    host.routes["/ipfs/QmCaseSensitive/dir/a%20b"] = File(Held(b"one"))
+    policy = replace(LOOPBACK, ipfs_gateway=host.url)
+    assert configure({"url": "ipfs://QmCaseSensitive/dir/a%20b"}, policy=policy).read("inputs/0/0") == b"one"
+
+
+def test_ipfs_by_a_nodes_api_is_resumed_by_offset(configure: Configure, host: DataHost) -> None:
+    content = Pattern(3 * MB)
+
+    def cat(request: Request) -> None:
+        start = int(request.path.partition("&offset=")[2] or 0)
+        request.send_response(200)
+        request.send_header("X-Content-Length", str(content.size - start))
+        request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        for at in range(start, min(start + 2 * MB, content.size), 1 << 16):
+            request.wfile.write(b"%x\r\n%b\r\n" % (1 << 16, content.part(at, 1 << 16)))
+        if start:
+            request.wfile.write(b"0\r\n\r\n")
+        request.hang_up()
+
+    host.routes["/api/v0/cat"] = cat
+    policy = replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0")
+    outcome = configure({"url": "ipfs://bafy/sub"}, policy=policy)
+    assert outcome.json("provenance.json")["files"][0]["sha256"] == content.sha256
+    assert [(s.method, s.path) for s in host.seen] == [
+        ("POST", "/api/v0/cat?arg=bafy%2Fsub"),
+        ("POST", f"/api/v0/cat?arg=bafy%2Fsub&offset={2 * MB}"),
+    ]
+
+
+def test_arweave_gateways_redirect_to_a_host_of_their_own(configure: Configure, host: DataHost) -> None:
+    with DataHost() as sandbox:
+        sandbox.routes["/TX_id-1"] = File(Held(b"kept for ever"))
+        host.routes["/TX_id-1"] = lambda request: request.answer(302, Location=f"{sandbox.url}/TX_id-1")
+        policy = replace(LOOPBACK, arweave_gateway=f"{host.url}/")
+        assert configure({"url": "ar://TX_id-1"}, policy=policy).read("inputs/0/0") == b"kept for ever"
+
+
+def test_a_gateway_of_the_operators_may_be_private_where_nothing_else_may(configure: Configure, host: DataHost) -> None:
+    host.routes["/ipfs/bafy"] = File(Held(b"one"))
+    policy = FetchPolicy(ipfs_gateway=host.url)
+    assert configure({"url": "ipfs://bafy"}, policy=policy).code == 0
+    assert (
+        configure({"url": f"{host.url}/ipfs/bafy".replace("http:", "https:")}, policy=policy).reason == "DataForbidden"
+    )
+
+
+def test_a_file_of_this_machine(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "a b").write_bytes(Pattern(MB).part(0, MB))
+    outcome = configure({"url": f"file://{tmp_path}/a%20b"})
+    assert outcome.read("inputs/0/0") == Pattern(MB).part(0, MB)
+
+
+def test_files_are_for_the_laptop_only(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    outcome = configure({"url": f"file://{tmp_path}/a"}, policy=FetchPolicy())
+    assert (outcome.code, outcome.reason) == (31, "DataForbidden")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/tmp", "/gone", "/proc/self/mem/x"])
+def test_only_regular_files_are_read(configure: Configure, path: str) -> None:
+    assert configure({"url": f"file://{path}"}).reason == "DataUnavailable"
+
+
+def test_a_named_pipe_does_not_hold_the_stage_up(configure: Configure, tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    assert configure({"url": f"file://{tmp_path}/pipe"}).reason == "DataUnavailable"
