@@ -11,18 +11,18 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 _QUERY = re.compile(r"(?P<url>[a-z][a-z0-9+]*://[^\s?#\"']*)[?#][^\s\"']*", re.IGNORECASE)
 _USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*://)[^\s/@\"']*@", re.IGNORECASE)
 _LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{64,}")
 
 
-def setup(level: str = "INFO") -> None:
-    """Send the log to stderr as JSON; calling it again changes only the level."""
+def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send the log as JSON to `stream`, or to stderr; calling it again changes only the level."""
     root = logging.getLogger()
     if not any(isinstance(h.formatter, _JsonLines) for h in root.handlers):
-        handler = logging.StreamHandler(sys.stderr)
+        handler = logging.StreamHandler(stream or sys.stderr)
         handler.setFormatter(_JsonLines())
         root.addHandler(handler)
     root.setLevel(level.upper())
