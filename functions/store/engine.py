@@ -95,17 +95,18 @@ def translated() -> Iterator[None]:
     except exc.TimeoutError:
         raise StoreUnavailable(f"no database connection came free within {POOL} s") from None
     except exc.DBAPIError as e:
-        problem = _problem(e)
-        if problem is None:
-            raise
-        raise problem from None
+        raise _problem(e) from None
 
 
-def _problem(error: exc.DBAPIError) -> Exception | None:
+class RefusedStatement(Exception):
+    """A mistake of ours: a statement that no retry can mend. Names the rule that it breaks, never the values."""
+
+
+def _problem(error: exc.DBAPIError) -> Exception:
     state = str(getattr(error.orig, "pgcode", None) or "")
     text = str(error.orig)
-    if isinstance(error, exc.IntegrityError):
-        return _taken(text)
+    if isinstance(error, exc.IntegrityError) and (taken := _taken(text)) is not None:
+        return taken
     if state in _OUTDATED or text.startswith(("no such table", "no such column")):
         return StoreUnavailable("the database's schema is older than this program; run `sluice migrate`")
     if state.startswith(_TRANSIENT):
@@ -113,7 +114,8 @@ def _problem(error: exc.DBAPIError) -> Exception | None:
     if error.connection_invalidated or (not state and isinstance(error, exc.OperationalError | exc.InterfaceError)):
         locked = "locked" in text or "busy" in text
         return StoreUnavailable("the database is locked" if locked else "the database cannot be reached")
-    return None
+    # Postgres adds the failing row in further lines.
+    return RefusedStatement(f"{text.splitlines()[0] if text else type(error).__name__} (SQLSTATE {state or 'unknown'})")
 
 
 def _taken(text: str) -> AgreementInUse | None:

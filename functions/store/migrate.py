@@ -6,6 +6,7 @@ Migrations add and never take away, so that programs of the earlier revision go 
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from alembic.config import Config
 from functions.store.engine import open_engine, translated
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+_ALONE = Lock()  # Alembic keeps what it runs in variables of its modules
 _LOCK = 0x51_01_CE  # any number that nobody else locks
 
 
@@ -32,7 +34,7 @@ def migrate(database_url: str) -> list[str]:
 
     engine = open_engine(database_url, pool_size=1, limits=False)
     try:
-        with translated(), engine.begin() as connection:
+        with _ALONE, translated(), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 # of the transaction, not of the session: that would not hold through a pgbouncer
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

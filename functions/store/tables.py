@@ -53,7 +53,7 @@ jobs = sa.Table(
     sa.Column("status", sa.Integer),
     _name("statustext"),
     sa.Column("laststatusupdate", Utc),
-    sa.Column("datecreated", Utc),
+    sa.Column("datecreated", Utc, nullable=False),
     sa.Column("datefinished", Utc),
     sa.Column("configlogurl", sa.Text),
     sa.Column("publishlogurl", sa.Text),

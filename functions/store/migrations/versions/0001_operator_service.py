@@ -26,8 +26,8 @@ def upgrade() -> None:
             sa.Column("outputsurl", sa.Text),
             sa.Column("ddo", sa.Text),
             sa.Column("namespace", sa.String(255)),
-            sa.Column("stopreq", sa.SmallInteger, server_default="0"),
-            sa.Column("removed", sa.SmallInteger, server_default="0"),
+            sa.Column("stopreq", sa.SmallInteger, server_default=sa.text("0")),
+            sa.Column("removed", sa.SmallInteger, server_default=sa.text("0")),
             sa.Column("workflow", sa.Text),
             sa.Column("provider", sa.String(255)),
         )

@@ -1,0 +1,182 @@
+"""What the database refuses, or does not answer, is StoreUnavailable: nothing half-written, try again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from threading import Barrier
+from typing import Any
+
+import psycopg2
+import pytest
+from support.records import add, record, start, submit
+
+from functions.store import engine
+from functions.store.ports import Query, StoreUnavailable
+from functions.store.sql import SqlStore
+
+
+@pytest.fixture
+def pg_store(postgres_url: str) -> Iterator[SqlStore]:
+    with closing(SqlStore(postgres_url, pool_size=4)) as store:
+        yield store
+
+
+def test_connection_refused_and_says_nothing_of_where() -> None:
+    with closing(SqlStore("postgresql+psycopg2://user:secret@127.0.0.1:1/nowhere")) as store:
+        with pytest.raises(StoreUnavailable) as refused:
+            store.find(Query())
+        with pytest.raises(StoreUnavailable), store.begin():
+            pass
+    assert str(refused.value) == "the database cannot be reached"
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "code", ["40001", "40P01", "55P03", "57P01", "57P03", "57014", "53300", "25006", "25P02", "08006"]
+)
+def test_what_passes_by_itself(pg_store: SqlStore, code: str) -> None:
+    with pytest.raises(StoreUnavailable, match=code), pg_store.begin() as tx:
+        _raise(tx, code)
+
+
+@pytest.mark.parametrize("code", ["42601", "23502", "22001"])
+def test_a_mistake_of_ours_is_not_called_unavailable(pg_store: SqlStore, code: str) -> None:
+    with pytest.raises(engine.RefusedStatement, match=code), pg_store.begin() as tx:
+        _raise(tx, code)
+
+
+def test_errors_never_quote_values(pg_store: SqlStore) -> None:
+    with pytest.raises(engine.RefusedStatement, match="ck_jobs_wakes_up") as mistake, pg_store.begin() as tx:
+        tx.add(record(secret="very-secret"))  # not submitted, hence without a time to wake up
+    assert "very-secret" not in str(mistake.value)
+    assert mistake.value.__suppress_context__
+
+
+def test_a_backend_killed_in_mid_transaction_leaves_nothing_and_the_next_one_works(
+    pg_store: SqlStore, postgres_url: str
+) -> None:
+    new = record()
+    with pytest.raises(StoreUnavailable), pg_store.begin() as tx:  # noqa: PT012
+        add(tx, new)
+        _kill_others(postgres_url)
+        tx.lock(new.workflow.id)
+    assert pg_store.get(new.workflow.id) is None
+    submit(pg_store, new)
+
+
+def test_a_commit_that_fails_is_told(pg_store: SqlStore, postgres_url: str) -> None:
+    new = record()
+    with pytest.raises(StoreUnavailable), pg_store.begin() as tx:  # noqa: PT012
+        add(tx, new)
+        _kill_others(postgres_url)
+    assert pg_store.get(new.workflow.id) is None
+
+
+def test_connections_that_died_while_nobody_looked_are_replaced_unnoticed(
+    pg_store: SqlStore, postgres_url: str
+) -> None:
+    workflow = submit(pg_store, record())
+    _kill_others(postgres_url)
+    assert pg_store.state(workflow.id) == workflow
+    _kill_others(postgres_url)
+    submit(pg_store, record())
+
+
+def test_a_server_that_became_read_only(pg_store: SqlStore, postgres_url: str) -> None:
+    name = postgres_url.split("/")[-1].split("?")[0]
+    _execute(postgres_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(StoreUnavailable, match="25006"):
+        submit(pg_store, record())
+    assert pg_store.find(Query()) == []
+
+
+def test_of_two_in_a_deadlock_one_is_told_to_try_again(pg_store: SqlStore) -> None:
+    a, b = submit(pg_store, record()), submit(pg_store, record())
+    both_hold_one = Barrier(2)
+
+    def cross(first: Any, second: Any) -> bool:
+        try:
+            with pg_store.begin() as tx:
+                tx.lock(first.id)
+                both_hold_one.wait()
+                tx.lock(second.id)
+        except StoreUnavailable:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(cross, (a, b), (b, a))) == [False, True]
+
+
+def test_a_lock_that_is_held_too_long(pg_store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow = submit(pg_store, record())
+    with pg_store.begin() as holder:
+        holder.lock(workflow.id)
+        monkeypatch.setattr(engine, "_LIMITS", "SET LOCAL lock_timeout = '50ms'; ")
+        with pytest.raises(StoreUnavailable, match="55P03"), pg_store.begin() as tx:
+            tx.lock(workflow.id)
+
+
+def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: SqlStore) -> None:
+    def limits(connection: Any) -> list[str]:
+        names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+        return [connection.exec_driver_sql(f"SELECT current_setting('{name}')").scalar_one() for name in names]
+
+    with pg_store.begin() as tx:
+        assert limits(tx._connection) == ["5s", "15s", "1min"]
+    with pg_store._reader.connect() as connection:
+        assert connection.exec_driver_sql("SELECT current_setting('statement_timeout')").scalar_one() == "15s"
+        assert limits(connection) == ["0", "0", "0"]
+
+
+def test_a_pool_with_no_connection_left(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "POOL", 0.05)
+    with (
+        closing(SqlStore(postgres_url, pool_size=1)) as store,
+        store.begin(),
+        pytest.raises(StoreUnavailable, match="came free"),
+    ):
+        store.find(Query())
+
+
+@pytest.mark.parametrize("backend", ["postgres", "sqlite"])
+def test_a_database_without_our_tables_says_what_to_do(empty_postgres_url: str, tmp_path: Any, backend: str) -> None:
+    url = empty_postgres_url if backend == "postgres" else f"sqlite:///{tmp_path}/empty.db"
+    with closing(SqlStore(url)) as store, pytest.raises(StoreUnavailable, match="sluice migrate"):
+        start(store)
+
+
+def test_a_locked_sqlite_file(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SQLITE_BUSY", 0)
+    with closing(SqlStore(sqlite_url)) as store, closing(sqlite3.connect(sqlite_url[10:])) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            submit(store, record())
+        assert store.find(Query()) == []  # readers are not kept out
+
+
+def test_an_sqlite_file_in_a_folder_that_is_not_there(tmp_path: Any) -> None:
+    with closing(SqlStore(f"sqlite:///{tmp_path}/none/x.db")) as store, pytest.raises(StoreUnavailable):
+        store.find(Query())
+
+
+def _raise(tx: Any, code: str) -> None:
+    tx._connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'planned' USING ERRCODE = '{code}'; END $$")
+
+
+def _kill_others(url: str) -> None:
+    _execute(
+        url,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+def _execute(url: str, statement: str) -> None:
+    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
