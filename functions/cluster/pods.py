@@ -100,7 +100,9 @@ def _command(job: StageJob) -> list[str]:
 
 @cache
 def _wrapper() -> str:
-    return Path(__file__).with_name("algorithm.sh").read_text()
+    """The script around the algorithm, without its comments."""
+    lines = Path(__file__).with_name("algorithm.sh").read_text().splitlines()
+    return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
 def _env(job: StageJob, base: str) -> list[dict[str, Any]]:

@@ -1,0 +1,343 @@
+"""The objects of each stage: their golden form, what Kubernetes thinks of it, and the policy that no Pod may leave."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kubernetes_validate.utils import validate
+from support.clusters import stage_job
+
+from functions.cluster import manifests
+from functions.cluster.pods import cores, quantity
+from functions.cluster.ports import Rejected, StageJob
+from functions.settings import Settings
+from functions.workflow.document import parse
+from functions.workflow.environment import GIB, Environment
+from functions.workflow.model import Scope, Stage, Terms, WorkflowId
+from functions.workflow.quantity import quantity as parsed_quantity
+from functions.workflow.task import Task
+
+GOLDEN = Path(__file__).parent / "golden"
+OWNER_UID = "0badc0de-0000-4000-8000-000000000000"
+SETTINGS = Settings(image="ghcr.io/example/sluice:1.0")
+PLAIN = Environment(id="ocean-compute")
+RICH = Environment(
+    id="gpu",
+    namespace="gpu-jobs",
+    gpu_number=2,
+    filter_image="ghcr.io/example/filter@sha256:" + "0" * 64,
+    filter_command=("/filter", "--strict"),
+    runtime_class="gvisor",
+    node_selector={"pool": "gpu"},
+    tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    pull_secret="registry",
+    pull_policy="Always",
+    storage_class="fast",
+    queue_name="team",
+    run_as_user=4242,
+)
+DOCUMENT = {
+    "stages": [
+        {
+            "index": 0,
+            "input": [
+                {"index": 0, "id": "did:op:aa", "url": ["https://data.example/a.csv?token=t0p"]},
+                {"index": 1, "url": "https://data.example/b.csv"},
+            ],
+            "compute": {},
+            "output": {},
+            "algorithm": {
+                "id": "did:op:bb",
+                "rawcode": "print('hello')",
+                "container": {"entrypoint": "python3 $ALGO", "image": "python", "tag": "3.11"},
+            },
+        }
+    ]
+}
+
+
+def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> StageJob:
+    terms = Terms(algorithm_seconds=90, cpu=1.5, memory=2 * GIB, disk=10 * GIB, gpus=environment.gpu_number)
+    values: dict[str, Any] = {
+        "workflow": WorkflowId("3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"),
+        "stage": stage,
+        "attempt": 1,
+        "environment": environment,
+        "terms": terms,
+        "definition": parse(DOCUMENT),
+        "secret": "s3cr3t",
+        "scope": Scope.LOGS,
+        "results": "s3://results/sluice",
+    }
+    return StageJob(**(values | changes))
+
+
+def objects(job: StageJob) -> list[dict[str, Any]]:
+    return [
+        manifests.owner(job),
+        manifests.secret(job, OWNER_UID),
+        manifests.claim(job, OWNER_UID),
+        manifests.stage_job(job, OWNER_UID, SETTINGS),
+    ]
+
+
+def spec(job: StageJob) -> dict[str, Any]:
+    pod: dict[str, Any] = manifests.stage_job(job, OWNER_UID, SETTINGS)["spec"]["template"]["spec"]
+    return pod
+
+
+def container(job: StageJob) -> dict[str, Any]:
+    [only] = spec(job)["containers"]
+    return dict(only)
+
+
+EVERY = [pytest.param(make(stage, env), id=f"{env.id}-{stage}") for env in (PLAIN, RICH) for stage in Stage]
+
+
+@pytest.mark.parametrize("job", EVERY)
+def test_the_objects_are_as_they_were_agreed_on(job: StageJob) -> None:
+    """After a change that is meant: SLUICE_GOLDEN=write, then read the difference."""
+    path = GOLDEN / f"{job.environment.id}-{job.stage}.yaml"
+    made = yaml.safe_dump_all(readable(job), sort_keys=False, width=120)
+    if os.environ.get("SLUICE_GOLDEN") == "write":
+        path.write_text(made)
+    assert made == path.read_text()
+
+
+def readable(job: StageJob) -> list[dict[str, Any]]:
+    """The objects without what has tests of its own: the task, the script around the algorithm."""
+    made = objects(job)
+    made[1]["data"]["task.json"] = "the task"
+    command = made[3]["spec"]["template"]["spec"]["containers"][0].get("command", [])
+    if command[:1] == ["sh"]:
+        command[2] = "algorithm.sh"
+    return made
+
+
+def test_the_task_tells_configure_and_publish_all_they_need() -> None:
+    job = make(Stage.CONFIGURE)
+    held = b64decode(manifests.secret(job, OWNER_UID)["data"]["task.json"])
+    expected = Task(
+        workflow=job.workflow,
+        definition=job.definition,
+        results=job.results,
+        fetch=job.environment.fetch,
+        publish=job.environment.publish,
+    )
+    assert msgspec.json.decode(held, type=Task) == expected
+
+
+@pytest.mark.parametrize("job", EVERY)
+def test_kubernetes_knows_every_field(job: StageJob) -> None:
+    for made in objects(job):
+        validate(made, "1.36", strict=True)
+
+
+# --- the policy -----------------------------------------------------------------------------
+
+environments = st.builds(
+    Environment,
+    id=st.just("e"),
+    gpu_number=st.integers(0, 8),
+    filter_image=st.just("filter:1"),
+    runtime_class=st.sampled_from(["", "gvisor"]),
+    node_selector=st.sampled_from([{}, {"a": "b"}]),
+    pull_secret=st.sampled_from(["", "registry"]),
+    queue_name=st.sampled_from(["", "q"]),
+    run_as_user=st.integers(1, 65_000),
+)
+granted = st.builds(
+    Terms,
+    cpu=st.floats(0.1, 64),
+    memory=st.integers(1 << 20, 1 << 40),
+    disk=st.integers(1 << 20, 1 << 44),
+    gpus=st.integers(0, 8),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(environment=environments, terms=granted, stage=st.sampled_from(Stage), attempt=st.integers(1, 99))
+def test_no_pod_leaves_the_policy(environment: Environment, terms: Terms, stage: Stage, attempt: int) -> None:
+    job = make(stage, environment, terms=terms, attempt=attempt)
+    assert list(deviations(job)) == []
+
+
+def deviations(job: StageJob) -> Iterator[str]:
+    """What is wrong with the Pod of a stage: Pod Security "restricted", and our own rules beyond it."""
+    pod = spec(job)
+    context = pod["securityContext"]
+    if pod.get("automountServiceAccountToken") is not False or "serviceAccountName" in pod:
+        yield "a token"
+    if pod.get("enableServiceLinks") is not False:
+        yield "service links"
+    if pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "initContainers", "ephemeralContainers"}:
+        yield "the host"
+    if not context["runAsNonRoot"] or not context["runAsUser"] > 0 or not context["fsGroup"] > 0:
+        yield "root"
+    if context["seccompProfile"] != {"type": "RuntimeDefault"}:
+        yield "no seccomp profile"
+    if any(set(volume) - {"name"} - {"emptyDir", "persistentVolumeClaim", "secret"} for volume in pod["volumes"]):
+        yield "a volume of another kind"
+    for each in pod["containers"]:
+        yield from container_deviations(each, job.stage)
+
+
+def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
+    expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    if each["securityContext"] != expected:
+        yield "privileges"
+    resources = each["resources"]
+    if resources["requests"] != resources["limits"] or not {"cpu", "memory", "ephemeral-storage"} <= set(
+        resources["limits"]
+    ):
+        yield "limits"
+    if "ports" in each or "envFrom" in each:
+        yield "ports or a whole Secret in env"
+    for variable in each["env"]:
+        # `secret` is a variable of Ocean's contract, for algorithm and filter; no other comes from a Secret.
+        by_reference = "valueFrom" in variable
+        if by_reference != (variable["name"] == "secret") or (
+            by_reference and stage in (Stage.CONFIGURE, Stage.PUBLISH)
+        ):
+            yield f"a secret in env: {variable['name']}"
+        if any(word in str(variable.get("value")) for word in ("s3cr3t", "t0p", "postgres")):
+            yield f"a secret's value in env: {variable['name']}"
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda pod: pod.update(automountServiceAccountToken=True),
+        lambda pod: pod["containers"][0]["securityContext"].pop("capabilities"),
+        lambda pod: pod["containers"][0]["resources"]["limits"].pop("memory"),
+        lambda pod: pod["securityContext"].update(runAsUser=0),
+        lambda pod: pod["containers"][0]["env"].append({"name": "x", "value": "s3cr3t"}),
+        lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+    ],
+)
+def test_the_policy_can_tell(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make(Stage.ALGORITHM)
+    broken = spec(job)
+    break_it(broken)
+    monkeypatch.setitem(globals(), "spec", lambda _: broken)
+    assert list(deviations(job)) != []
+
+
+# --- what each stage sees -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [Stage.ALGORITHM, Stage.FILTER])
+def test_consumer_and_filter_see_inputs_read_only_and_no_admin_logs_and_no_files_of_secrets(stage: Stage) -> None:
+    job = make(stage, RICH)
+    mounts = {mount["mountPath"]: mount for mount in container(job)["volumeMounts"]}
+    writable = {path for path, mount in mounts.items() if not mount.get("readOnly")}
+    assert writable == {"/tmp", "/data/outputs", "/data/logs"}
+    assert not any("adminlogs" in str(mount) for mount in mounts.values())
+    assert not any("secret" in volume for volume in spec(job)["volumes"])
+
+
+def test_each_of_our_own_programs_sees_only_its_own_credentials() -> None:
+    seen = {
+        stage: {volume["secret"]["secretName"] for volume in spec(make(stage))["volumes"] if "secret" in volume}
+        for stage in (Stage.CONFIGURE, Stage.PUBLISH)
+    }
+    base = manifests.base_name(make(Stage.CONFIGURE), OWNER_UID)
+    assert seen == {Stage.CONFIGURE: {base, "sluice-operator"}, Stage.PUBLISH: {base, "sluice-storage"}}
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_no_stage_is_told_where_the_database_is(stage: Stage) -> None:
+    told = Settings(database_url="postgresql://u:pw@db/x", postgres_password="pw", operator_private_key="0xkey")
+    made = yaml.safe_dump(manifests.stage_job(make(stage), OWNER_UID, told))
+    assert not any(word in made for word in ("postgres", "pw", "0xkey"))
+
+
+def test_oceans_secret_and_the_document_stand_in_the_secret_alone() -> None:
+    job = make(Stage.CONFIGURE)
+    others = yaml.safe_dump_all([made for made in objects(job) if made["kind"] != "Secret"])
+    assert "s3cr3t" not in others
+    assert "t0p" not in others
+
+
+def test_everything_is_owned_by_one_object() -> None:
+    owner, *owned = objects(make(Stage.ALGORITHM))
+    expected = [{"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": OWNER_UID}]
+    assert [made["metadata"]["ownerReferences"] for made in owned] == [expected] * 3
+
+
+def test_jobs_and_pods_carry_the_labels_by_which_events_and_policies_find_them() -> None:
+    made = manifests.stage_job(make(Stage.FILTER, RICH, attempt=2), OWNER_UID, SETTINGS)
+    wanted = {"app", "workflow", "component", "attempt", "app.kubernetes.io/managed-by"}
+    for labels in (made["metadata"]["labels"], made["spec"]["template"]["metadata"]["labels"]):
+        assert wanted <= set(labels)
+        assert (labels["component"], labels["attempt"]) == ("filter", "2")
+
+
+def test_oceans_variables_are_there_for_the_algorithm() -> None:
+    env = {variable["name"]: variable.get("value") for variable in container(make(Stage.ALGORITHM))["env"]}
+    assert (
+        env.items()
+        >= {
+            "DIDS": '["aa", ""]',
+            "TRANSFORMATION_DID": "bb",
+            "VOLUME": "/data",
+            "LOGS": "/data/logs",
+            "INPUTS": "/data/inputs",
+            "OUTPUTS": "/data/outputs",
+            "secret": None,
+        }.items()
+    )
+
+
+def test_the_algorithms_file_stands_in_the_place_of_algo() -> None:
+    assert container(make(Stage.ALGORITHM))["command"][4] == "python3 /data/transformations/algorithm"
+
+
+def test_an_image_with_a_checksum_is_named_by_it() -> None:
+    document = msgspec.json.decode(msgspec.json.encode(DOCUMENT))
+    document["stages"][0]["algorithm"]["container"]["checksum"] = "sha256:" + "a" * 64
+    made = container(make(Stage.ALGORITHM, definition=parse(document)))
+    assert made["image"] == "python@sha256:" + "a" * 64
+
+
+def test_only_the_algorithm_gets_gpus() -> None:
+    asked = {stage: container(make(stage, RICH))["resources"]["limits"].get("nvidia.com/gpu") for stage in Stage}
+    assert asked == {Stage.CONFIGURE: None, Stage.ALGORITHM: "2", Stage.FILTER: None, Stage.PUBLISH: None}
+
+
+def test_a_filter_without_a_command_is_its_images_own() -> None:
+    assert "command" not in container(make(Stage.FILTER, Environment(id="e", filter_image="filter:1")))
+
+
+def test_the_algorithms_own_time_limit_is_its_jobs() -> None:
+    seconds = {s: manifests.stage_job(make(s), OWNER_UID, SETTINGS)["spec"]["activeDeadlineSeconds"] for s in Stage}
+    assert seconds[Stage.ALGORITHM] == 90
+    assert {seconds[s] for s in Stage if s is not Stage.ALGORITHM} == {3600}
+
+
+def test_a_name_that_kubernetes_would_refuse_is_refused_here() -> None:
+    manifests.stage_job(stage_job("w" * 40), OWNER_UID, SETTINGS)
+    with pytest.raises(Rejected, match="63") as refused:
+        manifests.stage_job(stage_job("w" * 52), OWNER_UID, SETTINGS)
+    assert refused.value.final
+
+
+@given(st.floats(0.001, 1000))
+def test_cores_are_written_to_the_thousandth(value: float) -> None:
+    text = cores(value)
+    written = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    assert abs(written - value) <= 0.0005 + 1e-9
+
+
+@given(st.integers(1, 1 << 50))
+def test_quantities_are_exact(size: int) -> None:
+    assert parsed_quantity(quantity(size)) == size
