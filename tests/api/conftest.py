@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.api import Api, parts
 
@@ -7,3 +9,9 @@ from support.api import Api, parts
 @pytest.fixture
 def api() -> Api:
     return Api(parts())
+
+
+@pytest.fixture
+def rounds() -> int:
+    """A quarter of the mixed requests; the long profile sends 2 000."""
+    return 500 if os.environ.get("SLUICE_LONG") else 40

@@ -13,6 +13,8 @@ from unittest.mock import patch
 
 import functions_framework
 from flask import Flask
+from werkzeug.test import Client, TestResponse
+
 from functions import ethereum
 from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
@@ -20,7 +22,6 @@ from functions.settings import Settings
 from functions.store.memory import MemoryStore
 from functions.store.ports import Store
 from functions.workflow.environment import Environment, FetchPolicy
-from werkzeug.test import Client, TestResponse
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "11" * 32  # of the allowed provider

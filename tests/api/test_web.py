@@ -1,0 +1,251 @@
+"""Parameters, bodies, answers, routing and CloudEvents, as the functions share them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.api import parts
+from werkzeug.routing import Rule
+from werkzeug.test import Client, EnvironBuilder
+from werkzeug.wrappers import Request, Response
+
+from functions import web
+from functions.cluster.ports import Unavailable
+from functions.settings import SettingsError
+from functions.store.ports import StoreUnavailable
+from functions.web import Call, HttpError, Router
+
+JSON = {"Content-Type": "application/json"}
+LIMIT = 1000
+
+
+def request(method: str = "POST", path: str = "/", **options: Any) -> Request:
+    return Request(EnvironBuilder(path, method=method, **options).get_environ())
+
+
+def chunked(body: bytes) -> Request:
+    """As gunicorn hands over a chunked body: no length, and a stream that ends."""
+    environ = EnvironBuilder("/", method="POST", headers=JSON).get_environ()
+    environ.pop("CONTENT_LENGTH", None)
+    return Request({**environ, "wsgi.input": BytesIO(body), "wsgi.input_terminated": True})
+
+
+def params(asked: Request) -> Any:
+    return Call(asked, parts(max_body=LIMIT), {}).params
+
+
+def refusal(action: Callable[[], Any]) -> HttpError:
+    with pytest.raises(HttpError) as caught:
+        action()
+    return caught.value
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_parameters_come_from_the_query_or_else_from_the_json_body_with_every_method(method: str) -> None:
+    body = json.dumps({"owner": "body", "nonce": 1})
+    assert params(request(method, data=body, headers=JSON)) == {"owner": "body", "nonce": 1}
+    assert params(request(method, query_string="owner=query", data=body, headers=JSON)) == {"owner": "query"}
+    assert params(request(method)) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b'{"a": 1', JSON, 400),
+        (b"[1]", JSON, 400),
+        (b'"text"', JSON, 400),
+        (b'{"a": NaN}', JSON, 400),
+        (b'{"a": 1e999}', JSON, 400),
+        (b'{"a": "\\ud800"}', JSON, 400),
+        (b'{"a": "\xff"}', JSON, 400),
+        (b'{"a": ["x\\u0000"]}', JSON, 400),
+        (b'{"a\\u0000": 1}', JSON, 400),
+        (b"[" * 900, JSON, 400),
+        (b"{}", {"Content-Type": "text/plain"}, 415),
+        (b"{}", {}, 415),
+        (b" " * (LIMIT + 1), JSON, 413),
+    ],
+)
+def test_a_body_that_cannot_be_used_is_refused_with_its_own_code(
+    body: bytes, headers: dict[str, str], status: int
+) -> None:
+    assert refusal(lambda: params(request(data=body, headers=headers))).status == status
+
+
+def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
+    assert params(request(data=b'{"a": "\\\\u0000"}', headers=JSON)) == {"a": "\\u0000"}
+
+
+def test_a_nul_in_the_query_is_refused() -> None:
+    assert refusal(lambda: params(request("GET", query_string="owner=%00"))).status == 400
+
+
+def test_a_chunked_body_is_read_whole_or_refused_never_cut_off() -> None:
+    fits = json.dumps({"a": "x" * (LIMIT - 9)}).encode()
+    assert len(fits) == LIMIT
+    assert params(chunked(fits)) == {"a": "x" * (LIMIT - 9)}
+    too_long = chunked(fits + b" ")
+    assert refusal(lambda: params(too_long)).status == 413
+    assert too_long.get_data() == b"", "the framework must not read the rest into memory"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
+def test_every_float_of_an_answer_is_a_string_and_the_rest_is_json_as_python_writes_it(value: Any) -> None:
+    def no_floats(item: Any) -> Any:
+        if isinstance(item, float):
+            return str(item)
+        if isinstance(item, dict):
+            return {key: no_floats(each) for key, each in item.items()}
+        return [no_floats(each) for each in item] if isinstance(item, list) else item
+
+    answered = web.answer(value)
+    assert answered.get_data(as_text=True) == json.dumps(no_floats(value))
+    assert answered.headers["Content-type"] == "application/json"
+
+
+# --- routing --------------------------------------------------------------------------------
+
+
+def client(handler: Callable[[Call], Response]) -> Client:
+    router = Router([Rule("/thing", endpoint=handler, methods=["GET"])])
+
+    def application(environ: Any, start_response: Any) -> Any:
+        return router.answer(Request(environ), parts)(environ, start_response)
+
+    return Client(application)
+
+
+def fine(call: Call) -> Response:
+    return web.answer({"fine": True})
+
+
+def test_unknown_paths_and_methods_are_answered_in_json_with_cors() -> None:
+    nowhere = client(fine).get("/nowhere")
+    assert (nowhere.status_code, nowhere.json) == (404, {"error": "Not Found: no such path"})
+    wrong = client(fine).delete("/thing")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert wrong.json == {"error": "Method DELETE is not allowed here"}
+    assert {each.headers["Access-Control-Allow-Origin"] for each in (nowhere, wrong)} == {"*"}
+
+
+def test_trailing_slashes_are_not_accepted() -> None:
+    assert client(fine).get("/thing/").status_code == 404
+
+
+def test_head_and_options_are_answered_wherever_get_is() -> None:
+    head = client(fine).head("/thing")
+    assert (head.status_code, head.data, head.headers["Content-Length"]) == (200, b"", "14")
+    options = client(fine).options("/thing")
+    assert (options.status_code, options.headers["Access-Control-Allow-Methods"]) == (200, "GET, HEAD, OPTIONS")
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(StoreUnavailable("down"), "5"), (Unavailable("busy", retry_after=17), "17")]
+)
+def test_what_passes_is_answered_503_with_the_time_to_wait(error: Exception, seconds: str) -> None:
+    def handler(call: Call) -> Response:
+        raise error
+
+    answered = client(handler).get("/thing")
+    assert (answered.status_code, answered.headers["Retry-After"]) == (503, seconds)
+    assert "down" not in answered.text
+    assert "busy" not in answered.text
+
+
+def test_an_unexpected_error_is_answered_with_a_number_that_finds_it_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def handler(call: Call) -> Response:
+        raise RuntimeError("postgresql://user:password@host/db")
+
+    with caplog.at_level(logging.ERROR):
+        answered = client(handler).get("/thing")
+    assert answered.status_code == 500
+    assert answered.json is not None
+    assert answered.json["error"] == "internal error"
+    assert "password" not in answered.text
+    assert [record.__dict__["fields"]["error_id"] for record in caplog.records] == [answered.json["id"]]
+
+
+def test_wrong_settings_are_named_in_the_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(call: Call) -> Response:
+        raise SettingsError("THREADS must be a number")
+
+    answered = client(handler).get("/thing")
+    assert answered.status_code == 500
+    assert "THREADS" not in answered.text
+    assert "THREADS" in caplog.text
+
+
+# --- CloudEvents ----------------------------------------------------------------------------
+
+BINARY = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0", **JSON}
+STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"a": 1}}
+
+
+def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> web.Event:
+    return web.event(request(data=body, headers=headers), limit)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"), [(b'{"a": 1}', BINARY), (json.dumps(WHOLE).encode(), STRUCTURED)], ids=["binary", "structured"]
+)
+def test_an_event_is_read_in_both_modes(body: bytes, headers: dict[str, str]) -> None:
+    event = received(body, headers)
+    assert (event.id, event.source, event.type, event.subject, event.data) == ("1", "s", "t", "", {"a": 1})
+
+
+def test_an_event_without_data_has_none() -> None:
+    assert received(b"", BINARY).data is None
+
+
+def without(name: str) -> dict[str, str]:
+    return {key: value for key, value in BINARY.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b'{"a"', BINARY, 400),
+        (b"NaN", BINARY, 400),
+        (b"[" * 60_000, BINARY, 400),
+        (b"{}", without("ce-id"), 400),
+        (b"{}", without("ce-type"), 400),
+        (b"{}", without("ce-source"), 400),
+        (b"{}", without("ce-specversion"), 400),
+        (b"{}", {**BINARY, "ce-id": ""}, 400),
+        (b"{}", {**BINARY, "ce-specversion": "9.9"}, 400),
+        (b"<a/>", {**BINARY, "Content-Type": "text/xml"}, 415),
+        (b"[" * 60_000, STRUCTURED, 400),
+        (b"null", STRUCTURED, 400),
+        (b"", STRUCTURED, 400),
+        (json.dumps([WHOLE]).encode(), STRUCTURED, 400),
+        (json.dumps({**WHOLE, "id": None}).encode(), STRUCTURED, 400),
+        (json.dumps([WHOLE]).encode(), {"Content-Type": "application/cloudevents-batch+json"}, 415),
+        (b" " * 65_537, BINARY, 413),
+    ],
+)
+def test_a_malformed_event_is_refused_for_good(body: bytes, headers: dict[str, str], status: int) -> None:
+    assert refusal(lambda: received(body, headers)).status == status
+
+
+@given(st.binary(max_size=200), st.sampled_from([BINARY, STRUCTURED]))
+def test_no_body_of_an_event_makes_anything_but_an_event_or_a_refusal(body: bytes, headers: dict[str, str]) -> None:
+    try:
+        received(body, headers)
+    except HttpError as e:
+        assert e.status in (400, 415)
