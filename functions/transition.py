@@ -157,9 +157,12 @@ class Transitions:
                 tx.postpone(intent, e.until)
                 return left
             tx.close(intent, job_uid)
+            if job_uid is not None:
+                current = replace(current, job_uid=job_uid)
             if seen is not None:
                 decision = rules.decide(current, seen, now)
-                tx.save(decision, cause)
+                if decision.workflow != current:
+                    tx.save(decision, cause)
                 current = decision.workflow
                 left.again = left.again or bool(decision.effects)
                 if decision.slot_freed:

@@ -196,8 +196,8 @@ def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
         case StageLost():
             if w.halt is not None:
                 return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
-            if w.job_uid is None:  # not created yet: its intent is still open
-                return _look_again(w, now + CHECK_AFTER)
+            if w.job_uid is None:  # not created yet, as far as is known: its intent is still open
+                return _tick(w, Tick(), now)
             return _stage_over(w, Outcome.LOST, None, "Lost", now)
         case StageEnded():
             # Who asked for a stop must not be told that it came too late: I8. A stage that was

@@ -12,6 +12,7 @@ from functions.workflow.model import (
     CreateJob,
     Decision,
     DeleteJob,
+    JobUid,
     Observation,
     Outcome,
     Phase,
@@ -151,15 +152,16 @@ def test_results_are_kept_only_if_publish_succeeded(steps: Steps) -> None:
             assert not w.removed
 
 
-def test_time_alone_ends_every_workflow(states: list[Workflow]) -> None:
-    """Every Job vanishes, no event ever comes: ticks and reads of the cluster bring each state to its end."""
+@pytest.mark.parametrize("job_uid", [UID, None], ids=["jobs vanish", "jobs never come to be"])
+def test_time_alone_ends_every_workflow(states: list[Workflow], job_uid: JobUid | None) -> None:
+    """No event ever comes: ticks and reads of the cluster bring each state to its end."""
     for w in states:
         now = NOW
         for _ in range(60):
             if w.finished:
                 break
             now = max(now + CHECK_AFTER, w.deadline or now)
-            w = decide(replace(w, job_uid=UID) if w.stage else w, _truth(w), now).workflow
+            w = decide(replace(w, job_uid=job_uid) if w.stage else w, _truth(w), now).workflow
         assert w.finished
 
 

@@ -1,0 +1,302 @@
+"""Random schedules over the real transitions: everything that can happen, in any order, with deaths in between.
+
+F1 to F8, F10, F12, F13, F17, F18, F24, F26 to F29, F32, F34, F35 and F37, mixed. Each schedule is a seed; a failure
+names it. The long profile (`make faults`) runs 10 000.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.death import Died, Fate, Mortal, MortalStore
+from support.invariants import Invariants
+from support.world import World
+
+from functions import transition
+from functions.cluster.ports import JobRef, Rejected, Unavailable
+from functions.store.ports import AgreementInUse, Query
+from functions.workflow.decide import decide
+from functions.workflow.model import (
+    Observation,
+    Outcome,
+    Phase,
+    Record,
+    StageEnded,
+    StageLost,
+    StageStuck,
+    Tick,
+    Verdict,
+    Workflow,
+    WorkflowId,
+)
+
+LONG = bool(os.environ.get("SLUICE_LONG"))
+SCHEDULES = 10_000 if LONG else 1000
+STEPS = 60
+FIRST_SEED = int(os.environ.get("SLUICE_SEED", "0"))
+
+
+class Chaos(World):
+    """A World whose processes die, whose events get lost, doubled, reordered and forged."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__(
+            max_jobs=dice.choice((1, 2, 4)),
+            lingering=dice.random() < 0.3,
+            filter_image=dice.choice(("", "operator/filter", "operator/filter")),
+            queue_seconds=dice.choice((3600, 86_400)),
+            storage_expiry=dice.choice((0, 3600)),
+        )
+        self.dice = dice
+        self.fate = Fate()
+        self.store = self.parts.store
+        self.parts.__dict__["store"] = MortalStore(self.store, self.fate, "store")
+        self.parts.__dict__["cluster"] = Mortal(self.cluster, self.fate, "cluster")
+        self.invariants = Invariants(self)
+        # Each schedule has troubles of its own (swarm testing): that reaches corners which an even mix never meets.
+        self.weights = [weight * dice.choice((0.2, 1, 1, 5)) for _, weight in ACTIONS]
+        self.seen: list[tuple[Any, Any]] = []  # events that were announced, for duplicates and stale ones
+
+    def state(self, workflow: WorkflowId) -> Workflow:
+        found = self.store.state(workflow)
+        assert found is not None
+        return found
+
+    def records(self) -> Sequence[Record]:
+        return self.store.find(Query())
+
+    def workflows(self) -> list[Workflow]:
+        return [found.workflow for found in self.records()]
+
+    def some(self) -> Workflow | None:
+        found = self.workflows()
+        return self.dice.choice(found) if found else None
+
+    def some_job(self) -> JobRef | None:
+        refs = self.cluster.running()
+        return self.dice.choice(refs) if refs else None
+
+    def head_start(self) -> None:
+        """The trouble begins at any stage, not only at the first."""
+        w = self.submit()
+        for _ in range(self.dice.randint(0, 3)):
+            self.end_job(w)
+            self.deliver()
+            self.invariants.check()
+
+    def step(self) -> None:
+        self.fate.calls.clear()
+        self.fate.at = self.dice.randint(1, 14) if self.dice.random() < 0.25 else 0
+        self.fate.after = self.dice.random() < 0.5
+        action = self.dice.choices([a for a, _ in ACTIONS], self.weights)[0]
+        # Whoever sent it tries again, or never comes back.
+        with suppress(Died, Unavailable, AgreementInUse):
+            action(self)
+        self.fate.at = 0
+        self.seen += self.events[-4:]
+        self.invariants.check()
+
+    # --- what can happen
+
+    def act_submit(self) -> None:
+        self.submit(agreement=f"agreement-{self.dice.randint(1, 8)}")
+
+    def act_stop(self) -> None:
+        w = self.some()
+        if w and self.stop(w.id) is Verdict.APPLIED:
+            self.invariants.acknowledged_stop(w.id)
+
+    def act_delete(self) -> None:
+        w = self.some()
+        if w and self.delete(w.id) is Verdict.APPLIED and not w.finished:
+            self.invariants.acknowledged_stop(w.id)
+
+    def act_end(self) -> None:
+        if ref := self.some_job():
+            w = self.state(ref.workflow)
+            if (w.stage, w.attempt) != (ref.stage, ref.attempt):
+                return
+            code = 0 if self.dice.random() < 0.85 else self.dice.choice((1, 3, 31, 32, 62))
+            self.end_job(ref.workflow, code, reason="" if code == 0 else "Error")
+
+    def act_kill(self) -> None:
+        if ref := self.some_job():
+            outcome, reason, code = self.dice.choice(
+                (
+                    (Outcome.FAILED, "OOMKilled", 137),
+                    (Outcome.FAILED, "Evicted", 137),
+                    (Outcome.TIMED_OUT, "DeadlineExceeded", None),
+                    (Outcome.TIMED_OUT, "DeadlineExceeded", None),
+                )
+            )
+            self.cluster.finish(ref, code, reason, outcome=outcome, oom_killed=reason == "OOMKilled")
+
+    def act_vanish(self) -> None:
+        """A Job is deleted by hand or by its TTL. Not before its creation is recorded: nobody could tell it then from
+        one that never came to be, and it would be created once more (docs/reliability.md, I2)."""
+        recorded = {a.job_uid for w in self.workflows() for a in self.store.attempts(w.id)}
+        if refs := [ref for ref in self.cluster.present() if ref.uid in recorded]:
+            self.cluster.vanish(self.dice.choice(refs))
+
+    def act_stick(self) -> None:
+        if ref := self.some_job():
+            self.cluster.stick(
+                ref,
+                self.dice.choice(("ImagePullBackOff", "Unschedulable")),
+                self.clock() - timedelta(minutes=self.dice.choice((0, 5))),
+            )
+
+    def act_suspend(self) -> None:
+        if ref := self.some_job():
+            (self.cluster.suspend if self.dice.random() < 0.5 else self.cluster.resume)(ref)
+
+    def act_deliver(self) -> None:
+        if self.events:
+            self.receive(*self.events.pop(self.dice.randrange(len(self.events))))
+
+    def act_deliver_again(self) -> None:
+        if self.seen:
+            event = self.dice.choice(self.seen)
+            for _ in range(self.dice.randint(1, 4)):
+                self.receive(*event)
+
+    def act_drop(self) -> None:
+        if self.events:
+            self.events.pop(self.dice.randrange(len(self.events)))
+
+    def act_forge(self) -> None:
+        """An event says that a Job ended which the cluster knows to run; or speaks of nobody's Job."""
+        if not self.seen:
+            return
+        headers, body = copy.deepcopy(self.dice.choice(self.seen))
+        if ref := self.some_job():
+            body["metadata"]["name"] = ref.name
+            body["metadata"].setdefault("labels", {}).update(workflow=ref.workflow, component=str(ref.stage))
+        if body["kind"] == "Job":
+            body["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        if self.dice.random() < 0.3:
+            body["metadata"].setdefault("labels", {})["workflow"] = "e" * 32
+        self.receive(headers, body)
+
+    def act_tick(self) -> None:
+        self.tick(self.dice.choice((1, 15, 60, 60, 60, 400)))
+
+    def act_jump(self) -> None:
+        """Clocks that are set: forward for hours, back for minutes."""
+        self.clock.sleep(self.dice.choice((-300, 3700, 90_000)))
+
+    def act_trouble(self) -> None:
+        """The API server fails, before or after doing what it was asked."""
+        error: Exception = self.dice.choice(
+            (
+                Unavailable("500"),
+                Unavailable("slow"),
+                Rejected("QuotaExceeded", "", final=False),
+                Rejected("Invalid", "", final=True),
+            )
+        )
+        after = isinstance(error, Unavailable) and self.dice.random() < 0.5
+        self.cluster.fail_next(
+            self.dice.choice(("create", "delete", "clean_up")) if after else "create", error, after=after
+        )
+
+    # --- the end
+
+    def settle(self) -> None:
+        """No more trouble: Jobs end, nothing is announced, only ticks come. Everything must come to its end."""
+        self.fate.at = 0
+        self.cluster._failures.clear()
+        for _ in range(400):
+            self.events.clear()
+            open_ = [w for w in self.workflows() if not w.finished]
+            if not open_ and not self.cluster.present():
+                break
+            for ref in self.cluster.present():
+                job = self.cluster._jobs[ref.namespace, ref.name]
+                if job.leaving:
+                    self.cluster.vanish(ref)
+                elif ref in self.cluster.running() and self.state(ref.workflow).stage is ref.stage:
+                    self.end_job(ref.workflow)
+            self.tick()
+            self.invariants.check()
+        assert all(w.finished for w in self.workflows()), f"stuck: {[w for w in self.workflows() if not w.finished]}"
+        assert self.cluster.present() == [], "left behind"  # I6
+
+
+ACTIONS = [
+    (Chaos.act_submit, 4),
+    (Chaos.act_stop, 1),
+    (Chaos.act_delete, 1),
+    (Chaos.act_end, 12),
+    (Chaos.act_kill, 3),
+    (Chaos.act_vanish, 1),
+    (Chaos.act_stick, 1),
+    (Chaos.act_suspend, 4),
+    (Chaos.act_deliver, 12),
+    (Chaos.act_deliver_again, 2),
+    (Chaos.act_drop, 2),
+    (Chaos.act_forge, 2),
+    (Chaos.act_tick, 4),
+    (Chaos.act_jump, 1),
+    (Chaos.act_trouble, 1),
+]
+
+
+def test_no_schedule_breaks_an_invariant_and_all_pairs_of_state_and_observation_are_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    met: set[tuple[str, str]] = set()
+
+    def watched(w: Workflow, seen: Observation, now: Any) -> Any:
+        met.add((_state(w), _kind(seen)))
+        return decide(w, seen, now)
+
+    monkeypatch.setattr(transition.rules, "decide", watched)
+    for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
+        chaos = Chaos(random.Random(seed))
+        try:
+            chaos.head_start()
+            for _ in range(STEPS):
+                chaos.step()
+            chaos.settle()
+        except BaseException:
+            print(f"\nseed {seed}: SLUICE_SEED={seed} repeats it")
+            raise
+    missing = PAIRS - met
+    print(f"\n{SCHEDULES} schedules from seed {FIRST_SEED}, {len(met & PAIRS)} of {len(PAIRS)} pairs, 0 violations")
+    assert not missing, f"never met: {sorted(missing)}"
+
+
+def _state(w: Workflow) -> str:
+    return f"{w.phase}{' halting' if w.halt else ''}"
+
+
+def _kind(seen: Observation) -> str:
+    if isinstance(seen, StageEnded):
+        return f"ended {seen.outcome}"
+    if isinstance(seen, Tick):
+        return "suspended" if seen.suspended else "tick"
+    return type(seen).__name__
+
+
+STAGES = [p for p in Phase if p not in (Phase.QUEUED, Phase.FINISHED)]
+RUNNING = [str(p) for p in STAGES]
+HALTING = [f"{p} halting" for p in STAGES]
+ENDED = [f"ended {o}" for o in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT)]
+REQUESTS = ["StopRequested", "DeleteRequested", "tick"]
+PAIRS = {
+    *(
+        (s, k)
+        for s in RUNNING + HALTING
+        for k in (*ENDED, *REQUESTS, StageLost.__name__, StageStuck.__name__, "suspended")
+    ),
+    *(("queued", k) for k in (*REQUESTS, "Admitted")),
+    *(("finished", k) for k in REQUESTS),
+}
