@@ -25,7 +25,6 @@ import msgspec
 
 from functions.cluster import contract
 from functions.cluster.events import Action, Event, job_event
-from functions.cluster.ports import AlienJob
 from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, live, write
 from functions.local import plan, tree
 from functions.local.isolation import Isolation
@@ -108,8 +107,8 @@ class Node:
                     busy.add(folder.path.parent)
             except FileNotFoundError:  # it was thrown away meanwhile
                 soon = True
-            except (AlienJob, OSError) as e:
-                logger.error("%s: %s", folder.path.name, e)
+            except Exception:  # one Job must not keep the node from the others
+                logger.exception("cannot be handled now", extra=about(job=folder.path.name))
         self._told &= present
         for trash in (self._folder / TRASH).glob("*"):
             if trash not in busy | self._removing:

@@ -20,6 +20,7 @@ ROOT = str(Path(functions.__file__).parent.parent)
 _NOT_FOR_STAGES = ("DATABASE_URL", "POSTGRES_", "ALLOWED_ADMINS")
 _STAGE_LOG_BYTES = 10 << 20
 _FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs")
+_NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCommand'; exit 126"
 # What the algorithm must not change, and what it must not see.
 _READ_ONLY = ("inputs", "transformations", "ddos")
 _NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/data")  # noqa: S108 - to hide them
@@ -66,7 +67,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
     command = ["/bin/sh", "-c", contract.entrypoint(job, volume)]
     if job.stage is Stage.FILTER:
-        command = list(job.environment.filter_command)
+        command = list(job.environment.filter_command) or ["/bin/sh", "-c", _NO_FILTER]
     environ = {
         # The machine's own programs come first; behind them at least this Python is there.
         "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),

@@ -60,5 +60,8 @@ class Ticker:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._send(tick(self._source))
+            try:
+                self._send(tick(self._source))
+            except OSError as e:
+                logger.warning("a tick was not sent: %s", e)
             self._stopping.wait(self._every)

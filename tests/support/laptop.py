@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -19,7 +20,6 @@ from typing import Any, TypeVar
 
 from functions.ethereum import sign
 
-KEY = "0x" + "11" * 32
 OWNER = "0xA78deb2Fa79463945C247991075E2a0e98Ba7A09"
 API = "/api/v1/operator"
 ROOT = Path(__file__).parents[2]
@@ -50,12 +50,12 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        # A Provider's nonces must rise; with one for each job, tests may submit many at once.
+        self._keys: dict[str, str] = {}
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url + path, data, {"Content-Type": "application/json"}, method=method
-        )
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read()
@@ -64,22 +64,24 @@ class Client:
 
     def submit(self, workflow: Mapping[str, Any], agreement: str | None = None) -> str:
         """Returns the job's id."""
-        nonce = next(_nonces)
+        nonce, key = next(_nonces), f"0x{secrets.token_hex(31):0>64}"
         body = {
             "workflow": workflow,
             "agreementId": agreement or f"0x{nonce:x}",
             "owner": OWNER,
-            "providerSignature": sign(KEY, f"{OWNER}{nonce}"),
+            "providerSignature": sign(key, f"{OWNER}{nonce}"),
             "environment": "ocean-compute",
             "nonce": nonce,
         }
         status, answer = self.call("POST", f"{API}/compute", body)
         assert status == 200, answer
-        return str(json.loads(answer)[0]["jobId"])
+        job = str(json.loads(answer)[0]["jobId"])
+        self._keys[job] = key
+        return job
 
     def stop(self, job: str) -> None:
         nonce = next(_nonces)
-        signature = sign(KEY, f"{OWNER}{job}{nonce}")
+        signature = sign(self._keys[job], f"{OWNER}{job}{nonce}")
         body = {"owner": OWNER, "jobId": job, "nonce": nonce, "providerSignature": signature}
         status, answer = self.call("PUT", f"{API}/compute", body)
         assert status == 200, answer
@@ -107,7 +109,7 @@ class Client:
         names = [file["filename"] for file in self.info(job)["results"]]
         nonce = next(_nonces)
         query = f"index={names.index(name)}&owner={OWNER}&jobId={job}&nonce={nonce}"
-        signature = sign(KEY, f"{OWNER}{job}{nonce}")
+        signature = sign(self._keys[job], f"{OWNER}{job}{nonce}")
         status, body = self.call("GET", f"{API}/getResult?{query}&providerSignature={signature}")
         assert status == 200, body
         return body

@@ -1,0 +1,164 @@
+"""The broker delivers as Knative's does: what is tried again, what is given up, and where it goes then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from functions.local import broker as brokers
+from functions.local.broker import Answer, Broker, Message
+from functions.local.triggers import Delivery, Trigger
+from support.laptop import until
+from werkzeug.test import Client
+
+EVENT = Message({"ce-id": "1", "ce-type": "t", "ce-source": "s", "ce-specversion": "1.0"}, b'{"a": 1}')
+TO, DEAD = "http://subscriber/", "http://dead/letters"
+QUICK = Delivery(retries=3, delay=0.01, dead_letters=DEAD)
+ACCEPTED = Answer(202, {}, b"")
+
+
+@dataclass
+class Subscriber:
+    """Gives the answers of its script, the last of them for ever; remembers what it was sent."""
+
+    script: dict[str, list[Answer | OSError]]
+    got: list[tuple[str, Message]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, url: str, message: Message) -> Answer:
+        with self.lock:
+            self.got.append((url, message))
+            answers = self.script.get(url, [ACCEPTED])
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    def count(self, url: str) -> int:
+        return sum(to == url for to, _ in self.got)
+
+
+@dataclass
+class Running:
+    brokers: list[Broker] = field(default_factory=list)
+
+    def __call__(self, script: list[Answer | OSError], delivery: Delivery = QUICK) -> tuple[Broker, Subscriber]:
+        subscriber = Subscriber({TO: script})
+        broker = Broker(subscriber, workers=2)
+        self.brokers.append(broker)
+        broker.start([Trigger("t", lambda event: event["type"] == "t", TO, delivery)])
+        return broker, subscriber
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    started = Running()
+    yield started
+    for broker in started.brokers:
+        broker.stop()
+
+
+@pytest.mark.parametrize("status", [404, 408, 409, 429, 500, 502, 503])
+def test_an_answer_that_may_pass_is_tried_again(running: Running, status: int) -> None:
+    broker, subscriber = running([Answer(status, {}, b""), ACCEPTED])
+    assert broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 2)
+    assert subscriber.got[0] == subscriber.got[1] == (TO, EVENT)
+
+
+def test_no_answer_is_tried_again(running: Running) -> None:
+    broker, subscriber = running([ConnectionRefusedError(), ACCEPTED])
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 2)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410, 413, 415, 422])
+def test_other_answers_of_4xx_are_final_and_go_to_the_dead_letters_at_once(running: Running, status: int) -> None:
+    broker, subscriber = running([Answer(status, {}, b"no")])
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(DEAD), lambda n: n == 1)
+    assert subscriber.count(TO) == 1
+    letter = subscriber.got[-1][1]
+    assert letter.body == EVENT.body
+    assert letter.attributes["id"] == "1"
+    assert letter.attributes["knativeerrorcode"] == str(status)
+    assert letter.attributes["knativeerrordest"] == TO
+
+
+def test_after_its_retries_an_event_goes_to_the_dead_letters(running: Running) -> None:
+    broker, subscriber = running([Answer(503, {}, b"")])
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(DEAD), lambda n: n == 1)
+    assert subscriber.count(TO) == 1 + QUICK.retries
+
+
+def test_a_dead_letter_that_nobody_takes_is_dropped_in_the_end(running: Running) -> None:
+    broker, subscriber = running([Answer(400, {}, b"")])
+    subscriber.script[DEAD] = [Answer(400, {}, b"")]
+    broker.accept(EVENT)
+    broker.accept(Message({**EVENT.headers, "ce-id": "2"}, b""))
+    until(lambda: subscriber.count(DEAD), lambda n: n == 2)
+    until(lambda: len(broker._due), lambda held: held == 0)
+    assert subscriber.count(DEAD) == 2
+
+
+def test_without_a_sink_a_failed_event_is_dropped(running: Running) -> None:
+    broker, subscriber = running([Answer(400, {}, b""), ACCEPTED], Delivery())
+    broker.accept(EVENT)
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 2)
+    assert subscriber.count(DEAD) == 0
+
+
+def test_a_success_with_a_body_that_is_no_event_is_a_failure(running: Running) -> None:
+    broker, subscriber = running([Answer(200, {}, b"OK"), ACCEPTED])
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 2)
+
+
+def test_an_event_in_an_answer_is_delivered_too(running: Running) -> None:
+    reply = Answer(200, {**EVENT.headers, "ce-id": "reply", "content-type": "application/json"}, b"{}")
+    broker, subscriber = running([reply, ACCEPTED])
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 2)
+    assert subscriber.got[1][1].attributes["id"] == "reply"
+
+
+def test_an_event_that_passes_no_trigger_goes_nowhere(running: Running) -> None:
+    broker, subscriber = running([ACCEPTED])
+    assert broker.accept(Message({**EVENT.headers, "ce-type": "other"}, b""))
+    broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 1)
+
+
+def test_an_event_that_waits_for_its_next_try_holds_up_no_other(running: Running) -> None:
+    broker, subscriber = running([Answer(503, {}, b"")] * 5 + [ACCEPTED], Delivery(retries=1, delay=3600))
+    for _ in range(6):
+        broker.accept(EVENT)
+    until(lambda: subscriber.count(TO), lambda n: n == 6)
+
+
+def test_a_full_broker_refuses_so_that_the_source_tries_again(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brokers, "MOST_HELD", 1)
+    broker, subscriber = running([Answer(503, {}, b"")], Delivery(retries=1, delay=3600))
+    ingress = Client(broker.app)
+    assert ingress.post("/", headers=dict(EVENT.headers), data=EVENT.body).status_code == 202
+    until(lambda: subscriber.count(TO), lambda n: n == 1)
+    until(lambda: len(broker._due), lambda held: held == 1)
+    assert ingress.post("/", headers=dict(EVENT.headers), data=EVENT.body).status_code == 503
+
+
+def test_the_ingress_takes_only_whole_events(running: Running) -> None:
+    broker, _ = running([ACCEPTED])
+    ingress = Client(broker.app)
+    assert ingress.get("/").status_code == 405
+    for missing in EVENT.headers:
+        headers = {name: value for name, value in EVENT.headers.items() if name != missing}
+        assert ingress.post("/", headers=headers, data=b"{}").status_code == 400
+    assert ingress.post("/", headers=dict(EVENT.headers), data=bytes(brokers.MAX_EVENT + 1)).status_code == 413
+    answer = ingress.post("/", headers=dict(EVENT.headers), data=b"{}")
+    assert (answer.status_code, answer.data) == (202, b"")

@@ -1,0 +1,140 @@
+"""The gateway routes as the cluster's HTTPRoute says, and hands requests through unchanged."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from functions.local.gateway import Gateway, backend, matches
+from functions.local.manifests import ManifestError, load, of_kind
+from functions.local.serve import PortTaken, Server
+from urllib3 import PoolManager
+from werkzeug.test import Client
+from werkzeug.wrappers import Request, Response
+
+API = "/api/v1/operator"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", f"{API}/compute", "submit"),
+        ("PUT", f"{API}/compute", "submit"),
+        ("DELETE", f"{API}/compute", "submit"),
+        ("POST", f"{API}/pgsqlinit", "submit"),
+        ("GET", f"{API}/compute", "status"),
+        ("GET", f"{API}/getResult", "status"),
+        ("HEAD", f"{API}/getResult", "status"),
+        ("GET", "/", "status"),
+        ("GET", "/spec", "status"),
+        ("GET", "/api/v1/docs/index.html", "status"),
+        ("POST", "/dead-letters", None),
+        ("GET", "/healthz", None),
+        ("GET", "/api/v1/operators", None),
+        ("GET", "/spec/more", None),
+    ],
+)
+def test_the_clusters_own_route_says_who_answers(method: str, path: str, name: str | None) -> None:
+    assert backend(matches(of_kind(load(), "HTTPRoute")), method, path) == name
+
+
+def route(*rules: tuple[str, str, str | None, str]) -> dict[str, Any]:
+    def rule(kind: str, path: str, method: str | None, name: str) -> dict[str, Any]:
+        match = {"path": {"type": kind, "value": path}} | ({"method": method} if method else {})
+        return {"matches": [match], "backendRefs": [{"name": name}]}
+
+    return {"spec": {"rules": [rule(*each) for each in rules]}}
+
+
+def test_exact_comes_before_longer_and_longer_before_shorter() -> None:
+    table = matches(
+        [
+            route(
+                ("PathPrefix", "/", None, "all"),
+                ("PathPrefix", "/a/b", None, "long"),
+                ("PathPrefix", "/a", None, "short"),
+                ("Exact", "/a/b", None, "exact"),
+                ("Exact", "/a/b", "PUT", "method"),
+            )
+        ]
+    )
+    asked = [("GET", "/a/b"), ("PUT", "/a/b"), ("GET", "/a/b/c"), ("GET", "/a/c"), ("GET", "/ab")]
+    assert [backend(table, *each) for each in asked] == ["exact", "method", "long", "short", "all"]
+
+
+def test_another_type_of_path_is_refused() -> None:
+    with pytest.raises(ManifestError, match="RegularExpression"):
+        matches([route(("RegularExpression", "/.*", None, "x"))])
+
+
+@pytest.fixture
+def echo() -> Iterator[Server]:
+    """A backend that says what it was asked."""
+
+    def app(environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        text = f"{request.method} {environ['REQUEST_URI']} {request.headers.get('X-One')} ".encode()
+        answer = Response([text, request.get_data()], 418, {"X-Two": "2", "ETag": '"e"'})
+        return answer(environ, start_response)
+
+    server = Server()
+    server.start(app)
+    yield server
+    server.stop()
+
+
+def client(address: str) -> Client:
+    return Client(Gateway(matches([route(("PathPrefix", "/", None, "f"))]), {"f": address}, PoolManager()))
+
+
+def test_requests_and_answers_go_through_as_they_are(echo: Server) -> None:
+    gateway = Server()
+    gateway.start(client(echo.url).application)
+    try:
+        answer = PoolManager().request(
+            "PUT", f"{gateway.url}/a%2Fb?x=%20y&x=2", body=b"body", headers={"X-One": "1", "Connection": "close"}
+        )
+    finally:
+        gateway.stop()
+    assert answer.status == 418
+    assert answer.data == b"PUT /a%2Fb?x=%20y&x=2 1 body"
+    assert (answer.headers["X-Two"], answer.headers["ETag"]) == ("2", '"e"')
+
+
+def test_a_large_answer_is_streamed() -> None:
+    go_on = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        def chunks() -> Iterator[bytes]:
+            yield b"x" * (1 << 16)
+            go_on.wait(10)  # the first part is read before the last is made
+            yield b"y"
+
+        return Response(chunks(), 200)(environ, start_response)
+
+    server, gateway = Server(), Server()
+    server.start(app)
+    gateway.start(client(server.url).application)
+    try:
+        answer = PoolManager().request("GET", gateway.url, preload_content=False)
+        assert answer.read(1 << 16) == b"x" * (1 << 16)
+        go_on.set()
+        assert answer.read() == b"y"
+    finally:
+        gateway.stop()
+        server.stop()
+
+
+def test_no_route_is_404_and_no_answer_502() -> None:
+    nothing = Client(Gateway([], {}, PoolManager()))
+    assert nothing.get("/").status_code == 404
+    assert client("http://127.0.0.1:9").get("/").status_code == 502
+
+
+def test_a_port_in_use_is_named() -> None:
+    server = Server()
+    with pytest.raises(PortTaken, match=f"port {server.port} "):
+        Server(server.port)
+    server.stop()
