@@ -1,0 +1,50 @@
+"""What the deployment consists of, rendered; and the Pods in it, whatever kind makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from support.kustomize import Manifest, read, render
+
+ROOT = Path(__file__).parents[2]
+INSTALL = ROOT / "k8s_install"
+OVERLAYS = ("kind", "production", "eventing-only")
+FUNCTIONS = ("submit", "advance", "status")
+
+
+@cache
+def rendered(name: str) -> tuple[Manifest, ...]:
+    """`base`, an overlay, or `install`: everything in k8s_install."""
+    if name == "install":
+        files = sorted(f for f in INSTALL.iterdir() if f.name != "kustomization.yaml")
+        return tuple(obj for file in files for obj in read(file))
+    folder = "base" if name == "base" else f"overlays/{name}"
+    return tuple(render(ROOT / "knative" / folder))
+
+
+EVERYTHING = ("base", *OVERLAYS, "install")
+
+
+def of_kind(name: str, kind: str, group: str = "") -> dict[str, Manifest]:
+    """The objects of a kind by name."""
+    return {
+        obj["metadata"]["name"]: obj
+        for obj in rendered(name)
+        if obj["kind"] == kind and obj["apiVersion"].startswith(group)
+    }
+
+
+def pods(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The Pod specs of Knative Services, Deployments, StatefulSets and Jobs."""
+    for obj in rendered(name):
+        template = obj.get("spec", {}).get("template", {})
+        if "containers" in template.get("spec", {}):
+            yield f"{obj['kind']} {obj['metadata']['name']}", template["spec"]
+
+
+def function_pods(name: str) -> dict[str, dict[str, Any]]:
+    """The Pod spec of each function."""
+    return {label.split()[1]: spec for label, spec in pods(name) if label.split()[1] in FUNCTIONS}
