@@ -6,16 +6,17 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 from functions.staging.meter import Meter
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
 
-CHUNK = 1 << 18  # bytes in memory per download
+CHUNK = 1 << 20  # bytes; a download holds two of them
 
 
 @dataclass
@@ -52,10 +53,31 @@ class Fetched:
     sha256: str
 
 
+class Hash:
+    """A sha256 that is computed beside the reading and writing: on another core, one piece behind."""
+
+    def __init__(self, worker: Executor) -> None:
+        self._worker = worker
+        self._digest = hashlib.sha256()
+        self._pending: Future[None] | None = None
+
+    def update(self, piece: bytes) -> None:
+        self._catch_up()
+        self._pending = self._worker.submit(self._digest.update, piece)
+
+    def hex(self) -> str:
+        self._catch_up()
+        return self._digest.hexdigest()
+
+    def _catch_up(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+
 class Download:
     """The state of one file between two connections: what is on disk, and its hash so far."""
 
-    def __init__(self, name: str, source: Source, file: BinaryIO, meter: Meter) -> None:
+    def __init__(self, name: str, source: Source, file: BinaryIO, meter: Meter, hasher: Executor) -> None:
         self._name = name
         self._source = source
         self._file = file
@@ -63,13 +85,14 @@ class Download:
         self._version: str | None = None
         self._size: int | None = None
         self._position = 0
-        self._hash: Any = hashlib.sha256()
+        self._hasher = hasher
+        self._hash = Hash(hasher)
         self._furthest = 0
 
     def run(self, patience: Patience) -> Fetched:
         """Go on until all is there. Raises Failure, once nothing has come for `patience.tries` connections."""
         patience.persist(self._name, self._connect, self._meter.wait, lambda: self._furthest)
-        return Fetched(self._position, self._hash.hexdigest())
+        return Fetched(self._position, self._hash.hex())
 
     def _connect(self) -> None:
         # Without a version there is no telling whether the rest belongs to what we have.
@@ -99,14 +122,14 @@ class Download:
         self._meter.add(-self._position)
         self._file.seek(0)
         self._file.truncate()
-        self._hash = hashlib.sha256()
+        self._hash = Hash(self._hasher)
         self._position = 0
         self._version = body.version
 
     def _take(self, chunk: bytes) -> None:
         self._meter.add(len(chunk))
-        self._file.write(chunk)
         self._hash.update(chunk)
+        self._file.write(chunk)
         self._position += len(chunk)
         self._furthest = max(self._furthest, self._position)
 
@@ -120,9 +143,9 @@ def fetch(
     """
     draft = drafts / name.replace("/", "_")
     try:
-        with open(draft, "wb") as file:
+        with open(draft, "wb") as file, ThreadPoolExecutor(1) as hasher:
             meter.begin(name, None)
-            fetched = Download(name, source, file, meter).run(patience)
+            fetched = Download(name, source, file, meter, hasher).run(patience)
         _verify(fetched, sha256)
         os.chmod(draft, 0o644)
         os.replace(draft, target)
