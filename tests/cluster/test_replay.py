@@ -1,0 +1,231 @@
+"""Every scenario that was recorded on a real cluster makes exactly one transition, with the right outcome and reason.
+
+From the Jobs' events alone, from the Pods' alone, from both; in order, late, out of order, several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.recorded import (
+    REF,
+    SCENARIOS,
+    START,
+    RecordedApi,
+    Sent,
+    job_events,
+    job_uid,
+    lines,
+    pod_events,
+    reference_events,
+)
+
+from functions.advance.observe import interest, observation
+from functions.cluster.kubernetes import KubernetesCluster
+from functions.settings import Settings
+from functions.workflow.decide import decide
+from functions.workflow.model import (
+    AttemptEnd,
+    DeleteJob,
+    Outcome,
+    Phase,
+    Terms,
+    Tick,
+    Workflow,
+)
+
+EXPECTED: dict[str, tuple[Outcome, str, int | None]] = {
+    "success": (Outcome.SUCCEEDED, "", 0),
+    "suspended": (Outcome.SUCCEEDED, "", 0),
+    "ttl": (Outcome.SUCCEEDED, "", 0),
+    "exit-1": (Outcome.FAILED, "AlgorithmExit:1", 1),
+    "oom": (Outcome.FAILED, "OOMKilled", 137),
+    "retry-then-ok": (Outcome.FAILED, "AlgorithmExit:3", 3),
+    "exit-42-policy": (Outcome.FAILED, "AlgorithmExit:42", 42),
+    "deadline": (Outcome.TIMED_OUT, "DeadlineExceeded", None),
+    "image-missing": (Outcome.TIMED_OUT, "DeadlineExceeded", None),
+    "unschedulable": (Outcome.TIMED_OUT, "DeadlineExceeded", None),
+    "configmap-missing": (Outcome.TIMED_OUT, "DeadlineExceeded", None),
+    "deleted": (Outcome.LOST, "Lost", None),
+}
+SOURCES: dict[str, Callable[[str], list[Sent]]] = {
+    "jobs": job_events,
+    "pods": pod_events,
+    "both": lambda scenario: sorted([*job_events(scenario), *pod_events(scenario)], key=lambda sent: sent.at),
+}
+
+
+class Replay:
+    """One workflow in its algorithm stage, and the cluster as it was."""
+
+    def __init__(self, scenario: str, *, stuck_seconds: int = 3600) -> None:
+        self.api = RecordedApi(scenario)
+        self.cluster = KubernetesCluster(Settings())
+        vars(self.cluster)["_api"] = self.api
+        self.workflow = Workflow(
+            REF.workflow,
+            "demo",
+            Terms(stuck_seconds=stuck_seconds),
+            START,
+            phase=Phase.ALGORITHM,
+            attempt=1,
+            job_uid=job_uid(scenario),
+            deadline=START + timedelta(hours=1),
+        )
+        self.ended: list[AttemptEnd] = []
+        self.ended_at = 0.0
+
+    def deliver(self, sent: Sent, at: float) -> None:
+        """As `advance` does it: drop, or look and decide."""
+        hint = interest(sent.attributes, sent.body)
+        if hint is not None and (hint.ref.stage, hint.ref.attempt) == (self.workflow.stage, self.workflow.attempt):
+            self.look(at, hint.pod)
+
+    def look(self, at: float, pod: str | None = None) -> None:
+        self.api.at = at
+        ref = replace(REF, uid=self.workflow.job_uid)
+        seen = observation(ref, self.cluster.read(ref, pod)) if self.workflow.stage is REF.stage else Tick()
+        decision = decide(self.workflow, seen, self.api.now)
+        self.workflow = decision.workflow
+        if decision.closed is not None:
+            self.ended.append(decision.closed)
+            self.ended_at = at
+        if any(isinstance(effect, DeleteJob) for effect in decision.effects):
+            self.api.gone_at = at + 1
+
+    @property
+    def ends(self) -> list[tuple[Outcome, str, int | None]]:
+        return [(end.outcome, end.reason, end.exit_code) for end in self.ended]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_scenario_makes_one_transition(scenario: str, source: str) -> None:
+    replay = Replay(scenario)
+    for sent in SOURCES[source](scenario):
+        replay.deliver(sent, sent.at)
+    assert replay.ends == [EXPECTED[scenario]]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_late_reordered_and_repeated_events_make_the_same_transition(scenario: str, source: str) -> None:
+    events = SOURCES[source](scenario)
+    # The Job of this scenario is removed 3 s after its end: who looks later finds nothing (F27).
+    latest = 2 if scenario == "ttl" else 60
+    delays = st.lists(
+        st.lists(st.floats(0, latest), min_size=1, max_size=3), min_size=len(events), max_size=len(events)
+    )
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(delays)
+    def deliver(delays: list[list[float]]) -> None:
+        deliveries = [
+            (sent.at + delay, n) for n, (sent, late) in enumerate(zip(events, delays, strict=True)) for delay in late
+        ]
+        replay = Replay(scenario)
+        for at, n in sorted(deliveries):
+            replay.deliver(events[n], at)
+        assert replay.ends == [EXPECTED[scenario]]
+
+    deliver()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_in_reference_mode_the_same(scenario: str) -> None:
+    replay = Replay(scenario)
+    for sent in reference_events(scenario):
+        replay.deliver(sent, sent.at + 0.1)  # the two modes were sent at once, to the hundredth of a second
+    assert replay.ends == [EXPECTED[scenario]]
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "none"])
+@pytest.mark.parametrize(
+    ("scenario", "reason"),
+    [("image-missing", "ImagePullBackOff"), ("unschedulable", "Unschedulable"), ("configmap-missing", "FailedMount")],
+)
+def test_a_pod_that_waits_with_a_fatal_reason_fails_its_stage_after_the_grace_period(
+    scenario: str, reason: str, source: str
+) -> None:
+    """With the sweep, which is part of the system; also with no event at all."""
+    replay = Replay(scenario, stuck_seconds=8)
+    events = list(SOURCES[source](scenario)) if source in SOURCES else []
+    looks: list[tuple[float, Sent | None]] = [(sent.at, sent) for sent in events]
+    looks += [(float(second), None) for second in range(3, 40, 2)]
+    for at, sent in sorted(looks, key=lambda look: look[0]):
+        if sent is not None:
+            replay.deliver(sent, at)
+        elif replay.workflow.stage is REF.stage:
+            replay.look(at)
+    [(outcome, told, _)] = replay.ends
+    assert outcome is Outcome.FAILED
+    assert told in (reason, "ErrImagePull")
+    assert replay.ended_at < 18  # and not at the deadline, 20 s or 25 s
+
+
+@pytest.mark.parametrize("source", ["pods", "both"])
+@pytest.mark.parametrize("scenario", ["success", "suspended", "ttl", "exit-1", "oom"])
+def test_a_stage_ends_the_moment_its_container_does(scenario: str, source: str) -> None:
+    replay = Replay(scenario)
+    for sent in SOURCES[source](scenario):
+        replay.deliver(sent, sent.at)
+    first = next(sent.at for sent in pod_events(scenario) if "'terminated'" in str(sent.body["status"]))
+    assert replay.ended_at == first
+
+
+def test_a_success_told_by_its_pod_costs_one_read() -> None:
+    replay = Replay("success")
+    for sent in pod_events("success"):
+        replay.deliver(sent, sent.at)
+    assert replay.api.reads == 1
+
+
+@pytest.mark.parametrize(("events", "kept"), [(job_events, 2), (pod_events, 3)])
+def test_of_a_success_most_events_are_dropped_unread(events: Any, kept: int) -> None:
+    assert len([sent for sent in events("success") if interest(sent.attributes, sent.body)]) == kept
+
+
+def test_four_of_five_recorded_job_updates_are_dropped_unread() -> None:
+    sent = [event for scenario in SCENARIOS for event in job_events(scenario)]
+    kept = [event for event in sent if interest(event.attributes, event.body)]
+    assert len(sent) == 78
+    assert len(kept) <= 26
+
+
+@pytest.mark.parametrize("stage_left", ["publish", "finished"])
+def test_no_event_of_a_stage_that_is_over_is_followed(stage_left: str) -> None:
+    replay = Replay("success")
+    replay.workflow = replace(replay.workflow, phase=Phase(stage_left))
+    for sent in SOURCES["both"]("success"):
+        replay.deliver(sent, sent.at)
+    assert replay.api.reads == 0
+
+
+def test_f8_a_forged_end_only_costs_a_read() -> None:
+    replay = Replay("deadline")
+    for sent in SOURCES["both"]("success"):
+        replay.deliver(sent, 3.0)  # the true Job is running then
+    assert replay.ends == []
+    assert replay.workflow.phase is Phase.ALGORITHM
+
+
+def test_f10_the_end_of_an_earlier_job_of_the_same_name_is_not_ours() -> None:
+    replay = Replay("success")
+    replay.workflow = replace(replay.workflow, job_uid=job_uid("oom"))
+    for sent in SOURCES["both"]("success"):
+        hint = interest(sent.attributes, sent.body)
+        assert hint is None or hint.job_uid == job_uid("success")
+        replay.deliver(sent, sent.at)
+    assert [end.outcome for end in replay.ended] == [Outcome.LOST]
+
+
+@pytest.mark.parametrize("line", lines("apiserversource-workflow.jsonl"))
+def test_events_of_workflow_objects_are_not_about_stages(line: dict[str, Any]) -> None:
+    attributes = {key.removeprefix("ce-"): value for key, value in line["headers"].items()}
+    assert interest(attributes, line["data"]) is None

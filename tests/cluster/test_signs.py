@@ -1,0 +1,141 @@
+"""What single objects say, and that no body of an event can break the reading."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
+
+from functions.advance.observe import interest
+from functions.cluster.events import Action, job_event, pod_event
+from functions.cluster.identity import job_labels, ref_of_labels, ref_of_name
+from functions.cluster.ports import JobRef, Live, State
+from functions.cluster.signs import judge_job, judge_pod
+from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
+
+AFTER_FAILURE = json.loads((FOLDER / "pods-after-failure.json").read_text())
+STUCK = json.loads((FOLDER / "pods-stuck-waiting.json").read_text())
+
+refs = st.builds(
+    JobRef,
+    workflow=st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True).map(WorkflowId),
+    stage=st.sampled_from(Stage),
+    attempt=st.integers(1, 99),
+    namespace=st.just("demo"),
+)
+
+
+@pytest.mark.parametrize("pod", AFTER_FAILURE, ids=lambda pod: pod["metadata"]["name"])
+def test_the_pods_of_finished_jobs_tell_their_exit_codes(pod: dict[str, Any]) -> None:
+    expected = {"exit-1": 1, "exit-42": 42, "hello": 0, "oom": 137, "retry": 3, "success": 0, "suspended": 0}
+    [code] = [code for name, code in expected.items() if pod["metadata"]["name"].startswith(name)]
+    live = judge_pod(pod, Stage.ALGORITHM)
+    assert (live.state, live.exit_code) == (State.ENDED, code)
+    assert live.oom_killed == pod["metadata"]["name"].startswith("oom")
+
+
+def test_the_message_of_an_algorithm_is_not_taken_for_a_reason() -> None:
+    [pod] = [pod for pod in AFTER_FAILURE if pod["metadata"]["name"].startswith("exit-1-")]
+    assert judge_pod(pod, Stage.ALGORITHM).reason == "Error"
+    assert judge_pod(pod, Stage.CONFIGURE).reason == "Traceback"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("w-config", "FailedMount"), ("w-image", "ImagePullBackOff"), ("w-unsched", "Unschedulable")]
+)
+def test_the_pods_that_never_start_tell_why_and_since_when(name: str, reason: str) -> None:
+    [pod] = [pod for pod in STUCK if pod["metadata"]["name"].startswith(name)]
+    live = judge_pod(pod, Stage.ALGORITHM)
+    assert (live.state, live.reason) == (State.STUCK, reason)
+    assert live.since is not None
+    assert live.since.isoformat() in ("2026-11-22T02:29:56+00:00", "2026-11-22T02:29:57+00:00")
+
+
+# --- names and labels -----------------------------------------------------------------------
+
+
+@given(refs)
+def test_a_job_is_found_again_by_its_labels_and_by_its_name(ref: JobRef) -> None:
+    assert ref_of_labels(job_labels(ref), "demo") == ref
+    assert ref_of_name(ref.name, "demo") == ref
+
+
+@given(refs)
+def test_labels_and_names_are_what_kubernetes_accepts(ref: JobRef) -> None:
+    label = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,61})?[A-Za-z0-9]")
+    assert all(label.fullmatch(value) for value in job_labels(ref).values())
+    assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", ref.name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "configure-1", "w-configure-0", "w-configure-01", "w-other-1", "W-publish-1", "w-publish-1-x"]
+)
+def test_other_names_are_not_ours(name: str) -> None:
+    assert ref_of_name(name, "demo") is None
+
+
+# --- the events that adapters without ApiServerSource make -----------------------------------
+
+
+@given(refs, st.sampled_from([0, 3, None]))
+def test_the_events_we_make_are_read_as_the_clusters_are(ref: JobRef, code: int | None) -> None:
+    uid = JobUid("u")
+    outcome = {0: Outcome.SUCCEEDED, 3: Outcome.FAILED, None: Outcome.TIMED_OUT}[code]
+    live = Live(State.ENDED, uid, outcome, code)
+    told = job_event(ref, live, Action.UPDATE, "1", START)
+    read = judge_job(told.body, [], ref.stage)
+    assert (read.state, read.uid, read.outcome) == (State.ENDED, uid, outcome)
+    events = [told, *([pod_event(ref, live, "2", START)] if code is not None else [])]
+    for event in events:
+        attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
+        hint = interest(attributes, event.body)
+        assert hint is not None
+        assert (hint.ref, hint.job_uid) == (ref, uid)
+        recorded = (job_events("success") + pod_events("success"))[0]
+        assert set(recorded.attributes) <= set(attributes)
+
+
+def test_a_created_job_is_announced_and_not_followed() -> None:
+    ref = JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo")
+    event = job_event(ref, Live(State.RUNNING, JobUid("u")), Action.ADD, "1", START)
+    attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
+    assert interest(attributes, event.body) is None
+
+
+# --- hostile bodies -------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+EVENTS = [sent for scenario in SCENARIOS for sent in (*job_events(scenario), *pod_events(scenario))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(EVENTS), st.data())
+def test_no_body_breaks_the_reading_of_an_event(sent: Any, data: st.DataObject) -> None:
+    body = json.loads(json.dumps(sent.body))
+    target: Any = body
+    for _ in range(data.draw(st.integers(0, 5))):  # spoil it somewhere
+        children = target.values() if isinstance(target, dict) else target
+        deeper = [child for child in children if isinstance(child, dict | list) and child]
+        if not deeper:
+            break
+        target = data.draw(st.sampled_from(deeper))
+    key = data.draw(st.sampled_from(sorted(target))) if isinstance(target, dict) else 0
+    target[key] = data.draw(anything)
+    interest(sent.attributes, body)
+    for stage in Stage:
+        judge_pod(body, stage)
+        judge_job(body, [body], stage)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "subject"]), anything), anything)
+def test_no_event_at_all_breaks_it(attributes: dict[str, Any], body: Any) -> None:
+    assert interest(attributes, body) is None
