@@ -163,7 +163,8 @@ def _lock(folder: Path) -> int:
 
 def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
     """Set variables; returns what puts the earlier ones back."""
-    before = {name: os.environ.get(name) for name in variables}
+    by_the_framework = ("FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE")
+    before = {name: os.environ.get(name) for name in (*variables, *by_the_framework)}
 
     def restore() -> None:
         for name, value in before.items():

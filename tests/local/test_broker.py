@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from support.laptop import until
+from werkzeug.test import Client
+
 from functions.local import broker as brokers
 from functions.local.broker import Answer, Broker, Message
 from functions.local.triggers import Delivery, Trigger
-from support.laptop import until
-from werkzeug.test import Client
 
 EVENT = Message({"ce-id": "1", "ce-type": "t", "ce-source": "s", "ce-specversion": "1.0"}, b'{"a": 1}')
 TO, DEAD = "http://subscriber/", "http://dead/letters"
@@ -134,7 +135,7 @@ def test_an_event_that_passes_no_trigger_goes_nowhere(running: Running) -> None:
 
 
 def test_an_event_that_waits_for_its_next_try_holds_up_no_other(running: Running) -> None:
-    broker, subscriber = running([Answer(503, {}, b"")] * 5 + [ACCEPTED], Delivery(retries=1, delay=3600))
+    broker, subscriber = running([*[Answer(503, {}, b"")] * 5, ACCEPTED], Delivery(retries=1, delay=3600))
     for _ in range(6):
         broker.accept(EVENT)
     until(lambda: subscriber.count(TO), lambda n: n == 6)

@@ -13,6 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from support.clusters import stage_job
+from support.laptop import until
+from support.processes import ProcessDriver
+
 from functions.advance.observe import interest
 from functions.cluster.events import Event
 from functions.cluster.ports import Live, StageJob, State
@@ -20,9 +24,6 @@ from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation, probe
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Outcome, Stage
-from support.clusters import stage_job
-from support.laptop import until
-from support.processes import ProcessDriver
 
 MIB = 1 << 20
 

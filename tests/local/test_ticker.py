@@ -6,6 +6,7 @@ import queue
 from typing import Any
 
 import pytest
+
 from functions.local.broker import Message
 from functions.local.manifests import ManifestError, load, of_kind
 from functions.local.ticker import Ticker, period, tick

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from functions.local.manifests import ManifestError, load, of_kind
 from functions.local.triggers import Delivery, Trigger, duration, retryable, trigger
 
@@ -72,7 +73,7 @@ def test_filters_take_precedence_over_the_older_filter() -> None:
     ],
 )
 def test_what_a_laptop_cannot_do_is_refused_by_name(spec: dict[str, Any]) -> None:
-    with pytest.raises(ManifestError, match="Trigger t: .*not supported on a laptop"):
+    with pytest.raises(ManifestError, match=r"Trigger t: .*not supported on a laptop"):
         made(**spec)
 
 
