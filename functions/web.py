@@ -65,7 +65,7 @@ class Call:
             raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
         params = _decode(self.body)
         if not isinstance(params, dict):
-            raise HttpError(400, "the JSON body must be an object")
+            raise HttpError(400, "payload seems empty.")  # operator-service's words for what is no object
         return _without_nul(params)
 
 
