@@ -13,7 +13,6 @@ from werkzeug.wrappers import Response
 
 from functions.cluster.ports import ClusterError, Unavailable
 from functions.log import about
-from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse
 from functions.submit.admission import Invalid, prepare
 from functions.web import Call, Event, HttpError, empty, event
@@ -42,7 +41,10 @@ OWNER = "kubernetes"  # signs nothing: results of WorkFlow objects are not hande
 
 
 def changed(call: Call) -> Response:
-    """POST / with a CloudEvent of ApiServerSource in Resource mode; anything else is none of our business."""
+    """POST / with a CloudEvent of ApiServerSource in Resource mode; anything else is none of our business.
+
+    Where the cluster is away it answers 503: the event comes again, and does nothing twice.
+    """
     seen = event(call.request, call.sluice.settings.max_body)
     if not _is_workflow(seen):
         return empty()
@@ -50,13 +52,10 @@ def changed(call: Call) -> Response:
     sluice, origin, workflow = call.sluice, f"{namespace}/{name}", WorkflowId(uid.replace("-", ""))
     live = sluice.cluster.workflow_object(origin)
     alive = live is not None and live["metadata"]["uid"] == uid
-    try:
-        if seen.type == _DELETED and not alive:
-            _deleted(sluice, workflow, origin, seen)
-        elif seen.type in _TYPES and alive and live is not None:
-            _applied(sluice, workflow, origin, live, seen)
-    except (Unavailable, StorageUnavailable):
-        logger.warning("recorded, carried out later", extra=about(workflow=workflow, event=seen.id))
+    if seen.type == _DELETED and not alive:
+        _deleted(sluice, workflow, origin, seen)
+    elif seen.type in _TYPES and alive and live is not None:
+        _applied(sluice, workflow, origin, live, seen)
     return empty()
 
 

@@ -1,0 +1,166 @@
+"""getResult and logs: who gets which file, and what else is answered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import ADMIN, OTHER_KEY, OWNER, Api, parts
+from werkzeug.test import TestResponse
+
+from functions import ethereum
+from functions.cluster.ports import JobRef
+from functions.workflow.model import (
+    DeleteRequested,
+    Manifest,
+    Record,
+    ResultFile,
+    Stage,
+    Tick,
+    Verdict,
+    WorkflowId,
+)
+
+CONTENT = b"species,count\nGentoo,124\n"
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Api:
+    return Api(parts(results_url=f"file://{tmp_path}", allowed_providers=PROVIDERS))
+
+
+PROVIDERS = (ethereum.address("0x" + "11" * 32), ethereum.address(OTHER_KEY))
+
+
+def published(api: Api, job: str = "j", name: str = "outputs/count.csv", type: str = "output") -> ResultFile:
+    url = api.sluice.storage.put(f"{job}/1/{name}", [CONTENT], len(CONTENT), "text/csv")
+    return ResultFile(name, len(CONTENT), type, url, content_type="text/csv")
+
+
+def fetch(api: Api, job: str, index: Any = 0, owner: str = OWNER, **headers: str) -> TestResponse:
+    return api.get("/getResult", api.signed(f"{owner}{job}", owner=owner, jobId=job, index=index), headers=headers)
+
+
+def error(response: TestResponse) -> tuple[int, str]:
+    assert response.json is not None
+    return response.status_code, response.json["error"]
+
+
+def test_the_owner_gets_a_file_by_its_place_in_the_list(api: Api) -> None:
+    log = published(api, name="logs/algorithm.log", type="algorithmLog")
+    job = api.finished(Manifest(files=(published(api), log)))
+    assert api.jobs(job)[0]["results"] == [
+        {"filename": "count.csv", "filesize": len(CONTENT), "type": "output"},
+        {"filename": "algorithm.log", "filesize": len(CONTENT), "type": "algorithmLog"},
+    ]
+    answered = fetch(api, job)
+    assert (answered.status_code, answered.data) == (200, CONTENT)
+    assert answered.headers["Content-Disposition"] == "attachment;filename=count.csv"
+    assert answered.headers["Access-Control-Allow-Origin"] == "*"
+    assert "filename=algorithm.log" in fetch(api, job, 1).headers["Content-Disposition"]
+
+
+def test_a_range_of_a_file_can_be_had(api: Api) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    answered = fetch(api, job, Range="bytes=8-12")
+    assert (answered.status_code, answered.data) == (206, CONTENT[8:13])
+
+
+def test_what_is_required_is_named_in_the_order_of_operator_service(api: Api) -> None:
+    asked = api.signed(f"{OWNER}j", owner=OWNER, jobId="j", index=0)
+    for name in ("jobId", "index", "nonce", "providerSignature", "owner"):
+        del asked[name]
+        expected = f'"{name}" is required in the call to GET:/getResult' if asked else "payload seems empty."
+        assert error(api.get("/getResult", asked)) == (400, expected)
+
+
+@pytest.mark.parametrize(
+    ("index", "code", "text"),
+    [
+        ("abc", 400, "Error getResult: invalid literal for int() with base 10: 'abc'"),
+        (-1, 404, "Negative index -1"),
+        (4, 404, "No such index 4 in this compute job"),
+        ("9" * 5000, 400, "Error getResult: an index has at most 20 digits"),
+    ],
+)
+def test_a_wrong_index_is_told_in_the_words_of_operator_service(api: Api, index: Any, code: int, text: str) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    assert error(fetch(api, job, index)) == (code, text)
+
+
+def test_results_are_only_for_the_owner(api: Api) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    assert error(fetch(api, job, owner="0xother")) == (404, f"Owner 0xother mismatch for job {job}")
+    assert error(fetch(api, "0xunknown")) == (404, f"Owner {OWNER} mismatch for job 0xunknown")
+
+
+def test_results_are_only_for_the_provider_that_created_the_job(api: Api) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    api.key = OTHER_KEY
+    other = ethereum.address(OTHER_KEY).lower()
+    assert error(fetch(api, job)) == (404, f"Provider {other} mismatch for job {job}")
+
+
+def test_jobs_of_operator_service_are_bound_to_their_owner_alone(api: Api) -> None:
+    """The address it stored is nobody's: it was recovered from another text than the one that was signed."""
+    record = api.sluice.store.get(WorkflowId(api.finished(Manifest(files=(published(api),)))))
+    assert record is not None
+    adopted = Record(
+        replace(record.workflow, id=WorkflowId("old"), step=0),
+        replace(record.submission, agreement_id="0xold", provider="0x15d3ef1bc483403b15e48d7a7c01684546e83646"),
+        record.manifest,
+    )
+    with api.sluice.store.begin() as tx:
+        tx.add(adopted)
+    api.sluice.store._tables.records[WorkflowId("old")] = adopted  # type: ignore[attr-defined]
+    assert fetch(api, "old").data == CONTENT
+
+
+def test_a_job_without_results_says_so(api: Api) -> None:
+    for job in (api.start(agreementId="0xrunning")["jobId"], api.finished(agreementId="0xempty")):
+        assert error(fetch(api, job)) == (404, f"No results for job {job}")
+
+
+def test_removed_and_expired_results_are_gone(api: Api) -> None:
+    removed = api.finished(Manifest(files=(published(api),)), agreementId="0x1")
+    api.sluice.transitions.apply(WorkflowId(removed), DeleteRequested(), "test")
+    assert error(fetch(api, removed)) == (410, f"The results of job {removed} were removed")
+
+    api.sluice.environments["ocean-compute"] = brief(api)  # type: ignore[index]
+    expired = api.finished(Manifest(files=(published(api),)), agreementId="0x2")
+    api.sluice.clock.pass_(hours=1)  # type: ignore[attr-defined]
+    assert api.sluice.transitions.apply(WorkflowId(expired), Tick(), "test") is Verdict.APPLIED
+    assert error(fetch(api, expired)) == (410, f"The results of job {expired} have expired")
+    assert api.jobs(expired)[0]["results"] == ""
+
+
+def brief(api: Api) -> Any:
+    import msgspec
+
+    return msgspec.structs.replace(api.sluice.environments["ocean-compute"], storage_expiry=60)
+
+
+def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_published(api: Api) -> None:
+    log = published(api, name="adminlogs/configure.log", type="configrationLog")
+    job = api.start()["jobId"]
+
+    def asked() -> TestResponse:
+        return api.get("/logs", {"jobId": job, "component": "configure"}, headers=ADMIN)
+
+    assert error(asked()) == (404, f"No log of configure for job {job}")
+    ref = JobRef(WorkflowId(job), Stage.CONFIGURE, 1, "ocean-compute")
+    api.cluster.finish(ref, log=b"fetching\n")
+    assert (asked().text, asked().headers["Content-Type"]) == ("fetching\n", "text/plain; charset=utf-8")
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
+        api.end_stage(job, stage, Manifest(admin_files=(log,)))
+    assert asked().data == CONTENT
+    assert api.jobs(job)[0]["results"] == "", "admin logs are not for consumers"
+
+
+def test_a_log_of_no_stage_is_refused(api: Api) -> None:
+    job = api.start()["jobId"]
+    assert api.get("/logs", {"jobId": job, "component": "kernel"}, headers=ADMIN).status_code == 400
+    assert api.get("/logs", {"component": "configure"}, headers=ADMIN).status_code == 400
+    assert api.get("/logs", {"jobId": "0xunknown"}, headers=ADMIN).status_code == 404
