@@ -123,6 +123,14 @@ class Settings:
         return f"postgresql+psycopg2://{rest}" if scheme in ("postgres", "postgresql") else url
 
 
+def variables(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment, with the files of the credentials folder laid over it."""
+    files = sorted(Path(credentials_dir).iterdir()) if credentials_dir and Path(credentials_dir).is_dir() else []
+    # A mounted Secret also holds `..data` and the like.
+    found = {f.name: f.read_text().strip() for f in files if f.is_file() and not f.name.startswith(".")}
+    return {**environ, **found}
+
+
 def _text(environ: Mapping[str, str], metadata: Mapping[str, Any]) -> str | None:
     variable = metadata["variable"]
     if variable in environ:

@@ -11,7 +11,7 @@ from functions.results.files import FileStorage
 from functions.results.places import Places
 from functions.results.ports import Storage
 from functions.results.web import WebFiles
-from functions.settings import SettingsError
+from functions.settings import SettingsError, variables
 
 if TYPE_CHECKING:
     from functions.settings import Settings
@@ -33,14 +33,6 @@ def results_url(url: str, variables: Mapping[str, str]) -> str:
     if variables.get("AWS_BUCKET_OUTPUT"):
         return f"s3://{variables['AWS_BUCKET_OUTPUT']}"
     raise SettingsError("RESULTS_URL is not set; for example s3://bucket/prefix or file:///var/lib/sluice/results")
-
-
-def variables(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with the files of the credentials folder laid over it."""
-    files = sorted(Path(credentials_dir).iterdir()) if credentials_dir and Path(credentials_dir).is_dir() else []
-    # A mounted Secret also holds `..data` and the like.
-    found = {f.name: f.read_text().strip() for f in files if f.is_file() and not f.name.startswith(".")}
-    return {**environ, **found}
 
 
 def open_url(url: str, variables: Mapping[str, str]) -> Storage:

@@ -21,7 +21,7 @@ import msgspec
 
 from functions.results.layout import attempt_folder
 from functions.results.ports import Storage, StorageUnavailable
-from functions.settings import SettingsError
+from functions.settings import SettingsError, variables
 from functions.staging.publish_progress import Progress
 from functions.staging.publish_tree import Entry, Skip, TreeChanged, TreeRefused, walk
 from functions.staging.publish_upload import Source, Uploader, failure
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> tuple[str, str]:
     """The reason of a failure, or nothing, and a text."""
-    from functions.results.storage import open_url, results_url, variables
+    from functions.results.storage import open_url, results_url
 
     try:
         task = msgspec.json.decode(options.task.read_bytes(), type=Task)
