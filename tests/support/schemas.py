@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import yaml
+from kubernetes_validate.utils import SchemaNotFoundError, ValidationError, validate
 
 DATA = Path(__file__).parents[1] / "data"
 KUBERNETES = "1.36"
@@ -23,10 +23,10 @@ def errors(obj: dict[str, Any]) -> list[str]:
         found = jsonschema.Draft202012Validator(_custom()[kind]).iter_errors(obj)
         return [f"{'/'.join(map(str, e.absolute_path)) or '.'}: {e.message}" for e in found]
     try:
-        kubernetes_validate.validate(obj, KUBERNETES, strict=True)
-    except kubernetes_validate.ValidationError as e:
+        validate(obj, KUBERNETES, strict=True)
+    except ValidationError as e:
         return [f"{'/'.join(map(str, e.path)) or '.'}: {e.message}"]
-    except kubernetes_validate.SchemaNotFoundError:
+    except SchemaNotFoundError:
         return [f"no schema for {kind}"]
     return []
 

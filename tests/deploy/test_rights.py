@@ -1,0 +1,89 @@
+"""Nobody may do more in the cluster than is done: the Roles against the calls of the adapter, really made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.clusters import stage_job
+from support.deployment import FUNCTIONS, ROOT, of_kind
+from support.fake_kube import FakeKube
+from support.records import record
+
+from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.ports import Cluster
+from functions.settings import Settings
+from functions.workflow.model import Stage
+
+Right = tuple[str, str]  # verb, resource
+# Whose code calls the cluster. transition.py is shared by those who change something.
+CALLERS = {
+    "submit": ("functions/submit", "functions/transition.py"),
+    "advance": ("functions/advance", "functions/transition.py"),
+    "status": ("functions/status",),
+}
+
+
+def methods(function: str) -> set[str]:
+    """The methods of the port that the function's code names."""
+    paths = [ROOT / name for name in CALLERS[function]]
+    files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    named = {found for file in files for found in re.findall(r"\bcluster\.([a-z_]+)\b", file.read_text())}
+    return {name for name in named if callable(vars(Cluster).get(name))}
+
+
+def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
+    """What the method asks of the API, with our objects there and with none."""
+    cluster = KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(folder)))
+    there, absent = stage_job("w1", Stage.CONFIGURE), stage_job("w2", Stage.CONFIGURE)
+    ref = replace(there.ref, uid=cluster.create(there))
+    kube.finish(ref.name, 3)
+    kube.put("workflows", {"metadata": {"name": "w1"}})
+    uses: dict[str, Callable[[], object]] = {
+        "create": lambda: (cluster.create(there), cluster.create(absent)),
+        "delete": lambda: (cluster.delete(there.ref), cluster.delete(absent.ref)),
+        "clean_up": lambda: cluster.clean_up(ref.workflow, "demo"),
+        "leftovers": lambda: cluster.leftovers("demo", 10),
+        "read": lambda: (cluster.read(ref, kube.pod_of(ref.name)), cluster.read(there.ref)),
+        "logs": lambda: list(cluster.logs(ref, 100)),
+        "workflow_object": lambda: cluster.workflow_object("demo/w1"),
+        "report": lambda: cluster.report("demo/w1", record().workflow),
+    }
+    kube.calls.clear()
+    uses[method]()
+    return set(kube.calls)
+
+
+def granted(function: str) -> set[Right]:
+    role = of_kind("install", "Role")[f"sluice-{function}"]
+    return {(verb, name) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_do_exactly_what_it_does(function: str, tmp_path: Path) -> None:
+    made: set[Right] = set()
+    for method in methods(function):
+        with closing(FakeKube()) as kube:
+            made |= calls(method, kube, tmp_path)
+    assert made == granted(function)
+
+
+def test_nobody_reads_a_secret_and_nothing_is_granted_cluster_wide() -> None:
+    assert of_kind("install", "ClusterRole") == of_kind("install", "ClusterRoleBinding") == {}
+    for name, role in of_kind("install", "Role").items():
+        for rule in role["rules"]:
+            assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"]), name
+            if "secrets" in rule["resources"]:
+                assert rule["verbs"] == ["create"], name
+
+
+def test_each_role_is_bound_to_its_own_account_alone() -> None:
+    for name, binding in of_kind("install", "RoleBinding").items():
+        assert binding["roleRef"]["name"] == name
+        (subject,) = binding["subjects"]
+        assert (f"sluice-{subject['name']}", subject["namespace"]) == (name, "sluice")
+        assert subject["name"] in of_kind("install", "ServiceAccount")
