@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class Entry:
         return fd
 
 
-def walk(volume: Path, folder: str, skip: Skip) -> Iterator[Entry]:
+def walk(volume: Path, folder: str, skip: Skip) -> Generator[Entry]:
     """The regular files of `volume`/`folder`, in the order of their names' bytes. Symbolic links are never followed.
 
     Raises TreeRefused and TreeChanged. A folder that is missing is empty.
@@ -61,7 +61,7 @@ def walk(volume: Path, folder: str, skip: Skip) -> Iterator[Entry]:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _walk(fd: int, path: str, skip: Skip, depth: int) -> Iterator[Entry]:
+def _walk(fd: int, path: str, skip: Skip, depth: int) -> Generator[Entry]:
     """Takes `fd` over and closes it."""
     try:
         if depth == 0:

@@ -86,10 +86,13 @@ def _part(request: Request, file: ResultFile) -> _Part:
     asked = parse_range_header(request.headers.get("Range"))
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         return whole
-    found = asked.range_for_length(file.size)
-    if found is None:
+    first, stop = asked.ranges[0]
+    # Not range_for_length: it refuses a suffix longer than the file, which means all of it.
+    start = first if first >= 0 else max(file.size + first, 0)
+    end = file.size if stop is None else min(stop, file.size)
+    if start >= end:
         raise HttpError(416, f"the result has {file.size} bytes", {"Content-Range": f"bytes */{file.size}"})
-    return _Part(*found, partial=True)
+    return _Part(start, end, partial=True)
 
 
 def _open(storage: Storage, file: ResultFile, part: _Part) -> Content:

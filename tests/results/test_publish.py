@@ -38,7 +38,11 @@ def test_the_whole_tree_is_published_with_sizes_hashes_and_types(storage: Storag
         assert content(storage, file) == expected
         assert (file.size, file.sha256) == (len(expected), hashlib.sha256(expected).hexdigest())
     assert [file.type for file in manifest.files] == ["output"] * 5 + ["algorithmLog"]
-    assert [file.content_type for file in manifest.files][:3] == ["text/csv", "application/octet-stream", "image/svg+xml"]
+    assert [file.content_type for file in manifest.files][:3] == [
+        "text/csv",
+        "application/octet-stream",
+        "image/svg+xml",
+    ]
 
 
 def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_path: Path) -> None:
@@ -102,7 +106,12 @@ def test_links_pipes_and_sockets_are_not_published_and_named_in_the_log(
             os.chdir(before)
         manifest = publish(task(), root, 1, Scope.ALL, storage)
     assert names(manifest.files) == ["outputs/real", "logs/algorithm.log"]
-    for name, kind in (("link", "symbolic link"), ("linked-folder", "symbolic link"), ("pipe", "pipe"), ("socket", "socket")):
+    for name, kind in (
+        ("link", "symbolic link"),
+        ("linked-folder", "symbolic link"),
+        ("pipe", "pipe"),
+        ("socket", "socket"),
+    ):
         assert sum(f"outputs/{name} is not published: it is a {kind}" in line for line in caplog.messages) == 1
 
 
@@ -149,13 +158,27 @@ def test_a_log_above_its_limit_is_cut_and_says_so(storage: Storage, tmp_path: Pa
     (root / "logs" / "algorithm.log").write_bytes(b"0123456789" * 10)
     [log] = publish(task(policy=PublishPolicy(max_log_bytes=25)), root, 1, Scope.ALL, storage).files
     published = content(storage, log)
-    assert published == b"0123456789012345678901234\n[75 more bytes are not published: the environment allows 25 of a log]\n"
+    assert (
+        published
+        == b"0123456789012345678901234\n[75 more bytes are not published: the environment allows 25 of a log]\n"
+    )
     assert (log.size, log.sha256) == (len(published), hashlib.sha256(published).hexdigest())
 
 
 def test_hostile_names_are_published_under_safe_and_different_names(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {})
-    hostile = [b"\xff\xfe", b"a\nb", b"..a", b"...", b"%2e%2e", b"x" * 255, "\u202egnp.exe".encode(), b"a\\b", b" ", b"\xc3"]
+    hostile = [
+        b"\xff\xfe",
+        b"a\nb",
+        b"..a",
+        b"...",
+        b"%2e%2e",
+        b"x" * 255,
+        "\u202egnp.exe".encode(),
+        b"a\\b",
+        b" ",
+        b"\xc3",
+    ]
     for name in hostile:
         (Path(os.fsdecode(os.fsencode(root / "outputs"))) / os.fsdecode(name)).write_bytes(name)
     published = publish(task(), root, 1, Scope.ALL, storage).files

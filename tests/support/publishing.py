@@ -40,4 +40,10 @@ def volume(root: Path, outputs: dict[str, bytes] | None = None) -> Path:
     return root
 
 
-OUTPUTS = {"a.csv": b"a,b\n1,2\n", "empty": b"", "plots/deep/x.svg": b"<svg/>", "plots/y.png": b"\x89PNG", "z": b"z" * 9}
+OUTPUTS = {
+    "a.csv": b"a,b\n1,2\n",
+    "empty": b"",
+    "plots/deep/x.svg": b"<svg/>",
+    "plots/y.png": b"\x89PNG",
+    "z": b"z" * 9,
+}
