@@ -147,8 +147,9 @@ class Chart:
         return (
             f'<text id="title" x="{left}" y="48" font-size="25" font-weight="600" letter-spacing="-0.2">'
             "Longer flippers, heavier penguins</text>\n"
-            f'<text x="{left}" y="73" font-size="15" fill="{self.SOFT}">Within each species body mass grows with flipper '
-            f"length; the {escape(heaviest)} stands apart in both.</text>"
+            f'<text x="{left}" y="73" font-size="15" fill="{self.SOFT}">'
+            "Within each species body mass grows with flipper length; "
+            f"the {escape(heaviest)} stands apart in both.</text>"
         )
 
     def legend(self) -> str:
@@ -159,8 +160,9 @@ class Chart:
             note = f"{len(group)} birds, mean {mass:.1f} kg"
             parts.append(
                 f'<g fill="{colour}">{mark(shape, at + 6, 105.5, 6)}</g>'
-                f'<text x="{at + 19}" y="110" font-size="14"><tspan font-weight="600" fill="{colour}">{escape(name)}</tspan>'
-                f'<tspan dx="8" fill="{self.SOFT}">{note}</tspan></text>'
+                f'<text x="{at + 19}" y="110" font-size="14" fill="{self.SOFT}">'
+                f'<tspan font-weight="600" fill="{colour}">{escape(name)}</tspan>'
+                f'<tspan dx="8">{note}</tspan></text>'
             )
             at += 278
         return "\n".join(parts)
@@ -180,7 +182,8 @@ class Chart:
         return (
             f'<g stroke="{self.FAINT}" fill="none">{"".join(lines)}</g>\n<g fill="{self.SOFT}">{"".join(labels)}</g>\n'
             f'<text x="{middle}" y="{self.BOTTOM + 46}" text-anchor="middle">Flipper length (mm)</text>\n'
-            f'<text transform="translate({self.LEFT - 49} {height}) rotate(-90)" text-anchor="middle">Body mass (kg)</text>'
+            f'<text transform="translate({self.LEFT - 49} {height}) rotate(-90)" text-anchor="middle">'
+            "Body mass (kg)</text>"
         )
 
     def points(self, name: str) -> str:
@@ -247,7 +250,8 @@ class Chart:
             f"Palmer Archipelago, Antarctica ({', '.join(islands)}), {years[0]}–{years[-1]}. "
             "Data: Gorman, Williams, Fraser (2014), Palmer Station LTER; CC0."
         )
-        return f'<text x="{self.LEFT - 38}" y="{self.HEIGHT - 20}" font-size="11.5" fill="{self.SOFT}">{escape(text)}</text>'
+        place = f'x="{self.LEFT - 38}" y="{self.HEIGHT - 20}"'
+        return f'<text {place} font-size="11.5" fill="{self.SOFT}">{escape(text)}</text>'
 
 
 def ticks(values: Sequence[float], step: float) -> list[float]:

@@ -1,0 +1,81 @@
+"""What commands have in common: options, the client that they make, the form of answers and of failures."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from functions.cli.client import Client
+
+DEFAULT_URL = "http://127.0.0.1:8050"
+FAILED, BAD_USE, NO_SERVER = 1, 2, 3
+FAULT, INTERRUPTED = 70, 130  # as sysexits.h and shells have them
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """Ends the command with a message for the user and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code: int = exit_code  # type: ignore[misc]  # click reads it from the instance too
+
+
+def fail(message: str, exit_code: int = BAD_USE) -> NoReturn:
+    raise Failure(message, exit_code)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+owner_option = click.option("--owner", metavar="ADDRESS", help="Whose jobs; by default the key's own address.")
+
+
+def talks(command: F) -> F:
+    """Options of a command that talks to a server; it gets a `client` for them."""
+
+    @click.option("--url", envvar="SLUICE_URL", default=DEFAULT_URL, show_default=True, help="The server [SLUICE_URL].")
+    @click.option(
+        "--key-file",
+        envvar="SLUICE_KEY_FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File with the private key that signs, in hex [SLUICE_KEY_FILE]; by default one that is made for you, "
+        "~/.config/sluice/key.",
+    )
+    @click.option(
+        "--admin-file",
+        envvar="SLUICE_ADMIN_FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File with the operator's Admin value [SLUICE_ADMIN_FILE].",
+    )
+    @functools.wraps(command)
+    def with_client(*args: Any, url: str, key_file: Path | None, admin_file: Path | None, **kwargs: Any) -> Any:
+        return command(*args, client=_client(url, key_file, admin_file), **kwargs)
+
+    return with_client  # type: ignore[return-value]
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:
+    from functions.cli.client import Client
+    from functions.cli.keys import read_key, user_key
+
+    if not url.startswith(("http://", "https://")):
+        fail(f"--url: {url!r} is not a URL such as {DEFAULT_URL}")
+    key = read_key(key_file) if key_file else user_key(Path(click.get_app_dir("sluice", force_posix=False)) / "key")
+    admin = _first_line(admin_file) if admin_file else None
+    return Client(url, key, admin)
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        fail(f"{file} cannot be read as text")

@@ -1,0 +1,78 @@
+"""`sluice results`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.cli.options import json_option, owner_option, print_json, talks
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from functions.cli.client import Client
+    from functions.cli.download import Place
+
+
+@click.command()
+@click.argument("job")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Download them into this folder.")
+@owner_option
+@json_option
+@talks
+def results(client: Client, job: str, out: Path | None, owner: str | None, as_json: bool) -> None:
+    """List the results of JOB, or download all of them.
+
+    A download that broke off goes on where it was when it is called again. Every file is checked against its sha256.
+    Logs go to the folder `logs` below OUT.
+
+    \b
+      sluice results 3f2a… --out results
+    """
+    from functions.cli import show
+
+    seen = client.job(job)
+    listed = seen["results"] or []
+    if out is None:
+        if as_json:
+            print_json(listed)
+        else:
+            rows = [(file["filename"], show.size(file["filesize"]), file["type"]) for file in listed]
+            show.console().print(show.table(["result", "size", "type"], rows, right=["size"]))
+        return
+    saved = save(client, seen, out, owner or seen["owner"], show.console(stderr=True))
+    if as_json:
+        print_json(saved)
+    else:
+        show.files(show.console(), saved)
+
+
+def save(client: Client, seen: Any, out: Path, owner: str, console: Console | None = None) -> list[dict[str, Any]]:
+    """Download all results of a job into `out`, with a progress bar if `console` is a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from functions.cli.download import Download, places
+
+    wanted = places(seen["results"] or [], out)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=console is None or not console.is_terminal) as bar:
+        task = bar.add_task("results", total=sum(place.size for place in wanted))
+        saved, done = [], 0
+        for place in wanted:
+            bar.update(task, description=_short(place))
+            before = done
+
+            def moved(position: int, before: int = before) -> None:
+                bar.update(task, completed=before + position)
+
+            saved.append(Download(client, seen["jobId"], owner, moved).fetch(place))
+            done += place.size
+    return saved
+
+
+def _short(place: Place) -> str:
+    from functions.cli.show import clean
+
+    return clean(place.path.name)[:40]

@@ -1,0 +1,148 @@
+"""`sluice run`: one workflow from its document to its results on disk, with nothing else running."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.cli.laptop import interruptible, platform
+from functions.cli.options import FAILED, INTERRUPTED, json_option, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from functions.cli.client import Client
+    from functions.cli.show import Stages
+
+
+@click.command()
+@click.argument("document", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the results go.  [default: out/<name of the document, or of its folder>]",
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep records, logs and working files there, instead of a folder that is removed at the end.",
+)
+@click.option(
+    "--environments",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file of the compute environments, instead of `ocean-compute`.",
+)
+@click.option("--environment", help="Which of them; needed where there are several.")
+@click.option("--require-isolation", is_flag=True, help="Refuse to run where the algorithm cannot be shut in.")
+@json_option
+def run(
+    document: Path,
+    out: Path | None,
+    folder: Path | None,
+    environments: Path | None,
+    environment: str | None,
+    require_isolation: bool,
+    as_json: bool,
+) -> None:
+    """Run the workflow DOCUMENT on this machine, through all its stages, and leave its results on disk.
+
+    DOCUMENT is Ocean's {"stages": […]} or the whole body of a POST to /compute. A `url` in it, of a data set or of the
+    algorithm, may be a path relative to DOCUMENT: these files, and no others, are served on loopback while it runs.
+    The algorithm's entrypoint runs with the programs of this machine; its container image is not used.
+
+    \b
+      sluice run examples/penguins/workflow.json
+      sluice run workflow.json --out results --json
+    """
+    began = time.monotonic()
+    from functions.cli import show, watch
+    from functions.cli.client import Client
+    from functions.cli.keys import new_key
+    from functions.cli.results import save
+    from functions.cli.shelf import shelf
+    from functions.cli.submit import checked, start
+
+    console = show.console(stderr=as_json)
+    with interruptible(), shelf() as served, _folder(folder) as place:
+        read, (workflow, files) = checked(document, lambda read: (read, read.served(served.url)))
+        served.fill(files)
+        laptop = platform(place, environments=environments, require_isolation=require_isolation, end_stages=True)
+        with show.Stages(console) as stages, laptop as on:
+            console.print(f"Running {show.clean(document)}", style="bold", markup=False)
+            console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
+            client = Client(on.url, new_key())
+            job = start(client, read, workflow, environment=environment)["jobId"]
+            seen, interrupted = _attend(client, job, stages)
+            stages.say("fetching the results …")
+            saved = save(client, seen, out or Path("out") / read.name, seen["owner"])
+            stage, log = _telling_log(client, seen)
+            ended = client.job(job)
+    seconds = time.monotonic() - began
+    if as_json:
+        about = {"isolation": on.isolation.value, "stages": watch.stages(seen), "seconds": round(seconds, 3)}
+        print_json({**ended, **about, "results": saved})
+    else:
+        _conclude(console, seen, saved, stage, log, seconds)
+    if interrupted or not watch.went_well(seen):
+        raise SystemExit(INTERRUPTED if interrupted else FAILED)
+
+
+def _attend(client: Client, job: str, stages: Stages) -> tuple[Any, bool]:
+    """Show the stages until the job has ended; Ctrl-C stops it. What is known then, and whether it was interrupted."""
+    from functions.cli import watch
+
+    interrupted = False
+    seen = watch.look(client, job)
+    try:
+        for seen in watch.follow(client, job):
+            stages.update(seen)
+    except KeyboardInterrupt:
+        interrupted = True
+        stages.say("stopping …")
+        client.stop(job, client.address)
+        for seen in watch.follow(client, job):
+            stages.update(seen)
+    return seen, interrupted
+
+
+def _telling_log(client: Client, seen: Any) -> tuple[str, bytes]:
+    """The stage that did not succeed and what it printed; nothing where all did."""
+    from functions.cli import watch
+    from functions.cli.client import Refused
+
+    stages = [each["stage"] for each in watch.stages(seen) if each["outcome"] != "succeeded"]
+    if not stages:
+        return "", b""
+    try:
+        return stages[-1], client.log(seen["jobId"], stages[-1])
+    except Refused:
+        return stages[-1], b""
+
+
+def _conclude(console: Console, seen: Any, saved: list[dict[str, Any]], stage: str, log: bytes, seconds: float) -> None:
+    from functions.cli import show, watch
+
+    well = watch.went_well(seen)
+    if not well:
+        show.failure(console, seen, stage, log)
+    if saved:
+        console.print()
+        show.files(console, saved)
+    console.print(f"\n{'Finished' if well else 'Ended'} in {seconds:.2f} s", style="bold", markup=False)
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Iterator[Path]:
+    """The platform's folder: the one that is kept, or one that goes."""
+    if kept is not None:
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="sluice-", ignore_cleanup_errors=True) as made:
+        yield Path(made)

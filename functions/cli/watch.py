@@ -1,0 +1,73 @@
+"""Follows a job to its end by asking the server: often at first, then rarely."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from functions.workflow.codes import Code
+
+if TYPE_CHECKING:
+    from functions.cli.client import Client
+
+_OFTEN, _RARELY = 0.05, 0.5  # seconds between two looks
+_AT_FIRST = 10.0  # seconds
+_PATIENCE = 60.0  # seconds without an answer
+
+
+def follow(client: Client, job: str, patience: float = _PATIENCE) -> Iterator[Any]:
+    """What is known of the job whenever that changes; ends when the job has. Raises NoServer and Refused."""
+    from functions.cli.client import NoServer, Refused
+
+    before = None
+    begun = answered = time.monotonic()
+    while True:
+        try:
+            seen = look(client, job)
+            answered = time.monotonic()
+        except (NoServer, Refused) as e:
+            if (isinstance(e, Refused) and e.status < 500) or time.monotonic() - answered > patience:
+                raise
+            seen = before
+        if seen != before:
+            before = seen
+            yield seen
+            if over(seen):
+                return
+        time.sleep(_OFTEN if time.monotonic() - begun < _AT_FIRST else _RARELY)
+
+
+def look(client: Client, job: str) -> Any:
+    """The status object: with all attempts where we may see them, else as owners see it."""
+    from functions.cli.client import Refused
+
+    try:
+        return client.info(job)
+    except Refused as e:
+        if e.status not in (400, 401):
+            raise
+        return client.job(job)
+
+
+def over(seen: Any) -> bool:
+    return seen["dateFinished"] is not None
+
+
+def went_well(seen: Any) -> bool:
+    """Whether a job that is over came to its end undisturbed. Ocean's 70 alone does not say that."""
+    return bool(seen["status"] == Code.FINISHED and seen["stopreq"] == 0)
+
+
+def stages(seen: Any) -> list[dict[str, Any]]:
+    """The attempts of all stages: `stage`, `attempt`, `outcome` (None: it runs), `seconds`, `reason`."""
+    return [
+        {
+            "stage": each["stage"],
+            "attempt": each["attempt"],
+            "outcome": each["outcome"],
+            "seconds": round(float(each["ended"]) - float(each["created"]), 3) if each["ended"] else None,
+            "reason": each["reason"],
+        }
+        for each in seen.get("attempts", [])
+    ]
