@@ -13,23 +13,24 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from functions.staging.credentials import credentials_of
-from functions.staging.fetch import Fetched, fetch
+from functions.settings import variables
+from functions.staging.fetch import Fetched, fetch, room
 from functions.staging.meter import Meter, replace
 from functions.staging.plan import Item, Plan, Planner
 from functions.staging.report import Failure, finish, log_to
 from functions.staging.retry import Patience
 from functions.staging.web import Web
 from functions.workflow.codes import Code
-from functions.workflow.document import DocumentError, parse
+from functions.workflow.document import DocumentError, Input, parse
 from functions.workflow.task import Task
 
 AT_ONCE = 4  # downloads
@@ -56,13 +57,14 @@ class Configure:
             shutil.rmtree(self._volume / name, ignore_errors=True)
         for name in _OWN:
             (self._volume / name).mkdir(parents=True)
+        (self._volume / "adminlogs").mkdir(exist_ok=True)
         for name in ("outputs", "logs"):
             _writable(self._volume / name)
 
     def data(self) -> None:
         """Fetch the inputs. Raises Failure."""
         stage = self._task.definition.stage
-        plans = self._at_once(self._planner.input, stage.input)
+        plans = self._at_once(self._plan, stage.input)
         for each, plan in zip(stage.input, plans, strict=True):
             self._keep_ddo(each.folder, plan)
         self._fetch_all([item for plan in plans for item in plan.items])
@@ -74,7 +76,8 @@ class Configure:
         """Fetch or write the algorithm. Raises Failure."""
         algorithm = self._task.definition.stage.algorithm
         target = self._volume / "transformations" / "algorithm"
-        plan = self._planner.algorithm()
+        with named("algorithm"):
+            plan = self._planner.algorithm()
         self._keep_ddo(algorithm.folder, plan)
         self._fetch_all(plan.items)
         target.chmod(0o755)  # an entrypoint may be `$ALGO` itself
@@ -86,6 +89,10 @@ class Configure:
             self._volume / "provenance.json",
             json.dumps({"files": sorted(self._provenance, key=_path)}, indent=1).encode(),
         )
+
+    def _plan(self, each: Input) -> Plan:
+        with named(f"inputs/{each.folder}"):
+            return self._planner.input(each)
 
     def _keep_ddo(self, folder: str, plan: Plan) -> None:
         if plan.ddo is not None and folder:
@@ -140,6 +147,15 @@ def _writable(folder: Path) -> None:
     folder.chmod(0o2775)
 
 
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """A Failure inside says what it was about."""
+    try:
+        yield
+    except Failure as e:
+        raise Failure(e.reason, f"{name}: {e.text}") from None
+
+
 def run(
     task: Task,
     volume: Path,
@@ -150,21 +166,21 @@ def run(
 ) -> int:
     """Carry out the stage and return its exit code; the termination message says why."""
     patience = patience or Patience()
-    policy = task.fetch
     try:
-        _check(task)
-        web = web or Web.of(policy, patience)
-        stage = Configure(task, volume, web, patience, credentials or {})
-        stage.lay_out()
-        stage.data()
+        with room():
+            _check(task)
+            stage = Configure(task, volume, web or Web.of(task.fetch, patience), patience, credentials or {})
+            stage.lay_out()
+            stage.data()
     except Failure as e:
         return finish(Code.DATA_FAILED, e.reason, e.text, volume)
     try:
-        stage.algorithm()
+        with room():
+            stage.algorithm()
+            stage.close()
     except Failure as e:
         reason = "AlgorithmUnavailable" if e.reason == "DataUnavailable" else e.reason
         return finish(Code.ALGORITHM_PROVISIONING_FAILED, reason, e.text, volume)
-    stage.close()
     return finish(0, "Completed", "data and algorithm are in place", volume)
 
 
@@ -189,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to(options.volume / "adminlogs" / "configure.log")
     try:
         task = msgspec.json.decode(options.task.read_bytes(), type=Task)
-        return run(task, options.volume, credentials=credentials_of(os.environ))
+        return run(task, options.volume, credentials=variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ))
     except Exception as e:
         # The kind only: a text from deep inside may carry a URL with a password.
         return finish(1, "Crashed", f"{type(e).__name__} in configure", options.volume)

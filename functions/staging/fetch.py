@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -142,19 +142,26 @@ def fetch(
     Raises Failure: DataUnavailable, ChecksumMismatch, DataTooLarge, DataForbidden, DiskFull; and Stopped.
     """
     draft = drafts / name.replace("/", "_")
-    try:
+    with room():
         with open(draft, "wb") as file, ThreadPoolExecutor(1) as hasher:
             meter.begin(name, None)
             fetched = Download(name, source, file, meter, hasher).run(patience)
         _verify(fetched, sha256)
         os.chmod(draft, 0o644)
         os.replace(draft, target)
+    meter.done(name, fetched.size)
+    return fetched
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """A full volume is a Failure (DiskFull) and no crash: another attempt would find it as full."""
+    try:
+        yield
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Failure("DiskFull", "the volume is full") from None
         raise
-    meter.done(name, fetched.size)
-    return fetched
 
 
 def _verify(fetched: Fetched, expected: str | None) -> None:

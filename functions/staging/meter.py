@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,7 +117,8 @@ class Meter:
                 "now": self._now,
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
             }
-            replace(self._progress, json.dumps(state).encode())
+            with suppress(OSError):  # a full disk is for those who write data to find
+                replace(self._progress, json.dumps(state).encode())
 
 
 def replace(path: Path, data: bytes) -> None:

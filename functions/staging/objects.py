@@ -43,16 +43,14 @@ class ObjectSource:
     kind: str
 
     @classmethod
-    def of(
-        cls, url: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: Patience | None = None
-    ) -> ObjectSource:
+    def of(cls, url: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: Patience) -> ObjectSource:
         """Raises Failure for a URL without an object's name."""
         parts = urlsplit(url)
         scheme, bucket, key = parts.scheme.lower(), parts.netloc, unquote(parts.path.lstrip("/"))
         if not key or not bucket:
             raise Failure("DataUnavailable", f"a {scheme}: URL names a bucket and an object")
         where = f"{scheme}://{bucket}/{key}"
-        return cls(_store(scheme, bucket, policy, credentials, patience or Patience()), key, where, scheme)
+        return cls(_store(scheme, bucket, policy, credentials, patience), key, where, scheme)
 
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:

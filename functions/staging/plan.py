@@ -73,7 +73,7 @@ class Planner:
         return Plan(_items(paths, sources, (algorithm.checksum,) if algorithm.checksum else ()), ddo)
 
     def _source(self, url: str) -> Source:
-        return source(url, self._task.fetch, self._web, self._credentials)
+        return source(url, self._task.fetch, self._web, self._credentials, self._patience)
 
     def _remote(
         self, did: str, remote: Remote, userdata: Any, ddo: bytes | None

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from functions.log import scrub
 from functions.staging.fetch import CHUNK, Body, Source
 from functions.staging.report import Failure
-from functions.staging.retry import Trouble
+from functions.staging.retry import Patience, Trouble
 from functions.staging.web import Web
 from functions.workflow.environment import FetchPolicy
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
-def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, str]) -> Source:
+def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, str], patience: Patience) -> Source:
     """Raises Failure (DataForbidden) for a scheme that this environment does not fetch from."""
     scheme = urlsplit(url).scheme.lower()
     if scheme not in policy.schemes:
@@ -41,7 +41,7 @@ def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, st
         case _:
             from functions.staging.objects import ObjectSource
 
-            return ObjectSource.of(url, policy, credentials)
+            return ObjectSource.of(url, policy, credentials, patience)
 
 
 def ipfs(url: str, gateway: str, web: Web) -> Source:

@@ -1,6 +1,8 @@
 """Servers that break, stall, lie and change their mind."""
 
+import errno
 import hashlib
+import os
 import threading
 from email.utils import formatdate
 from pathlib import Path
@@ -279,3 +281,17 @@ def test_patience_is_not_used_up_while_bytes_come(configure: Configure, host: Da
     host.routes["/a"] = File(Pattern(40_000), break_after=1000)
     assert configure({"url": f"{host.url}/a"}, patience=IMPATIENT).code == 0
     assert len(host.seen) == 40
+
+
+def test_a_volume_that_fills_up_meanwhile_is_a_failure_and_no_crash(
+    configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(draft: Path, target: Path) -> None:
+        if "inputs" in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.rename(draft, target)
+
+    monkeypatch.setattr("os.replace", full)
+    host.routes["/a"] = File(Held(b"one"))
+    outcome = configure({"url": f"{host.url}/a"})
+    assert (outcome.code, outcome.message) == (31, "DiskFull: inputs/0/0: the volume is full")
