@@ -1,0 +1,57 @@
+"""Functions as the image serves them: gunicorn with the project's configuration, one process each, on loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30
+
+
+@contextmanager
+def served(*functions: str, **environ: str) -> Iterator[Mapping[str, int]]:
+    """Run the functions until the block ends; their ports by name."""
+    ports = {name: _free_port() for name in functions}
+    with ExitStack() as stack:
+        for name, port in ports.items():
+            stack.enter_context(_server(name, port, environ))
+        for port in ports.values():
+            _wait_for(port)
+        yield ports
+
+
+@contextmanager
+def _server(function: str, port: int, environ: Mapping[str, str]) -> Iterator[None]:
+    own = {"FUNCTION_TARGET": function, "PORT": str(port), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py"), "-b", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, env={**own, **environ}, cwd=ROOT)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port}"
+            time.sleep(0.05)
