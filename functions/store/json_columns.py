@@ -65,10 +65,10 @@ def files(text: str | None) -> tuple[ResultFile, ...]:
 
 
 def _file(entry: Mapping[str, Any]) -> ResultFile:
-    kind, name = str(entry.get("type", "output")), str(entry.get("filename", ""))
+    kind, size, path = str(entry.get("type", "output")), entry.get("filesize"), entry.get("path")
     return ResultFile(
-        path=entry.get("path") or f"{_FOLDERS.get(kind, 'adminlogs')}/{name}",
-        size=int(entry.get("filesize") or 0),
+        path=str(path or f"{_FOLDERS.get(kind, 'adminlogs')}/{entry.get('filename', '')}"),
+        size=size if isinstance(size, int) else 0,
         type=kind,
         url=str(entry.get("url", "")),
         sha256=entry.get("sha256"),

@@ -388,6 +388,27 @@ def test_a_lock_keeps_every_other_transaction_out(store: Store) -> None:
     assert order == ["first", "second"]
 
 
+def test_who_waited_for_a_lock_sees_what_was_committed_meanwhile(store: Store) -> None:
+    workflow = start(store)
+    locked, seen = Event(), []
+
+    def second() -> None:
+        locked.wait()
+        with store.begin() as tx:
+            seen.append(tx.lock(workflow.id))
+
+    thread = Thread(target=second)
+    thread.start()
+    with store.begin() as tx:
+        tx.lock(workflow.id)
+        locked.set()
+        thread.join(0.1)
+        (intent,) = tx.intents(workflow.id)
+        tx.close(intent, JobUid("uid-1"))
+    thread.join()
+    assert seen == [replace(workflow, job_uid=JobUid("uid-1"))]
+
+
 def test_concurrent_transitions_of_one_workflow_lose_nothing(store: Store) -> None:
     workflow = start(store)
     seen = ended(workflow)

@@ -158,11 +158,11 @@ _CROWD = (
     """
     INSERT INTO history (workflow, step, at, before, after, status, event, reason, attempt, cause)
     SELECT workflowid, line, datecreated, 'queued', 'finished', 70, 'x', '', 0, 'x'
-    FROM jobs, generate_series(1001, 1002) line
+    FROM jobs, generate_series(1001, 1002) line WHERE owner < 'owner-2'
     """,
     """
     INSERT INTO stage_attempts (workflow, stage, attempt, created_at)
-    SELECT workflowid, 'configure', 1, datecreated FROM jobs
+    SELECT workflowid, 'configure', 1, datecreated FROM jobs WHERE owner < 'owner-3'
     """,
     """
     INSERT INTO intents (workflow, kind, event, due_at, tries, created_at)

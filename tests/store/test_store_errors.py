@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from support.records import add, record, start, submit
+from support.records import add, at, record, start, submit
 
 from functions.store import engine
 from functions.store.ports import Query, StoreUnavailable
@@ -118,6 +118,16 @@ def test_a_lock_that_is_held_too_long(pg_store: SqlStore, monkeypatch: pytest.Mo
         monkeypatch.setattr(engine, "_LIMITS", "SET LOCAL lock_timeout = '50ms'; ")
         with pytest.raises(StoreUnavailable, match="55P03"), pg_store.begin() as tx:
             tx.lock(workflow.id)
+
+
+def test_what_another_transaction_holds_is_passed_over_and_not_waited_for(pg_store: SqlStore) -> None:
+    held, free = submit(pg_store, record(at(0))), submit(pg_store, record(at(1)))
+    future = at(10**6)
+    with pg_store.begin() as holder:
+        holder.lock(held.id)
+        with pg_store.begin() as tx:
+            assert tx.oldest_queued("ocean-compute") == free
+        assert [workflow.id for workflow in pg_store.claim_workflows(future, future, 10)] == [free.id]
 
 
 def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: SqlStore) -> None:
