@@ -40,7 +40,8 @@ class Meter:
         self._deadline = clock() + policy.seconds
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._sizes: dict[str, int | None] = {}
+        self._sizes: dict[str, int] = {}  # of the files whose size is known
+        self._announced = 0  # their sum
         self._files = 0
         self._files_total = 0
         self._bytes = 0
@@ -53,16 +54,15 @@ class Meter:
             self._files_total += files
             if self._files_total > self._policy.max_files:
                 raise Failure("DataTooLarge", f"more than {self._policy.max_files} files")
-        self._show()
+        self._show(force=True)
 
     def begin(self, name: str, size: int | None) -> None:
         """A file of this size comes next (None: unknown). Raises Failure if it cannot fit."""
         with self._lock:
-            self._sizes[name] = size
+            self._note(name, size)
             self._now = name
-            known = sum(size or 0 for size in self._sizes.values())
-            missing = known - self._bytes
-        if known > self._policy.max_bytes:
+            missing = self._announced - self._bytes
+        if self._announced > self._policy.max_bytes:
             raise self._too_large()
         if missing > shutil.disk_usage(self._volume).free - _SPARE:
             raise Failure("DiskFull", f"the volume has no room for {missing} more bytes")
@@ -75,16 +75,14 @@ class Meter:
             self._bytes += count
             if self._bytes > self._policy.max_bytes:
                 raise self._too_large()
-            due = self._clock() - self._written > _EVERY
-        if due:
-            self._show()
+        self._show()
 
     def done(self, name: str, size: int) -> None:
         """That file is complete."""
         with self._lock:
-            self._sizes[name] = size
+            self._note(name, size)
             self._files += 1
-        self._show()
+        self._show(force=self._files == self._files_total)
 
     def check(self) -> None:
         """Raises Failure if the time is up, Stopped if somebody else failed."""
@@ -104,16 +102,23 @@ class Meter:
     def _too_large(self) -> Failure:
         return Failure("DataTooLarge", f"more than {self._policy.max_bytes} bytes")
 
-    def _show(self) -> None:
+    def _note(self, name: str, size: int | None) -> None:
+        self._announced += (size or 0) - self._sizes.pop(name, 0)
+        if size is not None:
+            self._sizes[name] = size
+
+    def _show(self, *, force: bool = False) -> None:
         with self._lock:
-            self._written = self._clock()
-            sizes = list(self._sizes.values())
-            known = None not in sizes and len(sizes) >= self._files_total
+            now = self._clock()
+            if not force and now - self._written < _EVERY:
+                return
+            self._written = now
+            known = len(self._sizes) == self._files_total
             state = {
                 "files": self._files,
                 "files_total": self._files_total,
                 "bytes": self._bytes,
-                "bytes_total": sum(size or 0 for size in sizes) if known else None,
+                "bytes_total": self._announced if known else None,
                 "now": self._now,
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
             }

@@ -15,7 +15,7 @@ from functions.log import scrub
 from functions.staging.fetch import CHUNK, Body, Source
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
-from functions.staging.web import Web
+from functions.staging.web import Refused, Web
 from functions.workflow.environment import FetchPolicy
 
 if TYPE_CHECKING:
@@ -68,9 +68,14 @@ class HttpSource:
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
         headers = {"Range": f"bytes={start}-", "If-Range": version} if start and version else {}
-        with self.web.request("GET", self.url, headers) as response:
-            begin, size = _extent(response)
-            yield Body(chunks(response), begin, size, _validator(response))
+        try:
+            with self.web.request("GET", self.url, headers) as response:
+                begin, size = _extent(response)
+                yield Body(chunks(response), begin, size, _validator(response))
+        except Refused as e:
+            if start and e.status in (412, 416):
+                raise Trouble("the server has no such part any more", restart=True) from None
+            raise
 
 
 @dataclass(frozen=True)

@@ -295,3 +295,19 @@ def test_a_volume_that_fills_up_meanwhile_is_a_failure_and_no_crash(
     host.routes["/a"] = File(Held(b"one"))
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.message) == (31, "DiskFull: inputs/0/0: the volume is full")
+
+
+@pytest.mark.parametrize("status", [412, 416])
+def test_a_part_that_cannot_be_had_any_more_means_to_begin_again(
+    configure: Configure, host: DataHost, status: int
+) -> None:
+    def moody(request: Request) -> None:
+        if request.headers.get("Range"):
+            request.answer(status)
+            host.routes["/a"] = File(Held(b"whole"))
+        else:
+            File(Pattern(3 * MB), break_after=MB)(request)
+
+    host.routes["/a"] = moody
+    assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"whole"
+    assert [s.headers.get("range") for s in host.seen] == [None, f"bytes={MB}-", None]
