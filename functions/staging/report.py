@@ -53,14 +53,17 @@ def _places(volume: Path | None) -> list[Path]:
 def log_to(path: Path) -> None:
     """Log plain lines to stderr and, where it can be written, to the file `path`, which attempts add to."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    trouble: OSError | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
     except OSError as e:
-        handlers[0].handle(logging.makeLogRecord({"msg": f"no log file: {e.strerror}", "levelno": logging.WARNING}))
+        trouble = e
     for handler in handlers:
         handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    if trouble:
+        logging.warning("no log file %s: %s", path, trouble.strerror)
 
 
 class _Plain(logging.Formatter):

@@ -1,0 +1,70 @@
+"""The termination message and the log of a stage program."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from functions.staging.report import finish, log_to
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before:
+            root.removeHandler(handler)
+            handler.close()
+    root.handlers[:], root.level = before, level
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TERMINATION_LOG", str(tmp_path / "message"))
+    return tmp_path / "message"
+
+
+def test_the_message_is_one_line_that_begins_with_the_reason(place: Path) -> None:
+    assert finish(31, "DataUnavailable", "gone\nfor\r\n good") == 31
+    assert place.read_text() == "DataUnavailable: gone for good"
+
+
+def test_the_message_holds_no_credentials_and_no_query(place: Path) -> None:
+    finish(31, "DataUnavailable", f"https://user:pass@host/path?token=t and 0x{'ab' * 65}")
+    assert place.read_text() == "DataUnavailable: https://host/path and …"
+
+
+def test_the_message_fits_into_what_kubernetes_keeps(place: Path) -> None:
+    finish(31, "DataUnavailable", "ü" * 10_000)
+    assert len(place.read_bytes()) <= 4096
+
+
+def test_without_another_place_the_message_lies_on_the_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TERMINATION_LOG", raising=False)
+    monkeypatch.setattr("functions.staging.report._KUBERNETES", tmp_path / "none")
+    finish(0, "Completed", "done", tmp_path)
+    assert (tmp_path / "termination-message").read_text() == "Completed: done"
+
+
+def test_a_message_that_cannot_be_left_does_not_change_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERMINATION_LOG", "/none/message")
+    assert finish(32, "ChecksumMismatch", "x") == 32
+
+
+def test_attempts_add_to_the_log(tmp_path: Path) -> None:
+    for attempt in (1, 2):
+        log_to(tmp_path / "adminlogs" / "stage.log")
+        logging.info("attempt %d of https://user:pass@host/x?y", attempt)
+    lines = (tmp_path / "adminlogs" / "stage.log").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == [f"INFO attempt {n} of https://host/x" for n in (1, 2)]
+
+
+def test_a_log_that_cannot_be_written_goes_to_stderr_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    log_to(tmp_path / "file" / "stage.log")
+    logging.info("still here")
+    assert "no log file" in (printed := capsys.readouterr().err)
+    assert "still here" in printed
