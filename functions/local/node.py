@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -49,7 +50,8 @@ class Node:
         self._supervisors: dict[str, int] = {}  # uid → a handle on the process
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._told: set[str] = set()  # uids whose end was announced and whose folder is still there
-        self._removing: set[Path] = set()
+        self._not_before: dict[str, float] = {}  # uid → when it may be started again
+        self._removing: dict[Path, threading.Thread] = {}
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="node", daemon=True)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,13 +68,16 @@ class Node:
         self._stopping = True
         os.write(self._wake, b"!")
         self._thread.join()
+        for uid in self._supervisors if end_stages else ():
+            self._terminate(uid)
         for handle in self._supervisors.values():
             if end_stages:
-                signal.pidfd_send_signal(handle, signal.SIGTERM)
                 _ended(handle, wait=5)
             os.close(handle)
         for child in self._children.values():
             child.poll()
+        for removal in list(self._removing.values()):
+            removal.join(timeout=5)
         os.close(self._wake)
 
     @property
@@ -111,9 +116,9 @@ class Node:
                 logger.exception("cannot be handled now", extra=about(job=folder.path.name))
         self._told &= present
         for trash in (self._folder / TRASH).glob("*"):
-            if trash not in busy | self._removing:
-                self._removing.add(trash)
-                threading.Thread(target=self._remove, args=(trash,), daemon=True).start()
+            if trash not in busy and trash not in self._removing:
+                self._removing[trash] = threading.Thread(target=self._remove, args=(trash,), daemon=True)
+                self._removing[trash].start()
         return soon
 
     def _settle(self, folder: JobFolder, asked: Asked) -> bool:
@@ -156,8 +161,12 @@ class Node:
     def _start_or_lose(self, folder: JobFolder, asked: Asked) -> End | None:
         """Start the Job, unless it was started before: then its supervisor was killed, and what it ran with it."""
         if not folder.started:
-            self._start(folder, asked)
+            # A supervisor that could not even take the lock (a full disk) is not tried again at once.
+            if time.monotonic() >= self._not_before.get(asked.uid, 0):
+                self._not_before[asked.uid] = time.monotonic() + RESCAN
+                self._start(folder, asked)
             return None
+        self._not_before.pop(asked.uid, None)
         tree.kill_strays(folder.path.parent)
         # It may have ended between the look at its end and the look at its supervisor.
         end = folder.end() or End(Outcome.LOST, reason="Lost")
@@ -192,7 +201,7 @@ class Node:
 
     def _remove(self, trash: Path) -> None:
         shutil.rmtree(trash, onerror=_force)
-        self._removing.discard(trash)
+        self._removing.pop(trash, None)
 
 
 def _holder(lock: Path) -> int | None:

@@ -78,14 +78,12 @@ class Platform:
         stack.callback(_set_environment(self._settings()))
         stack.callback(_forget_parts)
         gateway = self._server(stack, self._port)
-        # What waits for the disk or for another process goes beside what needs this processor.
-        with ThreadPoolExecutor(2) as beside:
+        with ThreadPoolExecutor(1) as beside:  # it waits for another process meanwhile
             isolation = beside.submit(probe)
-            migrated = beside.submit(_migrate, os.environ["DATABASE_URL"])
             servers = {name: self._server(stack) for name in FUNCTIONS}
             apps = {name: function(name) for name in FUNCTIONS}
+            _migrate(os.environ["DATABASE_URL"])
             self.isolation = isolation.result()
-            migrated.result()
         if self._require_isolation and self.isolation is not Isolation.SANDBOX:
             raise PlatformError(
                 f"isolation was required, and this machine grants: {self.isolation.text}. "

@@ -52,15 +52,20 @@ class Server:
         self._server = make_server(
             LOOPBACK, self.port, app, threaded=True, request_handler=Quiet, fd=self._socket.fileno()
         )
+        # Without an interval it sleeps until there is a request, instead of asking many times a second whether to stop.
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name=f"server-{self.port}", daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": None}, name=f"server-{self.port}", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
         """Take no more requests; those under way are not waited for."""
         if self._server is not None and self._thread is not None:
-            self._server.shutdown()
+            stopping = threading.Thread(target=self._server.shutdown)
+            stopping.start()
+            while stopping.is_alive():
+                socket.create_connection((LOOPBACK, self.port)).close()  # wakes it up
+                stopping.join(0.01)
             self._thread.join()
             self._server.server_close()
         self._socket.close()

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from typing import Any
 from uuid import uuid4
 
@@ -41,8 +42,12 @@ def tick(source: Mapping[str, Any]) -> Message:
     return Message(headers, spec.get("data", "").encode())
 
 
+# What a killed platform had begun is due again within half a minute, and nobody shall wait for the next minute then.
+_FIRST_PAUSES = (10.0, 10.0, 15.0)
+
+
 class Ticker:
-    """Sends ticks between start() and stop(), the first at once: after a restart something may be due."""
+    """Sends ticks between start() and stop(), the first at once and a few soon after."""
 
     def __init__(self, source: Mapping[str, Any], send: Callable[[Message], object], every: float | None) -> None:
         self._source = source
@@ -59,9 +64,10 @@ class Ticker:
         self._thread.join()
 
     def _run(self) -> None:
+        pauses = chain(_FIRST_PAUSES, repeat(self._every))
         while not self._stopping.is_set():
             try:
                 self._send(tick(self._source))
             except OSError as e:
                 logger.warning("a tick was not sent: %s", e)
-            self._stopping.wait(self._every)
+            self._stopping.wait(min(next(pauses), self._every))

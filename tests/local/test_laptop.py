@@ -33,6 +33,8 @@ ENVIRONMENTS = """
   maxJobDuration: 60
   fetch: {schemes: [http], allow_private_addresses: true}
   publish: {max_log_bytes: 1000000}
+- id: filtered
+  filterCommand: [sh, -c, "echo looked; rm $OUTPUTS/secret; test ! -e $OUTPUTS/bad"]
 """
 
 
@@ -78,6 +80,18 @@ def test_a_workflow_runs_through_all_its_stages_and_its_results_can_be_had(lapto
     assert [each["stage"] for each in info["attempts"]] == ["configure", "algorithm", "publish"]
     assert laptop.result(job, "answer") == b"42\n"
     assert laptop.result(job, "algorithm.log") == b"hello\n"
+
+
+def test_the_operators_filter_decides_what_leaves(laptop: Laptop) -> None:
+    good = laptop.submit(document("touch $OUTPUTS/secret; echo 1 > $OUTPUTS/good"), environment="filtered")
+    info = laptop.finished(good)
+    assert info["status"] == 70
+    assert {file["filename"] for file in info["results"]} == {"good", "algorithm.log"}
+    assert laptop.call("GET", f"{API}/logs?jobId={good}&component=filter")[1] == b"looked\n"
+    bad = laptop.submit(document("touch $OUTPUTS/secret $OUTPUTS/bad"), environment="filtered")
+    info = laptop.finished(bad)
+    assert info["status"] == 51
+    assert {file["filename"] for file in info["results"]} == {"algorithm.log"}
 
 
 def test_inputs_by_url_are_there_for_the_algorithm(laptop: Laptop, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from functions.cluster.ports import Live, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation, probe
 from functions.workflow.environment import PublishPolicy
-from functions.workflow.model import Outcome, Stage
+from functions.workflow.model import Outcome, Stage, WorkflowId
 
 MIB = 1 << 20
 
@@ -234,6 +234,14 @@ def test_a_network_sandbox_cuts_the_network_too(tmp_path: Path, isolation: Isola
     driver.close()
 
 
+def test_without_isolation_the_program_runs_all_the_same(tmp_path: Path) -> None:
+    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
+    job = script("echo x > $OUTPUTS/x; exit 8")
+    assert ended(driver, job).exit_code == 8
+    assert (volume(driver, job) / "outputs" / "x").exists()
+    driver.close()
+
+
 def test_the_algorithm_sees_its_volume_as_data_and_cannot_change_the_inputs(sandboxed: ProcessDriver) -> None:
     job = script(
         "cat /data/inputs/x; echo y > /data/outputs/y; for f in inputs transformations ddos; do touch /data/$f/z; done"
@@ -344,6 +352,25 @@ def test_a_stage_that_ended_without_a_node_is_known_to_the_next(driver: ProcessD
     until(lambda: driver.cluster.read(job.ref), lambda live: live.state is State.ENDED)
     driver.node = driver._new_node()
     assert driver.cluster.read(job.ref).exit_code == 7
+
+
+def test_a_stage_that_cannot_be_started_is_not_tried_again_and_again(
+    driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: queue.Queue[str] = queue.Queue()
+
+    def broken(code: str) -> list[str]:
+        tries.put(code)
+        return ["/bin/false"]  # what a supervisor comes to that cannot write its lock
+
+    monkeypatch.setattr("functions.local.plan.bare_python", broken)
+    job = script("exit 0")
+    driver.create(job)
+    tries.get(timeout=20)
+    for _ in range(10):  # each wakes the node
+        driver.cluster.clean_up(WorkflowId("another"), job.ref.namespace)
+    until(lambda: driver.node.running, lambda n: n == 0)
+    assert tries.empty()
 
 
 def test_a_deleted_job_is_announced_as_gone(driver: ProcessDriver, told: Told) -> None:

@@ -62,15 +62,15 @@ class Client:
         except urllib.error.HTTPError as e:
             return e.code, e.read()
 
-    def submit(self, workflow: Mapping[str, Any], agreement: str | None = None) -> str:
+    def submit(self, workflow: Mapping[str, Any], environment: str = "ocean-compute") -> str:
         """Returns the job's id."""
         nonce, key = next(_nonces), f"0x{secrets.token_hex(31):0>64}"
         body = {
             "workflow": workflow,
-            "agreementId": agreement or f"0x{nonce:x}",
+            "agreementId": f"0x{nonce:x}",
             "owner": OWNER,
             "providerSignature": sign(key, f"{OWNER}{nonce}"),
-            "environment": "ocean-compute",
+            "environment": environment,
             "nonce": nonce,
         }
         status, answer = self.call("POST", f"{API}/compute", body)
