@@ -49,6 +49,6 @@ def variables(job: StageJob, volume: str) -> dict[str, str]:
         "LOGS": f"{volume}/logs",
         "INPUTS": f"{volume}/inputs",
         "OUTPUTS": f"{volume}/outputs",
-        "DIDS": json.dumps([item.id.removeprefix("did:op:") for item in stage.input]),
+        "DIDS": json.dumps([item.folder for item in stage.input]),
         "TRANSFORMATION_DID": stage.algorithm.folder,
     }

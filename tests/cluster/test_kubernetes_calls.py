@@ -1,66 +1,111 @@
-"""What is asked of the Kubernetes API: how often, by what right, and at what cost to start."""
+"""What a workflow costs the Kubernetes API, and what the API costs a function."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
-import yaml
-from support.clusters import stage_job
+import pytest
 from support.fake_kube import FakeKube
+from support.world import World
 
 from functions.cluster.kubernetes import KubernetesCluster
-from functions.workflow.model import Outcome, Stage, Terms, Workflow, WorkflowId
+from functions.workflow.codes import Code
+from functions.workflow.model import Manifest, Stage, WorkflowId
 
-ROLES = Path(__file__).parents[2] / "k8s_install" / "binding.yml"
 STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH)
 
 
-def run(kube: FakeKube, kubernetes: KubernetesCluster, workflow: str = "w") -> None:
-    """A workflow without faults: each stage's end is told by its Pod."""
+class KubeWorld(World):
+    """The whole system, its cluster being Kubernetes' adapter on the fake API."""
+
+    def __init__(self, kube: FakeKube, cluster: KubernetesCluster) -> None:
+        super().__init__(cluster=cluster, namespace="demo")
+        self.kube = kube
+
+    def end_pod(self, workflow: WorkflowId) -> None:
+        """The current container ends with success; its Pod's event is delivered three times, as clusters do."""
+        ref = self.job(workflow)
+        if ref.stage is Stage.PUBLISH:
+            self.storage.put_manifest(workflow, ref.attempt, Manifest())
+        pod = self.kube.terminate(ref.name, 0)
+        body = {"kind": "Pod", "apiVersion": "v1", **(self.kube.find("pods", pod) or {})}
+        for _ in range(3):
+            self.receive({"ce-type": "dev.knative.apiserver.resource.update"}, body)
+
+    def finish_jobs(self) -> list[Any]:
+        """The Jobs say it too, 2 s later; the events of that."""
+        names = self.kube.names("jobs")
+        for name in names:
+            self.kube.finish(name)
+        return [{"kind": "Job", "apiVersion": "batch/v1", **(self.kube.find("jobs", name) or {})} for name in names]
+
+
+@pytest.fixture
+def world(kube: FakeKube, kubernetes: KubernetesCluster) -> KubeWorld:
+    return KubeWorld(kube, kubernetes)
+
+
+def test_a_workflow_without_faults_takes_at_most_12_calls_and_lists_nothing(world: KubeWorld) -> None:
+    workflow = world.submit()
     for stage in STAGES:
-        job = stage_job(workflow, stage)
-        uid = kubernetes.create(job)
-        pod = kube.terminate(job.ref.name, 0)
-        assert kubernetes.read(replace(job.ref, uid=uid), pod).outcome is Outcome.SUCCEEDED
-    kubernetes.clean_up(WorkflowId(workflow), "demo")
+        assert world.state(workflow).stage is stage
+        world.end_pod(workflow)
+    assert (world.state(workflow).finished, world.state(workflow).status) == (True, Code.FINISHED)
+    assert world.kube.calls.total() <= 12, world.kube.calls
+    assert not [call for call in world.kube.calls if call[0] == "list"]
 
 
-def test_a_workflow_without_faults_takes_at_most_12_calls_and_lists_nothing(
-    kube: FakeKube, kubernetes: KubernetesCluster
-) -> None:
-    run(kube, kubernetes)
-    assert kube.calls.total() <= 12
-    assert not [call for call in kube.calls if call[0] == "list"]
+def test_the_jobs_own_events_come_later_and_cost_nothing(world: KubeWorld) -> None:
+    workflow = world.submit()
+    world.end_pod(workflow)
+    bodies = world.finish_jobs()
+    before = world.kube.calls.total()
+    for body in bodies:
+        if body["metadata"]["labels"]["component"] == Stage.CONFIGURE:
+            world.receive({"ce-type": "dev.knative.apiserver.resource.update"}, body)
+    assert world.kube.calls.total() == before
 
 
-def test_after_the_clean_up_nothing_is_left(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
-    run(kube, kubernetes)
-    assert kube.objects == {}
+def test_after_the_end_nothing_of_the_workflow_is_left(world: KubeWorld) -> None:
+    workflow = world.submit()
+    for _ in STAGES:
+        world.end_pod(workflow)
+    assert world.kube.objects == {}
 
 
-def test_the_roles_grant_exactly_what_is_used(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
-    run(kube, kubernetes)
-    job = stage_job("v", Stage.CONFIGURE)
-    kubernetes.create(job)
-    kubernetes.read(job.ref)
-    kubernetes.delete(job.ref)
-    kubernetes.leftovers("demo", 1)
-    kube.put("workflows", {"metadata": {"name": "o"}})
-    kubernetes.workflow_object("demo/o")
-    kubernetes.report("demo/o", Workflow(WorkflowId("o"), "demo", Terms(), datetime(2026, 11, 22, tzinfo=UTC)))
-    granted = {
-        (verb, resource)
-        for document in yaml.safe_load_all(ROLES.read_text())
-        if document["kind"] == "Role" and document["metadata"]["name"] in ("sluice-submit", "sluice-advance")
-        for rule in document["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert set(kube.calls) == granted
+def test_a_stop_leaves_nothing_either(world: KubeWorld) -> None:
+    workflow = world.submit()
+    world.end_pod(workflow)
+    world.stop(workflow)
+    while not world.state(workflow).finished:
+        if world.state(workflow).stage is Stage.PUBLISH:
+            world.end_pod(workflow)
+        world.tick()
+    assert world.kube.objects == {}
+    assert world.kube.created.total() == len(STAGES)
+
+
+def test_with_no_event_at_all_the_sweep_brings_it_to_its_end(world: KubeWorld) -> None:
+    workflow = world.submit()
+    for stage in STAGES:
+        world.kube.finish(world.job(workflow).name)
+        if stage is Stage.PUBLISH:
+            world.storage.put_manifest(workflow, 1, Manifest())
+        world.tick()
+    assert world.state(workflow).finished
+    assert world.kube.objects == {}
+
+
+def test_every_attempt_has_one_job_ever(world: KubeWorld) -> None:
+    workflow = world.submit()
+    ref = world.job(workflow)
+    world.kube.remove("jobs", ref.name)
+    world.tick()
+    assert world.job(workflow) == replace(ref, attempt=2, uid=world.job(workflow).uid)
+    assert set(world.kube.created.values()) == {1}
 
 
 def test_a_function_in_a_pod_does_not_import_the_models_of_kubernetes() -> None:

@@ -179,6 +179,16 @@ def test_f27_what_was_deleted_by_hand_is_gone(
     assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.GONE)
 
 
+def test_f27_a_job_that_is_being_deleted_is_gone_with_its_last_pod(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
+) -> None:
+    kube.lingering = True
+    kubernetes.delete(replace(job.ref, uid=uid))
+    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.RUNNING, uid)
+    kube.pod_state(job.ref.name, {"terminated": {"exitCode": 137, "reason": "Error"}}, "Failed")
+    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.GONE)
+
+
 def test_f27_an_algorithm_never_starts_on_a_new_empty_volume(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob
 ) -> None:

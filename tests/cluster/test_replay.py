@@ -179,6 +179,14 @@ def test_a_stage_ends_the_moment_its_container_does(scenario: str, source: str) 
     assert replay.ended_at == first
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_job_that_tries_again_ends_with_its_last_pod(source: str) -> None:
+    replay = Replay("retry-then-ok")
+    for sent in SOURCES[source]("retry-then-ok"):
+        replay.deliver(sent, sent.at)
+    assert replay.ended_at >= 15
+
+
 def test_a_success_told_by_its_pod_costs_one_read() -> None:
     replay = Replay("success")
     for sent in pod_events("success"):
