@@ -115,7 +115,7 @@ def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple
 
 
 def _environment(settings: Settings, namespace: str) -> Environment:
-    """The environment of that namespace as the environments file has it, with its nodes and runtime; else a plain one."""
+    """What the environments file says of that namespace, its nodes and runtime with it; without one, a plain one."""
     from functions.environments import load
     from functions.workflow.environment import Environment
 

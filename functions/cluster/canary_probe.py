@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 SECONDS = 4.0  # for one connection
@@ -58,11 +58,11 @@ def tries(environ: dict[str, str], dns: str) -> dict[str, Callable[[], None]]:
     return found
 
 
-def run(attempts: dict[str, Callable[[], None]], seconds: float) -> list[str]:
+def run(attempts: Mapping[str, Callable[[], object]], seconds: float) -> list[str]:
     """The names of the attempts that succeeded, all made at once."""
     reached: list[str] = []
 
-    def attempt(name: str, call: Callable[[], None]) -> None:
+    def attempt(name: str, call: Callable[[], object]) -> None:
         try:
             call()
         except OSError:
