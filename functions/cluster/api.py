@@ -59,6 +59,7 @@ def _from_kubeconfig(path: str) -> Access:
     from kubernetes.client.configuration import Configuration
     from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.kube_config import load_kube_config
+    from requests.utils import should_bypass_proxies  # as the package itself does
 
     configuration = Configuration()  # type: ignore[no-untyped-call]
     try:
@@ -72,11 +73,12 @@ def _from_kubeconfig(path: str) -> Access:
         "key_file": configuration.key_file,
         "server_hostname": configuration.tls_server_name,
     }
+    direct = should_bypass_proxies(configuration.host, no_proxy=configuration.no_proxy or "")
     return Access(
         configuration.host,
         lambda: configuration.get_api_key_with_prefix("BearerToken", "authorization"),  # type: ignore[no-untyped-call]
         {name: value for name, value in tls.items() if value},
-        configuration.proxy,
+        None if direct else configuration.proxy,
     )
 
 

@@ -14,7 +14,7 @@ from support.fake_kube import FakeKube, Fault, now
 from functions.cluster import api
 from functions.cluster.kubernetes import KubernetesCluster, status
 from functions.cluster.ports import AlienJob, Live, Rejected, StageJob, State, Unavailable
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
 from functions.workflow.codes import Code
 from functions.workflow.model import Ending, JobUid, Outcome, Phase, Stage, Terms, Workflow, WorkflowId
 
@@ -153,22 +153,6 @@ def test_an_api_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     fake.close()
     with pytest.raises(Unavailable, match="does not answer"):
         cluster.read(ALGORITHM.ref)
-
-
-def test_without_a_cluster_the_message_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    with pytest.raises(SettingsError, match="KUBECONFIG"):
-        KubernetesCluster(Settings()).read(ALGORITHM.ref)
-
-
-def test_in_a_pod_the_token_is_read_anew_for_every_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(api, "_ACCOUNT", tmp_path)
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
-    (tmp_path / "token").write_text("one\n")
-    access = api.access("")
-    assert (access.server, access.authorization()) == ("https://[fd00::1]:443", "Bearer one")
-    (tmp_path / "token").write_text("two")
-    assert access.authorization() == "Bearer two"
 
 
 @pytest.mark.parametrize("lost", ["jobs", "configmaps"])

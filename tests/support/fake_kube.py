@@ -8,6 +8,7 @@ What Jobs do is said by the tests: `pod_state`, `job_condition`, `finish`.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -37,7 +38,8 @@ class Fault:
 class FakeKube:
     """The API server, its garbage collector and a Job controller in one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Path | None = None) -> None:
+        """`tls`: a folder with kube-api-cert.pem and kube-api-key.pem (127.0.0.1), to be served with."""
         self.objects: dict[Key, Object] = {}
         self.logs: dict[str, bytes] = {}  # by the Pod's Job
         self.calls: Counter[tuple[str, str]] = Counter()  # (verb, resource) as RBAC names them
@@ -49,12 +51,16 @@ class FakeKube:
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls / "kube-api-cert.pem", tls / "kube-api-key.pem")
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def port(self) -> int:
+        return self._server.server_port
 
     def close(self) -> None:
         self.closing.set()
@@ -65,7 +71,7 @@ class FakeKube:
     def kubeconfig(self, folder: Path) -> str:
         """A kubeconfig for this server, written below `folder`."""
         path = folder / "kubeconfig"
-        cluster = {"name": "fake", "cluster": {"server": self.url}}
+        cluster = {"name": "fake", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}
         context = {"name": "fake", "context": {"cluster": "fake", "user": "fake"}}
         user = {"name": "fake", "user": {"token": "not-a-secret"}}
         config = {"apiVersion": "v1", "kind": "Config", "current-context": "fake"}

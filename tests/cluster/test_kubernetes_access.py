@@ -1,0 +1,118 @@
+"""Where the Kubernetes API is and who we are to it: in a Pod, and with a kubeconfig."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from support.clusters import stage_job
+from support.fake_kube import FakeKube
+
+from functions.cluster import api
+from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.ports import State, Unavailable
+from functions.settings import Settings, SettingsError
+
+DATA = Path(__file__).parents[1] / "data"
+REF = stage_job("w").ref
+
+
+@pytest.fixture
+def secure() -> Iterator[FakeKube]:
+    fake = FakeKube(tls=DATA)
+    try:
+        yield fake
+    finally:
+        fake.close()
+
+
+@pytest.fixture
+def account(secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a Pod's service account, for the API `secure`."""
+    (tmp_path / "ca.crt").write_bytes((DATA / "kube-api-cert.pem").read_bytes())
+    (tmp_path / "token").write_text("not-a-secret\n")
+    monkeypatch.setattr(api, "_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(secure.port))
+    return tmp_path
+
+
+def test_in_a_pod_the_account_of_the_pod_is_used(account: Path) -> None:
+    assert KubernetesCluster(Settings()).read(REF).state is State.GONE
+
+
+def test_a_server_that_the_clusters_authority_does_not_vouch_for_hears_nothing(account: Path, secure: FakeKube) -> None:
+    (account / "ca.crt").write_bytes((DATA / "data.example-cert.pem").read_bytes())
+    with pytest.raises(Unavailable, match="SSLError"):
+        KubernetesCluster(Settings()).read(REF)
+    assert secure.calls.total() == 0
+
+
+def test_the_token_is_read_anew_for_every_call(account: Path) -> None:
+    access = api.access("")
+    assert access.authorization() == "Bearer not-a-secret"
+    (account / "token").write_text("another")
+    assert access.authorization() == "Bearer another"
+
+
+def test_a_token_that_is_gone_for_a_moment_is_no_crash(account: Path) -> None:
+    cluster = KubernetesCluster(Settings())
+    assert cluster.read(REF).state is State.GONE
+    (account / "token").unlink()
+    with pytest.raises(Unavailable, match="token"):
+        cluster.read(REF)
+
+
+def test_an_ipv6_address_is_put_into_brackets(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    assert api.access("").server.startswith("https://[fd00::1]:")
+
+
+def test_without_a_cluster_the_message_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(SettingsError, match="KUBECONFIG"):
+        KubernetesCluster(Settings()).read(REF)
+
+
+def kubeconfig(secure: FakeKube, folder: Path, authority: Path) -> str:
+    data = base64.b64encode(authority.read_bytes()).decode()
+    cluster = {"server": f"https://127.0.0.1:{secure.port}", "certificate-authority-data": data}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        "users": [{"name": "c", "user": {"token": "not-a-secret"}}],
+    }
+    (folder / "config").write_text(yaml.safe_dump(config))
+    return str(folder / "config")
+
+
+def test_a_kubeconfig_brings_its_own_authority(secure: FakeKube, tmp_path: Path) -> None:
+    path = kubeconfig(secure, tmp_path, DATA / "kube-api-cert.pem")
+    assert KubernetesCluster(Settings(kubeconfig=path)).read(REF).state is State.GONE
+
+
+def test_a_kubeconfig_with_another_authority_reaches_nothing(secure: FakeKube, tmp_path: Path) -> None:
+    path = kubeconfig(secure, tmp_path, DATA / "data.example-cert.pem")
+    with pytest.raises(Unavailable, match="SSLError"):
+        KubernetesCluster(Settings(kubeconfig=path)).read(REF)
+
+
+def test_a_kubeconfig_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="KUBECONFIG"):
+        KubernetesCluster(Settings(kubeconfig=str(tmp_path / "absent"))).read(REF)
+
+
+@pytest.mark.parametrize(("exempt", "proxy"), [("127.0.0.1", None), ("other.example", "http://proxy.example:3128")])
+def test_the_proxy_of_the_environment_is_used_but_for_those_exempt(
+    secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exempt: str, proxy: str | None
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", exempt)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert api.access(kubeconfig(secure, tmp_path, DATA / "kube-api-cert.pem")).proxy == proxy
