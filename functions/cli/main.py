@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from functions.cli.deployment import dead_letters, migrate, sweep
+from functions.cli.doctor import doctor
 from functions.cli.jobs import delete, environments, history, list_jobs, logs, status, stop
 from functions.cli.options import FAULT, Failure
 from functions.cli.results import results
@@ -64,6 +65,7 @@ for command in (
     dead_letters,
     migrate,
     sweep,
+    doctor,
 ):
     main.add_command(command)
 

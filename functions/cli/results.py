@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.options import json_option, owner_option, print_json, talks
+from functions.cli.options import FAILED, fail, json_option, owner_option, print_json, talks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,13 +31,17 @@ def results(client: Client, job: str, out: Path | None, owner: str | None, as_js
     \b
       sluice results 3f2a… --out results
     """
-    from functions.cli import show
+    from functions.cli import show, watch
 
     seen = client.job(job)
+    if not watch.over(seen) and out is not None:
+        fail(f"{watch.words(seen)}: the results come at the end; `sluice status {job}` tells", FAILED)
     listed = seen["results"] or []
     if out is None:
         if as_json:
             print_json(listed)
+        elif not listed:
+            show.console(stderr=True).print("no results:", show.state(seen))
         else:
             rows = [(file["filename"], show.size(file["filesize"]), file["type"]) for file in listed]
             show.console().print(show.table(["result", "size", "type"], rows, right=["size"]))

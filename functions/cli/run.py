@@ -82,7 +82,7 @@ def run(
             seen, interrupted = _attend(client, job, stages)
             stages.say("fetching the results …")
             saved = save(client, seen, out or Path("out") / read.name, seen["owner"])
-            stage, log = _telling_log(client, seen)
+            stage, log = watch.telling_log(client, seen)
             ended = client.job(job)
     seconds = time.monotonic() - began
     if as_json:
@@ -110,20 +110,6 @@ def _attend(client: Client, job: str, stages: Stages) -> tuple[Any, bool]:
         for seen in watch.follow(client, job):
             stages.update(seen)
     return seen, interrupted
-
-
-def _telling_log(client: Client, seen: Any) -> tuple[str, bytes]:
-    """The stage that did not succeed and what it printed; nothing where all did."""
-    from functions.cli import watch
-    from functions.cli.client import Refused
-
-    stages = [each["stage"] for each in watch.stages(seen) if each["outcome"] != "succeeded"]
-    if not stages:
-        return "", b""
-    try:
-        return stages[-1], client.log(seen["jobId"], stages[-1])
-    except Refused:
-        return stages[-1], b""
 
 
 def _conclude(console: Console, seen: Any, saved: list[dict[str, Any]], stage: str, log: bytes, seconds: float) -> None:

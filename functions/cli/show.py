@@ -53,8 +53,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Seque
 
 def state(seen: Any) -> Text:
     """Where a job stands, in a word and its colour."""
-    text = clean(seen["statusText"]).strip()
-    if seen.get("dateFinished") is None:
+    text = clean(watch.words(seen))
+    if not watch.over(seen):
         return Text(text, "cyan")
     return Text(text, "green" if watch.went_well(seen) else "red")
 
@@ -91,7 +91,7 @@ class Stages:
             elif key not in self._shown:
                 self._shown.add(key)
                 self._out.print(_stage_line(attempt))
-        text = clean(seen["statusText"]).strip()
+        text = clean(watch.words(seen))
         if "attempts" not in seen and text != self._text:
             self._text = text
             self._out.print(Text(f"  {text}"))
@@ -108,7 +108,7 @@ def _stage_line(attempt: dict[str, Any]) -> Text:
 def failure(out: Console, seen: Any, stage: str | None, log: bytes) -> None:
     """Why a job did not end well, and the end of the log that tells more."""
     details = seen.get("terminationDetails") or {}
-    out.print(Text(f"\n{clean(seen['statusText']).strip()} (status {seen['status']})", "red bold"))
+    out.print(Text(f"\n{clean(watch.words(seen))} (status {seen['status']})", "red bold"))
     if seen.get("reason"):
         out.print(Text(f"  reason      {clean(seen['reason'])}"))
     if details.get("exitCode") is not None:

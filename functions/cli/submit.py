@@ -51,7 +51,7 @@ def submit(
         print_json(job) if as_json else click.echo(job["jobId"])
         return
     seen = attend(client, job["jobId"], quiet=as_json)
-    _conclude(seen, as_json)
+    _conclude(client, seen, as_json)
 
 
 def checked(file: Path, rewrite: Callable[[Document], T]) -> T:
@@ -62,7 +62,8 @@ def checked(file: Path, rewrite: Callable[[Document], T]) -> T:
     try:
         return rewrite(read(file))
     except DocumentError as e:
-        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {e.expected}")
+        expected = e.expected.removeprefix("Expected ")
+        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {expected}")
 
 
 def start(
@@ -109,13 +110,17 @@ def _only_environment(client: Client) -> str:
     return offered[0]
 
 
-def _conclude(seen: Any, as_json: bool) -> None:
+def _conclude(client: Client, seen: Any, as_json: bool) -> None:
     from functions.cli import show, watch
 
+    console = show.console(stderr=True)
     if as_json:
         print_json(seen)
     else:
         click.echo(seen["jobId"])
-        show.console(stderr=True).print(show.state(seen))
+        if watch.went_well(seen):
+            console.print(show.state(seen))
+        else:
+            show.failure(console, seen, *watch.telling_log(client, seen))
     if not watch.went_well(seen):
         raise SystemExit(FAILED)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from functions.workflow.codes import Code
+from functions.workflow.model import Stop
 
 if TYPE_CHECKING:
     from functions.cli.client import Client
@@ -51,12 +52,20 @@ def look(client: Client, job: str) -> Any:
 
 
 def over(seen: Any) -> bool:
-    return seen["dateFinished"] is not None
+    return seen.get("dateFinished") is not None  # /runningjobs leaves it out
 
 
 def went_well(seen: Any) -> bool:
     """Whether a job that is over came to its end undisturbed. Ocean's 70 alone does not say that."""
     return bool(seen["status"] == Code.FINISHED and seen["stopreq"] == 0)
+
+
+def words(seen: Any) -> str:
+    """Where a job stands. Ocean calls also those finished that were stopped or ran out of time."""
+    text = str(seen["statusText"]).strip()
+    if over(seen) and seen["status"] == Code.FINISHED and seen["stopreq"]:
+        text = "Stopped" if seen["stopreq"] == Stop.REQUESTED else "Timed out"
+    return f"{text}, results removed" if seen.get("removed") else text
 
 
 def stages(seen: Any) -> list[dict[str, Any]]:
@@ -71,3 +80,16 @@ def stages(seen: Any) -> list[dict[str, Any]]:
         }
         for each in seen.get("attempts", [])
     ]
+
+
+def telling_log(client: Client, seen: Any) -> tuple[str, bytes]:
+    """The stage that did not succeed and what it printed; nothing where all did."""
+    from functions.cli.client import Refused
+
+    failed = [each["stage"] for each in stages(seen) if each["outcome"] != "succeeded"]
+    if not failed:
+        return "", b""
+    try:
+        return failed[-1], client.log(seen["jobId"], failed[-1])
+    except Refused:
+        return failed[-1], b""
