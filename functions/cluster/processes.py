@@ -185,8 +185,11 @@ class ProcessCluster:
         found = self._find(ref)
         if found is None:
             return
-        left = max_bytes
-        with suppress(FileNotFoundError), found[0].log.open("rb") as file:
+        log, left = found[0].log, max_bytes
+        # An algorithm in no sandbox could put a link there, and have any file read out.
+        if not log.resolve().is_relative_to(found[0].path.parent.resolve()):
+            return
+        with suppress(FileNotFoundError), log.open("rb") as file:
             while left > 0 and (chunk := file.read(min(left, _CHUNK))):
                 left -= len(chunk)
                 yield chunk

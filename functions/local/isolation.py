@@ -39,7 +39,7 @@ def probe() -> Isolation:
 
 
 def _works(level: Isolation, folder: Path) -> bool:
-    for name in ("data/inputs", "data/transformations", "data/ddos", "data/adminlogs", "scratch", "root"):
+    for name in ("data/outputs", "data/logs", "data/adminlogs", "scratch", "root"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     plan = {
         "isolation": level,

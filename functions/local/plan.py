@@ -21,8 +21,8 @@ _NOT_FOR_STAGES = ("DATABASE_URL", "POSTGRES_", "ALLOWED_ADMINS")
 _STAGE_LOG_BYTES = 10 << 20
 _FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs")
 _NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCommand'; exit 126"
-# What the algorithm must not change, and what it must not see.
-_READ_ONLY = ("inputs", "transformations", "ddos")
+# What the algorithm may change of its volume, as in a cluster; and what it must not see of the machine.
+_WRITABLE = ("outputs", "logs")
 _NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/data")  # noqa: S108 - to hide them
 
 
@@ -114,7 +114,7 @@ def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str
     and `read_only` those of them that cannot be changed; `cover` is there, but closed.
     """
     data = home / "data"
-    read_only = {f"/data/{name}": str(data / name) for name in _READ_ONLY}
+    writable = {f"/data/{name}": str(data / name) for name in _WRITABLE}
     hidden = list(_NOT_IN_SIGHT)
     if not _below(str(platform), hidden):
         hidden.append(str(platform))
@@ -122,8 +122,8 @@ def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str
         "root": str(root),
         "hide": hidden,
         "show": sorted({path for path in _programs() if _below(path, hidden)}),
-        "bind": {"/data": str(data), "/tmp": str(home / "scratch"), **read_only},  # noqa: S108 - its own
-        "read_only": list(read_only),
+        "bind": {"/data": str(data), "/tmp": str(home / "scratch"), **writable},  # noqa: S108 - its own
+        "read_only": ["/data"],
         "cover": ["/data/adminlogs"],
         "shared_memory": shared_memory,
     }

@@ -242,18 +242,32 @@ def test_without_isolation_the_program_runs_all_the_same(tmp_path: Path) -> None
     driver.close()
 
 
-def test_the_algorithm_sees_its_volume_as_data_and_cannot_change_the_inputs(sandboxed: ProcessDriver) -> None:
+def test_the_algorithm_sees_its_volume_as_data_and_can_change_only_outputs_and_logs(
+    sandboxed: ProcessDriver,
+) -> None:
     job = script(
-        "cat /data/inputs/x; echo y > /data/outputs/y; for f in inputs transformations ddos; do touch /data/$f/z; done"
+        "cat /data/inputs/x; echo y > /data/outputs/y; echo z > /data/logs/z;"
+        "for f in . inputs transformations ddos; do touch /data/$f/new; done;"
+        "rm -rf /data/outputs && ln -s /etc /data/outputs"
     )
     inputs = volume(sandboxed, job) / "inputs"
     inputs.mkdir(parents=True)
     (inputs / "x").write_text("input\n")
     ended(sandboxed, job)
-    assert (volume(sandboxed, job) / "outputs" / "y").read_text() == "y\n"
     log = printed(sandboxed, job)
     assert log.startswith("input\n")
-    assert log.count("Read-only file system") == 3
+    assert log.count("Read-only file system") == 5
+    assert (volume(sandboxed, job) / "logs" / "z").read_text() == "z\n"
+    assert not (volume(sandboxed, job) / "outputs").is_symlink()
+
+
+def test_a_log_that_is_a_link_to_elsewhere_is_not_read_out(tmp_path: Path) -> None:
+    (tmp_path / "private").write_text("private")
+    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
+    job = script(f"rm $LOGS/algorithm.log; ln -s {tmp_path}/private $LOGS/algorithm.log")
+    ended(driver, job)
+    assert printed(driver, job) == ""
+    driver.close()
 
 
 def test_the_algorithm_sees_nothing_of_the_machine_but_its_programs(sandboxed: ProcessDriver) -> None:
