@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -437,3 +438,29 @@ def test_the_sample_secrets_hold_no_secret() -> None:
     text = (ROOT / "k8s_install/secrets.yml.sample").read_text()
     for secret in yaml.safe_load_all(text):
         assert all(value in ("", "[]") or "USER:PASSWORD" in value for value in secret["stringData"].values())
+
+
+# --- what is told about it ------------------------------------------------------------------
+
+
+def test_every_file_that_the_guide_names_is_there() -> None:
+    guide = (ROOT / "docs/deploy.md").read_text()
+    named = set(re.findall(r"(?:knative|k8s_install|examples|tests)/[\w./-]*\w", guide))
+    assert len(named) > 15
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_guides_kn_commands_make_the_same_triggers() -> None:
+    guide = (ROOT / "docs/deploy.md").read_text().replace("\\\n", " ")
+    told = {
+        match[1]: (
+            re.findall(r"--sink ksvc:(\w+)", match[2]),
+            dict(pair.split("=", 1) for pair in re.findall(r"--filter (\S+)", match[2])),
+        )
+        for match in re.finditer(r"kn trigger create (\S+) (.+)", guide)
+    }
+    made = {
+        name: ([trigger["spec"]["subscriber"]["ref"]["name"]], trigger["spec"]["filter"]["attributes"])
+        for name, trigger in of_kind("base", "Trigger").items()
+    }
+    assert told == made

@@ -81,9 +81,13 @@ def test_nobody_reads_a_secret_and_nothing_is_granted_cluster_wide() -> None:
                 assert rule["verbs"] == ["create"], name
 
 
-def test_each_role_is_bound_to_its_own_account_alone() -> None:
-    for name, binding in of_kind("install", "RoleBinding").items():
-        assert binding["roleRef"]["name"] == name
-        (subject,) = binding["subjects"]
-        assert (f"sluice-{subject['name']}", subject["namespace"]) == (name, "sluice")
-        assert subject["name"] in of_kind("install", "ServiceAccount")
+def test_each_role_is_bound_to_the_account_it_was_made_for() -> None:
+    bound = {
+        (binding["roleRef"]["name"], subject["namespace"], subject["name"])
+        for binding in of_kind("install", "RoleBinding").values()
+        for subject in binding["subjects"]
+    }
+    assert bound == {
+        *((f"sluice-{name}", "sluice", name) for name in (*FUNCTIONS, "events")),
+        ("sluice-events", "ocean-compute", "events"),  # kn's sources watch their own namespace alone
+    }
