@@ -76,6 +76,7 @@ class Router:
     """A function's routing table: werkzeug rules whose endpoints are handlers."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
         self._map = Map(rules, merge_slashes=False)
 
     def answer(self, request: Request, sluice: Callable[[], Sluice]) -> Response:

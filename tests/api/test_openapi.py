@@ -1,0 +1,119 @@
+"""The API against its own OpenAPI document, with requests that schemathesis makes up."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+from support.api import ADMIN, OWNER, Api, parts
+from werkzeug.wrappers import Request
+
+from functions.status import openapi
+from functions.status.main import ROUTES as STATUS
+from functions.submit.main import ROUTES as SUBMIT
+from functions.workflow.model import Manifest, ResultFile
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Api:
+    folder = tmp_path_factory.mktemp("results")
+    return Api(parts(results_url=f"file://{folder}", database_url=f"sqlite:///{folder}/sluice.db"))
+
+
+@pytest.fixture(scope="module")
+def job(api: Api) -> str:
+    url = api.sluice.storage.put("j/1/outputs/a.csv", [b"a,b\n"], 4, "text/csv")
+    return api.finished(Manifest((ResultFile("outputs/a.csv", 4, "output", url, content_type="text/csv"),)))
+
+
+@pytest.fixture(scope="module")
+def schema(api: Api) -> Any:
+    def gateway(environ: Any, start_response: Any) -> Iterable[bytes]:
+        """As the HTTPRoute: what changes something goes to submit, the rest to status."""
+        asked = Request(environ)
+        changes = asked.method in ("POST", "PUT", "DELETE") and asked.path.endswith(("/compute", "/pgsqlinit"))
+        answered: Iterable[bytes] = (api.submit if changes else api.status).application(environ, start_response)
+        return answered
+
+    return schemathesis.openapi.from_wsgi("/spec", gateway)
+
+
+load_all_checks()
+# A body may be right by its schema and wrong by its signature: 400 is documented for both. A missing `Admin` header is
+# 400 too, as operator-service answers it; test_signatures.py holds that nobody gets in without it.
+EXCLUDED = CHECKS.get_by_names(["positive_data_acceptance", "negative_data_rejection", "ignored_auth"])
+OPERATIONS = [(operation.path, operation.method) for operation in openapi.OPERATIONS]
+MADE_UP = [
+    pytest.param(*operation, mode, id=f"{operation[1]} {operation[0]} {mode.value}")
+    for operation in OPERATIONS
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    if operation != ("/", "get") or mode is GenerationMode.POSITIVE  # takes nothing that could be wrong
+]
+enough = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), MADE_UP)
+@enough
+@given(st.data())
+def test_no_made_up_request_gets_an_undocumented_answer(
+    schema: Any, path: str, method: str, mode: GenerationMode, data: st.DataObject
+) -> None:
+    case = data.draw(schema[path][method].as_strategy(generation_mode=mode))
+    case.call_and_validate(excluded_checks=EXCLUDED)
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@enough
+@given(st.data())
+def test_no_request_of_somebody_who_may_gets_an_undocumented_answer(
+    api: Api, schema: Any, job: str, path: str, method: str, data: st.DataObject
+) -> None:
+    """With a right signature, the admin's header, and a job that exists."""
+    case = data.draw(schema[path][method].as_strategy(generation_mode=GenerationMode.POSITIVE))
+    case.headers["Admin"] = ADMIN["Admin"]
+    for place in (case.query, case.body):
+        if isinstance(place, dict):
+            place.update({name: value for name, value in {"jobId": job, "owner": OWNER}.items() if name in place})
+        if isinstance(place, dict) and "providerSignature" in place:
+            place.update(api.signed(f"{OWNER}{place.get('jobId', '')}", owner=OWNER))
+    case.call_and_validate(excluded_checks=EXCLUDED)
+
+
+def test_every_route_is_documented_and_every_documented_one_exists() -> None:
+    documented = {(path, method.upper()) for path, item in openapi.document()["paths"].items() for method in item}
+    served = {
+        (rule.rule, method)
+        for rule in (*SUBMIT.rules, *STATUS.rules)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    # Events, probes, and the documentation itself are not the API.
+    apart = {
+        ("/healthz", "GET"),
+        ("/", "POST"),
+        ("/spec", "GET"),
+        ("/api/v1/docs/", "GET"),
+        ("/api/v1/docs/<name>", "GET"),
+    }
+    assert served - apart == documented
+
+
+def test_the_document_is_openapi_3_1_and_names_what_validates(api: Api) -> None:
+    spec = json.loads(api.status.get("/spec").text)
+    assert spec["openapi"] == "3.1.0"
+    assert {"Definition", "Algorithm", "Status", "Error"} <= set(spec["components"]["schemas"])
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(api: Api) -> None:
+    page = api.status.get("/api/v1/docs/").text
+    assert not re.search(r"https?://", page)
+    for name in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert api.status.get(f"/api/v1/docs/{name}").status_code == 200
+    assert api.status.get("/api/v1/docs/..%2f__init__.py").status_code == 404
