@@ -21,7 +21,7 @@ from functions.log import about
 
 logger = logging.getLogger(__name__)
 
-MOST_HELD = 10_000  # deliveries; beyond them events are refused with 503
+MOST_HELD = 64 << 20  # bytes in all deliveries; beyond them events are refused with 503
 MAX_EVENT = 1 << 20
 
 
@@ -62,6 +62,11 @@ class _Parcel:
     delivery: Delivery
     tries: int = 0
 
+    @property
+    def size(self) -> int:
+        """About what it takes in memory, in bytes."""
+        return 2048 + len(self.message.body)
+
 
 class Broker:
     """Delivers with `workers` threads between start() and stop()."""
@@ -72,6 +77,7 @@ class Broker:
         self._triggers: tuple[Trigger, ...] = ()
         self._due: list[tuple[float, int, _Parcel]] = []
         self._numbers = itertools.count()
+        self._held = 0  # bytes
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = [threading.Thread(target=self._work, name=f"broker-{n}", daemon=True) for n in range(workers)]
@@ -92,12 +98,16 @@ class Broker:
     def accept(self, message: Message) -> bool:
         """Take a message for every Trigger that it passes. False: the broker is full."""
         attributes = message.attributes
-        wanted = [trigger for trigger in self._triggers if trigger.passes(attributes)]
+        parcels = [
+            _Parcel(message, trigger.subscriber, trigger.name, trigger.delivery)
+            for trigger in self._triggers
+            if trigger.passes(attributes)
+        ]
         with self._changed:
-            if len(self._due) + len(wanted) > MOST_HELD:
+            if self._held + sum(parcel.size for parcel in parcels) > MOST_HELD:
                 return False
-            for trigger in wanted:
-                self._hold(_Parcel(message, trigger.subscriber, trigger.name, trigger.delivery), self._clock())
+            for parcel in parcels:
+                self._hold(parcel, self._clock())
         return True
 
     def app(self, environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -107,21 +117,25 @@ class Broker:
     def _ingress(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(status=405)
-        if (request.content_length or 0) > MAX_EVENT:
+        body = request.stream.read(MAX_EVENT + 1)
+        if len(body) > MAX_EVENT:
             return Response(status=413)
         headers = {name.lower(): value for name, value in request.headers}
         kept = {name: value for name, value in headers.items() if name.startswith("ce-") or name == "content-type"}
         if any(not kept.get(f"ce-{name}") for name in ("id", "type", "source", "specversion")):
             return Response(status=400)
-        return Response(status=202 if self.accept(Message(kept, request.get_data())) else 503)
+        return Response(status=202 if self.accept(Message(kept, body)) else 503)
 
     def _hold(self, parcel: _Parcel, due: float) -> None:
+        self._held += parcel.size
         heapq.heappush(self._due, (due, next(self._numbers), parcel))
         self._changed.notify()
 
     def _work(self) -> None:
         while (parcel := self._next()) is not None:
             self._deliver(parcel)
+            with self._changed:
+                self._held -= parcel.size
 
     def _next(self) -> _Parcel | None:
         """The next parcel that is due; None at the end."""

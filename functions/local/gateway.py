@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request, Response
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
 
 _CHUNK = 1 << 16
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Of one connection only (RFC 9110, 7.6.1); the server on each side makes its own.
 _HOP_BY_HOP = frozenset(
     {
@@ -81,9 +84,11 @@ class Gateway:
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        if not _from_this_machine(request):
+            return _error(403, "only this machine's own pages and programs are served; call 127.0.0.1 or localhost")
         name = backend(self._table, request.method, request.path)
         if name is None:
-            return Response('{"error": "Not Found: no such path"}', 404, mimetype="application/json")
+            return _error(404, "Not Found: no such path")
         from urllib3.exceptions import HTTPError
 
         # As it came: decoding and encoding it again would change what is signed or matched.
@@ -100,12 +105,29 @@ class Gateway:
                 retries=False,
             )
         except HTTPError:
-            return Response('{"error": "the function does not answer; try again"}', 502, mimetype="application/json")
+            return _error(502, "the function does not answer; try again")
         response = Response(answer.stream(_CHUNK, decode_content=False), answer.status, direct_passthrough=True)
         response.headers.clear()
         response.headers.extend(_end_to_end(answer.headers.items()))
         response.call_on_close(answer.release_conn)
         return response
+
+
+def _from_this_machine(request: Request) -> bool:
+    """Whether no page of another site is behind it.
+
+    A browser reaches loopback for any page that it shows, directly or through a name that resolves to loopback. The
+    functions allow every origin, as operator-service does, and a laptop asks for no signature that one must own.
+    """
+    named = [f"http://{request.host}"] + ([request.headers["Origin"]] if "Origin" in request.headers else [])
+    try:
+        return all(urlsplit(url).hostname in _LOOPBACK for url in named)
+    except ValueError:
+        return False
+
+
+def _error(status: int, message: str) -> Response:
+    return Response(json.dumps({"error": message}), status, mimetype="application/json")
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

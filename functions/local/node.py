@@ -200,7 +200,7 @@ class Node:
             signal.pidfd_send_signal(self._supervisors[uid], signal.SIGTERM)
 
     def _remove(self, trash: Path) -> None:
-        shutil.rmtree(trash, onerror=_force)
+        _empty(trash)
         self._removing.pop(trash, None)
 
 
@@ -242,12 +242,13 @@ def _ended(handle: int, wait: float = 0) -> bool:
     return bool(poll.poll(1000 * wait))
 
 
-def _force(remove: Callable[[str], object], path: str, _: object) -> None:
-    """An algorithm may have left folders that even their owner cannot empty."""
-    with suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700, follow_symlinks=False) if not os.path.islink(path) else None
-        remove(path) if remove is not os.scandir else shutil.rmtree(path, ignore_errors=True)
+def _empty(folder: Path) -> None:
+    """Remove a folder, also where an algorithm left folders that even their owner cannot empty."""
+    for path, names, _ in os.walk(folder):
+        for inner in (os.path.join(path, name) for name in names):
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _event(asked: Asked, end: End | None, action: Action) -> Event:

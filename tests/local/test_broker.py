@@ -101,7 +101,7 @@ def test_a_dead_letter_that_nobody_takes_is_dropped_in_the_end(running: Running)
     broker.accept(EVENT)
     broker.accept(Message({**EVENT.headers, "ce-id": "2"}, b""))
     until(lambda: subscriber.count(DEAD), lambda n: n == 2)
-    until(lambda: len(broker._due), lambda held: held == 0)
+    until(lambda: broker._held, lambda held: held == 0)
     assert subscriber.count(DEAD) == 2
 
 
@@ -144,7 +144,7 @@ def test_an_event_that_waits_for_its_next_try_holds_up_no_other(running: Running
 def test_a_full_broker_refuses_so_that_the_source_tries_again(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brokers, "MOST_HELD", 1)
+    monkeypatch.setattr(brokers, "MOST_HELD", 3000)
     broker, subscriber = running([Answer(503, {}, b"")], Delivery(retries=1, delay=3600))
     ingress = Client(broker.app)
     assert ingress.post("/", headers=dict(EVENT.headers), data=EVENT.body).status_code == 202

@@ -134,6 +134,27 @@ def test_no_route_is_404_and_no_answer_502() -> None:
     assert client("http://127.0.0.1:9").get("/").status_code == 502
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "served"),
+    [
+        ("127.0.0.1:8050", None, True),
+        ("localhost:8050", None, True),
+        ("[::1]:8050", None, True),
+        ("127.0.0.1:8050", "http://127.0.0.1:8050", True),
+        ("127.0.0.1:8050", "http://localhost:3000", True),
+        ("127.0.0.1:8050", "https://elsewhere.example", False),
+        ("127.0.0.1:8050", "http://127.0.0.1.elsewhere.example", False),
+        ("127.0.0.1:8050", "null", False),
+        ("127.0.0.1:8050", "http://[", False),
+        ("elsewhere.example:8050", None, False),
+    ],
+)
+def test_pages_of_other_sites_are_not_served(echo: Server, host: str, origin: str | None, served: bool) -> None:
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    answer = client(echo.url).get("/", headers=headers)
+    assert answer.status_code == (418 if served else 403)
+
+
 def test_a_port_in_use_is_named() -> None:
     server = Server()
     with pytest.raises(PortTaken, match=f"port {server.port} "):
