@@ -1,0 +1,125 @@
+"""Notifications: operator-engine's payload and signature, from the outbox, never in the way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from coincurve import PublicKey
+from support.api import NOW, Api, parts
+
+from functions import ethereum, notify
+from functions.store.ports import Outgoing
+from functions.workflow.model import WorkflowId
+
+KEY = "0x" + "44" * 32
+
+
+class Receiver(HTTPServer):
+    """Takes what is POSTed and answers `status`."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = 200
+        self.got: list[Any] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/told"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.headers["Content-Type"], json.loads(body)))
+        self.send_response(self.server.status)
+        if self.server.status == 302:
+            self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def told(url: str) -> tuple[Api, str]:
+    api = Api(parts(notify_start_url=url, operator_private_key=KEY))
+    return api, api.start()["jobId"]
+
+
+def events(api: Api) -> list[Outgoing]:
+    later = NOW + timedelta(minutes=1)
+    return list(api.sluice.store.claim_events(later, later + timedelta(minutes=1), 10))
+
+
+def test_a_start_is_told_as_operator_engine_tells_it(receiver: Receiver) -> None:
+    api, job = told(receiver.url)
+    (event,) = events(api)
+    assert notify.deliver(api.sluice, event)
+    ((kind, sent),) = receiver.got
+    record = api.sluice.store.get(WorkflowId(job))
+    assert record is not None
+    assert kind == "application/json"
+    assert list(sent) == ["algoDID", "jobId", "secret", "DID", "signature"]
+    assert (sent["algoDID"], sent["jobId"], sent["DID"]) == ("", job, ["did:op:1"])
+    assert sent["secret"] == record.submission.secret
+
+
+def test_the_signature_is_over_the_four_values_json_as_a_wallet_signs_a_text() -> None:
+    signature = notify.sign(KEY, "s3cret", ["did:op:1"], "job", None)
+    text = b'"s3cret"["did:op:1"]"job"null'
+    digest = ethereum.keccak(b"\x19Ethereum Signed Message:\n" + str(len(text)).encode() + text)
+    raw = bytes.fromhex(signature)
+    signer = PublicKey.from_signature_and_message(raw, digest, hasher=None).format(compressed=False)
+    assert ethereum.keccak(signer[1:])[-20:].hex() == ethereum.address(KEY)[2:].lower()
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_what_is_not_taken_stays_in_the_outbox(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    api, _ = told(receiver.url)
+    (event,) = events(api)
+    assert not notify.deliver(api.sluice, event)
+    assert len(receiver.got) == 1, "no redirect is followed"
+
+
+def test_a_receiver_that_is_not_there_or_never_answers_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (silent.getsockname()[1], 1):
+            api, _ = told(f"http://127.0.0.1:{port}/")
+            (event,) = events(api)
+            assert not notify.deliver(api.sluice, event)
+
+
+def test_nobody_to_tell_is_nothing_to_retry() -> None:
+    api, job = told("")
+    assert notify.deliver(api.sluice, Outgoing(1, WorkflowId(job), "started", 0, NOW))
+    api, _ = told("http://127.0.0.1:1/")
+    assert notify.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "started", 0, NOW))
+    assert notify.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "something else", 0, NOW))
+
+
+def test_a_malformed_url_is_a_failure_and_not_an_accident() -> None:
+    api, _ = told("http://[broken/")
+    (event,) = events(api)
+    assert not notify.deliver(api.sluice, event)

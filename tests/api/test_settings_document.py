@@ -1,0 +1,43 @@
+"""docs/settings.md lists what functions/settings.py reads. `UPDATE_DOCS=1` writes the table anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from functions.settings import Settings
+
+DOCUMENT = Path(__file__).parents[2] / "docs/settings.md"
+_TABLE = re.compile(r"(?<=<!-- table -->\n).*(?=<!-- end -->)", re.DOTALL)
+
+
+def table() -> str:
+    rows = [row(field) for field in dataclasses.fields(Settings) if field.metadata]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows, ""])
+
+
+def row(field: dataclasses.Field[Any]) -> str:
+    variable, meaning = field.metadata["variable"], field.metadata["meaning"]
+    also = f"; or `{variable}_FILE`" if field.metadata["secret"] else ""
+    return f"| `{variable}` | {shown(field.default)} | {meaning}{also} |"
+
+
+def shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return f"`{int(default)}`"
+    if isinstance(default, tuple):
+        return "`[]`"
+    return "" if default == "" else f"`{default}`"
+
+
+def test_the_table_of_settings_is_what_the_code_reads() -> None:
+    written = DOCUMENT.read_text()
+    if os.environ.get("UPDATE_DOCS"):
+        written = _TABLE.sub(lambda _: table(), written)
+        DOCUMENT.write_text(written)
+    found = _TABLE.search(written)
+    assert found is not None
+    assert found[0] == table()
