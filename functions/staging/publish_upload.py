@@ -88,6 +88,8 @@ class Uploader:
         try:
             while chunk := _pread(source, read):
                 read += len(chunk)
+                if read > before.st_size:
+                    break  # somebody may be writing faster than this reads
                 self._seen(len(chunk))
                 yield chunk
             after = os.fstat(source.fd)

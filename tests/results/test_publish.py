@@ -180,7 +180,7 @@ def test_hostile_names_are_published_under_safe_and_different_names(storage: Sto
         b"\xc3",
     ]
     for name in hostile:
-        (Path(os.fsdecode(os.fsencode(root / "outputs"))) / os.fsdecode(name)).write_bytes(name)
+        (root / "outputs" / os.fsdecode(name)).write_bytes(name)
     published = publish(task(), root, 1, Scope.ALL, storage).files
     outputs = [file for file in published if file.type == "output"]
     assert len({file.path for file in outputs}) == len({file.url for file in outputs}) == len(hostile)

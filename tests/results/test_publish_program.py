@@ -1,0 +1,133 @@
+"""publish as the Job runs it: a process, its exit code, its termination message, its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+from support.publishing import task, volume, write_task
+
+from functions.results.files import FileStorage
+from functions.results.storage import open_url
+from functions.workflow.environment import PublishPolicy
+from functions.workflow.model import WorkflowId
+from functions.workflow.task import Task
+
+W = WorkflowId("w1")
+LONG = "SLUICE_LONG" in os.environ
+MIB = 1 << 20
+
+
+def run(root: Path, given: Task, scope: str = "all", **environ: str) -> tuple[int, str, int]:
+    """The exit code, the termination message and the peak of resident memory in bytes."""
+    message = root / "message"
+    command = [sys.executable, "-m", "functions.staging.publish", "--volume", str(root), "--attempt", "1"]
+    command += ["--scope", scope, "--task", str(write_task(root / "task.json", given))]
+    child = subprocess.Popen(
+        command, env={**os.environ, **environ, "TERMINATION_LOG": str(message)}, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return child.returncode, message.read_text(), usage.ru_maxrss * 1024
+
+
+def test_success_is_0_and_the_progress_is_complete(tmp_path: Path) -> None:
+    root = volume(tmp_path / "v")
+    code, message, _ = run(root, task((tmp_path / "results").as_uri()))
+    assert (code, message) == (0, "Published: files: 6")
+    manifest = FileStorage(tmp_path / "results").manifest(W, 1)
+    assert manifest is not None
+    assert manifest.admin_files[-1].type == "publishLog"
+    progress = json.loads((root / "adminlogs" / "publish-progress.json").read_text())
+    assert progress == {"files": 6, "files_total": 6, "bytes": 35, "bytes_total": 35}
+
+
+def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:
+    root = volume(tmp_path / "v")
+    code, message, _ = run(root, task((tmp_path / "results").as_uri(), PublishPolicy(max_files=1)))
+    assert code == 62
+    assert message == "TooManyResults: more than 1 files; the environment allows no more"
+
+
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [("ftp://x/y", "must begin with"), ("", "RESULTS_URL is not set"), ("file:relative", "absolute")],
+)
+def test_a_storage_that_is_not_configured_is_said(tmp_path: Path, results: str, said: str) -> None:
+    code, message, _ = run(volume(tmp_path / "v"), task(results))
+    assert code == 62
+    assert message.startswith("ResultUploadFailed: ")
+    assert said in message
+
+
+def test_credentials_come_from_files(tmp_path: Path, bucket: Any) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    for name, value in bucket.variables.items():
+        (secret / name).write_text(f"{value}\n")
+    code, _, _ = run(volume(tmp_path / "v"), task("s3://results/p"), SLUICE_CREDENTIALS=str(secret))
+    assert code == 0
+    assert open_url("s3://results/p", bucket.variables).manifest(W, 1) is not None
+
+
+def test_outputs_are_encrypted_to_the_given_key_and_logs_are_not(tmp_path: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()  # type: ignore[attr-defined]
+    content = os.urandom(3 * MIB + 17)
+    root = volume(tmp_path / "v", {"model.pkl": content, "empty": b""})
+    code, _, _ = run(root, task((tmp_path / "results").as_uri(), public_key=str(identity.to_public())))
+    storage = FileStorage(tmp_path / "results")
+    manifest = storage.manifest(W, 1)
+    assert code == 0
+    assert manifest is not None
+    assert [file.filename for file in manifest.files] == ["empty.age", "model.pkl.age", "algorithm.log"]
+    stored = [b"".join(storage.open(file).chunks) for file in manifest.files]
+    assert [len(one) for one in stored] == [file.size for file in manifest.files]
+    decrypt = pyrage.decrypt  # type: ignore[attr-defined]
+    assert [decrypt(one, [identity]) for one in stored[:2]] == [b"", content]
+    assert stored[2] == b"trained\n"
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_a_large_output_needs_little_memory(tmp_path: Path, bucket: Any, encrypted: bool) -> None:
+    size = 2048 * MIB if LONG else 200 * MIB
+    root = volume(tmp_path / "v", {})
+    with (root / "outputs" / "large").open("wb") as file:
+        file.truncate(size)  # a hole: costs the test no disk
+    key = str(pyrage.x25519.Identity.generate().to_public()) if encrypted else None  # type: ignore[attr-defined]
+    code, message, memory = run(root, task("s3://results/p", public_key=key), **bucket.variables)
+    assert code == 0, message
+    assert memory < 128 * MIB
+    manifest = open_url("s3://results/p", bucket.variables).manifest(W, 1)
+    assert manifest is not None
+    assert manifest.files[0].size >= size
+
+
+def test_many_files_need_little_memory(tmp_path: Path) -> None:
+    count = 100_000 if LONG else 2_000
+    root = volume(tmp_path / "v", {})
+    for n in range(count):
+        folder = root / "outputs" / f"{n // 1000:03}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{n:06}").write_bytes(b"%d" % n)
+    code, message, memory = run(root, task((tmp_path / "results").as_uri()))
+    assert (code, message) == (0, f"Published: files: {count + 1}")
+    assert memory < 256 * MIB
+    manifest = FileStorage(tmp_path / "results").manifest(W, 1)
+    assert manifest is not None
+    assert len({file.path for file in manifest.files}) == count + 1
+
+
+def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys, functions.staging.publish, functions.results.storage;"
+        "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich'};"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
