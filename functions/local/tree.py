@@ -37,10 +37,16 @@ def kill_all() -> None:
 
 
 def kill_strays(home: Path) -> None:
-    """Kill what a killed supervisor left behind in a workflow's folder, where no process namespace took it along."""
+    """Kill what a killed supervisor left behind of a workflow, where no process namespace took it along.
+
+    Told by the environment it was given: a user's own shell may well stand in that folder.
+    """
+    marks = [f"{name}={home}/".encode() for name in ("TMPDIR", "TERMINATION_LOG")]
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if Path(os.readlink(process / "cwd")).is_relative_to(home):
+            if any(
+                entry.startswith(mark) for entry in (process / "environ").read_bytes().split(b"\0") for mark in marks
+            ):
                 os.kill(int(process.name), signal.SIGKILL)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -353,6 +354,21 @@ def test_a_stage_whose_supervisor_was_killed_is_lost_and_never_started_again(dri
     told.events.get(timeout=20)
     assert starts.read_text() == "once\n"
     until(lambda: [pid for pid in _pids() if b"sleep\x004712" in _command(pid)], lambda left: not left)
+
+
+def test_what_a_lost_stage_left_running_is_ended_where_no_namespace_does_it(tmp_path: Path) -> None:
+    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
+    job = script("(setsid sleep 4715 >/dev/null 2>&1 &); touch $OUTPUTS/started; exec sleep 4715")
+    driver.create(job)
+    until((volume(driver, job) / "outputs" / "started").exists, bool)
+    bystander = subprocess.Popen(["sleep", "1000"], cwd=volume(driver, job))
+    os.kill(_supervisor(driver, job), signal.SIGKILL)
+    until(lambda: [pid for pid in _pids() if b"sleep\x004715" in _command(pid)], lambda left: not left)
+    until(lambda: driver.cluster.read(job.ref), lambda live: live.outcome is Outcome.LOST)
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+    driver.close()
 
 
 def test_a_stage_that_ended_without_a_node_is_known_to_the_next(driver: ProcessDriver) -> None:
