@@ -20,11 +20,12 @@ Place = Callable[[Path, dict[str, Any]], str | None]
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it was read. `workflow` is Ocean's workflow, `request` what stood around it in a POST body."""
+    """A document as it was read. `workflow` is Ocean's, at `path` in the file; `request` is what stood around it."""
 
     file: Path
     workflow: Any
     request: dict[str, Any]
+    path: str = "$"
 
     @property
     def name(self) -> str:
@@ -62,14 +63,13 @@ class Document:
 
     def _rewritten(self, place: Place) -> Any:
         """A checked copy, in which `place` says what becomes of each relative path. Raises DocumentError."""
-        prefix = "$.workflow" if self.request else "$"
         workflow = json.loads(json.dumps(self.workflow))
         try:
             for holder, at in _holders(workflow):
                 self._rewrite_urls(holder, at, place)
             parse(workflow)
         except DocumentError as e:
-            raise DocumentError(prefix + e.path.removeprefix("$"), e.expected) from None
+            raise DocumentError(self.path + e.path.removeprefix("$"), e.expected) from None
         return workflow
 
     def _rewrite_urls(self, holder: dict[str, Any], at: str, place: Place) -> None:
@@ -108,7 +108,7 @@ def read(file: Path) -> Document:
     if not isinstance(content, dict):
         raise DocumentError("$", 'an object: {"stages": […]}, or the whole body of a POST')
     if "workflow" in content and "stages" not in content:
-        return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"})
+        return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"}, "$.workflow")
     return Document(file, content, {})
 
 

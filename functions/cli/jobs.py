@@ -55,23 +55,21 @@ def logs(client: Client, job: str, stage: str) -> None:
 
 @click.command()
 @click.argument("job")
-@owner_option
 @json_option
 @talks
-def stop(client: Client, job: str, owner: str | None, as_json: bool) -> None:
+def stop(client: Client, job: str, as_json: bool) -> None:
     """Stop JOB. What it has computed so far is published, and its logs."""
-    _answer(client.stop(job, owner or client.job(job)["owner"]), as_json)
+    _answer(client.stop(job, client.job(job)["owner"]), as_json)
 
 
 @click.command()
 @click.argument("job")
-@owner_option
 @click.confirmation_option("--yes", prompt="Stop the job and remove its results for ever?", help="Do not ask.")
 @json_option
 @talks
-def delete(client: Client, job: str, owner: str | None, as_json: bool) -> None:
+def delete(client: Client, job: str, as_json: bool) -> None:
     """Stop JOB if it runs, and remove its results. What happened stays on record."""
-    _answer(client.delete(job, owner or client.job(job)["owner"]), as_json)
+    _answer(client.delete(job, client.job(job)["owner"]), as_json)
 
 
 @click.command("list")

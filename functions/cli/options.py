@@ -32,7 +32,7 @@ def fail(message: str, exit_code: int = BAD_USE) -> NoReturn:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
-owner_option = click.option("--owner", metavar="ADDRESS", help="Whose jobs; by default the key's own address.")
+owner_option = click.option("--owner", metavar="ADDRESS", help="The consumer; by default the address of the key.")
 
 
 def talks(command: F) -> F:

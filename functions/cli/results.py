@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.options import FAILED, fail, json_option, owner_option, print_json, talks
+from functions.cli.options import FAILED, fail, json_option, print_json, talks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("job")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Download them into this folder.")
-@owner_option
 @json_option
 @talks
-def results(client: Client, job: str, out: Path | None, owner: str | None, as_json: bool) -> None:
+def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     """List the results of JOB, or download all of them.
 
     A download that broke off goes on where it was when it is called again. Every file is checked against its sha256.
@@ -46,14 +45,14 @@ def results(client: Client, job: str, out: Path | None, owner: str | None, as_js
             rows = [(file["filename"], show.size(file["filesize"]), file["type"]) for file in listed]
             show.console().print(show.table(["result", "size", "type"], rows, right=["size"]))
         return
-    saved = save(client, seen, out, owner or seen["owner"], show.console(stderr=True))
+    saved = save(client, seen, out, show.console(stderr=True))
     if as_json:
         print_json(saved)
     else:
         show.files(show.console(), saved)
 
 
-def save(client: Client, seen: Any, out: Path, owner: str, console: Console | None = None) -> list[dict[str, Any]]:
+def save(client: Client, seen: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:
     """Download all results of a job into `out`, with a progress bar if `console` is a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -71,7 +70,7 @@ def save(client: Client, seen: Any, out: Path, owner: str, console: Console | No
             def moved(position: int, before: int = before) -> None:
                 bar.update(task, completed=before + position)
 
-            saved.append(Download(client, seen["jobId"], owner, moved).fetch(place))
+            saved.append(Download(client, seen["jobId"], seen["owner"], moved).fetch(place))
             done += place.size
     return saved
 

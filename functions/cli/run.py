@@ -51,7 +51,7 @@ def run(
     require_isolation: bool,
     as_json: bool,
 ) -> None:
-    """Run the workflow DOCUMENT on this machine, through all its stages, and leave its results on disk.
+    """Run the workflow DOCUMENT on this machine; its results are left on disk.
 
     DOCUMENT is Ocean's {"stages": […]} or the whole body of a POST to /compute. A `url` in it, of a data set or of the
     algorithm, may be a path relative to DOCUMENT: these files, and no others, are served on loopback while it runs.
@@ -81,7 +81,7 @@ def run(
             job = start(client, read, workflow, environment=environment)["jobId"]
             seen, interrupted = _attend(client, job, stages)
             stages.say("fetching the results …")
-            saved = save(client, seen, out or Path("out") / read.name, seen["owner"])
+            saved = save(client, seen, out or Path("out") / read.name)
             stage, log = watch.telling_log(client, seen)
             ended = client.job(job)
     seconds = time.monotonic() - began

@@ -29,7 +29,7 @@ from functions.cli.options import DEFAULT_URL
 @click.option("--require-isolation", is_flag=True, help="Refuse to start where algorithms cannot be shut in.")
 @click.option("--log", default="", metavar="FILE", help=f"Its log, JSON lines; - is stderr.  [default: {LOG} in --dir]")
 def up(port: int, folder: Path, environments: Path | None, require_isolation: bool, log: str) -> None:
-    """Serve on this machine: the whole API, the three functions, the events between them; no cluster is needed.
+    """Serve the whole API on this machine; no cluster is needed.
 
     Listens on 127.0.0.1 only, and takes whoever can reach it for its owner: no signature is checked against a list,
     and operators' routes are open. Ctrl-C stops it; what runs goes on at the next start.

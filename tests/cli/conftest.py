@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from support.fake_api import FakeApi, server
+from support.serving import serving
+
+from functions.cli.main import main
+
+Sluice = Callable[..., Result]
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    fake = FakeApi()
+    with serving(server(fake)):
+        yield fake
+
+
+@pytest.fixture
+def sluice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
+    """Calls the command in this process, with a home of its own."""
+    for variable in ("SLUICE_URL", "SLUICE_KEY_FILE", "SLUICE_ADMIN_FILE", "XDG_CONFIG_HOME", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="sluice")
+
+    return call

@@ -1,0 +1,113 @@
+"""Documents as files: what is relative in them, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.cli.document import Document, read
+from functions.workflow.document import DocumentError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "flock"
+    (made / "data").mkdir(parents=True)
+    (made / "data" / "a b.csv").write_text("1")
+    (made / "algorithm.py").write_text("print(1)")
+    (tmp_path / "secret").write_text("not yours")
+    return made
+
+
+def workflow(data: Any = "data/a b.csv", algorithm: str = "algorithm.py") -> dict[str, Any]:
+    return {
+        "stages": [
+            {
+                "input": [{"id": "did:op:1", "url": data}],
+                "algorithm": {"url": algorithm, "container": {"entrypoint": "python3 $ALGO", "image": "python"}},
+                "compute": {},
+                "output": {},
+            }
+        ]
+    }
+
+
+def written(folder: Path, content: Any, name: str = "workflow.json") -> Document:
+    (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return read(folder / name)
+
+
+def test_relative_paths_become_urls_of_the_shelf_and_only_these_files_are_on_it(folder: Path) -> None:
+    rewritten, files = written(folder, workflow()).served("http://127.0.0.1:1")
+    stage = rewritten["stages"][0]
+    assert stage["input"][0]["url"] == "http://127.0.0.1:1/data/a%20b.csv"
+    assert stage["algorithm"]["url"] == "http://127.0.0.1:1/algorithm.py"
+    assert files == {"/data/a b.csv": folder / "data" / "a b.csv", "/algorithm.py": folder / "algorithm.py"}
+
+
+def test_a_file_url_may_be_relative_too_and_a_list_of_urls_is_resolved_one_by_one(folder: Path) -> None:
+    rewritten, files = written(folder, workflow(["file:data/a%20b.csv", "https://example.org/x"])).served("http://h")
+    assert rewritten["stages"][0]["input"][0]["url"] == ["http://h/data/a%20b.csv", "https://example.org/x"]
+    assert len(files) == 2
+
+
+def test_absolute_urls_stay_as_they_are(folder: Path) -> None:
+    rewritten, files = written(folder, workflow("file:///srv/x", "https://example.org/a.py")).served("http://h")
+    assert rewritten == workflow("file:///srv/x", "https://example.org/a.py")
+    assert files == {}
+
+
+def test_a_submitted_document_carries_its_algorithm_and_names_its_data_absolutely(folder: Path) -> None:
+    stage = written(folder, workflow()).standalone()["stages"][0]
+    assert stage["algorithm"]["rawcode"] == "print(1)"
+    assert "url" not in stage["algorithm"]
+    assert stage["input"][0]["url"] == (folder / "data" / "a b.csv").as_uri()
+
+
+def test_the_body_of_a_post_is_a_document_too(folder: Path) -> None:
+    document = written(folder, {"workflow": workflow(), "owner": "0x1", "environment": "ocean-compute"})
+    assert document.request == {"owner": "0x1", "environment": "ocean-compute"}
+    assert document.standalone()["stages"]
+
+
+def test_a_document_is_called_after_its_file_or_else_its_folder(folder: Path) -> None:
+    assert written(folder, workflow()).name == "flock"
+    assert written(folder, workflow(), "census.json").name == "census"
+
+
+@pytest.mark.parametrize("path", ["../secret", "data/../../secret", "file:../secret", "file:%2e%2e/secret"])
+def test_a_path_may_not_lead_out_of_the_documents_folder(folder: Path, path: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        written(folder, workflow(path)).served("http://h")
+    assert caught.value.path == "$.stages[0].input[0].url"
+    assert "below the document's folder" in caught.value.expected
+
+
+def test_a_link_may_not_lead_out_of_the_documents_folder(folder: Path) -> None:
+    (folder / "link").symlink_to(folder.parent / "secret")
+    with pytest.raises(DocumentError, match="below the document's folder"):
+        written(folder, workflow("link")).standalone()
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "expected"),
+    [
+        ('{"a": 1,\n "b"}', "line 2, column 5", "JSON"),
+        ([], "$", "an object"),
+        ({"stages": "x"}, "$.stages", "array"),
+        (workflow("data/none.csv"), "$.stages[0].input[0].url", "data/none.csv is not there"),
+        ({"workflow": {"stages": [{}]}}, "$.workflow.stages[0]", "algorithm"),
+        (workflow(algorithm="gopher://x/y"), "$.stages[0].algorithm.url", "schemes"),
+        (workflow(data=[None]), "$.stages[0].input[0].url", "str"),
+    ],
+)
+def test_a_bad_document_is_refused_with_the_place_and_what_was_expected(
+    folder: Path, content: Any, path: str, expected: str
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        written(folder, content).served("http://h")
+    assert path in caught.value.path
+    assert expected in caught.value.expected

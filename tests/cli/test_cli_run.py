@@ -1,0 +1,147 @@
+"""`sluice run` and `sluice up` as a user has them: real processes, the real platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.laptop import document, until
+
+ROOT = Path(__file__).parents[2]
+PENGUINS = ROOT / "examples" / "penguins" / "workflow.json"
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the command in a home of its own; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+
+    def call(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "functions.cli.main", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**kept, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def written(folder: Path, content: Any) -> Path:
+    (folder / "work.json").write_text(json.dumps(content))
+    return folder / "work.json"
+
+
+def test_the_demo_shows_its_stages_and_leaves_its_results_each_time(start: Start, tmp_path: Path) -> None:
+    for _ in range(2):
+        code, out, err = ended(start("run", PENGUINS))
+        assert code == 0, out + err
+        shown = re.findall(r"✓ (\w+) +\d+\.\d\d s", out)
+        assert shown == ["configure", "algorithm", "publish"]
+        assert "isolation: " in out
+        assert re.search(r"statistics\.json +\d\.\d kB +out/penguins/statistics\.json", out)
+        assert "\x1b" not in out
+    left = {path.relative_to(tmp_path / "out/penguins").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert left == {"penguins.svg", "statistics.csv", "statistics.json", "logs/algorithm.log"}
+    assert json.loads((tmp_path / "out/penguins/statistics.json").read_text())["Gentoo"]["count"] == 123
+
+
+def test_a_failing_algorithm_ends_with_1_its_exit_code_and_its_log(start: Start, tmp_path: Path) -> None:
+    work = written(tmp_path, document("echo half > $OUTPUTS/half; echo no such column >&2; exit 3"))
+    code, out, _ = ended(start("run", work, "--out", "o", "--dir", "kept"))
+    assert code == 1
+    assert "AlgorithmExit:3" in out
+    assert re.search(r"exit code +3", out)
+    assert "  no such column" in out
+    assert (tmp_path / "o/logs/algorithm.log").read_text() == "no such column\n"
+    assert (tmp_path / "kept/sluice.db").exists()
+
+
+def test_json_is_all_that_is_on_stdout(start: Start, tmp_path: Path) -> None:
+    work = written(tmp_path, document("echo 1 > $OUTPUTS/one"))
+    code, out, err = ended(start("run", work, "--json"))
+    report = json.loads(out)
+    assert (code, report["status"]) == (0, 70), err
+    assert [stage["outcome"] for stage in report["stages"]] == ["succeeded"] * 3
+    assert {Path(result["path"]).name for result in report["results"]} == {"one", "algorithm.log"}
+
+
+def test_an_input_that_is_not_beside_the_document_is_told_before_anything_starts(start: Start, tmp_path: Path) -> None:
+    code, _, err = ended(start("run", written(tmp_path, document("true", inputs=["none.csv"]))))
+    assert (code, "$.stages[0].input[0].url[0]" in err) == (2, True), err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_stops_the_workflow_publishes_what_is_there_and_leaves_no_process(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    marker = tmp_path / "kept"
+    work = written(tmp_path, document("echo begun; sleep 600"))
+    process = start("run", work, "--out", "o", "--dir", marker)
+    until(lambda: any("begun" in log.read_text() for log in marker.rglob("*log")), lambda begun: begun)
+    process.send_signal(number)
+    code, out, err = ended(process)
+    assert code == 130, out + err
+    assert "Stopped" in out
+    assert (tmp_path / "o/logs/algorithm.log").read_text() == "begun\n"
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and str(marker) in _command(pid)]
+
+
+def test_up_serves_until_it_is_told_to_end_and_the_other_commands_talk_to_it(start: Start, tmp_path: Path) -> None:
+    up = start("up", "--port", "0")
+    assert up.stdout is not None
+    shown = [up.stdout.readline() for _ in range(7)]
+    url = shown[0].split()[-1]
+    with urllib.request.urlopen(f"{url}/api/v1/operator/environments", timeout=10) as answer:
+        assert json.load(answer)[0]["id"] == "ocean-compute"
+    code, job, err = ended(start("submit", PENGUINS, "--wait", "--url", url))
+    assert code == 0, err
+    code, out, err = ended(start("results", job.strip(), "--out", "got", "--url", url))
+    assert (code, "penguins.svg" in out) == (0, True), err
+    code, out, _ = ended(start("history", job.strip(), "--json", "--url", url))
+    assert [line["event"] for line in json.loads(out)][-1] == "publish succeeded"
+    up.send_signal(signal.SIGTERM)
+    code, out, err = ended(up)
+    assert (code, "Traceback" in err) == (0, False), err
+    assert shown[-1].strip() == f"sluice submit examples/penguins/workflow.json --wait --url {url}"
+    assert (tmp_path / ".sluice" / "sluice.log").exists()
+
+
+def test_a_taken_port_and_a_taken_folder_are_bad_use(start: Start) -> None:
+    up = start("up", "--port", "0", "--dir", "d")
+    assert up.stdout is not None
+    url = up.stdout.readline().split()[-1]
+    code, _, err = ended(start("up", "--port", url.rsplit(":", 1)[1], "--dir", "e"))
+    assert (code, "cannot be used" in err) == (2, True), err
+    code, _, err = ended(start("up", "--port", "0", "--dir", "d"))
+    assert (code, "another Sluice" in err) == (2, True), err
+
+
+def _command(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,32 @@
+"""docs/cli.md, made from the help texts: `PYTHONPATH=tests python -m support.cli_reference` writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from functions.cli.main import main
+
+FILE = Path(__file__).parents[2] / "docs" / "cli.md"
+_HEAD = """# The command line
+
+Made from the help texts; `sluice COMMAND --help` shows the same.
+"""
+
+
+def render() -> str:
+    sections = [_HEAD, _section("sluice", [])]
+    sections += [_section(f"sluice {name}", [name]) for name in sorted(main.commands)]
+    return "\n".join(sections)
+
+
+def _section(title: str, command: list[str]) -> str:
+    shown = CliRunner().invoke(main, [*command, "--help"], prog_name="sluice", terminal_width=100)
+    assert shown.exit_code == 0, shown.output
+    text = "\n".join(line.rstrip() for line in shown.output.splitlines())
+    return f"## {title}\n\n```text\n{text.strip()}\n```\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(render(), encoding="utf-8")
