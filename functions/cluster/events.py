@@ -13,6 +13,7 @@ from typing import Any
 
 from functions.cluster.identity import JOB_NAME, job_labels
 from functions.cluster.ports import JobRef, Live
+from functions.cluster.signs import CONTAINER
 from functions.workflow.model import JobUid, Outcome
 
 
@@ -65,7 +66,7 @@ def pod_event(ref: JobRef, live: Live, event_id: str, at: datetime) -> Event:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
-        "status": {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"terminated": ended}}]},
+        "status": {"phase": "Running", "containerStatuses": [{"name": CONTAINER, "state": {"terminated": ended}}]},
     }
     return _event(body, "pods", Action.UPDATE, event_id, at)
 

@@ -15,7 +15,6 @@ from typing import Any
 from functions.cluster import manifests, signs
 from functions.cluster.api import Api, Body, Conflict, access
 from functions.cluster.identity import MANAGED_BY, MANAGER, OURS, ref_of_labels
-from functions.cluster.pods import CONTAINER
 from functions.cluster.ports import AlienJob, JobRef, Live, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
 from functions.workflow.codes import failed
@@ -128,7 +127,7 @@ class KubernetesCluster:
         for pod in self._pods(ref.namespace, signs.uid(job))[:1]:
             name = signs.text(signs.part(pod, "metadata"), "name")
             path = f"{_path('v1', ref.namespace, 'pods')}/{name}/log"
-            yield from self._api.stream(path, max_bytes, container=CONTAINER, limitBytes=str(max_bytes))
+            yield from self._api.stream(path, max_bytes, container=signs.CONTAINER, limitBytes=str(max_bytes))
 
     # --- WorkFlow objects -----------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from typing import Any
 from functions.cluster import contract
 from functions.cluster.identity import job_labels
 from functions.cluster.ports import StageJob
+from functions.cluster.signs import CONTAINER
 from functions.settings import Settings
 from functions.workflow.model import Stage
 
 VOLUME = "/data"
 TASK_FOLDER = "/workflow"
 CREDENTIALS_FOLDER = "/credentials"
-CONTAINER = "main"
 TASK_KEY, SECRET_KEY = "task.json", "secret"
 # Our own programs stream; what they need does not grow with the data.
 _STAGING = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}

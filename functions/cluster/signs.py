@@ -16,6 +16,7 @@ from functions.cluster.ports import Live, State
 from functions.workflow.model import JobUid, Outcome, Stage
 
 Body = Mapping[str, Any]
+CONTAINER = "main"  # the one container of our Pods
 # Reasons for which a container waits and that no waiting mends.
 FATAL_WAITS = frozenset(
     {
@@ -189,19 +190,20 @@ def _wait(pod: Body, owner: JobUid | None) -> Live | None:
     return Live(State.STUCK, owner, reason=reason, since=begun or _created(pod))
 
 
+def _state(pod: Body) -> Body:
+    """The state of the one container; of ours, where a service mesh has put others beside it."""
+    containers = items(part(pod, "status"), "containerStatuses")
+    ours = [each for each in containers if len(containers) == 1 or each.get("name") == CONTAINER]
+    return part(ours[0], "state") if ours else {}
+
+
 def _terminated(pod: Body) -> Body:
-    for container in items(part(pod, "status"), "containerStatuses"):
-        if "terminated" in part(container, "state"):
-            return part(container, "state", "terminated")
-    return {}
+    return part(_state(pod), "terminated")
 
 
 def _fatal_wait(pod: Body) -> str:
-    for container in items(part(pod, "status"), "containerStatuses"):
-        reason = text(part(container, "state", "waiting"), "reason")
-        if reason in FATAL_WAITS:
-            return reason
-    return ""
+    reason = text(part(_state(pod), "waiting"), "reason")
+    return reason if reason in FATAL_WAITS else ""
 
 
 def _unschedulable(pod: Body) -> str:

@@ -56,6 +56,14 @@ def test_the_pods_that_never_start_tell_why_and_since_when(name: str, reason: st
     assert live.since.isoformat() in ("2026-11-22T02:29:56+00:00", "2026-11-22T02:29:57+00:00")
 
 
+@pytest.mark.parametrize(("ours", "state"), [("running", State.RUNNING), ("terminated", State.ENDED)])
+def test_a_container_that_a_service_mesh_put_beside_ours_says_nothing(ours: str, state: State) -> None:
+    proxy = {"name": "istio-proxy", "state": {"terminated": {"exitCode": 137}}}
+    program = {"name": "main", "state": {ours: {"exitCode": 0}}}
+    status = {"phase": "Running", "containerStatuses": [proxy, program]}
+    assert judge_pod({"metadata": {}, "status": status}, Stage.ALGORITHM).state is state
+
+
 # --- names and labels -----------------------------------------------------------------------
 
 
