@@ -62,26 +62,20 @@ class Supervisor:
         log = Log(self._plan["log"], self._plan["log_bytes"])
         output, child = self._start()
         deadline = time.monotonic() + self._plan["seconds"]
-        status: int | None = None
-        usage = None
-        while status is None:
-            ready, _, _ = select.select([output, wake], [], [], LOOK)
+        watched = [output, wake]
+        while (ended := _reap(child)) is None:
+            self._enforce(deadline)
+            ready, _, _ = select.select(watched, [], [], LOOK)
             if wake in ready:
                 os.read(wake, 4096)
-            if output in ready:
-                _copy(output, log)
-            pid, code, used = os.wait4(child, os.WNOHANG)
-            if pid:
-                status, usage = os.waitstatus_to_exitcode(code), used
-            else:
-                self._enforce(child, deadline)
+            if output in ready and not _copy(output, log):
+                watched.remove(output)  # all that could print have closed it
         tree.kill_all()
         while _copy(output, log):
             pass
         if self._stopped and self._verdict is None:
             return None
-        assert usage is not None
-        return self._end(status, usage.ru_maxrss * 1024)
+        return self._end(*ended)
 
     def _start(self) -> tuple[int, int]:
         output, stdout = os.pipe2(os.O_CLOEXEC)
@@ -115,7 +109,7 @@ class Supervisor:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         Path("/proc/self/oom_score_adj").write_text("500")
 
-    def _enforce(self, child: int, deadline: float) -> None:
+    def _enforce(self, deadline: float) -> None:
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -203,6 +197,16 @@ class Log:
                 os.write(self._file, CUT)
         except OSError:  # the disk is full
             self._left, self._cut = 0, True
+
+
+def _reap(child: int) -> tuple[int, int] | None:
+    """The exit status of `child` and the most memory it had, in bytes, once it has ended; buries orphans meanwhile."""
+    while True:
+        pid, status, usage = os.wait4(-1, os.WNOHANG)
+        if pid == child:
+            return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        if pid == 0:
+            return None
 
 
 def _copy(output: int, log: Log) -> bool:

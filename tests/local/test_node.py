@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,27 @@ def test_a_log_without_end_is_cut_and_holds_nobody_up(driver: ProcessDriver) -> 
     log = printed(driver, job)
     assert MIB < len(log) < MIB + 100
     assert "cut here" in log[-60:]
+
+
+def test_a_program_that_closes_its_output_does_not_keep_the_supervisor_busy(tmp_path: Path) -> None:
+    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
+    job = script("exec >&- 2>&-; touch $OUTPUTS/closed; while [ ! -e $OUTPUTS/go ]; do sleep 0.1; done")
+    driver.create(job)
+    outputs = volume(driver, job) / "outputs"
+    until((outputs / "closed").exists, bool)
+    before = _processor_time(_supervisor(driver, job))
+    time.sleep(1)  # the span that is measured
+    used = _processor_time(_supervisor(driver, job)) - before
+    (outputs / "go").touch()
+    assert ended(driver, job).outcome is Outcome.SUCCEEDED
+    driver.close()
+    assert used < 0.3
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_log_that_just_fits_is_not_cut(driver: ProcessDriver) -> None:
