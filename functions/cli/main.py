@@ -9,7 +9,7 @@ import click
 from functions.cli.deployment import dead_letters, migrate, sweep
 from functions.cli.doctor import doctor
 from functions.cli.jobs import delete, environments, history, list_jobs, logs, status, stop
-from functions.cli.options import FAULT, Failure
+from functions.cli.options import FAULT, INTERRUPTED, Failure
 from functions.cli.results import results
 from functions.cli.run import run
 from functions.cli.submit import submit
@@ -22,6 +22,8 @@ class _Quiet(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as e:

@@ -110,6 +110,19 @@ def test_an_unknown_job_is_bad_use(sluice: Sluice, api: FakeApi) -> None:
     assert (ended.exit_code, "knows no job nope" in ended.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("secret"), 70)])
+def test_ctrl_c_is_130_and_a_fault_of_our_own_is_70_and_shows_no_trace(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int
+) -> None:
+    def broken(self: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("functions.cli.client.Client.environments", broken)
+    ended = sluice("environments")
+    assert ended.exit_code == code
+    assert "secret" not in ended.output
+
+
 @pytest.mark.parametrize("arguments", [["status"], ["nothing"], ["list", "--url", "ftp://x"], ["run", "missing.json"]])
 def test_bad_use_is_2(sluice: Sluice, arguments: list[str]) -> None:
     assert sluice(*arguments).exit_code == 2
