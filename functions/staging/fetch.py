@@ -43,7 +43,10 @@ class Source(Protocol):
         ...
 
     def open(self, start: int, version: str | None) -> AbstractContextManager[Body]:
-        """The file from byte `start`, if it is still that `version`; else from 0. Raises Failure and Trouble."""
+        """The file from byte `start`, if it is still that `version`; else, and without a `version`, from 0.
+
+        Raises Failure and Trouble.
+        """
         ...
 
 
@@ -95,10 +98,8 @@ class Download:
         return Fetched(self._position, self._hash.hex())
 
     def _connect(self) -> None:
-        # Without a version there is no telling whether the rest belongs to what we have.
-        start = self._position if self._version else 0
         try:
-            self._receive(start)
+            self._receive()
         except Trouble as trouble:
             if trouble.restart:
                 self._version = None
@@ -106,10 +107,12 @@ class Download:
         if self._size is not None and self._position != self._size:
             raise Trouble(f"{self._position} of {self._size} bytes came")
 
-    def _receive(self, start: int) -> None:
-        with self._source.open(start, self._version) as body:
+    def _receive(self) -> None:
+        with self._source.open(self._position, self._version) as body:
             if body.start != self._position or body.version != self._version:
                 self._restart(body)
+            elif body.start and body.size != self._size:
+                raise Trouble("the file has another size than before", restart=True)
             if body.size != self._size:
                 self._size = body.size
                 self._meter.begin(self._name, body.size)

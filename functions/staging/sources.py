@@ -92,6 +92,7 @@ class IpfsSource:
 
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
+        start = start if version else 0
         with self.web.request("POST", f"{self.url}&offset={start}" if start else self.url) as response:
             length = response.headers.get("x-content-length") or response.headers.get("content-length")
             size = start + int(length) if length and length.isdigit() else None

@@ -127,6 +127,12 @@ def test_ipfs_by_a_nodes_api_is_resumed_by_offset(configure: Configure, host: Da
     ]
 
 
+def test_a_node_that_ends_before_the_size_it_announced_is_not_believed(configure: Configure, host: DataHost) -> None:
+    host.routes["/api/v0/cat"] = lambda request: request.answer(200, b"half", X_Content_Length="8")
+    outcome = configure({"url": "ipfs://bafy"}, policy=replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0"))
+    assert (outcome.reason, "inputs/0/0" in outcome.tree()) == ("DataUnavailable", False)
+
+
 def test_arweave_gateways_redirect_to_a_host_of_their_own(configure: Configure, host: DataHost) -> None:
     with DataHost() as sandbox:
         sandbox.routes["/TX_id-1"] = File(Held(b"kept for ever"))
