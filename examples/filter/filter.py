@@ -1,0 +1,50 @@
+"""A filter: looks at what an algorithm wants to let out, and decides. Plain Python, no dependencies.
+
+It runs between algorithm and publish, in the operator's container. What it deletes or replaces below /data/outputs is
+not published; if it exits with anything but 0, nothing but the algorithm's log is (Ocean status 51).
+
+    FILTER_MAX_FILES=100  FILTER_MAX_BYTES=10000000  FILTER_TYPES=.csv,.json,.png  python3 filter.py
+
+More files or bytes than allowed: refused. A file of another type: deleted, and said so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+
+def main(environ: Mapping[str, str]) -> int:
+    max_files = int(environ.get("FILTER_MAX_FILES", "100"))
+    max_bytes = int(environ.get("FILTER_MAX_BYTES", "10000000"))
+    types = tuple(environ.get("FILTER_TYPES", ".csv,.json,.png,.svg,.txt").lower().split(","))
+    volume = Path(environ.get("VOLUME", "/data"))
+    outputs = Path(environ.get("OUTPUTS", volume / "outputs"))
+    logs = Path(environ.get("LOGS", volume / "logs"))
+    files = bytes_left = 0
+    # An algorithm may write more than its log beside its log, and that is published like outputs.
+    for path in [*entries(outputs), *(path for path in entries(logs) if path != logs / "algorithm.log")]:
+        if path.is_symlink() or not path.is_file() or not path.name.lower().endswith(types):
+            print(f"deleted, its type may not leave: {path!s}")
+            path.unlink()
+            continue
+        files += 1
+        bytes_left += path.stat().st_size
+    if files > max_files or bytes_left > max_bytes:
+        print(f"refused: {files} files, {bytes_left} bytes; allowed are {max_files} files, {max_bytes} bytes")
+        return 1
+    print(f"passed: {files} files, {bytes_left} bytes")
+    return 0
+
+
+def entries(folder: Path) -> Iterator[Path]:
+    """Everything below `folder` that is not a folder, links included and never followed."""
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in sorted(files))
+        yield from (Path(place, name) for name in sorted(folders) if Path(place, name).is_symlink())
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

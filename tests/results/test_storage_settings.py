@@ -1,0 +1,89 @@
+"""Which storage the settings and operator-engine's variables mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ipfs_server import IpfsNode
+
+from functions.results.ports import NotFound, StorageRefused, StorageUnavailable
+from functions.results.storage import open_storage, open_url, results_url
+from functions.settings import Settings, SettingsError, variables
+from functions.workflow.model import Manifest, ResultFile, WorkflowId
+
+W = WorkflowId("w1")
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "meant"),
+    [
+        ("s3://b/p", {"AWS_BUCKET_OUTPUT": "other"}, "s3://b/p"),
+        ("", {"AWS_BUCKET_OUTPUT": "b"}, "s3://b"),
+        ("", {"IPFS_OUTPUT": "http://ipfs:5001", "AWS_BUCKET_OUTPUT": "b"}, "ipfs://"),
+    ],
+)
+def test_operator_engines_variables_still_say_where_results_go(url: str, given: dict[str, str], meant: str) -> None:
+    assert results_url(url, given) == meant
+
+
+def test_without_any_of_them_it_says_what_to_set() -> None:
+    with pytest.raises(SettingsError, match="RESULTS_URL is not set; for example"):
+        open_storage(Settings.load({}))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h/x", "nothing", "file://host/x", "file:x", "ipfs://", "az://container", "gs://"]
+)
+def test_a_url_that_cannot_be_used_is_refused_at_once(url: str) -> None:
+    with pytest.raises(SettingsError):
+        open_url(url, {})
+
+
+def test_files_of_the_credentials_folder_go_before_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "AWS_ACCESS_KEY_ID").write_text("mounted\n")
+    (tmp_path / "..data").mkdir()
+    assert variables(str(tmp_path), {"AWS_ACCESS_KEY_ID": "x", "A": "b"}) == {"AWS_ACCESS_KEY_ID": "mounted", "A": "b"}
+    assert variables("", {"A": "b"}) == variables("/does/not/exist", {"A": "b"}) == {"A": "b"}
+
+
+def test_admin_logs_go_to_their_own_bucket_and_are_removed_from_it(bucket: Any) -> None:
+    (bucket.root / "admin").mkdir()
+    storage = open_url("s3://results", {**bucket.variables, "AWS_BUCKET_ADMINLOGS": "admin"})
+    output = ResultFile("outputs/a", 1, "output", storage.put("w1/1/outputs/a", [b"1"], 1, "text/plain"))
+    path = "adminlogs/publish.log"
+    log = ResultFile(path, 1, "publishLog", storage.put(f"w1/1/{path}", [b"2"], 1, "text/plain"))
+    storage.put_manifest(W, 1, Manifest((output,), (log,)))
+    assert (bucket.root / "admin" / "w1" / "1" / path).is_file()
+    assert not (bucket.root / "results" / "w1" / "1" / "adminlogs").exists()
+    assert [b"".join(storage.open(file).chunks) for file in (output, log)] == [b"1", b"2"]
+    storage.remove(W)
+    assert not [path for path in bucket.root.rglob("*") if path.is_file() and "w1" in path.parts]
+
+
+def test_a_bucket_that_does_not_exist_is_refused_not_retried(bucket: Any) -> None:
+    with pytest.raises(StorageRefused):
+        open_url("s3://no-such-bucket", bucket.variables).put("w1/1/outputs/a", [b"1"], 1, "text/plain")
+
+
+def test_the_api_keys_and_the_expiry_of_operator_engine_reach_ipfs(ipfs: IpfsNode) -> None:
+    given = {"IPFS_OUTPUT": ipfs.url, "IPFS_API_KEY": "k", "IPFS_API_CLIENT": "c", "IPFS_EXPIRY_TIME": "61"}
+    open_url("ipfs://", given).put("w1/1/outputs/a", [b"1"], 1, "text/plain")
+    command, options, headers = ipfs.seen[0]
+    assert (command, options["expire-in"]) == ("add", "2m")
+    assert (headers["X-API-KEY"], headers["CLIENT-ID"]) == ("k", "c")
+
+
+def test_a_file_of_another_storage_is_not_looked_for_in_this_one(tmp_path: Path) -> None:
+    storage = open_url((tmp_path / "results").as_uri(), {})
+    with pytest.raises(StorageUnavailable, match="another storage"):
+        storage.open(ResultFile("outputs/a", 1, "output", "file:///etc/passwd"))
+
+
+@pytest.mark.parametrize("rest", ["../secret", "w1/../../secret", "%2e%2e/secret", "w1//a"])
+def test_a_url_cannot_lead_out_of_the_storage(tmp_path: Path, rest: str) -> None:
+    (tmp_path / "secret").write_text("x")
+    root = (tmp_path / "results").as_uri()
+    with pytest.raises(NotFound):
+        open_url(root, {}).open(ResultFile("outputs/a", 1, "output", f"{root}/{rest}"))
