@@ -23,6 +23,7 @@ from functions.workflow.model import (
     Admitted,
     CleanUp,
     CreateJob,
+    Decision,
     DeleteJob,
     Emit,
     JobUid,
@@ -74,7 +75,7 @@ class Transitions:
         decision = rules.submit(record.workflow, now)
         with self._parts.store.begin() as tx:
             tx.add(replace(record, workflow=decision.workflow))
-            tx.save(decision, cause)
+            self._save(tx, decision, cause)
             admitted = self._admit(tx, record.workflow.environment, now)
         self._carry_out_all(admitted, cause)
         return self._parts.store.get(record.workflow.id) or record
@@ -89,7 +90,7 @@ class Transitions:
                 return Verdict.UNKNOWN
             decision = rules.decide(current, seen, now)
             if decision.workflow != current:
-                tx.save(decision, cause)
+                self._save(tx, decision, cause)
             if decision.slot_freed:
                 admitted = self._admit(tx, current.environment, now)
         logger.info(
@@ -130,12 +131,19 @@ class Transitions:
         for workflow in workflows:
             self.carry_out(workflow, cause)
 
+    def _save(self, tx: Transaction, decision: Decision, cause: str) -> None:
+        """Store a decision, without the events that nobody asked to be told of."""
+        settings = self._parts.settings
+        told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
+        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind))
+        tx.save(replace(decision, effects=wanted), cause)
+
     def _admit(self, tx: Transaction, environment: str, now: datetime) -> list[WorkflowId]:
         limits = self._parts.environments.get(environment)
         free = limits.max_jobs - tx.slots_taken(environment) if limits else 0
         admitted: list[WorkflowId] = []
         while len(admitted) < free and (queued := tx.oldest_queued(environment)) is not None:
-            tx.save(rules.decide(queued, Admitted(), now), "admission")
+            self._save(tx, rules.decide(queued, Admitted(), now), "admission")
             admitted.append(queued.id)
         return admitted
 
@@ -162,7 +170,7 @@ class Transitions:
             if seen is not None:
                 decision = rules.decide(current, seen, now)
                 if decision.workflow != current:
-                    tx.save(decision, cause)
+                    self._save(tx, decision, cause)
                 current = decision.workflow
                 left.again = left.again or bool(decision.effects)
                 if decision.slot_freed:

@@ -41,8 +41,7 @@ def sweep(parts: Sluice) -> Counter[str]:
     run.in_batches(parts.store.claim_workflows, run.look)
     for environment in parts.store.queues():
         run.admit(environment)
-    if parts.settings.notify_start_url or parts.settings.notify_stop_url:
-        run.deliver()
+    run.deliver()
     for namespace in {environment.place for environment in parts.environments.values()}:
         run.tidy(namespace)
     if run.done:
@@ -85,10 +84,13 @@ class _Sweep:
 
     def deliver(self) -> None:
         """Deliver what goes outside. A failed delivery stays claimed and comes up again."""
+        now = self.parts.clock()
+        due = self.parts.store.claim_events(now, now + CLAIM, BATCH)
+        if not due:
+            return
         from functions.notify import deliver
 
-        now = self.parts.clock()
-        for event in self.parts.store.claim_events(now, now + CLAIM, BATCH):
+        for event in due:
             if deliver(self.parts, event):
                 self.done["events delivered"] += 1
             elif event.tries < MOST_DELIVERIES:

@@ -10,26 +10,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from functions.workflow import edges
 from functions.workflow.codes import Code
 from functions.workflow.model import (
     Admitted,
     AttemptEnd,
     CleanUp,
-    CreateJob,
     Decision,
-    DeleteJob,
     DeleteRequested,
-    Effect,
     Emit,
     Ending,
-    Halt,
-    Line,
     Manifest,
     Observation,
     Outcome,
     Phase,
     RemoveResults,
-    Report,
     Scope,
     Stage,
     StageEnded,
@@ -43,23 +38,10 @@ from functions.workflow.model import (
     Workflow,
 )
 
-# A live Job is looked at again by the first sweep that comes this long after the last look.
-CHECK_AFTER = timedelta(seconds=10)
-# Beyond the Job's own activeDeadlineSeconds: time for scheduling, image pulls and a late event.
-DEADLINE_SLACK = timedelta(minutes=5)
-# How long a deleted Job may take to go before its stage counts as over (a lost node never answers).
-HALT_PATIENCE = timedelta(minutes=5)
-
 # Exit codes of the configure program that no retry can mend: the data or the algorithm is at fault.
 FINAL_CONFIGURE_CODES = {
     int(Code.DATA_FAILED): Code.DATA_FAILED,
     int(Code.ALGORITHM_PROVISIONING_FAILED): Code.ALGORITHM_PROVISIONING_FAILED,
-}
-_STATUS_OF = {
-    Stage.CONFIGURE: Code.CONFIGURING,
-    Stage.ALGORITHM: Code.RUNNING,
-    Stage.FILTER: Code.FILTERING,
-    Stage.PUBLISH: Code.PUBLISHING,
 }
 _ORDER = list(Stage)
 
@@ -68,7 +50,7 @@ def submit(workflow: Workflow, now: datetime) -> Decision:
     """The first line of a new workflow: it is queued, even if a slot is given to it the moment after."""
     limit = now + timedelta(seconds=workflow.terms.queue_seconds)
     queued = replace(workflow, deadline=limit, wake_at=limit)
-    return _applied(queued, queued, "submitted", now)
+    return edges.applied(queued, queued, "submitted", now)
 
 
 def decide(workflow: Workflow, seen: Observation, now: datetime) -> Decision:
@@ -108,7 +90,7 @@ def scope(workflow: Workflow) -> Scope:
 def _admitted(w: Workflow, now: datetime) -> Decision:
     if w.phase is not Phase.QUEUED:
         return Decision(w, Verdict.LATE if w.finished else Verdict.DUPLICATE)
-    return _start(w, Stage.CONFIGURE, "admitted", now, extra=(Emit("started"),))
+    return edges.start(w, Stage.CONFIGURE, "admitted", now, extra=(Emit("started"),))
 
 
 def _stop(w: Workflow, now: datetime) -> Decision:
@@ -118,10 +100,10 @@ def _stop(w: Workflow, now: datetime) -> Decision:
         return Decision(w, Verdict.DUPLICATE)
     stopped = replace(w, stop=Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
-        return _finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
+        return edges.finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
     if w.phase is Phase.PUBLISH:  # nothing left to stop; what was computed is being handed out
-        return _applied(w, stopped, "stop requested", now)
-    return _halt(w, stopped, Outcome.STOPPED, "StopRequested", "stop requested", now)
+        return edges.applied(w, stopped, "stop requested", now)
+    return edges.halt(w, stopped, Outcome.STOPPED, "StopRequested", "stop requested", now)
 
 
 def _delete(w: Workflow, now: datetime) -> Decision:
@@ -129,13 +111,13 @@ def _delete(w: Workflow, now: datetime) -> Decision:
         return Decision(w, Verdict.DUPLICATE)
     removed = replace(w, removed=True)
     if w.finished:
-        return _applied(
+        return edges.applied(
             w, replace(removed, wake_at=None), "delete requested", now, effects=(CleanUp(), RemoveResults())
         )
     stopped = replace(removed, stop=w.stop or Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
-        return _finish(w, replace(stopped, ending=_stopped_ending(w)), "delete requested", now)
-    return _halt(w, stopped, Outcome.STOPPED, "DeleteRequested", "delete requested", now)
+        return edges.finish(w, replace(stopped, ending=_stopped_ending(w)), "delete requested", now)
+    return edges.halt(w, stopped, Outcome.STOPPED, "DeleteRequested", "delete requested", now)
 
 
 def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
@@ -145,20 +127,20 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return _wait_suspended(w, w.stage, now)
     overdue = w.deadline is not None and now >= w.deadline
     if not overdue:
-        return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + CHECK_AFTER)
+        return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + edges.CHECK_AFTER)
     if w.phase is Phase.QUEUED:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
-        return _finish(w, replace(w, ending=expired), "queue time is over", now)
+        return edges.finish(w, replace(w, ending=expired), "queue time is over", now)
     if w.halt is not None:  # deleted long ago and still there: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
-    return _halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
+    return edges.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
 
 
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
     if now >= w.created_at + timedelta(seconds=w.terms.queue_seconds):
-        return _halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    return _look_again(replace(w, deadline=_stage_deadline(w, stage, now)), now + CHECK_AFTER)
+        return edges.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
+    return _look_again(replace(w, deadline=edges.stage_deadline(w, stage, now)), now + edges.CHECK_AFTER)
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
@@ -166,7 +148,7 @@ def _expire(w: Workflow, now: datetime) -> Decision:
     if w.wake_at is None or w.finished_at is None or now < w.finished_at + timedelta(seconds=w.terms.storage_expiry):
         return Decision(w, Verdict.LATE)
     gone = replace(w, expired=True, wake_at=None)
-    return _applied(w, gone, "results expired", now, effects=(RemoveResults(),))
+    return edges.applied(w, gone, "results expired", now, effects=(RemoveResults(),))
 
 
 def _look_again(w: Workflow, at: datetime | None) -> Decision:
@@ -213,10 +195,10 @@ def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
 def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
     patience_ends = seen.since + timedelta(seconds=w.terms.stuck_seconds)
     if w.halt is not None:
-        return _look_again(w, now + CHECK_AFTER)
+        return _look_again(w, now + edges.CHECK_AFTER)
     if now < patience_ends:
-        return _look_again(w, min(patience_ends, now + CHECK_AFTER))
-    return _halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)
+        return _look_again(w, min(patience_ends, now + edges.CHECK_AFTER))
+    return edges.halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)
 
 
 def _stage_over(
@@ -238,31 +220,31 @@ def _stage_over(
     closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
     event = f"{stage} {outcome}"
     if w.removed:
-        return replace(_finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
+        return replace(edges.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
     if _may_retry(w, stage, outcome, exit_code):
-        return replace(_start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
+        return replace(edges.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
     ending = _ending(stage, outcome, exit_code, why, oom_killed)
     if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:
         ended = replace(ended, stop=Stop.TIMED_OUT)
     # What went wrong first is what the consumer must hear of.
     ended = replace(ended, ending=w.ending or ending)
     if stage is Stage.PUBLISH:
-        return replace(_finish(w, ended, event, now, why), closed=closed)
-    return replace(_start(ended, Stage.PUBLISH, event, now, reason=why), closed=closed)
+        return replace(edges.finish(w, ended, event, now, why), closed=closed)
+    return replace(edges.start(ended, Stage.PUBLISH, event, now, reason=why), closed=closed)
 
 
 def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: Manifest | None) -> Decision:
     match stage:
         case Stage.CONFIGURE:
-            return _start(w, Stage.ALGORITHM, event, now)
+            return edges.start(w, Stage.ALGORITHM, event, now)
         case Stage.ALGORITHM:
-            return _start(w, Stage.FILTER if w.terms.filtered else Stage.PUBLISH, event, now)
+            return edges.start(w, Stage.FILTER if w.terms.filtered else Stage.PUBLISH, event, now)
         case Stage.FILTER:
-            return _start(w, Stage.PUBLISH, event, now)
+            return edges.start(w, Stage.PUBLISH, event, now)
         case Stage.PUBLISH:
-            return replace(_finish(w, w, event, now), manifest=manifest)
+            return replace(edges.finish(w, w, event, now), manifest=manifest)
 
 
 def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None) -> bool:
@@ -295,81 +277,3 @@ def _ending(stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, 
 
 def _stopped_ending(w: Workflow) -> Ending:
     return w.ending or Ending(Code.FINISHED, "StopRequested")
-
-
-# --- edges ----------------------------------------------------------------------------------
-
-
-def _stage_deadline(w: Workflow, stage: Stage, now: datetime) -> datetime:
-    seconds = w.terms.algorithm_seconds if stage is Stage.ALGORITHM else w.terms.stage_seconds
-    return now + timedelta(seconds=seconds) + DEADLINE_SLACK
-
-
-def _start(
-    w: Workflow,
-    stage: Stage,
-    event: str,
-    now: datetime,
-    *,
-    attempt: int = 1,
-    reason: str = "",
-    extra: tuple[Effect, ...] = (),
-) -> Decision:
-    """Enter `stage`: its Job is to be created."""
-    after = replace(
-        w,
-        phase=Phase(stage),
-        attempt=attempt,
-        job_uid=None,
-        status=_STATUS_OF[stage],
-        deadline=_stage_deadline(w, stage, now),
-        wake_at=now + CHECK_AFTER,
-    )
-    effects: tuple[Effect, ...] = (CreateJob(stage, attempt), *extra)
-    return _applied(w, after, event, now, effects=effects, reason=reason)
-
-
-def _halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: str, now: datetime) -> Decision:
-    """Have the current Job deleted; the stage ends when it is gone."""
-    assert w.stage is not None
-    after = replace(w, halt=Halt(outcome, reason), deadline=now + HALT_PATIENCE, wake_at=now + CHECK_AFTER)
-    return _applied(before, after, event, now, effects=(DeleteJob(w.stage, w.attempt),), reason=reason)
-
-
-def _finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
-    """The end. Frees the environment's slot, if the workflow had one."""
-    keep = w.terms.storage_expiry
-    expires = now + timedelta(seconds=keep) if keep and before.phase is Phase.PUBLISH and not w.removed else None
-    after = replace(
-        w,
-        phase=Phase.FINISHED,
-        attempt=0,
-        job_uid=None,
-        halt=None,
-        status=w.ending.code if w.ending else Code.FINISHED,
-        deadline=None,
-        wake_at=expires,
-        finished_at=now,
-    )
-    started = before.phase is not Phase.QUEUED
-    effects: tuple[Effect, ...] = (CleanUp(),) if started else ()
-    if w.removed and started:
-        effects += (RemoveResults(),)
-    decision = _applied(before, after, event, now, effects=(*effects, Emit("finished")), reason=reason)
-    return replace(decision, slot_freed=started)
-
-
-def _applied(
-    before: Workflow,
-    after: Workflow,
-    event: str,
-    now: datetime,
-    *,
-    effects: tuple[Effect, ...] = (),
-    reason: str = "",
-) -> Decision:
-    after = replace(after, step=before.step + 1)
-    line = Line(after.step, now, before.phase, after.phase, after.status, event, reason, before.attempt)
-    if after.reported:
-        effects = (*effects, Report())
-    return Decision(after, Verdict.APPLIED, effects, (line,))

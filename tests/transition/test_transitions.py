@@ -1,5 +1,8 @@
 """One transition after another, over the memory adapters: what is stored, done in the cluster, admitted."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from support.world import DOCUMENT, World, environment, record
 
@@ -236,3 +239,13 @@ def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alo
     world.cluster.create(stray("f" * 32))
     world.tick()
     assert [ref.workflow for ref in world.cluster.present()] == ["f" * 32]
+
+
+def test_only_who_asked_to_be_told_costs_an_event() -> None:
+    quiet, told = World(), World()
+    object.__setattr__(told.parts, "settings", replace(told.parts.settings, notify_stop_url="http://127.0.0.1:1/stop"))
+    for world in (quiet, told):
+        world.run(world.submit())
+    later = told.clock() + timedelta(days=1)
+    assert quiet.parts.store.claim_events(later, later, 10) == []
+    assert [event.kind for event in told.parts.store.claim_events(later, later, 10)] == ["finished"]

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 
-from functions.workflow.decide import CHECK_AFTER, decide
+from functions.workflow.decide import decide
+from functions.workflow.edges import CHECK_AFTER
 from functions.workflow.model import (
     CleanUp,
     CreateJob,

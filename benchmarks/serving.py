@@ -1,0 +1,181 @@
+"""Functions served as the image serves them, and clients that keep them busy."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+EMPTY = """
+import functions_framework
+
+@functions_framework.http
+def empty(request):
+    return "", 204
+"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A function's server process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    seconds: float  # from the start of the process to its first correct answer
+
+    def memory(self) -> float:
+        """Peak resident megabytes of the worker that answers."""
+        pids = [self.process.pid, *_children(self.process.pid)]
+        return max(_peak(pid) for pid in pids)
+
+    def cpu(self) -> float:
+        """CPU seconds that server and workers have used."""
+        return sum(_cpu(pid) for pid in [self.process.pid, *_children(self.process.pid)])
+
+
+@contextmanager
+def served(
+    target: str,
+    probe: Callable[[int], bool],
+    environ: Mapping[str, str] | None = None,
+    source: Path | None = None,
+    threads: int = 8,
+) -> Iterator[Served]:
+    """`target` under gunicorn, with the image's own configuration; `probe(port)` says whether an answer is right."""
+    port = _free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--config",
+        str(ROOT / "gunicorn.conf.py"),
+        "--bind",
+        f"127.0.0.1:{port}",
+    ]
+    variables = {
+        **os.environ,
+        "PORT": str(port),
+        "FUNCTION_TARGET": target,
+        "THREADS": str(threads),
+        "PYTHONPATH": str(ROOT),
+        **(environ or {}),
+    }
+    if source is not None:
+        command += [f"functions_framework:create_app('{target}', '{source}')"]
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    began = time.perf_counter()
+    process = subprocess.Popen(command, env=variables, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not _answers(probe, port):
+            if process.poll() is not None:
+                raise RuntimeError(f"{target} did not start")
+            time.sleep(0.002)
+        yield Served(port, process, time.perf_counter() - began)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a run of requests took."""
+
+    seconds: float
+    latencies: Sequence[float]  # seconds, sorted
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, percent: float) -> float:
+        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))]
+
+
+Request = tuple[str, str, bytes, Mapping[str, str]]  # method, path, body, headers
+
+
+def load(port: int, requests: Sequence[Request], at_once: int, right: tuple[int, ...] = (200, 202, 204)) -> Load:
+    """Send the requests over `at_once` kept connections. Raises if an answer is wrong."""
+    todo, lock, latencies, wrong = iter(requests), threading.Lock(), [], []
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while True:
+            with lock:
+                request = next(todo, None)
+            if request is None or wrong:
+                return connection.close()
+            method, path, body, headers = request
+            began = time.perf_counter()
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            text = answer.read()
+            latencies.append(time.perf_counter() - began)
+            if answer.status not in right:
+                wrong.append((answer.status, text[:300]))
+
+    clients = [threading.Thread(target=client) for _ in range(at_once)]
+    began = time.perf_counter()
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    seconds = time.perf_counter() - began
+    if wrong:
+        raise RuntimeError(f"wrong answer: {wrong[0]}")
+    return Load(seconds, sorted(latencies))
+
+
+def status_is(path: str, status: int) -> Callable[[int], bool]:
+    """A probe: GET `path` answers `status`."""
+    return lambda port: get(port, path)[0] == status
+
+
+def get(
+    port: int, path: str, method: str = "GET", body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def _answers(probe: Callable[[int], bool], port: int) -> bool:
+    try:
+        return probe(port)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _peak(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

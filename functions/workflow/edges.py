@@ -1,0 +1,115 @@
+"""The edges of the state machine: entering a stage, halting it, the end. Each is one Decision, one history line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from functions.workflow.codes import Code
+from functions.workflow.model import (
+    CleanUp,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    Effect,
+    Emit,
+    Halt,
+    Line,
+    Outcome,
+    Phase,
+    RemoveResults,
+    Report,
+    Stage,
+    Verdict,
+    Workflow,
+)
+
+# A live Job is looked at again by the first sweep that comes this long after the last look.
+CHECK_AFTER = timedelta(seconds=10)
+# Beyond the Job's own activeDeadlineSeconds: time for scheduling, image pulls and a late event.
+DEADLINE_SLACK = timedelta(minutes=5)
+# How long a deleted Job may take to go before its stage counts as over (a lost node never answers).
+HALT_PATIENCE = timedelta(minutes=5)
+STATUS_OF = {
+    Stage.CONFIGURE: Code.CONFIGURING,
+    Stage.ALGORITHM: Code.RUNNING,
+    Stage.FILTER: Code.FILTERING,
+    Stage.PUBLISH: Code.PUBLISHING,
+}
+
+
+def stage_deadline(w: Workflow, stage: Stage, now: datetime) -> datetime:
+    """When a stage that starts now has taken too long, even if its Job's own deadline was never announced."""
+    seconds = w.terms.algorithm_seconds if stage is Stage.ALGORITHM else w.terms.stage_seconds
+    return now + timedelta(seconds=seconds) + DEADLINE_SLACK
+
+
+def start(
+    w: Workflow,
+    stage: Stage,
+    event: str,
+    now: datetime,
+    *,
+    attempt: int = 1,
+    reason: str = "",
+    extra: tuple[Effect, ...] = (),
+) -> Decision:
+    """Enter `stage`: its Job is to be created."""
+    after = replace(
+        w,
+        phase=Phase(stage),
+        attempt=attempt,
+        job_uid=None,
+        status=STATUS_OF[stage],
+        deadline=stage_deadline(w, stage, now),
+        wake_at=now + CHECK_AFTER,
+    )
+    effects: tuple[Effect, ...] = (CreateJob(stage, attempt), *extra)
+    return applied(w, after, event, now, effects=effects, reason=reason)
+
+
+def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: str, now: datetime) -> Decision:
+    """Have the current Job deleted; the stage ends when it is gone."""
+    assert w.stage is not None
+    after = replace(w, halt=Halt(outcome, reason), deadline=now + HALT_PATIENCE, wake_at=now + CHECK_AFTER)
+    return applied(before, after, event, now, effects=(DeleteJob(w.stage, w.attempt),), reason=reason)
+
+
+def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
+    """The end. Frees the environment's slot, if the workflow had one."""
+    keep = w.terms.storage_expiry
+    expires = now + timedelta(seconds=keep) if keep and before.phase is Phase.PUBLISH and not w.removed else None
+    after = replace(
+        w,
+        phase=Phase.FINISHED,
+        attempt=0,
+        job_uid=None,
+        halt=None,
+        status=w.ending.code if w.ending else Code.FINISHED,
+        deadline=None,
+        wake_at=expires,
+        finished_at=now,
+    )
+    started = before.phase is not Phase.QUEUED
+    effects: tuple[Effect, ...] = (CleanUp(),) if started else ()
+    if w.removed and started:
+        effects += (RemoveResults(),)
+    decision = applied(before, after, event, now, effects=(*effects, Emit("finished")), reason=reason)
+    return replace(decision, slot_freed=started)
+
+
+def applied(
+    before: Workflow,
+    after: Workflow,
+    event: str,
+    now: datetime,
+    *,
+    effects: tuple[Effect, ...] = (),
+    reason: str = "",
+) -> Decision:
+    """`before` has become `after`."""
+    after = replace(after, step=before.step + 1)
+    line = Line(after.step, now, before.phase, after.phase, after.status, event, reason, before.attempt)
+    if after.reported:
+        effects = (*effects, Report())
+    return Decision(after, Verdict.APPLIED, effects, (line,))
