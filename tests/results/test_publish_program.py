@@ -93,6 +93,7 @@ def test_outputs_are_encrypted_to_the_given_key_and_logs_are_not(tmp_path: Path)
     assert stored[2] == b"trained\n"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 def test_a_large_output_needs_little_memory(tmp_path: Path, bucket: Any, encrypted: bool) -> None:
     size = 2048 * MIB if LONG else 200 * MIB
@@ -108,6 +109,7 @@ def test_a_large_output_needs_little_memory(tmp_path: Path, bucket: Any, encrypt
     assert manifest.files[0].size >= size
 
 
+@pytest.mark.timeout(600)
 def test_many_files_need_little_memory(tmp_path: Path) -> None:
     count = 100_000 if LONG else 2_000
     root = volume(tmp_path / "v", {})
@@ -117,7 +119,7 @@ def test_many_files_need_little_memory(tmp_path: Path) -> None:
         (folder / f"{n:06}").write_bytes(b"%d" % n)
     code, message, memory = run(root, task((tmp_path / "results").as_uri()))
     assert (code, message) == (0, f"Published: files: {count + 1}")
-    assert memory < 256 * MIB
+    assert memory < 128 * MIB
     manifest = FileStorage(tmp_path / "results").manifest(W, 1)
     assert manifest is not None
     assert len({file.path for file in manifest.files}) == count + 1
