@@ -110,33 +110,36 @@ def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str
     """What a sandboxed stage sees of the files of this machine.
 
     `platform`, `home`: the platform's and the workflow's folder; `root`: an empty folder to build the new root in.
-    In the view, `hide` is replaced by empty folders; `show` is seen all the same, read-only; `bind` is path → folder,
-    and `read_only` those of them that cannot be changed; `cover` is there, but closed.
+    In the view, `hide` is replaced by empty folders; then `show` is laid over, in its order: where it is seen, which
+    folder it is, whether it is read-only; `cover` is there, but closed.
     """
-    data = home / "data"
-    writable = {f"/data/{name}": str(data / name) for name in _WRITABLE}
     hidden = list(_NOT_IN_SIGHT)
     if not _below(str(platform), hidden):
         hidden.append(str(platform))
+    programs = sorted({path for path in _programs(str(platform)) if _below(path, hidden)})
     return {
         "root": str(root),
         "hide": hidden,
-        "show": sorted({path for path in _programs() if _below(path, hidden)}),
-        "bind": {"/data": str(data), "/tmp": str(home / "scratch"), **writable},  # noqa: S108 - its own
-        "read_only": ["/data"],
-        "cover": ["/data/adminlogs"],
+        "show": [
+            ("/tmp", str(home / "scratch"), False),  # noqa: S108 - its own; first, as programs may lie below it
+            *((path, path, True) for path in programs),
+            ("/data", str(home / "data"), True),
+            *((f"/data/{name}", str(home / "data" / name), False) for name in _WRITABLE),
+        ],
+        "cover": ["/data/adminlogs", *([str(platform)] if _below(str(platform), programs) else [])],
         "shared_memory": shared_memory,
     }
 
 
-def _programs() -> list[str]:
+def _programs(platform: str) -> list[str]:
     """The folders of the programs that algorithms may call: Python's, and those around PATH's."""
     user = str(Path.home())
     found = [sys.prefix, sys.base_prefix]
     for path in os.environ.get("PATH", "").split(os.pathsep):
         around = os.path.dirname(path)
-        # Beside their programs, these two hold what is private.
-        found += [path, f"{around}/lib"] if around in (user, f"{user}/.local") else [around]
+        # Beside their programs, these hold what is private.
+        private = around in (user, f"{user}/.local") or f"{platform}/".startswith(f"{around}/")
+        found += [path, f"{around}/lib"] if private else [around]
     return [path for path in found if os.path.isdir(path)]
 
 

@@ -83,9 +83,7 @@ def _become_root(view: dict[str, Any]) -> None:
     root = view["root"]
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     # What is to be seen again is opened before something is laid over it.
-    places = [(path, path, True) for path in view["show"]]
-    places += [(path, source, path in view["read_only"]) for path, source in view["bind"].items()]
-    opened = [(path, os.open(source, os.O_PATH), read_only) for path, source, read_only in places]
+    opened = [(path, os.open(source, os.O_PATH), read_only) for path, source, read_only in view["show"]]
     _empty(root, "mode=755")
     for entry in os.scandir("/"):
         target = f"{root}/{entry.name}"
