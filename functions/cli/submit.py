@@ -62,8 +62,7 @@ def checked(file: Path, rewrite: Callable[[Document], T]) -> T:
     try:
         return rewrite(read(file))
     except DocumentError as e:
-        expected = e.expected.removeprefix("Expected ").replace("Object missing required field", "the field")
-        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {expected}")
+        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {e.expected}")
 
 
 def start(

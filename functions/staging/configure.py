@@ -30,13 +30,13 @@ from functions.staging.report import Failure, finish, log_to
 from functions.staging.retry import Patience
 from functions.staging.web import Web
 from functions.workflow.codes import Code
-from functions.workflow.document import DocumentError, Input, parse
+from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
 from functions.workflow.task import Task
 
 AT_ONCE = 4  # downloads
 A = TypeVar("A")
 B = TypeVar("B")
-_CUSTOM_DATA = "algoCustomData.json"
+
 _DRAFTS = ".fetching"
 _OWN = ("inputs", "transformations", "ddos", _DRAFTS)
 
@@ -70,7 +70,7 @@ class Configure:
         self._fetch_all([item for plan in plans for item in plan.items])
         if stage.algorithm.algocustomdata is not msgspec.UNSET:
             custom = json.dumps(stage.algorithm.algocustomdata).encode()
-            replace(self._volume / "inputs" / _CUSTOM_DATA, custom)
+            replace(self._volume / "inputs" / CUSTOM_DATA, custom)
 
     def algorithm(self) -> None:
         """Fetch or write the algorithm. Raises Failure."""
@@ -190,8 +190,6 @@ def _check(task: Task) -> None:
         parse(msgspec.to_builtins(task.definition))
     except DocumentError as e:
         raise Failure("InvalidDocument", str(e)) from None
-    if any(each.folder == _CUSTOM_DATA for each in task.definition.stage.input):
-        raise Failure("InvalidDocument", f"no input can have the id {_CUSTOM_DATA}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ _IMAGE = re.compile(
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"(?:sha256:)?[0-9a-fA-F]{64}")
+CUSTOM_DATA = "algoCustomData.json"
 SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "ipfs", "ar", "file"})
 
 
@@ -34,7 +35,7 @@ class DocumentError(ValueError):
     """A document that cannot be accepted: `path` into it (`$.stages[0].algorithm`) and what was expected there."""
 
     def __init__(self, path: str, expected: str) -> None:
-        super().__init__(f"{path}: {expected}")
+        super().__init__(f"{path}: expected {expected}")
         self.path = path
         self.expected = expected
 
@@ -151,7 +152,8 @@ def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
     try:
         definition = msgspec.convert(document, Definition)
     except msgspec.ValidationError as e:
-        expected, _, path = str(e).partition(" - at `")
+        fault, _, path = str(e).partition(" - at `")
+        expected = fault.removeprefix("Expected ").replace("Object missing required field", "the field")
         raise DocumentError(path.rstrip("`") or "$", expected) from None
     for path, expected in _problems(definition, schemes):
         raise DocumentError(path, expected)
@@ -166,6 +168,8 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
         here = f"{at}.input[{n}]"
         yield from _check_id(item.id, f"{here}.id")
         yield from _input_problems(item, here, schemes)
+        if item.folder == CUSTOM_DATA:
+            yield f"{here}.id", f"another id: inputs/{CUSTOM_DATA} is where the algorithm finds its custom data"
         if item.folder in folders:
             yield f"{here}.id", "an id that no other input has (each becomes a folder)"
         folders.add(item.folder)

@@ -72,6 +72,7 @@ def test_rawcode_of_any_length_is_an_algorithm(rawcode: str) -> None:
         ("input.0.id", "a..b", "$.stages[0].input[0].id"),
         ("input.0.id", "a\nb", "$.stages[0].input[0].id"),
         ("input.0.id", ".hidden", "$.stages[0].input[0].id"),
+        ("input.0.id", "algoCustomData.json", "$.stages[0].input[0].id"),
         ("input.0.id", "x" * 300, "$.stages[0].input[0].id"),
         ("input.0.remote", None, "$.stages[0].input[0]"),
         ("input.0.remote", {"serviceId": "s"}, "$.stages[0].input[0].remote.txId"),
@@ -95,6 +96,13 @@ def test_a_bad_value_is_refused_with_its_place(path: str, value: Any, where: str
     error = refusal(changed(path, value))
     assert error.path == where
     assert error.expected
+
+
+def test_what_is_missing_is_named() -> None:
+    document = copy.deepcopy(PROVIDERS_OWN)
+    del document["stages"][0]["algorithm"]["container"]["entrypoint"]
+    assert refusal(document).expected == "the field `entrypoint`"
+    assert refusal(changed("input", "x")).expected == "`array`, got `str`"
 
 
 @pytest.mark.parametrize(
