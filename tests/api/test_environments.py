@@ -79,9 +79,8 @@ def test_without_a_file_there_is_operator_engines_one_environment() -> None:
 
 def test_nothing_set_means_operator_engines_defaults() -> None:
     environment = from_variables()
-    shown = (environment.id, environment.cpu_number, environment.ram_gb, environment.max_jobs)
-    assert shown == ("ocean-compute", 1, 1, 10)
-    assert (environment.max_job_duration, environment.pull_policy) == (60, "Always")
+    expected = Environment(id="ocean-compute", max_jobs=10, max_job_duration=60, pull_policy="Always")
+    assert environment == expected
     assert from_variables(ALGO_POD_TIMEOUT="3600").max_job_duration == 3600
 
 

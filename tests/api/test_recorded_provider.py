@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -31,7 +32,7 @@ ENVIRONMENTS = json.dumps(
     ]
 )
 CONTENT = b"a,b\n1,2\n"
-Answer = tuple[int, Mapping[str, str], bytes]
+Answer = tuple[int, Message, bytes]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, parts, settings
 
@@ -64,6 +65,7 @@ def test_the_form_without_a_nonce_needs_its_setting(vector: dict[str, str]) -> N
     assert signer.address == VECTORS["address"].lower()
 
 
+@hypothesis_settings(deadline=None)
 @given(KEYS, st.text(max_size=50), TIMES)
 def test_only_the_signer_of_exactly_this_message_and_nonce_is_recognised(key: str, message: str, nonce: int) -> None:
     signature = ethereum.sign(key, f"{message}{nonce}")

@@ -10,9 +10,10 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.api import parts
+from werkzeug.datastructures import Headers
 from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
@@ -33,7 +34,7 @@ def request(method: str = "POST", path: str = "/", **options: Any) -> Request:
 
 def chunked(body: bytes) -> Request:
     """As gunicorn hands over a chunked body: no length, and a stream that ends."""
-    environ = EnvironBuilder("/", method="POST", headers=JSON).get_environ()
+    environ = EnvironBuilder("/", method="POST", headers=Headers(JSON)).get_environ()
     environ.pop("CONTENT_LENGTH", None)
     return Request({**environ, "wsgi.input": BytesIO(body), "wsgi.input_terminated": True})
 
@@ -97,6 +98,7 @@ def test_a_chunked_body_is_read_whole_or_refused_never_cut_off() -> None:
     assert too_long.get_data() == b"", "the framework must not read the rest into memory"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -245,6 +247,7 @@ def test_a_malformed_event_is_refused_for_good(body: bytes, headers: dict[str, s
     assert refusal(lambda: received(body, headers)).status == status
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([BINARY, STRUCTURED]))
 def test_no_body_of_an_event_makes_anything_but_an_event_or_a_refusal(body: bytes, headers: dict[str, str]) -> None:
     with suppress(HttpError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,8 +95,8 @@ def parts(store: Store | None = None, **other: Any) -> Sluice:
 def function(name: str, sluice: Sluice) -> Flask:
     """The WSGI application of a function on the given parts."""
     with patch("functions.bootstrap.sluice", lambda: sluice):
-        app: Flask = functions_framework.create_app(name, str(ROOT / f"functions/{name}/main.py"))
-    return app
+        create: Callable[..., Flask] = functions_framework.create_app
+        return create(name, str(ROOT / f"functions/{name}/main.py"))
 
 
 @dataclass
@@ -105,7 +105,7 @@ class Api:
 
     sluice: Sluice
     key: str = KEY
-    _nonces: Any = field(default_factory=lambda: itertools.count(int(NOW.timestamp() * 10**9)))
+    _nonces: Iterator[int] = field(default_factory=lambda: itertools.count(int(NOW.timestamp() * 10**9)))
 
     def __post_init__(self) -> None:
         self.submit = Client(function("submit", self.sluice))
