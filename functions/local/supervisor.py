@@ -34,11 +34,21 @@ def main(plan_file: str) -> None:
     if os.fstat(lock).st_size:
         return  # another supervisor had it: a stage is started once
     os.write(lock, b"%d" % os.getpid())
+    # A node that found the lock free may have thrown the Job away meanwhile; from now on it would see it held.
+    if (folder / "deleted").exists() or not _in_place(folder / "lock", lock):
+        return
     end = Supervisor(plan).run()
     if end is not None:
         draft = folder / "end.draft"
         draft.write_text(json.dumps(end))
         draft.rename(folder / "end.json")
+
+
+def _in_place(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 class Supervisor:

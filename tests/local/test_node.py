@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import time
@@ -23,6 +24,7 @@ from functions.advance.observe import interest
 from functions.cluster.events import Event
 from functions.cluster.ports import Live, StageJob, State
 from functions.cluster.processes import ProcessCluster
+from functions.local import plan
 from functions.local.isolation import Isolation, probe
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Outcome, Stage, WorkflowId
@@ -399,6 +401,41 @@ def test_a_stage_whose_supervisor_was_killed_is_lost_and_never_started_again(dri
     told.events.get(timeout=20)
     assert starts.read_text() == "once\n"
     until(lambda: [pid for pid in _pids() if b"sleep\x004712" in _command(pid)], lambda left: not left)
+
+
+@pytest.mark.parametrize("gone", ["deleted", "thrown away"])
+def test_a_supervisor_that_comes_late_starts_nothing(
+    driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    late = tuple(
+        plan.bare_python(
+            f"import time, os\nwhile not os.path.exists({str(driver.folder)!r} + '/go'): time.sleep(0.01)\n"
+        )
+    )
+    real = plan.bare_python
+
+    def slow(code: str) -> list[str]:
+        return [*late[:-1], f"{late[-1]}\n{code}"]
+
+    monkeypatch.setattr(plan, "bare_python", slow)
+    job = script("touch $OUTPUTS/started")
+    driver.create(job)
+    until(lambda: driver.node.running, lambda n: n == 1)
+    monkeypatch.setattr(plan, "bare_python", real)
+    handle = os.pidfd_open(next(iter(driver.node._children.values())).pid)
+    driver.node.stop(end_stages=False)  # killed before its supervisor had the lock
+    kept = volume(driver, job).parent
+    if gone == "deleted":
+        driver.cluster.delete(job.ref)
+    else:
+        kept = kept.rename(driver.folder.parent / "away")
+    (driver.folder / "go").touch()
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    assert poll.poll(20_000)
+    os.close(handle)
+    assert not (kept / "data" / "outputs" / "started").exists()
+    driver.node = driver._new_node()
 
 
 def test_what_a_lost_stage_left_running_is_ended_where_no_namespace_does_it(tmp_path: Path) -> None:
