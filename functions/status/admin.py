@@ -10,13 +10,14 @@ from werkzeug.wrappers import Response
 from functions.auth.admin import require_admin
 from functions.cluster.ports import JobRef
 from functions.ocean import given, query, running
-from functions.results.ports import NotFound
+from functions.results.ports import Content, NotFound
 from functions.status import views
 from functions.store.ports import Query
 from functions.web import Call, HttpError, answer
 from functions.workflow.model import Record, Stage, WorkflowId
 
 MAX_LOG = 10 * (1 << 20)  # bytes of one log
+_PLAIN = "text/plain; charset=utf-8"
 _LOG_TYPES = {
     Stage.CONFIGURE: "configrationLog",  # sic: clients depend on Ocean's spelling
     Stage.ALGORITHM: "algorithmLog",
@@ -59,10 +60,15 @@ def logs(call: Call) -> Response:
     """GET /logs?jobId=&component=: what a stage printed; from its Job while that exists, else what was published."""
     record = _job(call)
     stage = _stage(call)
-    text = _live_log(call, record, stage) or _published_log(call, record, stage)
-    if text is None:
+    live = _live_log(call, record, stage)
+    if live is not None:
+        return Response(live, 200, content_type=_PLAIN)
+    published = _published_log(call, record, stage)
+    if published is None:
         raise HttpError(404, f"No log of {stage} for job {record.workflow.id}")
-    return Response(text, 200, content_type="text/plain; charset=utf-8")
+    response = Response(published.chunks, 200, content_type=_PLAIN)
+    response.call_on_close(published.close)
+    return response
 
 
 def _page(call: Call, *, unfinished: bool = False) -> Query:
@@ -101,12 +107,12 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
     return None if first is None else one_after_another([first], chunks)
 
 
-def _published_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | None:
+def _published_log(call: Call, record: Record, stage: Stage) -> Content | None:
     files = (*record.manifest.admin_files, *record.manifest.files)
     found = next((file for file in files if file.type == _LOG_TYPES[stage]), None)
     if found is None or record.workflow.removed or record.workflow.expired:
         return None
     try:
-        return call.sluice.storage.open(found, 0, min(found.size, MAX_LOG)).chunks
+        return call.sluice.storage.open(found, 0, min(found.size, MAX_LOG))
     except NotFound:
         return None

@@ -22,12 +22,13 @@ class Elsewhere:
     """Stands for the web: a file holds its own URL, and is as long as the database says."""
 
     def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
-        return Content(iter([file.url.encode().ljust(file.size)]), file.size)
+        return Content(iter([file.url.encode().ljust(file.size)]), file.size, close=lambda: None)
 
 
 def adopt(url: str) -> None:
     plain = "\n".join(line for line in RECORDED.read_text().splitlines() if not line.startswith("\\"))
-    with closing(psycopg2.connect(url.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
+    connect: Any = psycopg2.connect
+    with closing(connect(url.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
         cursor.execute(plain)
         connection.commit()
 
