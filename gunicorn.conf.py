@@ -4,11 +4,15 @@ gunicorn itself instead of functions-framework's server, which closes idle conne
 them for 90 s, and gets a 502) and takes its number of threads from the node's cores.
 """
 
+import gc
 import os
 from pathlib import Path
 
 _target = os.environ["FUNCTION_TARGET"]
 _source = Path(__file__).parent / "functions" / _target / "main.py"
+
+# What imports make stays: looking through it again and again takes a tenth of the start (docs/performance.md).
+gc.set_threshold(10_000)
 
 wsgi_app = f"functions_framework:create_app('{_target}', '{_source}')"
 bind = f":{os.environ.get('PORT', '8080')}"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.dialects import postgresql, sqlite
 
 from functions.store import rows
 from functions.store.outbox import first_due
@@ -75,7 +76,10 @@ class _Upserts:
         )
 
 
-_UPSERTS = {"sqlite": _Upserts(sqlite.insert), "postgresql": _Upserts(postgresql.insert)}
+@cache
+def _upserts(dialect: str) -> _Upserts:
+    """Of the one dialect that is in use; the other is not imported."""
+    return _Upserts(import_module(f"sqlalchemy.dialects.{dialect}").insert)
 
 
 class SqlTransaction:
@@ -83,7 +87,7 @@ class SqlTransaction:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
-        self._upserts = _UPSERTS[connection.dialect.name]
+        self._upserts = _upserts(connection.dialect.name)
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         row = self._one(LOCK, _workflow=workflow)
