@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
+from functions.results.storage import results_url
 from functions.workflow import decide as rules
 from functions.workflow.document import parse
 from functions.workflow.model import (
@@ -207,6 +208,7 @@ class Transitions:
         environment = self._parts.environments.get(current.environment)
         if record is None or environment is None:
             return None, _refused(effect, "EnvironmentUnknown")
+        settings = self._parts.settings
         job = StageJob(
             workflow=current.id,
             stage=effect.stage,
@@ -216,7 +218,7 @@ class Transitions:
             definition=parse(record.submission.document),
             secret=record.submission.secret,
             scope=rules.scope(current),
-            results=self._parts.settings.results_url,
+            results=results_url(settings.results_url, settings.legacy),
         )
         patience_ends = intent.created_at + timedelta(seconds=current.terms.queue_seconds)
         try:

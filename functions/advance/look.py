@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from functions.advance.observe import observation
-from functions.cluster.ports import JobRef, Live, State
-from functions.workflow.model import Manifest, Outcome, Stage, Tick, Verdict, Workflow
+from functions.cluster.ports import JobRef, Live, State, Unavailable
+from functions.results.ports import StorageUnavailable
+from functions.workflow.model import Manifest, Outcome, Stage, StageObservation, Tick, Verdict, Workflow
 
 if TYPE_CHECKING:
     from functions.bootstrap import Sluice
@@ -17,9 +19,24 @@ def look(parts: Sluice, workflow: Workflow, cause: str, pod: str | None = None) 
     if workflow.stage is None:
         return parts.transitions.apply(workflow.id, Tick(), cause)
     ref = parts.transitions.job(workflow, workflow.stage, workflow.attempt)
-    live = parts.cluster.read(ref, pod)
-    seen = observation(ref, live, _manifest(parts, ref, live))
+    try:
+        seen = _seen(parts, ref, pod)
+    except (Unavailable, StorageUnavailable):
+        if not _given_up(parts, workflow):
+            raise
+        seen = Tick()
     return parts.transitions.apply(workflow.id, seen, cause)
+
+
+def _seen(parts: Sluice, ref: JobRef, pod: str | None) -> StageObservation | Tick:
+    live = parts.cluster.read(ref, pod)
+    return observation(ref, live, _manifest(parts, ref, live))
+
+
+def _given_up(parts: Sluice, workflow: Workflow) -> bool:
+    """What cannot be seen is waited for, because an outage must not fail what ran well; but not for ever."""
+    patience = timedelta(seconds=workflow.terms.queue_seconds)
+    return workflow.deadline is not None and parts.clock() >= workflow.deadline + patience
 
 
 def _manifest(parts: Sluice, ref: JobRef, live: Live) -> Manifest | None:

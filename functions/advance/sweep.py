@@ -41,9 +41,9 @@ def sweep(parts: Sluice) -> Counter[str]:
     run.in_batches(parts.store.claim_workflows, run.look)
     for environment in parts.store.queues():
         run.admit(environment)
-    run.deliver()
     for namespace in {environment.place for environment in parts.environments.values()}:
         run.tidy(namespace)
+    run.deliver()  # last: whoever is told may be slow
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
     return run.done
@@ -83,7 +83,7 @@ class _Sweep:
             self.done["admitted"] += admitted
 
     def deliver(self) -> None:
-        """Deliver what goes outside. A failed delivery stays claimed and comes up again."""
+        """Deliver what goes outside. After a failure the rest waits too: it mostly goes to the same place."""
         now = self.parts.clock()
         due = self.parts.store.claim_events(now, now + CLAIM, BATCH)
         if not due:
@@ -94,7 +94,7 @@ class _Sweep:
             if deliver(self.parts, event):
                 self.done["events delivered"] += 1
             elif event.tries < MOST_DELIVERIES:
-                continue
+                return
             self.parts.store.close_event(event)
 
     def tidy(self, namespace: str) -> None:

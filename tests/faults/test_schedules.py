@@ -19,7 +19,6 @@ from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
 from support.world import World
 
-from functions import transition
 from functions.cluster.ports import JobRef, Rejected, Unavailable
 from functions.store.ports import AgreementInUse, Query
 from functions.workflow.decide import decide
@@ -258,7 +257,7 @@ def test_no_schedule_breaks_an_invariant_and_all_pairs_of_state_and_observation_
         met.add((_state(w), _kind(seen)))
         return decide(w, seen, now)
 
-    monkeypatch.setattr(transition.rules, "decide", watched)
+    monkeypatch.setattr("functions.transition.rules.decide", watched)
     for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
         chaos = Chaos(random.Random(seed))
         try:
