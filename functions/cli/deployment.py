@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.options import NO_SERVER, fail, json_option, print_json, talks
+from functions.cli.exits import NO_SERVER, fail
+from functions.cli.options import json_option, print_json, talks
 
 if TYPE_CHECKING:
     from functions.cli.client import Client

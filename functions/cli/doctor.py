@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import click
 
-from functions.cli.options import BAD_USE, FAILED, NO_SERVER, fail
+from functions.cli.exits import BAD_USE, FAILED, NO_SERVER, fail
 
 if TYPE_CHECKING:
     from functions.cluster.canary import Verdict

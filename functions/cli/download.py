@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from functions.cli.options import FAILED, fail
+from functions.cli.exits import FAILED, fail
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse

@@ -8,8 +8,8 @@ import click
 
 from functions.cli.deployment import dead_letters, migrate, sweep
 from functions.cli.doctor import doctor
+from functions.cli.exits import FAULT, INTERRUPTED, Failure
 from functions.cli.jobs import delete, environments, history, list_jobs, logs, status, stop
-from functions.cli.options import FAULT, INTERRUPTED, Failure
 from functions.cli.results import results
 from functions.cli.run import run
 from functions.cli.submit import submit

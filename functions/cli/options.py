@@ -1,4 +1,4 @@
-"""What commands have in common: options, the client that they make, the form of answers and of failures."""
+"""What commands have in common: options, the client that they make, the form of answers."""
 
 from __future__ import annotations
 
@@ -6,29 +6,17 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from functions.cli.exits import fail
 
 if TYPE_CHECKING:
     from functions.cli.client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8050"
-FAILED, BAD_USE, NO_SERVER = 1, 2, 3
-FAULT, INTERRUPTED = 70, 130  # as sysexits.h and shells have them
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Failure(click.ClickException):
-    """Ends the command with a message for the user and an exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code: int = exit_code  # type: ignore[misc]  # click reads it from the instance too
-
-
-def fail(message: str, exit_code: int = BAD_USE) -> NoReturn:
-    raise Failure(message, exit_code)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")

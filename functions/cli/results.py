@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.options import FAILED, fail, json_option, print_json, talks
+from functions.cli.exits import FAILED, fail
+from functions.cli.options import json_option, print_json, talks
 
 if TYPE_CHECKING:
     from rich.console import Console

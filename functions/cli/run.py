@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from functions.cli.exits import FAILED, INTERRUPTED
 from functions.cli.laptop import interruptible, platform
-from functions.cli.options import FAILED, INTERRUPTED, json_option, print_json
+from functions.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console

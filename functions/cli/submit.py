@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from functions.cli.options import FAILED, INTERRUPTED, fail, json_option, owner_option, print_json, talks
+from functions.cli.exits import FAILED, INTERRUPTED, fail
+from functions.cli.options import json_option, owner_option, print_json, talks
 
 if TYPE_CHECKING:
     from functions.cli.client import Client

@@ -13,7 +13,7 @@ from support.fake_api import OWNER, FakeApi, job
 
 from functions.cli.client import Client
 from functions.cli.download import Download, Place, places
-from functions.cli.options import Failure
+from functions.cli.exits import Failure
 
 Sluice = Callable[..., Result]
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
