@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.options import FAILED, json_option, owner_option, print_json, talks
+from functions.cli.exits import FAILED
+from functions.cli.options import json_option, owner_option, print_json, talks
 from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def status(client: Client, job: str, as_json: bool) -> None:
     from functions.cli import show, watch
 
     seen = client.job(job)
+    told = None if watch.over(seen) else watch.progress(client, job)
+    seen |= {"progress": told} if told else {}
     if as_json:
         print_json(seen)
     else:
@@ -143,6 +146,7 @@ def _about(seen: Any) -> list[tuple[str, Any]]:
     lines = [
         ("job", seen["jobId"]),
         ("status", show.state(seen)),
+        ("progress", show.progress(seen.get("progress"))),
         ("reason", show.clean(seen.get("reason") or "")),
         ("exit code", "" if details.get("exitCode") is None else str(details["exitCode"])),
         ("created", show.moment(seen["dateCreated"])),

@@ -36,6 +36,14 @@ def size(count: int) -> str:
     return decimal(count)
 
 
+def progress(told: Any) -> str:
+    """How far a stage is, as the API tells it; empty where it tells nothing."""
+    if not told:
+        return ""
+    whole = "" if told["bytesTotal"] is None else f" of {size(told['bytesTotal'])}"
+    return f"{told['files']} of {told['filesTotal']} files, {size(told['bytes'])}{whole}"
+
+
 def moment(epoch: str | None) -> str:
     """A time of the API, in the user's own time zone."""
     return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%Y-%m-%d %H:%M:%S") if epoch else "–"
@@ -87,7 +95,7 @@ class Stages:
             key = (attempt["stage"], attempt["attempt"])
             if attempt["outcome"] is None:
                 again = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
-                self.say(f"{attempt['stage']}{again} …")
+                self.say(f"{attempt['stage']}{again} … {progress(seen.get('progress'))}")
             elif key not in self._shown:
                 self._shown.add(key)
                 self._out.print(_stage_line(attempt))

@@ -51,6 +51,16 @@ def look(client: Client, job: str) -> Any:
         return client.job(job)
 
 
+def progress(client: Client, job: str) -> Any:
+    """How far configure or publish is; None where neither runs, or it is not for us to see."""
+    from functions.cli.client import Refused
+
+    try:
+        return client.info(job).get("progress")
+    except Refused:
+        return None
+
+
 def over(seen: Any) -> bool:
     return seen.get("dateFinished") is not None  # /runningjobs leaves it out
 

@@ -26,6 +26,7 @@ from functions.settings import variables
 from functions.staging.fetch import Fetched, fetch, room
 from functions.staging.meter import Meter, replace
 from functions.staging.plan import Item, Plan, Planner
+from functions.staging.progress import Tell, tell
 from functions.staging.report import Failure, finish, log_to
 from functions.staging.retry import Patience
 from functions.staging.web import Web
@@ -44,11 +45,13 @@ _OWN = ("inputs", "transformations", "ddos", _DRAFTS)
 class Configure:
     """One run of the stage."""
 
-    def __init__(self, task: Task, volume: Path, web: Web, patience: Patience, credentials: Mapping[str, str]) -> None:
+    def __init__(
+        self, task: Task, volume: Path, web: Web, patience: Patience, credentials: Mapping[str, str], tell: Tell
+    ) -> None:
         self._task = task
         self._volume = volume
         self._patience = patience
-        self._meter = Meter(task.fetch, volume, volume / "adminlogs" / "progress.json")
+        self._meter = Meter(task.fetch, volume, tell)
         self._planner = Planner(task, web, patience, credentials, self._meter.wait)
         self._provenance: list[dict[str, str | int]] = []
 
@@ -163,13 +166,14 @@ def run(
     credentials: Mapping[str, str] | None = None,
     patience: Patience | None = None,
     web: Web | None = None,
+    tell: Tell = tell,
 ) -> int:
     """Carry out the stage and return its exit code; the termination message says why."""
     patience = patience or Patience()
     try:
         with room():
             _check(task)
-            stage = Configure(task, volume, web or Web.of(task.fetch, patience), patience, credentials or {})
+            stage = Configure(task, volume, web or Web.of(task.fetch, patience), patience, credentials or {}, tell)
             stage.lay_out()
             stage.data()
     except Failure as e:

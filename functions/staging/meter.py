@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
+from functions.staging.progress import EVERY, Progress, Tell, tell
 from functions.staging.report import Failure
 from functions.workflow.environment import FetchPolicy
 
 _SPARE = 1 << 20  # bytes to leave on the volume
-_EVERY = 0.5  # seconds between two looks of the progress file
 
 
 class Stopped(Exception):
@@ -24,18 +21,14 @@ class Stopped(Exception):
 
 
 class Meter:
-    """Shared by all downloads of one run; every method may be called from any thread.
-
-    The file `progress` always holds one whole JSON object: `files`, `files_total`, `bytes`, `bytes_total` (null while
-    a size is unknown), `now` (what was last begun) and `at`.
-    """
+    """Shared by all downloads of one run; every method may be called from any thread."""
 
     def __init__(
-        self, policy: FetchPolicy, volume: Path, progress: Path, clock: Callable[[], float] = time.monotonic
+        self, policy: FetchPolicy, volume: Path, tell: Tell = tell, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._policy = policy
         self._volume = volume
-        self._progress = progress
+        self._tell = tell
         self._clock = clock
         self._deadline = clock() + policy.seconds
         self._lock = threading.Lock()
@@ -45,8 +38,7 @@ class Meter:
         self._files = 0
         self._files_total = 0
         self._bytes = 0
-        self._now = ""
-        self._written = 0.0
+        self._told = 0.0
 
     def expect(self, files: int) -> None:
         """So many files more will be fetched. Raises Failure if that is too many."""
@@ -60,7 +52,6 @@ class Meter:
         """A file of this size comes next (None: unknown). Raises Failure if it cannot fit."""
         with self._lock:
             self._note(name, size)
-            self._now = name
             missing = self._announced - self._bytes
         if self._announced > self._policy.max_bytes:
             raise self._too_large()
@@ -110,20 +101,11 @@ class Meter:
     def _show(self, *, force: bool = False) -> None:
         with self._lock:
             now = self._clock()
-            if not force and now - self._written < _EVERY:
+            if not force and now - self._told < EVERY:
                 return
-            self._written = now
+            self._told = now
             known = len(self._sizes) == self._files_total
-            state = {
-                "files": self._files,
-                "files_total": self._files_total,
-                "bytes": self._bytes,
-                "bytes_total": self._announced if known else None,
-                "now": self._now,
-                "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            with suppress(OSError):  # a full disk is for those who write data to find
-                replace(self._progress, json.dumps(state).encode())
+            self._tell(Progress(self._files, self._files_total, self._bytes, self._announced if known else None))
 
 
 def replace(path: Path, data: bytes) -> None:

@@ -22,7 +22,7 @@ import msgspec
 from functions.results.layout import attempt_folder
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError, variables
-from functions.staging.publish_progress import Progress
+from functions.staging.publish_progress import Tally
 from functions.staging.publish_tree import Entry, Skip, TreeChanged, TreeRefused, walk
 from functions.staging.publish_upload import Source, Uploader, failure
 from functions.staging.report import Failure, finish, log_to
@@ -35,7 +35,6 @@ WORKERS = 8
 OUTPUTS, LOGS, ADMIN_LOGS = "outputs", "logs", "adminlogs"
 ALGORITHM_LOG = "logs/algorithm.log"
 PUBLISH_LOG = "adminlogs/publish.log"
-PROGRESS = "adminlogs/publish-progress.json"
 _NOTED = 100  # things skipped that are named in the log, one by one
 
 
@@ -70,7 +69,7 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
     workflow = WorkflowId(task.workflow)
     survey = _survey(volume, scope, task.publish)
     logging.info("publishing files: %d, bytes: %d", survey.files, survey.bytes)
-    progress = Progress(volume / PROGRESS, survey.files, survey.bytes)
+    progress = Tally(survey.files, survey.bytes)
     uploader = Uploader(storage, attempt_folder(workflow, attempt))
     again = Survey()
     files = _upload(_sources(volume, scope, task, again), replace(uploader, progress=progress))
@@ -120,7 +119,7 @@ def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator
 
 def _admin_logs(volume: Path, policy: PublishPolicy) -> Iterator[Source]:
     for entry in walk(volume, ADMIN_LOGS, _quiet):
-        if entry.path not in (PUBLISH_LOG, PROGRESS):
+        if entry.path != PUBLISH_LOG:
             yield Source(entry.path, entry.open(), cut_at=policy.max_log_bytes)
 
 

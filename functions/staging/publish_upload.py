@@ -14,7 +14,7 @@ from functools import cache
 
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.publish_names import storage_path
-from functions.staging.publish_progress import Progress
+from functions.staging.publish_progress import Tally
 from functions.staging.publish_tree import TreeChanged
 from functions.staging.report import Failure
 from functions.workflow.model import ResultFile
@@ -45,7 +45,7 @@ class Source:
 class Uploader:
     storage: Storage
     folder: str  # `<workflow>/<attempt>`
-    progress: Progress | None = None
+    progress: Tally | None = None
     sleep: Callable[[float], None] = time.sleep
 
     def upload(self, source: Source) -> ResultFile:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain as one_after_another
 
 from werkzeug.wrappers import Response
 
 from functions.auth.admin import require_admin
-from functions.cluster.ports import JobRef
+from functions.cluster.ports import JobRef, Rejected, Unavailable
 from functions.ocean import given, query, running
 from functions.results.ports import Content, NotFound
+from functions.staging.progress import Progress, last
 from functions.status import views
-from functions.store.ports import Query
+from functions.store.ports import Attempt, Query
 from functions.web import Call, HttpError, answer
 from functions.workflow.model import Record, Stage, WorkflowId
 
@@ -41,7 +42,8 @@ def job_ids(call: Call) -> Response:
 def info(call: Call) -> Response:
     """GET /info?jobId=: all that is recorded of one job."""
     record = _job(call)
-    return answer(views.info(record, call.sluice.store.attempts(record.workflow.id)))
+    attempts = call.sluice.store.attempts(record.workflow.id)
+    return answer(views.info(record, attempts, _progress(call, record, attempts)))
 
 
 def history(call: Call) -> Response:
@@ -98,13 +100,25 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
     attempts = [each for each in call.sluice.store.attempts(record.workflow.id) if each.stage is stage]
     if not attempts:
         return None
-    environment = call.sluice.environments.get(record.workflow.environment)
-    place = environment.place if environment else record.workflow.environment
-    last = attempts[-1]
-    ref = JobRef(record.workflow.id, stage, last.attempt, place, last.job_uid)
-    chunks = call.sluice.cluster.logs(ref, MAX_LOG)
+    chunks = _printed(call, record, attempts[-1])
     first = next(chunks, None)
     return None if first is None else one_after_another([first], chunks)
+
+
+def _printed(call: Call, record: Record, attempt: Attempt) -> Iterator[bytes]:
+    environment = call.sluice.environments.get(record.workflow.environment)
+    place = environment.place if environment else record.workflow.environment
+    ref = JobRef(record.workflow.id, attempt.stage, attempt.attempt, place, attempt.job_uid)
+    return call.sluice.cluster.logs(ref, MAX_LOG)
+
+
+def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progress | None:
+    """How far configure or publish is while it runs. Not worth an error: the rest of the answer is the record."""
+    running = [each for each in attempts[-1:] if each.end is None and each.stage in (Stage.CONFIGURE, Stage.PUBLISH)]
+    try:
+        return next((last(_printed(call, record, each)) for each in running), None)
+    except (Unavailable, Rejected):
+        return None
 
 
 def _published_log(call: Call, record: Record, stage: Stage) -> Content | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from functions.ocean import File, Status, epoch, files, status
+from functions.staging import progress
 from functions.store.ports import Attempt
 from functions.workflow.environment import Environment
 from functions.workflow.model import Line, Record
@@ -57,6 +58,15 @@ class Try(TypedDict):
     ended: str | None
 
 
+class Progress(TypedDict):
+    """How far configure or publish is; `bytesTotal` is null while a size is unknown."""
+
+    files: int
+    filesTotal: int
+    bytes: int
+    bytesTotal: int | None
+
+
 class Info(Status):
     """Everything an operator may know of a job; not its secret, nor its URLs."""
 
@@ -67,6 +77,7 @@ class Info(Status):
     expired: bool
     deadline: str | None
     attempts: list[Try]
+    progress: Progress | None
     adminFiles: list[File]
 
 
@@ -108,7 +119,8 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer
     return view
 
 
-def info(record: Record, attempts: Iterable[Attempt]) -> Info:
+def info(record: Record, attempts: Iterable[Attempt], told: progress.Progress | None) -> Info:
+    """`told`: how far the stage that runs now says it is."""
     workflow = record.workflow
     return {
         **status(record),
@@ -119,6 +131,7 @@ def info(record: Record, attempts: Iterable[Attempt]) -> Info:
         "expired": workflow.expired,
         "deadline": epoch(workflow.deadline) if workflow.deadline else None,
         "attempts": [_attempt(attempt) for attempt in attempts],
+        "progress": _progress(told) if told else None,
         "adminFiles": files(record.manifest.admin_files),
     }
 
@@ -159,6 +172,15 @@ def _attempt(attempt: Attempt) -> Try:
         "exitCode": end.exit_code if end else None,
         "reason": end.reason if end else "",
         "ended": epoch(end.at) if end else None,
+    }
+
+
+def _progress(told: progress.Progress) -> Progress:
+    return {
+        "files": told.files,
+        "filesTotal": told.files_total,
+        "bytes": told.bytes,
+        "bytesTotal": told.bytes_total,
     }
 
 

@@ -59,6 +59,16 @@ def test_status_tells_where_a_job_stands_by_its_exit_code_too(
     assert (ended.exit_code, text in ended.stdout) == (code, True), ended.output
 
 
+def test_status_tells_operators_how_far_a_stage_is(sluice: Sluice, api: FakeApi) -> None:
+    api.put("GET", "/compute", [job(status=40)])
+    told = {"files": 1, "filesTotal": 3, "bytes": 2_000_000, "bytesTotal": None}
+    api.put("GET", "/info", job(status=40, progress=told))
+    assert "1 of 3 files, 2.0 MB\n" in sluice("status", "job1", "--url", api.url).stdout
+    told |= {"bytesTotal": 8_000_000}
+    assert "1 of 3 files, 2.0 MB of 8.0 MB\n" in sluice("status", "job1", "--url", api.url).stdout
+    assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["progress"] == told
+
+
 @pytest.mark.parametrize(
     ("command", "path", "value"),
     [

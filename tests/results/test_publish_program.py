@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,10 +10,12 @@ from typing import Any
 
 import pyrage
 import pytest
+from support.peak import measured
 from support.publishing import task, volume, write_task
 
 from functions.results.files import FileStorage
 from functions.results.storage import open_url
+from functions.staging.progress import Progress, last
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import WorkflowId
 from functions.workflow.task import Task
@@ -29,12 +30,9 @@ def run(root: Path, given: Task, scope: str = "all", **environ: str) -> tuple[in
     message = root / "message"
     command = [sys.executable, "-m", "functions.staging.publish", "--volume", str(root), "--attempt", "1"]
     command += ["--scope", scope, "--task", str(write_task(root / "task.json", given))]
-    child = subprocess.Popen(
-        command, env={**os.environ, **environ, "TERMINATION_LOG": str(message)}, stderr=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, message.read_text(), usage.ru_maxrss * 1024
+    environment = {**os.environ, **environ, "TERMINATION_LOG": str(message)}
+    code, memory = measured(command, environment, root / "stderr")
+    return code, message.read_text(), memory
 
 
 def test_success_is_0_and_the_progress_is_complete(tmp_path: Path) -> None:
@@ -44,8 +42,8 @@ def test_success_is_0_and_the_progress_is_complete(tmp_path: Path) -> None:
     manifest = FileStorage(tmp_path / "results").manifest(W, 1)
     assert manifest is not None
     assert manifest.admin_files[-1].type == "publishLog"
-    progress = json.loads((root / "adminlogs" / "publish-progress.json").read_text())
-    assert progress == {"files": 6, "files_total": 6, "bytes": 35, "bytes_total": 35}
+    assert last([(root / "stderr").read_bytes()]) == Progress(6, 6, 35, 35)
+    assert b"progress" not in (root / "adminlogs" / "publish.log").read_bytes()
 
 
 def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:

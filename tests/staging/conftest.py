@@ -9,13 +9,20 @@ from support.configuring import IMPATIENT, LOOPBACK, Configure, Outcome, task_of
 from support.datahost import DataHost
 
 from functions.staging.configure import run
+from functions.staging.progress import Progress
 from functions.staging.retry import Patience
 from functions.staging.web import Web
 from functions.workflow.environment import FetchPolicy
 
 
 @pytest.fixture
-def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
+def told() -> list[Progress]:
+    """What configure tells of its progress."""
+    return []
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Progress]) -> Configure:
     volume = tmp_path / "data"
     monkeypatch.setenv("TERMINATION_LOG", str(volume / "termination-message"))
 
@@ -30,7 +37,9 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
     ) -> Outcome:
         (volume / "adminlogs").mkdir(parents=True, exist_ok=True)
         task = task_of(list(inputs), algorithm, output, policy)
-        return Outcome(run(task, volume, credentials=credentials, patience=patience, web=web), volume)
+        told.clear()
+        code = run(task, volume, credentials=credentials, patience=patience, web=web, tell=told.append)
+        return Outcome(code, volume, told[-1] if told else None)
 
     return call
 

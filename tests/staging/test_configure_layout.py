@@ -14,6 +14,8 @@ import pytest
 from support.configuring import Configure, task_of
 from support.datahost import DataHost, File, Held, Pattern
 
+from functions.staging.progress import Progress, last
+
 
 def test_lays_out_the_folders_of_oceans_contract(configure: Configure, host: DataHost) -> None:
     host.routes |= {"/a": File(Held(b"one")), "/b": File(Held(b"two")), "/c": File(Held(b"three"))}
@@ -64,9 +66,8 @@ def test_records_size_and_hash_of_every_file_but_not_where_the_data_lies(configu
 
 def test_progress_ends_with_all_files_and_bytes(configure: Configure, host: DataHost) -> None:
     host.routes |= {"/a": File(Pattern(700_000)), "/b": File(Pattern(300_000))}
-    progress = configure({"url": [f"{host.url}/a", f"{host.url}/b"]}).json("adminlogs/progress.json")
-    assert (progress["files"], progress["files_total"]) == (3, 3)
-    assert progress["bytes"] == progress["bytes_total"] == 1_000_001
+    outcome = configure({"url": [f"{host.url}/a", f"{host.url}/b"]})
+    assert outcome.progress == Progress(3, 3, 1_000_001, 1_000_001)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,9 @@ def test_the_program_logs_to_stderr_and_to_its_own_file(task_file: Path, tmp_pat
     _, printed = program.communicate()
     assert program.returncode == 0
     kept = (tmp_path / "data/adminlogs/configure.log").read_bytes()
-    assert sorted(kept.splitlines()) == sorted(printed.splitlines())
+    lines = [line for line in printed.splitlines() if not line.startswith(b"progress ")]
+    assert sorted(kept.splitlines()) == sorted(lines)
+    assert last([printed]) == Progress(7, 7, 2_400_016, 2_400_016)
     assert b"inputs/aa/5: 400005 bytes" in kept
     assert (tmp_path / "termination").read_text().startswith("Completed: ")
 

@@ -4,15 +4,17 @@ import json
 import os
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 from support.configuring import LOOPBACK, Configure, task_of
 from support.datahost import DataHost, File, Pattern, Request
+from support.laptop import until
+from support.peak import measured
+
+from functions.staging.progress import Progress
 
 MB = 1 << 20
 long = pytest.mark.skipif(not os.environ.get("SLUICE_LONG"), reason="long profile: SLUICE_LONG=1")
@@ -33,17 +35,16 @@ def test_memory_stays_below_128_mb_while_the_connection_breaks_every_50_mb(
     program = [sys.executable, "-m", "functions.staging.configure"]
     arguments = ["--task", str(tmp_path / "task.json"), "--volume", str(tmp_path / "data")]
     environment = os.environ | {"TERMINATION_LOG": str(tmp_path / "termination")}
-    process = os.spawnve(os.P_NOWAIT, program[0], [*program, *arguments], environment)
-    _, status, usage = os.wait4(process, 0)
-    assert status == 0, (tmp_path / "termination").read_text()
+    code, memory = measured([*program, *arguments], environment, tmp_path / "stderr")
+    assert code == 0, (tmp_path / "termination").read_text()
     recorded = json.loads((tmp_path / "data/provenance.json").read_text())["files"]
     assert {f["sha256"] for f in recorded if f["source"] == "http"} == {content.sha256}
-    assert usage.ru_maxrss / 1024 < 128
+    assert memory < 128 * MB
     breaks = (size - 1) // (50 * MB)
     assert len(host.seen) == files * (breaks + 1)
 
 
-def test_progress_can_be_read_while_it_runs(configure: Configure, host: DataHost, tmp_path: Path) -> None:
+def test_progress_is_told_while_it_runs(configure: Configure, host: DataHost, told: list[Progress]) -> None:
     seen = threading.Event()
     content = Pattern(1 << 29)
 
@@ -60,14 +61,9 @@ def test_progress_can_be_read_while_it_runs(configure: Configure, host: DataHost
     host.routes["/a"] = until_seen
     stage = threading.Thread(target=configure, args=({"url": f"{host.url}/a"},))
     stage.start()
-    path, deadline = tmp_path / "data/adminlogs/progress.json", time.monotonic() + 20
-    progress: dict[str, Any] = {}
-    while progress.get("bytes", 0) == 0 and time.monotonic() < deadline:
-        if path.exists():
-            progress = json.loads(path.read_bytes())  # never half a file
-        time.sleep(0.002)
+    [progress] = until(lambda: told[-1:], lambda last: bool(last) and last[0].bytes > 0, seconds=20)
     host.routes.clear()
     seen.set()
     stage.join()
-    assert 0 < progress["bytes"] < progress["bytes_total"] == content.size
-    assert (progress["files"], progress["files_total"], progress["now"]) == (0, 1, "inputs/0/0")
+    assert 0 < progress.bytes < content.size == progress.bytes_total
+    assert (progress.files, progress.files_total) == (0, 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from functions.staging.progress import Progress
 from functions.staging.retry import Patience
 from functions.workflow.environment import FetchPolicy
 from functions.workflow.task import Task
@@ -42,6 +43,7 @@ def task_of(
 class Outcome:
     code: int
     volume: Path
+    progress: Progress | None = None  # the last that was told
 
     @property
     def message(self) -> str:
@@ -62,7 +64,7 @@ class Outcome:
 
     def everything_told(self) -> str:
         """All texts that anybody may read afterwards, but the data."""
-        names = ("termination-message", "provenance.json", "adminlogs/progress.json", "adminlogs/configure.log")
+        names = ("termination-message", "provenance.json", "adminlogs/configure.log")
         return "\n".join((self.volume / name).read_text() for name in names if (self.volume / name).exists())
 
 
