@@ -83,8 +83,8 @@ def parts(environ: Mapping[str, str]) -> Iterator[Sluice]:
         yield sluice
 
 
-def submission(agreement: str) -> dict[str, Any]:
-    """The body of POST /compute, as the Provider sends it."""
+def submission(agreement: str, key: str = KEY) -> dict[str, Any]:
+    """The body of POST /compute, as the Provider of this key sends it; its nonces must arrive in order."""
     import time
 
     from functions.ethereum import sign
@@ -96,7 +96,7 @@ def submission(agreement: str) -> dict[str, Any]:
         "owner": OWNER,
         "environment": ENVIRONMENT,
         "nonce": nonce,
-        "providerSignature": sign(KEY, f"{OWNER}{nonce}"),
+        "providerSignature": sign(key, f"{OWNER}{nonce}"),
         "chainId": 8996,
     }
 

@@ -34,12 +34,7 @@ class Served:
 
     def memory(self) -> float:
         """Peak resident megabytes of the worker that answers."""
-        pids = [self.process.pid, *_children(self.process.pid)]
-        return max(_peak(pid) for pid in pids)
-
-    def cpu(self) -> float:
-        """CPU seconds that server and workers have used."""
-        return sum(_cpu(pid) for pid in [self.process.pid, *_children(self.process.pid)])
+        return max(_peak(pid) for pid in _tree(self.process.pid))
 
 
 @contextmanager
@@ -51,7 +46,7 @@ def served(
     threads: int = 8,
 ) -> Iterator[Served]:
     """`target` under gunicorn, with the image's own configuration; `probe(port)` says whether an answer is right."""
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -159,14 +154,20 @@ def _answers(probe: Callable[[int], bool], port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def cpu(pid: int) -> float:
+    """CPU seconds that a process, its children and theirs have used, those that ended included."""
+    return sum(_cpu(each) for each in _tree(pid))
+
+
+def _tree(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _tree(int(child)))]
 
 
 def _peak(pid: int) -> float:
@@ -177,5 +178,6 @@ def _peak(pid: int) -> float:
 
 
 def _cpu(pid: int) -> float:
+    """User and system time, also of children that were waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,178 @@
+"""What a question costs among a thousand, a hundred thousand and a million workflows in Postgres.
+
+Every owner has 100 workflows and one in twenty waits in a queue, at any size; the rest is finished, each with its
+history and attempts. The sizes take turns, the median counts.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+from benchmarks import data
+from benchmarks.rows import Row, at_most
+from functions.advance.sweep import sweep
+from functions.bootstrap import Sluice
+from functions.store.json_columns import packed
+from functions.store.ports import Query
+from functions.workflow import decide as rules
+from functions.workflow.model import Admitted, Terms, WorkflowId
+
+SIZES = (1_000, 100_000, 1_000_000)
+ROUNDS = 15
+DUE = 10
+QUEUE = "crowded"  # no such environment is offered, so that its queue stays as it is
+SOMEBODY = WorkflowId("28dd2c7955ce926456240b2ff0100bde")  # md5 of 77
+
+Question = Callable[[], object]
+
+
+def measure() -> Iterator[Row]:
+    with ExitStack() as stack:
+        server = stack.enter_context(data.postgres())
+        parts = {size: _crowd(stack, server, size) for size in SIZES}
+        questions: dict[str, Callable[[Sluice], Question]] = {
+            "status of one": _status,
+            "list of an owner's 100": _list,
+            f"sweep with {DUE} due": _sweep,
+            "admission of the oldest in the queue": _admission,
+        }
+        for name, prepare in questions.items():
+            yield from _compared(name, {size: partial(prepare, sluice) for size, sluice in parts.items()})
+
+
+def _compared(name: str, prepares: dict[int, Callable[[], Question]]) -> Iterator[Row]:
+    seconds: dict[int, list[float]] = {size: [] for size in prepares}
+    for nth in range(ROUNDS + 1):
+        for size, prepare in prepares.items():
+            question = prepare()
+            began = time.perf_counter()
+            question()
+            if nth:  # the first one warms up
+                seconds[size].append(time.perf_counter() - began)
+    least, most = SIZES[0], SIZES[-1]
+    times = {size: median(found) for size, found in seconds.items()}
+    for size, taken in times.items():
+        yield Row(f"growth: {name}, among {size:,}", taken * 1000, "ms")
+    yield Row(f"growth: {name}, {most:,} / {least:,}", times[most] / times[least], "×", at_most(1.5))
+    ratio = _memory(prepares[most]) / _memory(prepares[least])
+    yield Row(f"growth: {name}, memory, {most:,} / {least:,}", ratio, "×", at_most(1.1))
+
+
+def _memory(prepare: Callable[[], Question]) -> int:
+    """Peak bytes that Python takes to answer."""
+    question = prepare()
+    tracemalloc.start()
+    question()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+# --- the questions --------------------------------------------------------------------------
+
+
+def _status(sluice: Sluice) -> Question:
+    return lambda: sluice.store.get(SOMEBODY)
+
+
+def _list(sluice: Sluice) -> Question:
+    return lambda: sluice.store.find(Query(owner="owner-3"))
+
+
+def _sweep(sluice: Sluice) -> Question:
+    """A sweep that finds Jobs which ended unannounced."""
+    import sqlalchemy as sa
+
+    from functions.store.tables import jobs
+
+    new = [WorkflowId(uuid4().hex) for _ in range(DUE)]
+    for workflow in new:
+        sluice.transitions.submit(data.record(sluice, workflow), "bench")
+    due = sa.update(jobs).where(jobs.c.workflowid.in_(new)).values(wake_at=sluice.clock() - timedelta(seconds=1))
+    with sluice.store._engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(due)
+
+    def question() -> None:
+        done = sweep(sluice)
+        assert done["configure moved on"] == DUE, done
+
+    return question
+
+
+def _admission(sluice: Sluice) -> Question:
+    def question() -> None:
+        with sluice.store.begin() as tx:
+            tx.slots_taken(QUEUE)
+            oldest = tx.oldest_queued(QUEUE)
+            assert oldest is not None
+            tx.save(rules.decide(oldest, Admitted(), sluice.clock()), "bench")
+
+    return question
+
+
+# --- the workflows --------------------------------------------------------------------------
+
+
+def _crowd(stack: ExitStack, server: str, size: int) -> Sluice:
+    """The parts on a migrated database of its own with so many workflows in it."""
+    import sqlalchemy as sa
+
+    from functions.store.migrate import migrate
+
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE crowd_{size}")
+    admin.dispose()
+    url = sa.make_url(server).set(database=f"crowd_{size}").render_as_string(hide_password=False)
+    migrate(url)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        # Made by ourselves: nothing to check, nothing to keep through a crash.
+        connection.exec_driver_sql("SET session_replication_role = replica")
+        connection.exec_driver_sql("SET synchronous_commit = off")
+        for script in _SCRIPTS:
+            connection.execute(sa.text(script), _parameters(size))
+        connection.exec_driver_sql("VACUUM ANALYZE")
+        connection.exec_driver_sql("CHECKPOINT")
+    engine.dispose()
+    return stack.enter_context(data.parts(stack.enter_context(data.environment(url))))
+
+
+def _parameters(size: int) -> dict[str, Any]:
+    document = {"kind": "WorkFlow", "metadata": {"secret": "s"}, "spec": {"metadata": data.WORKFLOW}}
+    return {"size": size, "queue": QUEUE, "document": packed(document), "terms": packed(Terms())}
+
+
+_SCRIPTS = (
+    """
+    INSERT INTO jobs (agreementid, workflowid, owner, provider, status, namespace, workflow, terms, phase, step,
+                      datecreated, datefinished, wake_at, deadline)
+    SELECT 'agreement-' || n, md5(n::text), 'owner-' || n % (:size / 100), 'provider-' || n % 10,
+           CASE WHEN n % 20 = 0 THEN 1 ELSE 70 END, :queue, :document, :terms,
+           CASE WHEN n % 20 = 0 THEN 'queued' ELSE 'finished' END,
+           CASE WHEN n % 20 = 0 THEN 1 ELSE 5 END,
+           timestamp '2026-01-01' + n * interval '1 second',
+           CASE WHEN n % 20 > 0 THEN timestamp '2026-06-01' END,
+           CASE WHEN n % 20 = 0 THEN timestamp '2100-01-01' END,
+           CASE WHEN n % 20 = 0 THEN timestamp '2100-01-01' END
+    FROM generate_series(1, :size) n
+    """,
+    """
+    INSERT INTO history (workflow, step, at, before, after, status, event, reason, attempt, cause)
+    SELECT workflowid, line, datecreated, 'queued', 'finished', 70, 'x', '', 0, 'bench'
+    FROM jobs, LATERAL generate_series(1, step) line
+    """,
+    """
+    INSERT INTO stage_attempts (workflow, stage, attempt, created_at, job_uid)
+    SELECT workflowid, stage, 1, datecreated, 'uid'
+    FROM jobs, unnest(ARRAY['configure', 'algorithm', 'publish']) stage WHERE phase = 'finished'
+    """,
+)

@@ -1,0 +1,79 @@
+"""`sluice run` of a workflow whose stages do nothing, beside the bare programs of its stages started one after another.
+
+The run is all of it: the command line, the functions, the broker and a new database, isolation, three supervised
+stages, the results on disk. The bare starts are configure with nothing to fetch but the algorithm's text, `true` in a
+shell, and publish with nothing to upload. Runs alternate, the median counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.rows import Row, at_most
+from benchmarks.serving import ROOT
+
+RUNS = 7
+WORKFLOW: dict[str, Any] = {
+    "stages": [
+        {
+            "index": 0,
+            "input": [],
+            "algorithm": {"rawcode": "pass", "container": {"entrypoint": "true", "image": "none"}},
+            "compute": {},
+            "output": {},
+        }
+    ]
+}
+
+
+def measure() -> Iterator[Row]:
+    run, bare = [], []
+    with tempfile.TemporaryDirectory() as name:
+        for nth in range(RUNS + 1):  # the first one warms up
+            folder = Path(name, str(nth))
+            folder.mkdir()
+            run.append(_run(folder))
+            bare.append(_bare(folder))
+    ours, floor = median(run[1:]), median(bare[1:])
+    yield Row("laptop: three bare process starts", floor * 1000, "ms")
+    yield Row("laptop: sluice run, three stages that do nothing", ours * 1000, "ms")
+    yield Row("laptop: sluice run / bare starts", ours / floor, "×", at_most(3))
+
+
+def _run(folder: Path) -> float:
+    document = folder / "workflow.json"
+    document.write_text(json.dumps(WORKFLOW))
+    return _seconds([sys.executable, "-m", "functions.cli.main", "run", str(document), "--out", str(folder / "out")])
+
+
+def _bare(folder: Path) -> float:
+    volume, task = folder / "volume", folder / "task.json"
+    results = (folder / "results").as_uri()
+    task.write_text(json.dumps({"workflow": "w", "results": results, "definition": WORKFLOW}))
+    common = ["--task", str(task), "--volume", str(volume)]
+    return sum(
+        (
+            _seconds([sys.executable, "-m", "functions.staging.configure", *common]),
+            _seconds(["/bin/sh", "-c", "true"]),
+            _seconds([sys.executable, "-m", "functions.staging.publish", *common, "--attempt", "1", "--scope", "all"]),
+        )
+    )
+
+
+def _seconds(command: list[str]) -> float:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    began = time.perf_counter()
+    done = subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command}: {done.stderr.decode()[-500:]}")
+    return time.perf_counter() - began

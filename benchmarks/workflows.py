@@ -1,0 +1,120 @@
+"""Whole workflows: submit → configure → algorithm → publish → finished, through the functions as they are served.
+
+`submit` and `advance` are server processes, the record is a real Postgres, the cluster is in memory and every Job
+succeeds at once. The driver does what the Provider, ApiServerSource and the publish stage do, on the same cores.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks import data
+from benchmarks.rows import Row, at_least, at_most
+from benchmarks.serving import served, status_is
+from functions.bootstrap import Sluice
+from functions.workflow.model import Manifest, ResultFile, Stage, WorkflowId
+
+WORKFLOWS = 600
+WARM_UP = 60
+AT_ONCE = 4
+# operator-engine against an API that answers at once, three stages of 0.3 s: 17.8 – 20.1 s, best of all runs
+ENGINE = 17.8
+
+
+class _Done(NamedTuple):
+    workflow: WorkflowId
+    seconds: float
+    hand_overs: tuple[float, float]  # seconds from sending a stage's end to the next stage's Job
+
+
+def measure() -> Iterator[Row]:
+    healthy = status_is("/healthz", 200)
+    with (
+        data.postgres() as url,
+        data.environment(url) as environ,
+        data.parts(environ) as sluice,
+        served("submit", healthy, environ) as submit,
+        served("advance", healthy, environ) as advance,
+    ):
+        _run(sluice, submit.port, advance.port, "warm", WARM_UP)
+        began = time.perf_counter()
+        done = _run(sluice, submit.port, advance.port, "measured", WORKFLOWS)
+        minutes = (time.perf_counter() - began) / 60
+        _check(sluice, done)
+    whole = median(one.seconds for one in done)
+    yield Row(f"workflows: submit → finished, {AT_ONCE} at once", len(done) / minutes, "per minute", at_least(2100))
+    yield Row("workflows: one, submit → finished, p50", whole, "s")
+    yield Row("workflows: one of operator-engine, best of 17.8–20.1 s", ENGINE, "s")
+    hand_over = median(seconds for one in done for seconds in one.hand_overs)
+    yield Row("workflows: hand-over between stages, p50", hand_over * 1000, "ms", at_most(30))
+
+
+def _run(sluice: Sluice, submit: int, advance: int, series: str, count: int) -> list[_Done]:
+    todo, lock = iter(range(count)), threading.Lock()
+
+    def client(number: int) -> list[_Done]:
+        done = []
+        with closing(_connect(submit)) as to_submit, closing(_connect(advance)) as to_advance:
+            while True:
+                with lock:
+                    nth = next(todo, None)
+                if nth is None:
+                    return done
+                done.append(_one(sluice, to_submit, to_advance, f"{series}-{nth}", key=f"0x{number + 1:064x}"))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [one for part in pool.map(client, range(AT_ONCE)) for one in part]
+
+
+def _one(
+    sluice: Sluice, submit: http.client.HTTPConnection, advance: http.client.HTTPConnection, agreement: str, key: str
+) -> _Done:
+    began = time.perf_counter()
+    body = json.dumps(data.submission(agreement, key)).encode()
+    text = _post(submit, "/api/v1/operator/compute", body, {"Content-Type": "application/json"}, 200)
+    workflow = WorkflowId(json.loads(text)[0]["jobId"])
+    hand_overs = _end(advance, workflow, Stage.CONFIGURE), _end(advance, workflow, Stage.ALGORITHM)
+    file = ResultFile("outputs/result.csv", 8, "output", "file:///result.csv")
+    sluice.storage.put_manifest(workflow, 1, Manifest((file,)))
+    _end(advance, workflow, Stage.PUBLISH)
+    return _Done(workflow, time.perf_counter() - began, hand_overs)
+
+
+def _end(advance: http.client.HTTPConnection, workflow: WorkflowId, stage: Stage) -> float:
+    """Send the event of the stage's end; seconds until it is answered, when the next stage's Job exists."""
+    body = data.ended(workflow, stage)
+    began = time.perf_counter()
+    _post(advance, "/", body, data.event_headers(), 204)
+    return time.perf_counter() - began
+
+
+def _check(sluice: Sluice, done: list[_Done]) -> None:
+    for one in done:
+        record = sluice.store.get(one.workflow)
+        assert record is not None
+        assert record.workflow.finished, one.workflow
+        assert record.workflow.status == 70
+        assert len(record.manifest.files) == 1
+
+
+def _connect(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+
+def _post(
+    connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str], expected: int
+) -> bytes:
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != expected:
+        raise RuntimeError(f"{path} answered {answer.status}: {text[:300]!r}")
+    return text
