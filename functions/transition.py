@@ -20,12 +20,14 @@ from functions.results.ports import StorageUnavailable
 from functions.results.storage import results_url
 from functions.workflow import decide as rules
 from functions.workflow.document import parse
+from functions.workflow.edges import stage_deadline
 from functions.workflow.model import (
     Admitted,
     CleanUp,
     CreateJob,
     Decision,
     DeleteJob,
+    Effect,
     Emit,
     JobUid,
     Observation,
@@ -50,9 +52,11 @@ logger = logging.getLogger(__name__)
 
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
-# An effect other than a Job's creation is given up after so many tries (about a day); the leftovers
-# are then found by the sweep. A creation is given up when the workflow has waited `queue_seconds`.
+# An effect is given up after so many tries (about a day); leftovers are then found by the sweep, and a stage
+# without a Job has failed. A creation is given up earlier when it has waited `queue_seconds`.
 MOST_TRIES = 150
+# A creation that comes this long after its decision has waited: for a quota, or for the end of an outage.
+LATE = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -161,13 +165,13 @@ class Transitions:
                     left.unavailable = e
                     return left
                 logger.error("given up: %s", intent.effect, extra=about(workflow=current.id))
-                job_uid, seen = None, None
+                job_uid, seen = None, _given_up(intent.effect)
             except _NotYet as e:
                 tx.postpone(intent, e.until)
                 return left
             tx.close(intent, job_uid)
             if job_uid is not None:
-                current = replace(current, job_uid=job_uid)
+                current = self._created(tx, current, intent, job_uid, now, cause)
             if seen is not None:
                 decision = rules.decide(current, seen, now)
                 if decision.workflow != current:
@@ -236,6 +240,20 @@ class Transitions:
                 return None, _refused(effect, "ClusterUnavailable")
             raise
 
+    def _created(
+        self, tx: Transaction, current: Workflow, intent: Intent, job_uid: JobUid, now: datetime, cause: str
+    ) -> Workflow:
+        """The workflow with its Job. A stage's time begins with its Job, not with the wait for it."""
+        stage = current.stage
+        if stage is None or intent.effect != CreateJob(stage, current.attempt):
+            return current
+        created = replace(current, job_uid=job_uid)
+        if now - intent.created_at < LATE:
+            return created
+        created = replace(created, deadline=stage_deadline(current, stage, now))
+        tx.save(Decision(created, Verdict.UNCHANGED), cause)
+        return created
+
     def _report(self, tx: Transaction, current: Workflow) -> None:
         record = tx.record(current.id)
         if record is None or record.submission.origin is None:
@@ -262,6 +280,11 @@ class _NotYet(Exception):
     def __init__(self, until: datetime) -> None:
         super().__init__()
         self.until = until
+
+
+def _given_up(effect: Effect) -> StageObservation | None:
+    """What follows when an effect was tried often enough: a Job that was never created has failed."""
+    return _refused(effect, "ClusterUnavailable") if isinstance(effect, CreateJob) else None
 
 
 def _refused(effect: CreateJob, reason: str) -> StageEnded:

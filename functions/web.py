@@ -161,7 +161,7 @@ def _failure(error: Exception) -> Response:
         return answer({"error": error.name}, error.code or 500)
     retry_after = _retry_after(error)
     if retry_after is not None:
-        logger.warning("not available", exc_info=error)
+        logger.warning("not available: %s", error, exc_info=error)  # our own words, such as `run sluice migrate`
         return answer(
             {"error": "a part of the service is not available now; try again"},
             503,

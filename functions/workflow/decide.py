@@ -125,7 +125,7 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return _expire(w, now)
     if tick.suspended and w.stage is not None and w.halt is None:
         return _wait_suspended(w, w.stage, now)
-    overdue = w.deadline is not None and now >= w.deadline
+    overdue = w.deadline is not None and now >= w.deadline + _grace(w)
     if not overdue:
         return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + edges.CHECK_AFTER)
     if w.phase is Phase.QUEUED:
@@ -134,6 +134,12 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
     if w.halt is not None:  # deleted long ago and still there: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
     return edges.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
+
+
+def _grace(w: Workflow) -> timedelta:
+    """A stage's time begins with its Job. Until that is created (quota, outage), its creation's own limit counts."""
+    uncreated = w.stage is not None and w.halt is None and w.job_uid is None
+    return timedelta(seconds=w.terms.queue_seconds) if uncreated else timedelta()
 
 
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:

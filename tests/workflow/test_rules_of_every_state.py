@@ -1,13 +1,13 @@
 """What holds in every state a workflow can reach, for every observation: totality and the invariants."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 
 from functions.workflow.decide import decide
-from functions.workflow.edges import CHECK_AFTER
 from functions.workflow.model import (
     CleanUp,
     CreateJob,
@@ -161,7 +161,7 @@ def test_time_alone_ends_every_workflow(states: list[Workflow], job_uid: JobUid 
         for _ in range(60):
             if w.finished:
                 break
-            now = max(now + CHECK_AFTER, w.deadline or now)
+            now = max(now + timedelta(hours=6), w.deadline or now)
             w = decide(replace(w, job_uid=job_uid) if w.stage else w, _truth(w), now).workflow
         assert w.finished
 
