@@ -101,7 +101,9 @@ def _applied(sluice: Sluice, workflow: WorkflowId, origin: str, live: Any, seen:
         environment = _environment(sluice, origin.split("/")[0])
         record = prepare(sluice, submission, environment, id=workflow)
     except Invalid as e:
-        _reject(sluice, workflow, origin, str(e))
+        # Telling it changes the object, which is announced in turn: once is enough.
+        if _told(live) != (why := f"Invalid: {e}"):
+            _reject(sluice, workflow, origin, why)
         return
     try:
         sluice.transitions.submit(record, cause=seen.id)
@@ -117,6 +119,12 @@ def _environment(sluice: Sluice, namespace: str) -> Environment:
     raise Invalid(f"no environment runs its Jobs in the namespace {namespace}")
 
 
+def _told(live: Any) -> Any:
+    """The reason that stands in the object's status."""
+    status = live.get("status")
+    return status.get("reason") if isinstance(status, dict) else None
+
+
 def _reject(sluice: Sluice, workflow: WorkflowId, origin: str, why: str) -> None:
     """Told in the object's status; nothing is recorded, so that a corrected object is submitted."""
     now = sluice.clock()
@@ -127,7 +135,7 @@ def _reject(sluice: Sluice, workflow: WorkflowId, origin: str, why: str) -> None
         created_at=now,
         phase=Phase.FINISHED,
         status=Code.ALGORITHM_PROVISIONING_FAILED,
-        ending=Ending(Code.ALGORITHM_PROVISIONING_FAILED, f"Invalid: {why}"),
+        ending=Ending(Code.ALGORITHM_PROVISIONING_FAILED, why),
         finished_at=now,
         reported=True,
     )

@@ -10,6 +10,7 @@ import pytest
 from support.api import Api
 from werkzeug.test import TestResponse
 
+from functions.cluster.kubernetes import status
 from functions.cluster.ports import Rejected, Unavailable
 from functions.store.ports import Query
 from functions.workflow.model import Phase, WorkflowId
@@ -120,6 +121,18 @@ def test_a_rejected_object_is_told_in_its_status_and_accepted_once_it_is_correct
     api.cluster.objects[ORIGIN] = ADDED["data"]
     send(api, UPDATED)
     assert jobs(api) == [ID]
+
+
+def test_a_rejection_is_told_once_although_telling_it_is_announced_too(api: Api) -> None:
+    api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}}
+    send(api, ADDED)
+    told = status(api.cluster.reported[ORIGIN])
+    api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}, "status": told}
+    send(api, UPDATED)
+    assert api.cluster.calls["report"] == 1
+    api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {"metadata": {"stages": [{}]}}, "status": told}
+    send(api, UPDATED)
+    assert api.cluster.calls["report"] == 2
 
 
 def test_an_object_in_a_namespace_without_an_environment_is_rejected(api: Api) -> None:
