@@ -44,6 +44,7 @@ FINAL_CONFIGURE_CODES = {
     int(Code.ALGORITHM_PROVISIONING_FAILED): Code.ALGORITHM_PROVISIONING_FAILED,
 }
 _ORDER = list(Stage)
+_THEIRS = (Stage.ALGORITHM, Stage.FILTER)  # not our programs: they say no more than an exit code
 
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
@@ -221,8 +222,8 @@ def _stage_over(
     assert stage is not None
     ended = replace(w, halt=None)
     why = reason or outcome.value
-    if stage is Stage.ALGORITHM and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
-        why = f"AlgorithmExit:{exit_code}" if reason in ("", "Error") else reason
+    if stage in _THEIRS and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
+        why = f"{stage.capitalize()}Exit:{exit_code}" if reason in ("", "Error") else reason
     closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
     event = f"{stage} {outcome}"
     if w.removed:

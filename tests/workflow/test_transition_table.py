@@ -95,6 +95,8 @@ def test_what_the_filter_refuses_stays_here() -> None:
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.LOGS)
     end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
     assert end.workflow.status == Code.FILTER_REFUSED
+    assert end.workflow.ending is not None
+    assert end.workflow.ending.reason == "FilterExit:1"
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
