@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
     return {
         **_common(folder),
         "isolation": isolation,
-        "view": view(home.parent.parent.parent, home, folder.path / "root", terms.memory),
+        "view": view(home.parent.parent.parent, home, folder.path / "root", terms.memory, _own_files(job)),
         "command": command,
         "environ": environ,
         "termination": None,  # only our own programs are believed
@@ -106,12 +107,20 @@ def _scratch(folder: JobFolder) -> Path:
     return folder.path.parent / "scratch"
 
 
-def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str, Any]:
+def _own_files(job: StageJob) -> list[str]:
+    """The files that the operator's filter is started with; they may lie where nothing else is to be seen."""
+    if job.stage is not Stage.FILTER:
+        return []
+    return [word for word in job.environment.filter_command if os.path.isabs(word) and os.path.isfile(word)]
+
+
+def view(platform: Path, home: Path, root: Path, shared_memory: int, files: Sequence[str] = ()) -> dict[str, Any]:
     """What a sandboxed stage sees of the files of this machine.
 
-    `platform`, `home`: the platform's and the workflow's folder; `root`: an empty folder to build the new root in.
+    `platform`, `home`: the platform's and the workflow's folder; `root`: an empty folder to build the new root in;
+    `files`: to be seen wherever they lie.
     In the view, `hide` is replaced by empty folders; then `show` is laid over, in its order: where it is seen, which
-    folder it is, whether it is read-only; `cover` is there, but closed.
+    folder or file it is, whether it is read-only; `cover` is there, but closed.
     """
     hidden = list(_NOT_IN_SIGHT)
     if not _below(str(platform), hidden):
@@ -122,7 +131,7 @@ def view(platform: Path, home: Path, root: Path, shared_memory: int) -> dict[str
         "hide": hidden,
         "show": [
             ("/tmp", str(home / "scratch"), False),  # noqa: S108 - its own; first, as programs may lie below it
-            *((path, path, True) for path in programs),
+            *((path, path, True) for path in (*programs, *(file for file in files if _below(file, hidden)))),
             ("/data", str(home / "data"), True),
             *((f"/data/{name}", str(home / "data" / name), False) for name in _WRITABLE),
         ],

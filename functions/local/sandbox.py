@@ -96,7 +96,7 @@ def _become_root(view: dict[str, Any]) -> None:
         os.makedirs(root + path, exist_ok=True)
         _empty(root + path, "mode=755")
     for path, source, read_only in opened:
-        os.makedirs(root + path, exist_ok=True)
+        _place_for(root + path, f"/proc/self/fd/{source}")
         _bind(f"/proc/self/fd/{source}", root + path, read_only=read_only)
         os.close(source)
     for path in view["cover"]:
@@ -108,6 +108,15 @@ def _become_root(view: dict[str, Any]) -> None:
     _call("syscall", _SYS_PIVOT_ROOT[os.uname().machine], b".", b".")
     _call("umount2", b".", _MNT_DETACH)
     _read_only("/", 0)
+
+
+def _place_for(path: str, source: str) -> None:
+    """What a folder or a file can be bound to must be there, and be of its kind."""
+    if os.path.isdir(source):
+        os.makedirs(path, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, "a").close()
 
 
 def _devices(folder: str, shared_memory: int) -> None:

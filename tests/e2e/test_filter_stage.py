@@ -1,0 +1,58 @@
+"""The filter that is shipped, between algorithm and publish of real workflows: what it does not let out stays in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.laptop import API, Laptop, document
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+
+def ended(laptop: Laptop, code: str) -> tuple[str, dict[str, Any], set[str]]:
+    """The job, what became of it, and the names of all that was published."""
+    job = laptop.submit(document(code), environment="filtered")
+    info = laptop.finished(job)
+    return job, info, {file["filename"] for file in info["results"]}
+
+
+def stored(laptop: Laptop, job: str) -> set[str]:
+    """The names of all files that lie in the storage of results, listed or not."""
+    return {path.name for path in (laptop.folder / "results" / job).rglob("*") if path.is_file()}
+
+
+def said(laptop: Laptop, job: str) -> bytes:
+    return laptop.call("GET", f"{API}/logs?jobId={job}&component=filter")[1]
+
+
+def test_what_the_filter_passes_is_published(laptop: Laptop) -> None:
+    job, info, names = ended(laptop, "echo 1 > $OUTPUTS/a.csv; echo 22 > $OUTPUTS/b.txt")
+    assert (info["status"], names) == (70, {"a.csv", "b.txt", "algorithm.log"})
+    assert [each["stage"] for each in info["attempts"]] == ["configure", "algorithm", "filter", "publish"]
+    assert said(laptop, job) == b"passed: 2 files, 5 bytes\n"
+    assert laptop.result(job, "a.csv") == b"1\n"
+
+
+def test_what_the_filter_deletes_stays_in_and_the_rest_is_published(laptop: Laptop) -> None:
+    job, info, names = ended(laptop, "echo 1 > $OUTPUTS/a.csv; echo 2 > $OUTPUTS/raw.parquet; echo 3 > $LOGS/raw.bin")
+    assert (info["status"], names) == (70, {"a.csv", "algorithm.log"})
+    assert stored(laptop, job).isdisjoint({"raw.parquet", "raw.bin"})
+    assert said(laptop, job).count(b"deleted, its type may not leave") == 2
+
+
+def test_what_the_filter_refuses_leaves_nothing_but_the_log(laptop: Laptop) -> None:
+    job, info, names = ended(
+        laptop, "echo hello; for n in 1 2 3; do echo $n > $OUTPUTS/$n.csv; done; echo x > $LOGS/x.txt"
+    )
+    assert (info["status"], info["reason"], names) == (51, "FilterExit:1", {"algorithm.log"})
+    assert stored(laptop, job).isdisjoint({"1.csv", "2.csv", "3.csv", "x.txt"})
+    assert laptop.result(job, "algorithm.log") == b"hello\n"
+
+
+@pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
+def test_where_there_is_a_filter_a_failed_algorithm_lets_nothing_out_unfiltered(laptop: Laptop, end: str) -> None:
+    job, info, names = ended(laptop, f"echo hello; echo 1 > $OUTPUTS/raw.parquet; echo 2 > $LOGS/raw.bin; {end}")
+    assert info["status"] == 41
+    assert names <= {"algorithm.log"}
+    assert stored(laptop, job).isdisjoint({"raw.parquet", "raw.bin"})
