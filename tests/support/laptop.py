@@ -107,12 +107,15 @@ class Client:
     def result(self, job: str, name: str) -> bytes:
         """A published file, by its name."""
         names = [file["filename"] for file in self.info(job)["results"]]
-        nonce = next(_nonces)
-        query = f"index={names.index(name)}&owner={OWNER}&jobId={job}&nonce={nonce}"
-        signature = sign(self._keys[job], f"{OWNER}{job}{nonce}")
-        status, body = self.call("GET", f"{API}/getResult?{query}&providerSignature={signature}")
+        query = f"index={names.index(name)}&owner={OWNER}&jobId={job}"
+        status, body = self.call("GET", f"{API}/getResult?{query}&{self.signed(job)}")
         assert status == 200, body
         return body
+
+    def signed(self, job: str) -> str:
+        """The part of a query that proves whose it is."""
+        nonce = next(_nonces)
+        return f"nonce={nonce}&providerSignature={sign(self._keys[job], f'{OWNER}{job}{nonce}')}"
 
 
 class Laptop(Client):

@@ -1,0 +1,35 @@
+"""How results end: they expire, and what was encrypted can be read by nobody but the owner of the key."""
+
+from __future__ import annotations
+
+import pyrage
+import pytest
+from support.laptop import API, OWNER, Laptop, document, until
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+
+def test_expired_results_are_gone_and_said_to_be(laptop: Laptop) -> None:
+    job = laptop.submit(document("echo 1 > $OUTPUTS/a.csv"), environment="short-lived")
+    assert laptop.finished(job)["status"] == 70
+    until(lambda: laptop.info(job), lambda info: info["expired"])
+    until(lambda: list((laptop.folder / "results").glob(f"{job}/**/*.*")), lambda left: not left)
+    query = f"index=0&owner={OWNER}&jobId={job}"
+    status, body = laptop.call("GET", f"{API}/getResult?{query}&{laptop.signed(job)}")
+    assert (status, b"have expired" in body) == (410, True)
+    assert [line["event"] for line in laptop.history(job)][-1] == "results expired"
+    assert laptop.info(job)["status"] == 70  # that it went well stays on record
+
+
+def test_outputs_for_a_public_key_are_read_with_its_secret_key_alone(laptop: Laptop) -> None:
+    key = pyrage.x25519.Identity.generate()  # type: ignore[attr-defined]
+    workflow = document("echo said; mkdir $OUTPUTS/deep; echo treasure > $OUTPUTS/deep/a.csv")
+    workflow["stages"][0]["output"] = {"publicKey": str(key.to_public())}
+    job = laptop.submit(workflow)
+    info = laptop.finished(job)
+    assert {file["filename"] for file in info["results"]} == {"deep/a.csv.age", "algorithm.log"}
+    sealed = laptop.result(job, "deep/a.csv.age")
+    assert pyrage.decrypt(sealed, [key]) == b"treasure\n"  # type: ignore[attr-defined]
+    stored = [path.read_bytes() for path in (laptop.folder / "results" / job).rglob("*") if path.is_file()]
+    assert not any(b"treasure" in content for content in stored)
+    assert laptop.result(job, "algorithm.log") == b"said\n"  # logs are not data
