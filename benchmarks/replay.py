@@ -24,13 +24,14 @@ def main(path: str) -> None:
     todo, lock = iter(plan["ids"]), threading.Lock()
 
     def work(_: int) -> None:
-        connection = psycopg2.connect(plan["url"])
+        connection = psycopg2.connect(plan["url"])  # type: ignore[no-untyped-call]
         cursor = connection.cursor()
         while True:
             with lock:
                 workflow = next(todo, None)
             if workflow is None:
-                return connection.close()
+                connection.close()
+                return
             _replay(connection, cursor, plan["statements"], workflow)
 
     began = time.perf_counter()
@@ -44,6 +45,8 @@ def _replay(connection: Any, cursor: Any, statements: list[tuple[str, Any]], wor
     for statement, parameters in statements:
         if statement == "COMMIT":
             connection.commit()
+        elif statement == "AUTOCOMMIT":
+            connection.autocommit = True
         elif isinstance(parameters, list):
             cursor.executemany(statement, [_of(row, workflow, returned) for row in parameters])
         else:
@@ -51,6 +54,8 @@ def _replay(connection: Any, cursor: Any, statements: list[tuple[str, Any]], wor
             if cursor.description:
                 rows = cursor.fetchall()
                 returned = rows[0][0] if " RETURNING " in statement else returned
+            if connection.autocommit:
+                connection.autocommit = False
 
 
 def _of(parameters: dict[str, Any], workflow: str, returned: Any) -> dict[str, Any]:

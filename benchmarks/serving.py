@@ -100,7 +100,9 @@ Request = tuple[str, str, bytes, Mapping[str, str]]  # method, path, body, heade
 
 def load(port: int, requests: Sequence[Request], at_once: int, right: tuple[int, ...] = (200, 202, 204)) -> Load:
     """Send the requests over `at_once` kept connections. Raises if an answer is wrong."""
-    todo, lock, latencies, wrong = iter(requests), threading.Lock(), [], []
+    todo, lock = iter(requests), threading.Lock()
+    latencies: list[float] = []
+    wrong: list[tuple[int, bytes]] = []
 
     def client() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -108,7 +110,8 @@ def load(port: int, requests: Sequence[Request], at_once: int, right: tuple[int,
             with lock:
                 request = next(todo, None)
             if request is None or wrong:
-                return connection.close()
+                connection.close()
+                return
             method, path, body, headers = request
             began = time.perf_counter()
             connection.request(method, path, body, dict(headers))

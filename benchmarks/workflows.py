@@ -61,7 +61,7 @@ def _run(sluice: Sluice, submit: int, advance: int, series: str, count: int) -> 
     todo, lock = iter(range(count)), threading.Lock()
 
     def client(number: int) -> list[_Done]:
-        done = []
+        done: list[_Done] = []
         with closing(_connect(submit)) as to_submit, closing(_connect(advance)) as to_advance:
             while True:
                 with lock:

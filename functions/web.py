@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
@@ -270,20 +271,33 @@ def event(request: Request, limit: int) -> Event:
     Raises HttpError: 413 beyond `limit` bytes, 415 for a batch or data that is not JSON, 400 for everything malformed.
     What the SDK lets through (empty ids, broken JSON as bytes) or fails on (lists) is checked here.
     """
+    body = read_body(request, limit)
+    _check_content_type(request, body)
+    read = _binary if "ce-specversion" in request.headers else _structured
+    attributes, data = read(request.headers, body)
+    for name in ("id", "source", "type"):
+        if not attributes.get(name, "").strip():
+            raise HttpError(400, f"not a valid CloudEvent: {name} is missing or empty")
+    return Event(attributes, data)
+
+
+def _binary(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
+    """What a broker sends. By hand, because the SDK takes a third of the time in which `advance` drops an event."""
+    attributes = {name[3:].lower(): value for name, value in headers if name[:3].lower() == "ce-"}
+    if attributes["specversion"] not in ("1.0", "0.3"):
+        raise HttpError(400, "not a valid CloudEvent: its specversion is not known")
+    return attributes, _decode(body) if body else None
+
+
+def _structured(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
     from cloudevents.exceptions import GenericException
     from cloudevents.http import from_http
 
-    body = read_body(request, limit)
-    _check_content_type(request, body)
     try:
-        parsed = from_http(request.headers, body, data_unmarshaller=_event_data)
-        attributes = {name: str(value) for name, value in parsed.get_attributes().items()}
+        parsed = from_http(headers, body, data_unmarshaller=_decode)
+        return {name: str(value) for name, value in parsed.get_attributes().items()}, parsed.get_data()
     except (GenericException, ValueError, TypeError, AttributeError, RecursionError):
         raise HttpError(400, "not a valid CloudEvent: attributes missing or wrong, or its data is not JSON") from None
-    for name in ("id", "source", "type"):
-        if not attributes.get(name, "").strip():
-            raise HttpError(400, f"not a valid CloudEvent: {name} is empty")
-    return Event(attributes, parsed.get_data())
 
 
 def _check_content_type(request: Request, body: bytes) -> None:
@@ -292,9 +306,3 @@ def _check_content_type(request: Request, body: bytes) -> None:
         raise HttpError(415, "batches of CloudEvents are not accepted; send them one by one")
     if body and kind and not (kind == "application/json" or kind.endswith("+json")):
         raise HttpError(415, "a CloudEvent's data must be JSON")
-
-
-def _event_data(content: str | bytes | None) -> Any:
-    import msgspec
-
-    return msgspec.json.decode(content) if content else None
