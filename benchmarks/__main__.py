@@ -34,12 +34,12 @@ def main() -> int:
         print(f"… {name}", file=sys.stderr)
         for row in importlib.import_module(f"benchmarks.{name}").measure():
             missed += row.reach is not None and not row.reach.reached(row.value)
-            print(_line(row, arguments.markdown), flush=True)
+            print(line(row, arguments.markdown), flush=True)
     print(f"\n{missed} not reached")
     return 0
 
 
-def _line(row: Row, markdown: bool) -> str:
+def line(row: Row, markdown: bool) -> str:
     value = f"{row.value:,.0f}" if row.value >= 100 else f"{row.value:.2f}"
     reach = str(row.reach) if row.reach else ""
     verdict = "" if row.reach is None else ("reached" if row.reach.reached(row.value) else "NOT reached")
