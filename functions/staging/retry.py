@@ -17,13 +17,15 @@ class Trouble(Exception):
     """Something that may be over soon.
 
     `after`: seconds the other side asked us to wait. `restart`: what we have of the file is of no more use.
+    `absent`: nobody is there, as a wrong address looks too.
     """
 
-    def __init__(self, text: str, after: float | None = None, *, restart: bool = False) -> None:
+    def __init__(self, text: str, after: float | None = None, *, restart: bool = False, absent: bool = False) -> None:
         super().__init__(text)
         self.text = text
         self.after = after
         self.restart = restart
+        self.absent = absent
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Patience:
     """How often to try without any progress, and the seconds in between; timeouts of one connection."""
 
     tries: int = 6
+    absent: int = 4  # tries where nobody has been there yet; with the defaults, 2 to 4 seconds
     first: float = 0.5
     longest: float = 30.0
     connect: float = 10.0
@@ -51,6 +54,8 @@ class Patience:
     ) -> T:
         """Repeat `action` while it is in Trouble and `progress` grows, at most `tries` times without growth.
 
+        Who has given something and is gone may come back; who was never there is given up sooner.
+
         Raises Failure (DataUnavailable) in the end, and whatever else `action` and `wait` raise.
         """
         failures = 0
@@ -60,7 +65,7 @@ class Patience:
                 return action()
             except Trouble as trouble:
                 failures = 1 if progress() > before else failures + 1
-                if failures >= self.tries:
+                if failures >= (self.absent if trouble.absent and not progress() else self.tries):
                     raise Failure("DataUnavailable", f"{trouble.text} ({failures} times in a row)") from None
                 delay = self.delay(failures, trouble)
                 logging.warning("%s: %s; again in %.1f s", name, trouble.text, delay)

@@ -101,7 +101,7 @@ class Web:
 
         Raises Failure where asking again cannot help (4xx, a forbidden address, a bad certificate), else Trouble.
         """
-        from urllib3.exceptions import HTTPError, SSLError
+        from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
         response = None
         try:
@@ -113,7 +113,7 @@ class Web:
                 raise Failure("DataUnavailable", "the server's TLS certificate is not valid for its name") from None
             raise Trouble("the TLS connection broke") from None
         except HTTPError as e:
-            raise Trouble(_describe(e)) from None
+            raise Trouble(_describe(e), absent=isinstance(e, NewConnectionError)) from None
         finally:
             if response is not None:
                 response.close()

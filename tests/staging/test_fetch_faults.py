@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import socket
 import threading
 import time
 from email.utils import formatdate
@@ -15,7 +16,7 @@ from support.configuring import IMPATIENT, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
 from functions.staging.retry import Patience, Trouble
-from functions.staging.web import retry_after
+from functions.staging.web import Web, retry_after
 
 MB = 1 << 20
 
@@ -317,3 +318,39 @@ def test_a_part_that_cannot_be_had_any_more_means_to_begin_again(
     host.routes["/a"] = moody
     assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"whole"
     assert [s.headers.get("range") for s in host.seen] == [None, f"bytes={MB}-", None]
+
+
+def test_a_host_that_was_never_there_is_given_up_sooner_than_one_that_fails(
+    configure: Configure, host: DataHost
+) -> None:
+    patience = Patience(tries=6, absent=4, first=0.001, longest=0.001)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = server.getsockname()[1]
+    refused = configure({"url": f"http://127.0.0.1:{closed}/a"}, patience=patience)
+    assert refused.message == "DataUnavailable: inputs/0/0: the server cannot be reached (4 times in a row)"
+
+    def no_name(name: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        raise OSError
+
+    web = Web(frozenset({"http"}), patience=patience, lookup=no_name)
+    unknown = configure({"url": "http://nowhere.invalid/a"}, patience=patience, web=web)
+    assert unknown.message.endswith("the name nowhere.invalid does not resolve (4 times in a row)")
+    host.routes["/a"] = lambda request: request.answer(503)
+    failing = configure({"url": f"{host.url}/a"}, patience=patience)
+    assert failing.message == "DataUnavailable: inputs/0/0: the server answers 503 (6 times in a row)"
+
+
+def test_a_host_that_vanishes_in_the_middle_is_waited_for_as_long_as_any(configure: Configure, host: DataHost) -> None:
+    lookups: list[str] = []
+
+    def once(name: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        lookups.append(name)
+        if len(lookups) > 1:
+            raise OSError
+        return [(0, 0, 0, "", ("127.0.0.1", port))]
+
+    host.routes["/a"] = File(Pattern(3 * MB), break_after=MB)
+    patience = Patience(tries=6, absent=4, first=0.001, longest=0.001)
+    web = Web(frozenset({"http"}), private=True, patience=patience, lookup=once)
+    outcome = configure({"url": f"http://data.example:{host.port}/a"}, patience=patience, web=web)
+    assert outcome.message.endswith("(6 times in a row)")
