@@ -19,7 +19,7 @@ from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.results.storage import results_url
 from functions.workflow import decide as rules
-from functions.workflow.document import parse
+from functions.workflow.document import DocumentError, parse
 from functions.workflow.edges import stage_deadline
 from functions.workflow.model import (
     Admitted,
@@ -212,6 +212,10 @@ class Transitions:
         environment = self._parts.environments.get(current.environment)
         if record is None or environment is None:
             return None, _refused(effect, "EnvironmentUnknown")
+        try:
+            definition = parse(record.submission.document)
+        except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
+            return None, _refused(effect, "DocumentInvalid")
         settings = self._parts.settings
         job = StageJob(
             workflow=current.id,
@@ -219,7 +223,7 @@ class Transitions:
             attempt=effect.attempt,
             environment=environment,
             terms=current.terms,
-            definition=parse(record.submission.document),
+            definition=definition,
             secret=record.submission.secret,
             scope=rules.scope(current),
             results=results_url(settings.results_url, settings.legacy),

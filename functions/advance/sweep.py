@@ -16,10 +16,12 @@ from functions.advance.look import look
 from functions.cluster.ports import ClusterError
 from functions.log import about
 from functions.results.ports import StorageUnavailable
+from functions.store.ports import StoreUnavailable
 from functions.workflow.model import Verdict, Workflow, WorkflowId
 
 if TYPE_CHECKING:
     from functions.bootstrap import Sluice
+    from functions.store.ports import Outgoing
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -85,17 +87,17 @@ class _Sweep:
     def deliver(self) -> None:
         """Deliver what goes outside. After a failure the rest waits too: it mostly goes to the same place."""
         now = self.parts.clock()
-        due = self.parts.store.claim_events(now, now + CLAIM, BATCH)
-        if not due:
-            return
-        from functions.notify import deliver
-
-        for event in due:
-            if deliver(self.parts, event):
+        for event in self.parts.store.claim_events(now, now + CLAIM, BATCH):
+            if self._guarded(self._send, event):
                 self.done["events delivered"] += 1
             elif event.tries < MOST_DELIVERIES:
                 return
             self.parts.store.close_event(event)
+
+    def _send(self, event: Outgoing) -> bool:
+        from functions.notify import deliver
+
+        return deliver(self.parts, event)
 
     def tidy(self, namespace: str) -> None:
         """Clean up after workflows that are over but still own something. Unknown ones are somebody else's."""
@@ -114,4 +116,10 @@ class _Sweep:
         except (ClusterError, StorageUnavailable) as e:
             self.done["postponed"] += 1
             logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))
-            return None
+        except StoreUnavailable:
+            raise
+        except Exception as e:  # a fault of ours with one workflow must not keep the sweep from all the others
+            self.done["failed"] += 1
+            subject = getattr(arguments[0], "id", arguments[0])
+            logger.error("internal error", exc_info=e, extra=about(doing=action.__name__, subject=subject))
+        return None

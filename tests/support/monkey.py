@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from support import hurried
-from support.served import ROOT, _free_port
+from support.served import ROOT, free_port
 
 HURRIED = Path(__file__).with_name("hurried.py")
 TICK = {
@@ -65,7 +65,7 @@ class Replica:
     """One process of a function, as the image serves it."""
 
     def __init__(self, function: str, environ: Mapping[str, str], log: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._log = log
         self._environ = {**environ, "FUNCTION_TARGET": function, "PORT": str(self.port)}
         self._command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]

@@ -18,7 +18,7 @@ START_SECONDS = 30
 @contextmanager
 def served(*functions: str, **environ: str) -> Iterator[Mapping[str, int]]:
     """Run the functions until the block ends; their ports by name."""
-    ports = {name: _free_port() for name in functions}
+    ports = {name: free_port() for name in functions}
     with ExitStack() as stack:
         for name, port in ports.items():
             stack.enter_context(_server(name, port, environ))
@@ -28,18 +28,27 @@ def served(*functions: str, **environ: str) -> Iterator[Mapping[str, int]]:
 
 
 @contextmanager
-def _server(function: str, port: int, environ: Mapping[str, str]) -> Iterator[None]:
+def one_served(function: str, **environ: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run one function; its port, and its process for a test that has something to do to it."""
+    port = free_port()
+    with _server(function, port, environ) as process:
+        _wait_for(port)
+        yield port, process
+
+
+@contextmanager
+def _server(function: str, port: int, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     own = {"FUNCTION_TARGET": function, "PORT": str(port), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py"), "-b", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command, env={**own, **environ}, cwd=ROOT)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
