@@ -7,12 +7,10 @@ the Host header. So a name that resolves differently a moment later (DNS rebindi
 from __future__ import annotations
 
 import socket
-import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
@@ -23,6 +21,8 @@ from functions.staging.retry import Patience, Trouble
 from functions.workflow.environment import FetchPolicy
 
 if TYPE_CHECKING:
+    import ssl
+
     from urllib3.response import BaseHTTPResponse
 
 MAX_REDIRECTS = 5
@@ -170,6 +170,8 @@ class Web:
         pool: urllib3.HTTPConnectionPool
         if target.scheme == "https":
             if self._tls is None:
+                import ssl
+
                 self._tls = ssl.create_default_context()
             pool = urllib3.HTTPSConnectionPool(
                 address, target.port, timeout=timeout, ssl_context=self._tls, server_hostname=target.host
@@ -213,6 +215,8 @@ def retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isdigit():
         return float(value)
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     except ValueError:
