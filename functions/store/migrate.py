@@ -5,6 +5,7 @@ Migrations add and never take away, so that programs of the earlier revision go 
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +26,7 @@ def migrate(database_url: str) -> list[str]:
 
     Raises StoreUnavailable.
     """
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own plugins; what was applied is returned
     applied: list[str] = []
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

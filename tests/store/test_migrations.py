@@ -254,3 +254,9 @@ def _schema(url: str) -> list[tuple[Any, ...]]:
             "WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2",
         ),
     ]
+
+
+def test_alembic_does_not_write_into_our_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert migrate(f"sqlite:///{tmp_path}/sluice.db")
+    assert [record for record in caplog.records if record.name.startswith("alembic")] == []
