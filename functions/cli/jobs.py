@@ -39,8 +39,9 @@ def status(client: Client, job: str, as_json: bool) -> None:
 @click.command()
 @click.argument("job")
 @click.option("--stage", type=click.Choice([stage.value for stage in Stage]), default="algorithm", show_default=True)
+@json_option
 @talks
-def logs(client: Client, job: str, stage: str) -> None:
+def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
     """Print what a stage of JOB has printed so far.
 
     Operators see all stages, also while they run. Others see the algorithm's log once it is published.
@@ -53,7 +54,10 @@ def logs(client: Client, job: str, stage: str) -> None:
         if e.status not in (400, 401) or stage != Stage.ALGORITHM:
             raise
         text = _published_log(client, job)
-    _write(text)
+    if as_json:
+        print_json({"jobId": job, "stage": stage, "log": text.decode(errors="replace")})
+    else:
+        _write(text)
 
 
 @click.command()

@@ -56,6 +56,7 @@ def run(
 
     DOCUMENT is Ocean's {"stages": […]} or the whole body of a POST to /compute. A `url` in it, of a data set or of the
     algorithm, may be a path relative to DOCUMENT: these files, and no others, are served on loopback while it runs.
+    With file: URLs it may name any file that you can read: run only documents that you trust.
     The algorithm's entrypoint runs with the programs of this machine; its container image is not used.
 
     \b

@@ -32,7 +32,9 @@ def up(port: int, folder: Path, environments: Path | None, require_isolation: bo
     """Serve the whole API on this machine; no cluster is needed.
 
     Listens on 127.0.0.1 only, and takes whoever can reach it for its owner: no signature is checked against a list,
-    and operators' routes are open. Ctrl-C stops it; what runs goes on at the next start.
+    and operators' routes are open. So a document may name any file that you can read (file: URLs) and any address
+    that this machine reaches. --environments closes that: in your own file only what it allows by name is fetched
+    (`file` in `fetch: schemes:`, `allow_private_addresses`). Ctrl-C stops it; what runs goes on at the next start.
     """
     try:
         with (
@@ -42,6 +44,8 @@ def up(port: int, folder: Path, environments: Path | None, require_isolation: bo
             click.echo(f"Sluice is up at {on.url}")
             click.echo(f"  isolation  {on.isolation.text}")
             click.echo(f"  files      {folder.absolute()}")
+            if environments is None:
+                click.echo("  documents  may read every file that you can; sluice up --help says how to close that")
             url = "" if on.url == DEFAULT_URL else f" --url {on.url}"
             click.echo("\nTry it in another terminal:")
             click.echo(f"  curl -s {on.url}/api/v1/operator/environments")

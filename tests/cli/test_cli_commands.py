@@ -231,6 +231,8 @@ def test_who_is_no_operator_reads_the_log_that_was_published(sluice: Sluice, api
     api.publish(("algorithm.log", b"hello\n"), type="algorithmLog")
     ended = sluice("logs", "job1", "--url", api.url)
     assert (ended.exit_code, ended.stdout) == (0, "hello\n"), ended.output
+    ended = sluice("logs", "job1", "--json", "--url", api.url)
+    assert json.loads(ended.stdout) == {"jobId": "job1", "stage": "algorithm", "log": "hello\n"}
 
 
 def test_delete_asks_first(sluice: Sluice, api: FakeApi) -> None:

@@ -21,6 +21,7 @@ def _filtered(program: Path, **limits: str) -> dict[str, object]:
 _FROM_HERE = {"schemes": ["http", "file"], "allow_private_addresses": True}
 ENVIRONMENTS = [
     {"id": "ocean-compute", "fetch": _FROM_HERE},
+    {"id": "closed"},
     {"id": "short-lived", "storageExpiry": 1, "fetch": _FROM_HERE},
 ]
 
