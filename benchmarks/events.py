@@ -24,6 +24,7 @@ from functions.workflow.model import Stage
 DISCARDED = 400
 DISCARD_ROUNDS = 25  # many and short, so that whatever else the machine does meets both
 TRANSITIONS = 600
+ROUNDS = 4
 AT_ONCE = (1, 4, 16)
 
 
@@ -59,18 +60,27 @@ def _transitions() -> Iterator[Row]:
         with served("advance", status_is("/healthz", 200), environ, threads=16) as advance:
             _run(advance.port, environ, 900, 50, 4)  # warms up
             for at_once in AT_ONCE:
-                ours = _run(advance.port, environ, at_once, TRANSITIONS, at_once)
-                theirs = _replayed(url, environ, statements, 100 + at_once, at_once)
-                yield Row(f"transition, {at_once} at once: advance", ours.rate, "events/s")
-                yield Row(f"transition, {at_once} at once: bare psycopg2", theirs, "events/s")
-                yield Row(f"transition, {at_once} at once: advance / psycopg2", ours.rate / theirs, "×", at_least(0.5))
-                yield Row(f"transition, {at_once} at once: p50", ours.percentile(50) * 1000, "ms")
-                yield Row(
-                    f"transition, {at_once} at once: p99 / p50",
-                    ours.percentile(99) / ours.percentile(50),
-                    "×",
-                    at_most(10),
-                )
+                yield from _beside(url, environ, advance.port, statements, at_once)
+
+
+def _beside(
+    url: str, environ: dict[str, str], port: int, statements: list[tuple[str, Any]], at_once: int
+) -> Iterator[Row]:
+    """`advance` and bare psycopg2 by turns; the median of their rates, and all latencies together."""
+    ours, theirs, latencies = [], [], list[float]()
+    for nth in range(ROUNDS):
+        run = _run(port, environ, at_once * 1000 + nth, TRANSITIONS // ROUNDS, at_once)
+        ours.append(run.rate)
+        latencies += run.latencies
+        theirs.append(_replayed(url, environ, statements, at_once * 1000 + 500 + nth, at_once))
+    whole = Load(1, sorted(latencies))
+    p50 = whole.percentile(50)
+    name = f"transition, {at_once} at once"
+    yield Row(f"{name}: advance", median(ours), "events/s")
+    yield Row(f"{name}: bare psycopg2", median(theirs), "events/s")
+    yield Row(f"{name}: advance / psycopg2", median(ours) / median(theirs), "×", at_least(0.5))
+    yield Row(f"{name}: p50", p50 * 1000, "ms")
+    yield Row(f"{name}: p99 / p50", whole.percentile(99) / p50, "×", at_most(10))
 
 
 def _ids(series: int, count: int) -> list[str]:
@@ -122,7 +132,7 @@ def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
 
 def _replayed(url: str, environ: dict[str, str], statements: list[tuple[str, Any]], series: int, at_once: int) -> float:
     """The same statements on as many new workflows, by bare psycopg2; transitions per second."""
-    ids = _ids(series, TRANSITIONS)
+    ids = _ids(series, TRANSITIONS // ROUNDS)
     _submit(environ, ids)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(
