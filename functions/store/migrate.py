@@ -11,8 +11,6 @@ from threading import Lock
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from functions.store.engine import open_engine, translated
 
@@ -26,7 +24,11 @@ def migrate(database_url: str) -> list[str]:
 
     Raises StoreUnavailable.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own plugins; what was applied is returned
+    # It tells of its own plugins, already when it is loaded; what was applied is returned.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from alembic import command
+    from alembic.config import Config
+
     applied: list[str] = []
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
