@@ -27,7 +27,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     missed = 0
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}\n")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
+    print(f"{os.getloadavg()[0]:.1f} other processes wanted a core in the minute before\n")
     if arguments.markdown:
         print("| figure | measured | to reach | |\n|---|---:|---|---|")
     for name in arguments.names or BENCHES:

@@ -26,7 +26,7 @@ from functions.workflow import decide as rules
 from functions.workflow.model import Admitted, Terms, WorkflowId
 
 SIZES = (1_000, 100_000, 1_000_000)
-ROUNDS = 15
+ROUNDS = 40
 DUE = 10
 QUEUE = "crowded"  # no such environment is offered, so that its queue stays as it is
 SOMEBODY = WorkflowId("28dd2c7955ce926456240b2ff0100bde")  # md5 of 77
