@@ -248,6 +248,7 @@ ACTIONS = [
 ]
 
 
+@pytest.mark.timeout(1800 if LONG else 120)
 def test_no_schedule_breaks_an_invariant_and_all_pairs_of_state_and_observation_are_met(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
