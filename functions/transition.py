@@ -12,46 +12,32 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
+from functions.cluster.ports import Unavailable
+from functions.effects import Effects, NotYet, Parts, given_up, next_try
 from functions.log import about
 from functions.results.ports import StorageUnavailable
-from functions.results.storage import results_url
 from functions.workflow import decide as rules
-from functions.workflow.document import DocumentError, parse
 from functions.workflow.edges import stage_deadline
 from functions.workflow.model import (
     Admitted,
-    CleanUp,
     CreateJob,
     Decision,
-    DeleteJob,
-    Effect,
     Emit,
     JobUid,
     Observation,
-    Outcome,
     Record,
-    RemoveResults,
-    Report,
-    Stage,
-    StageEnded,
-    StageLost,
-    StageObservation,
     Verdict,
     Workflow,
     WorkflowId,
 )
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
     from functions.store.ports import Intent, Transaction
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY = timedelta(seconds=5)
-LONGEST_RETRY = timedelta(minutes=10)
 # An effect is given up after so many tries (about a day); leftovers are then found by the sweep, and a stage
 # without a Job has failed. A creation is given up earlier when it has waited `queue_seconds`.
 MOST_TRIES = 150
@@ -71,8 +57,9 @@ class _Round:
 class Transitions:
     """Moves workflows. Raises StoreUnavailable, Unavailable and StorageUnavailable: nothing is lost, try again."""
 
-    def __init__(self, parts: Sluice) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._effects = Effects(parts)
 
     def submit(self, record: Record, cause: str) -> Record:
         """Record a new workflow and start it if a slot is free. Raises AgreementInUse."""
@@ -158,15 +145,15 @@ class Transitions:
         now = self._parts.clock()
         for intent in intents:
             try:
-                job_uid, seen = self._carry_out_one(tx, current, intent, now)
+                job_uid, seen = self._effects.carry_out(tx, current, intent, now)
             except (Unavailable, StorageUnavailable) as e:
                 if intent.tries < MOST_TRIES:
-                    tx.postpone(intent, now + min(FIRST_RETRY * 2 ** min(intent.tries, 10), LONGEST_RETRY))
+                    tx.postpone(intent, next_try(intent, now))
                     left.unavailable = e
                     return left
                 logger.error("given up: %s", intent.effect, extra=about(workflow=current.id))
-                job_uid, seen = None, _given_up(intent.effect)
-            except _NotYet as e:
+                job_uid, seen = None, given_up(intent.effect)
+            except NotYet as e:
                 tx.postpone(intent, e.until)
                 return left
             tx.close(intent, job_uid)
@@ -182,68 +169,6 @@ class Transitions:
                     left.admitted += self._admit(tx, current.environment, now)
         return left
 
-    def _carry_out_one(
-        self, tx: Transaction, current: Workflow, intent: Intent, now: datetime
-    ) -> tuple[JobUid | None, StageObservation | None]:
-        """Carry one effect out. Returns the UID of a Job that was created, and what was seen in doing so."""
-        parts, effect = self._parts, intent.effect
-        match effect:
-            case CreateJob():
-                return self._create(tx, current, intent, effect, now)
-            case DeleteJob(stage, attempt):
-                gone = parts.cluster.delete(self.job(current, stage, attempt))
-                return None, StageLost(stage, attempt) if gone else None
-            case CleanUp():
-                parts.cluster.clean_up(current.id, self._namespace(current))
-            case RemoveResults():
-                parts.storage.remove(current.id)
-            case Report():
-                self._report(tx, current)
-            case Emit():
-                pass  # goes through the outbox, never through an intent
-            case _:
-                assert_never(effect)
-        return None, None
-
-    def _create(
-        self, tx: Transaction, current: Workflow, intent: Intent, effect: CreateJob, now: datetime
-    ) -> tuple[JobUid | None, StageObservation | None]:
-        record = tx.record(current.id)
-        environment = self._parts.environments.get(current.environment)
-        if record is None or environment is None:
-            return None, _refused(effect, "EnvironmentUnknown")
-        try:
-            definition = parse(record.submission.document)
-        except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
-            return None, _refused(effect, "DocumentInvalid")
-        settings = self._parts.settings
-        job = StageJob(
-            workflow=current.id,
-            stage=effect.stage,
-            attempt=effect.attempt,
-            environment=environment,
-            terms=current.terms,
-            definition=definition,
-            secret=record.submission.secret,
-            scope=rules.scope(current),
-            results=results_url(settings.results_url, settings.legacy),
-        )
-        patience_ends = intent.created_at + timedelta(seconds=current.terms.queue_seconds)
-        try:
-            return self._parts.cluster.create(job), None
-        except Rejected as e:
-            logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
-            if e.final or now >= patience_ends:
-                return None, _refused(effect, e.reason)
-            raise _NotYet(now + min(FIRST_RETRY * 2 ** min(intent.tries, 10), LONGEST_RETRY)) from None
-        except AlienJob:
-            logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
-            return None, _refused(effect, "AlienJob")
-        except Unavailable:
-            if now >= patience_ends:
-                return None, _refused(effect, "ClusterUnavailable")
-            raise
-
     def _created(
         self, tx: Transaction, current: Workflow, intent: Intent, job_uid: JobUid, now: datetime, cause: str
     ) -> Workflow:
@@ -257,39 +182,3 @@ class Transitions:
         created = replace(created, deadline=stage_deadline(current, stage, now))
         tx.save(Decision(created, Verdict.UNCHANGED), cause)
         return created
-
-    def _report(self, tx: Transaction, current: Workflow) -> None:
-        record = tx.record(current.id)
-        if record is None or record.submission.origin is None:
-            return
-        try:
-            self._parts.cluster.report(record.submission.origin, current)
-        except Unavailable:
-            raise
-        except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
-            logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
-
-    def job(self, workflow: Workflow, stage: Stage, attempt: int) -> JobRef:
-        """Where the Job of an attempt is to be found."""
-        return JobRef(workflow.id, stage, attempt, self._namespace(workflow), workflow.job_uid)
-
-    def _namespace(self, workflow: Workflow) -> str:
-        environment = self._parts.environments.get(workflow.environment)
-        return environment.place if environment else workflow.environment
-
-
-class _NotYet(Exception):
-    """The cluster refuses for now; try again at `until`, without telling the event's sender to."""
-
-    def __init__(self, until: datetime) -> None:
-        super().__init__()
-        self.until = until
-
-
-def _given_up(effect: Effect) -> StageObservation | None:
-    """What follows when an effect was tried often enough: a Job that was never created has failed."""
-    return _refused(effect, "ClusterUnavailable") if isinstance(effect, CreateJob) else None
-
-
-def _refused(effect: CreateJob, reason: str) -> StageEnded:
-    return StageEnded(effect.stage, effect.attempt, None, Outcome.FAILED, reason=reason)

@@ -1,4 +1,4 @@
-"""What the three functions share over HTTP: parameters and answers as operator-service has them, routing, CloudEvents.
+"""What the three functions share over HTTP: parameters and answers as operator-service has them, routing.
 
 Light on purpose: it is imported at every start, so what only some requests need is imported where they need it.
 """
@@ -15,7 +15,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
@@ -64,7 +63,7 @@ class Call:
             return {}
         if not self.request.is_json:
             raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
-        params = _decode(self.body)
+        params = decode(self.body)
         if not isinstance(params, dict):
             raise HttpError(400, "payload seems empty.")  # operator-service's words for what is no object
         return _without_nul(params)
@@ -212,7 +211,7 @@ def _too_large(request: Request, limit: int) -> HttpError:
     return HttpError(413, f"the request body is larger than {limit} bytes")
 
 
-def _decode(body: bytes) -> Any:
+def decode(body: bytes) -> Any:
     """Strict JSON: no NaN, no number out of range, no lone surrogate; all of these fail later in a database."""
     import msgspec
 
@@ -236,73 +235,3 @@ def _without_nul(params: dict[str, Any]) -> dict[str, Any]:
             case str() as text if "\0" in text:
                 raise HttpError(400, "NUL characters are not accepted")
     return params
-
-
-# --- CloudEvents ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Event:
-    """A CloudEvent whose required attributes are there and not empty, and whose data is JSON or None."""
-
-    attributes: Mapping[str, str]
-    data: Any
-
-    @property
-    def id(self) -> str:
-        return self.attributes["id"]
-
-    @property
-    def type(self) -> str:
-        return self.attributes["type"]
-
-    @property
-    def source(self) -> str:
-        return self.attributes["source"]
-
-    @property
-    def subject(self) -> str:
-        return self.attributes.get("subject", "")
-
-
-def event(request: Request, limit: int) -> Event:
-    """The CloudEvent of a request, in binary or structured mode.
-
-    Raises HttpError: 413 beyond `limit` bytes, 415 for a batch or data that is not JSON, 400 for everything malformed.
-    What the SDK lets through (empty ids, broken JSON as bytes) or fails on (lists) is checked here.
-    """
-    body = read_body(request, limit)
-    _check_content_type(request, body)
-    read = _binary if "ce-specversion" in request.headers else _structured
-    attributes, data = read(request.headers, body)
-    for name in ("id", "source", "type"):
-        if not attributes.get(name, "").strip():
-            raise HttpError(400, f"not a valid CloudEvent: {name} is missing or empty")
-    return Event(attributes, data)
-
-
-def _binary(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
-    """What a broker sends. By hand, because the SDK takes a third of the time in which `advance` drops an event."""
-    attributes = {name[3:].lower(): value for name, value in headers if name[:3].lower() == "ce-"}
-    if attributes["specversion"] not in ("1.0", "0.3"):
-        raise HttpError(400, "not a valid CloudEvent: its specversion is not known")
-    return attributes, _decode(body) if body else None
-
-
-def _structured(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
-    from cloudevents.exceptions import GenericException
-    from cloudevents.http import from_http
-
-    try:
-        parsed = from_http(headers, body, data_unmarshaller=_decode)
-        return {name: str(value) for name, value in parsed.get_attributes().items()}, parsed.get_data()
-    except (GenericException, ValueError, TypeError, AttributeError, RecursionError):
-        raise HttpError(400, "not a valid CloudEvent: attributes missing or wrong, or its data is not JSON") from None
-
-
-def _check_content_type(request: Request, body: bytes) -> None:
-    kind = request.mimetype
-    if kind.startswith("application/cloudevents-batch"):
-        raise HttpError(415, "batches of CloudEvents are not accepted; send them one by one")
-    if body and kind and not (kind == "application/json" or kind.endswith("+json")):
-        raise HttpError(415, "a CloudEvent's data must be JSON")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from functions.advance.observe import observation
 from functions.cluster.ports import JobRef, Live, State, Unavailable
+from functions.effects import job_of
 from functions.results.ports import StorageUnavailable
 from functions.workflow.model import Manifest, Outcome, Stage, StageObservation, Tick, Verdict, Workflow
 
@@ -18,7 +19,7 @@ def look(parts: Sluice, workflow: Workflow, cause: str, pod: str | None = None) 
     """Read the current Job of `workflow` and apply what is seen. `pod`: the name of its Pod, if an event told it."""
     if workflow.stage is None:
         return parts.transitions.apply(workflow.id, Tick(), cause)
-    ref = parts.transitions.job(workflow, workflow.stage, workflow.attempt)
+    ref = job_of(parts, workflow, workflow.stage, workflow.attempt)
     try:
         seen = _seen(parts, ref, pod)
     except (Unavailable, StorageUnavailable):

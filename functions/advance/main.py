@@ -13,7 +13,7 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions import web
+from functions import cloudevent, web
 from functions.advance.observe import Hint, interest
 from functions.bootstrap import Sluice, sluice
 from functions.log import about
@@ -27,7 +27,7 @@ TICK = "dev.knative.sources.ping"
 
 def receive(call: web.Call) -> Response:
     """An event of the cluster, or a tick."""
-    event = web.event(call.request, MAX_EVENT)
+    event = cloudevent.read(call.request, MAX_EVENT)
     if event.type == TICK:
         from functions.advance.sweep import sweep
 
@@ -45,7 +45,7 @@ def bury(call: web.Call) -> Response:
     from functions.log import scrub
 
     try:
-        event = web.event(call.request, MAX_EVENT)
+        event = cloudevent.read(call.request, MAX_EVENT)
         kept: dict[str, Any] = {"attributes": dict(event.attributes), "object": _identity(event.data)}
         number, reason = event.id, event.attributes.get("knativeerrorcode", "")
     except web.HttpError as e:

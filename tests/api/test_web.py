@@ -18,7 +18,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from functions import web
+from functions import cloudevent, web
 from functions.cluster.ports import Unavailable
 from functions.settings import SettingsError
 from functions.store.ports import StoreUnavailable
@@ -201,8 +201,8 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"a": 1}}
 
 
-def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> web.Event:
-    return web.event(request(data=body, headers=headers), limit)
+def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevent.Event:
+    return cloudevent.read(request(data=body, headers=headers), limit)
 
 
 @pytest.mark.parametrize(

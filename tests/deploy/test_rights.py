@@ -22,8 +22,8 @@ from functions.workflow.model import Stage
 Right = tuple[str, str]  # verb, resource
 # Whose code calls the cluster. transition.py is shared by those who change something.
 CALLERS = {
-    "submit": ("functions/submit", "functions/transition.py"),
-    "advance": ("functions/advance", "functions/transition.py"),
+    "submit": ("functions/submit", "functions/transition.py", "functions/effects.py"),
+    "advance": ("functions/advance", "functions/transition.py", "functions/effects.py"),
     "status": ("functions/status",),
 }
 

@@ -15,6 +15,7 @@ from functions.advance.sweep import sweep
 from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef
+from functions.effects import job_of
 from functions.results.ports import Content
 from functions.settings import Settings
 from functions.store.memory import MemoryStore
@@ -151,7 +152,7 @@ class World:
         """The Job of the current attempt."""
         state = self.state(workflow)
         assert state.stage is not None
-        return self.parts.transitions.job(state, state.stage, state.attempt)
+        return job_of(self.parts, state, state.stage, state.attempt)
 
     def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
         """The current Job's program ends; a publish that succeeds has left its manifest."""

@@ -1,0 +1,79 @@
+"""CloudEvents over HTTP, in binary and structured mode, checked before anything believes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Request
+
+from functions.web import HttpError, decode, read_body
+
+
+@dataclass(frozen=True)
+class Event:
+    """A CloudEvent whose required attributes are there and not empty, and whose data is JSON or None."""
+
+    attributes: Mapping[str, str]
+    data: Any
+
+    @property
+    def id(self) -> str:
+        return self.attributes["id"]
+
+    @property
+    def type(self) -> str:
+        return self.attributes["type"]
+
+    @property
+    def source(self) -> str:
+        return self.attributes["source"]
+
+    @property
+    def subject(self) -> str:
+        return self.attributes.get("subject", "")
+
+
+def read(request: Request, limit: int) -> Event:
+    """The CloudEvent of a request, in binary or structured mode.
+
+    Raises HttpError: 413 beyond `limit` bytes, 415 for a batch or data that is not JSON, 400 for everything malformed.
+    What the SDK lets through (empty ids, broken JSON as bytes) or fails on (lists) is checked here.
+    """
+    body = read_body(request, limit)
+    _check_content_type(request, body)
+    mode = _binary if "ce-specversion" in request.headers else _structured
+    attributes, data = mode(request.headers, body)
+    for name in ("id", "source", "type"):
+        if not attributes.get(name, "").strip():
+            raise HttpError(400, f"not a valid CloudEvent: {name} is missing or empty")
+    return Event(attributes, data)
+
+
+def _binary(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
+    """What a broker sends. By hand, because the SDK takes a third of the time in which `advance` drops an event."""
+    attributes = {name[3:].lower(): value for name, value in headers if name[:3].lower() == "ce-"}
+    if attributes["specversion"] not in ("1.0", "0.3"):
+        raise HttpError(400, "not a valid CloudEvent: its specversion is not known")
+    return attributes, decode(body) if body else None
+
+
+def _structured(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
+    from cloudevents.exceptions import GenericException
+    from cloudevents.http import from_http
+
+    try:
+        parsed = from_http(headers, body, data_unmarshaller=decode)
+        return {name: str(value) for name, value in parsed.get_attributes().items()}, parsed.get_data()
+    except (GenericException, ValueError, TypeError, AttributeError, RecursionError):
+        raise HttpError(400, "not a valid CloudEvent: attributes missing or wrong, or its data is not JSON") from None
+
+
+def _check_content_type(request: Request, body: bytes) -> None:
+    kind = request.mimetype
+    if kind.startswith("application/cloudevents-batch"):
+        raise HttpError(415, "batches of CloudEvents are not accepted; send them one by one")
+    if body and kind and not (kind == "application/json" or kind.endswith("+json")):
+        raise HttpError(415, "a CloudEvent's data must be JSON")

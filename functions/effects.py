@@ -1,0 +1,174 @@
+"""What becomes of an effect: one intent, carried out in the cluster or the storage. Every effect may be repeated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
+from functions.log import about
+from functions.results.storage import results_url
+from functions.workflow.decide import scope
+from functions.workflow.document import DocumentError, parse
+from functions.workflow.model import (
+    CleanUp,
+    CreateJob,
+    DeleteJob,
+    Effect,
+    Emit,
+    JobUid,
+    Outcome,
+    RemoveResults,
+    Report,
+    Stage,
+    StageEnded,
+    StageLost,
+    StageObservation,
+    Workflow,
+)
+
+if TYPE_CHECKING:
+    from functions.cluster.ports import Cluster
+    from functions.results.ports import Storage
+    from functions.settings import Settings
+    from functions.store.ports import Intent, Store, Transaction
+    from functions.workflow.environment import Environment
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=10)
+
+
+class Parts(Protocol):
+    """What a transition needs; each part is made at its first use (functions/bootstrap.py)."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def environments(self) -> Mapping[str, Environment]: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def cluster(self) -> Cluster: ...
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+
+
+class NotYet(Exception):
+    """The cluster refuses for now; try again at `until`, without telling the event's sender to."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__()
+        self.until = until
+
+
+class Effects:
+    """Carries effects out."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def carry_out(
+        self, tx: Transaction, current: Workflow, intent: Intent, now: datetime
+    ) -> tuple[JobUid | None, StageObservation | None]:
+        """Carry one effect out. Returns the UID of a Job that was created, and what was seen in doing so.
+
+        Raises Unavailable, StorageUnavailable and NotYet: it is still to be done.
+        """
+        parts, effect = self._parts, intent.effect
+        match effect:
+            case CreateJob():
+                return self._create(tx, current, intent, effect, now)
+            case DeleteJob(stage, attempt):
+                gone = parts.cluster.delete(job_of(parts, current, stage, attempt))
+                return None, StageLost(stage, attempt) if gone else None
+            case CleanUp():
+                parts.cluster.clean_up(current.id, _namespace(parts, current))
+            case RemoveResults():
+                parts.storage.remove(current.id)
+            case Report():
+                self._report(tx, current)
+            case Emit():
+                pass  # goes through the outbox, never through an intent
+            case _:
+                assert_never(effect)
+        return None, None
+
+    def _create(
+        self, tx: Transaction, current: Workflow, intent: Intent, effect: CreateJob, now: datetime
+    ) -> tuple[JobUid | None, StageObservation | None]:
+        record = tx.record(current.id)
+        environment = self._parts.environments.get(current.environment)
+        if record is None or environment is None:
+            return None, _refused(effect, "EnvironmentUnknown")
+        try:
+            definition = parse(record.submission.document)
+        except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
+            return None, _refused(effect, "DocumentInvalid")
+        settings = self._parts.settings
+        job = StageJob(
+            workflow=current.id,
+            stage=effect.stage,
+            attempt=effect.attempt,
+            environment=environment,
+            terms=current.terms,
+            definition=definition,
+            secret=record.submission.secret,
+            scope=scope(current),
+            results=results_url(settings.results_url, settings.legacy),
+        )
+        patience_ends = intent.created_at + timedelta(seconds=current.terms.queue_seconds)
+        try:
+            return self._parts.cluster.create(job), None
+        except Rejected as e:
+            logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
+            if e.final or now >= patience_ends:
+                return None, _refused(effect, e.reason)
+            raise NotYet(next_try(intent, now)) from None
+        except AlienJob:
+            logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
+            return None, _refused(effect, "AlienJob")
+        except Unavailable:
+            if now >= patience_ends:
+                return None, _refused(effect, "ClusterUnavailable")
+            raise
+
+    def _report(self, tx: Transaction, current: Workflow) -> None:
+        record = tx.record(current.id)
+        if record is None or record.submission.origin is None:
+            return
+        try:
+            self._parts.cluster.report(record.submission.origin, current)
+        except Unavailable:
+            raise
+        except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
+            logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
+
+
+def job_of(parts: Parts, workflow: Workflow, stage: Stage, attempt: int) -> JobRef:
+    """Where the Job of an attempt is to be found."""
+    return JobRef(workflow.id, stage, attempt, _namespace(parts, workflow), workflow.job_uid)
+
+
+def _namespace(parts: Parts, workflow: Workflow) -> str:
+    environment = parts.environments.get(workflow.environment)
+    return environment.place if environment else workflow.environment
+
+
+def next_try(intent: Intent, now: datetime) -> datetime:
+    """When an effect that failed is due again: pauses double, up to the longest."""
+    return now + min(FIRST_RETRY * (1 << min(intent.tries, 10)), LONGEST_RETRY)
+
+
+def given_up(effect: Effect) -> StageObservation | None:
+    """What follows when an effect was tried often enough: a Job that was never created has failed."""
+    return _refused(effect, "ClusterUnavailable") if isinstance(effect, CreateJob) else None
+
+
+def _refused(effect: CreateJob, reason: str) -> StageEnded:
+    return StageEnded(effect.stage, effect.attempt, None, Outcome.FAILED, reason=reason)
