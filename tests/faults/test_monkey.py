@@ -31,7 +31,7 @@ from functions.workflow.model import Outcome, Stage, Stop, WorkflowId
 
 LONG = bool(os.environ.get("SLUICE_LONG"))
 SEED = int(os.environ.get("SLUICE_SEED", "0"))
-WORKFLOWS, CLIENTS, A_SECOND, EVERY = (2000, 10, 25, 3.0) if LONG else (80, 4, 20, 1.0)
+WORKFLOWS, CLIENTS, A_SECOND, EVERY = (2000, 10, 25, 3.0) if LONG else (60, 4, 15, 1.0)
 MAX_JOBS = 20
 PATIENCE = 600 if LONG else 60
 API = "/api/v1/operator/compute"
