@@ -52,7 +52,7 @@ def without(name: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def advance_alone() -> Iterator[int]:
     """`advance` as a process whose database and cluster are not there: whoever touches them is answered 503."""
-    environ = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "SLUICE_CLUSTER": "memory"}
+    environ = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "SLUICE_CLUSTER": "memory", "LOG_LEVEL": "ERROR"}
     with served("advance", **environ, RESULTS_URL="file:///nowhere") as ports:
         yield ports["advance"]
 

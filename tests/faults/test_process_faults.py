@@ -48,7 +48,7 @@ def test_f14_a_server_that_is_told_to_end_finishes_what_it_has_begun(
         w = world.submit()
         world.end_job(w)
         headers, body = world.events[-1]
-        environ = {"DATABASE_URL": postgres_url, "SLUICE_CLUSTER": "memory", "RESULTS_URL": tmp_path.as_uri()}
+        environ = variables(postgres_url, tmp_path)
         with one_served("advance", **environ) as (port, process):
             answers: list[int] = []
             with store.begin() as holder:
@@ -144,7 +144,7 @@ def migrate_to(url: str, revision: str) -> None:
 def test_f2_an_event_that_reaches_two_processes_sixteen_times_at_once_is_one_transition(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    environ = {"DATABASE_URL": postgres_url, "SLUICE_CLUSTER": "memory", "RESULTS_URL": tmp_path.as_uri()}
+    environ = variables(postgres_url, tmp_path)
     with (
         closing(SqlStore(postgres_url)) as store,
         one_served("advance", **environ) as (one, _),
@@ -158,6 +158,16 @@ def test_f2_an_event_that_reaches_two_processes_sixteen_times_at_once_is_one_tra
             answers = at_once([partial(deliver, port, headers, body) for port in (one, other) * 8])
             assert set(answers) == {204}
             assert list(world.lines(w)) == ["submitted", "admitted", "configure succeeded"]
+
+
+def variables(database: str, results: Path) -> dict[str, str]:
+    """The variables of a function that is served beside the test."""
+    return {
+        "DATABASE_URL": database,
+        "SLUICE_CLUSTER": "memory",
+        "RESULTS_URL": results.as_uri(),
+        "LOG_LEVEL": "ERROR",
+    }
 
 
 def deliver(port: int, headers: Mapping[str, str], body: Any) -> int:
