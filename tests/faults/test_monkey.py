@@ -45,6 +45,7 @@ class Client:
 
     number: int
     port: int
+    monkey: Monkey
     acknowledged: list[WorkflowId] = field(default_factory=list)
     stopped: set[WorkflowId] = field(default_factory=set)
 
@@ -61,7 +62,8 @@ class Client:
                 self.stopped.add(job)
 
     def _answer(self, method: str, body: dict[str, Any], message: str, key: str) -> Any:
-        for tries in range(1000):
+        for tries in range(PATIENCE):
+            assert not self.monkey.failed, "the monkey has broken the deployment for good"
             nonce = time.time_ns()
             signed = {
                 **body,
@@ -81,7 +83,7 @@ class Client:
 def test_no_workflow_is_lost_doubled_or_stuck_while_postgres_and_functions_are_killed(tmp_path: Path) -> None:
     began = time.monotonic()
     with under_fire(tmp_path, random.Random(SEED), EVERY, MAX_JOBS) as (deployment, broker, monkey):
-        clients = [Client(number, deployment.submit.port) for number in range(CLIENTS)]
+        clients = [Client(number, deployment.submit.port, monkey) for number in range(CLIENTS)]
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(lambda client: client.run(WORKFLOWS // CLIENTS), clients))
         monkey.close()

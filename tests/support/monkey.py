@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -55,7 +55,13 @@ class Postgres:
         pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
     def start(self) -> None:
-        self._server.ensure_postgres_running()
+        """A busy machine may need more than one try: pg_ctl gives up after ten seconds."""
+        for tries in range(10):
+            try:
+                return self._server.ensure_postgres_running()  # type: ignore[no-any-return]
+            except (OSError, subprocess.SubprocessError, AssertionError):
+                pause(tries)
+        raise RuntimeError("Postgres does not start any more")
 
     def close(self) -> None:
         self._server.cleanup()
@@ -168,6 +174,7 @@ class Monkey:
         self._postgres, self._replicas, self._dice, self._every = postgres, replicas, dice, every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
+        self.failed: BaseException | None = None
         self._thread.start()
 
     def close(self) -> None:
@@ -175,9 +182,16 @@ class Monkey:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._rage()
+        except BaseException as e:  # without a database nothing would go on: whoever waits must hear of it
+            self.failed = e
+
+    def _rage(self) -> None:
         while not self._over.wait(self._every * self._dice.uniform(0.5, 1.5)):
             if sum(self.done.values()) % 2 == 0:
-                self._postgres.stop()
+                with suppress(subprocess.SubprocessError):  # slow to go, but told to
+                    self._postgres.stop()
                 time.sleep(self._dice.uniform(0, 2))
                 self._postgres.start()
                 self.done["database stopped"] += 1
