@@ -113,7 +113,9 @@ def test_interrupted_it_stops_the_workflow_publishes_what_is_there_and_leaves_no
 def test_up_serves_until_it_is_told_to_end_and_the_other_commands_talk_to_it(start: Start, tmp_path: Path) -> None:
     up = start("up", "--port", "0")
     assert up.stdout is not None
-    shown = [up.stdout.readline() for _ in range(7)]
+    shown = [up.stdout.readline()]
+    while "sluice submit" not in shown[-1]:
+        shown.append(up.stdout.readline())
     url = shown[0].split()[-1]
     with urllib.request.urlopen(f"{url}/api/v1/operator/environments", timeout=10) as answer:
         assert json.load(answer)[0]["id"] == "ocean-compute"
