@@ -76,6 +76,7 @@ class Platform:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stack.callback(os.close, _lock(self._folder))
         stack.callback(_set_environment(self._settings()))
+        _forget_parts()  # those of other settings, if this process has used any
         stack.callback(_forget_parts)
         gateway = self._server(stack, self._port)
         with ThreadPoolExecutor(1) as beside:  # it waits for another process meanwhile
@@ -178,8 +179,8 @@ def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
 def _forget_parts() -> None:
     from functions.bootstrap import sluice
 
-    if sluice.cache_info().currsize:
-        sluice().store.close()  # type: ignore[attr-defined]
+    if sluice.cache_info().currsize and "store" in (parts := vars(sluice())):
+        parts["store"].close()
     sluice.cache_clear()
 
 
