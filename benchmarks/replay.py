@@ -1,7 +1,7 @@
 """A process of its own for benchmarks/events.py: replays recorded statements with bare psycopg2 in so many threads.
 
 Prints how many times a second all of them were done. The recorded workflow's id is replaced by others, the id of the
-intent by that of the row just inserted.
+intent by that which was just read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def main(path: str) -> None:
     todo, lock = iter(plan["ids"]), threading.Lock()
 
     def work(_: int) -> None:
-        connection = psycopg2.connect(plan["url"])  # type: ignore[no-untyped-call]
+        connection = psycopg2.connect(plan["url"])
+        connection.autocommit = True  # BEGIN and COMMIT are among the statements
         cursor = connection.cursor()
         while True:
             with lock:
@@ -32,7 +33,7 @@ def main(path: str) -> None:
             if workflow is None:
                 connection.close()
                 return
-            _replay(connection, cursor, plan["statements"], workflow)
+            _replay(cursor, plan["statements"], workflow)
 
     began = time.perf_counter()
     with ThreadPoolExecutor(plan["at_once"]) as pool:
@@ -40,27 +41,18 @@ def main(path: str) -> None:
     print(len(plan["ids"]) / (time.perf_counter() - began))
 
 
-def _replay(connection: Any, cursor: Any, statements: list[tuple[str, Any]], workflow: str) -> None:
-    returned = None
+def _replay(cursor: Any, statements: list[tuple[str, Any]], workflow: str) -> None:
+    intent = None
     for statement, parameters in statements:
-        if statement == "COMMIT":
-            connection.commit()
-        elif statement == "AUTOCOMMIT":
-            connection.autocommit = True
-        elif isinstance(parameters, list):
-            cursor.executemany(statement, [_of(row, workflow, returned) for row in parameters])
-        else:
-            cursor.execute(statement, _of(parameters, workflow, returned))
-            if cursor.description:
-                rows = cursor.fetchall()
-                returned = rows[0][0] if " RETURNING " in statement else returned
-            if connection.autocommit:
-                connection.autocommit = False
+        cursor.execute(statement, _of(parameters, workflow, intent))
+        if cursor.description:
+            rows = cursor.fetchall()
+            intent = rows[0][0] if " FROM intents" in statement else intent
 
 
-def _of(parameters: dict[str, Any], workflow: str, returned: Any) -> dict[str, Any]:
+def _of(parameters: dict[str, Any], workflow: str, intent: Any) -> dict[str, Any]:
     new = {key: workflow if value == RECORDED else value for key, value in parameters.items()}
-    return {**new, "_id": returned} if "_id" in new else new
+    return {**new, "id": intent} if "id" in new else new
 
 
 if __name__ == "__main__":

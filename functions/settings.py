@@ -33,7 +33,7 @@ class Settings:
 
     # the record
     database_url: str = setting(
-        "DATABASE_URL", "", "SQLAlchemy URL of the database; empty: from POSTGRES_*", secret=True
+        "DATABASE_URL", "", "`postgresql://…` or `sqlite:///path`; empty: from POSTGRES_*", secret=True
     )
     postgres_user: str = setting("POSTGRES_USER", "", "as operator-service")
     postgres_password: str = setting("POSTGRES_PASSWORD", "", "as operator-service", secret=True)
@@ -110,7 +110,7 @@ class Settings:
 
     @property
     def database(self) -> str:
-        """The database URL with its driver named; a bare `postgresql://` would mean psycopg 3 to SQLAlchemy 2.1."""
+        """The database's URL. Raises SettingsError."""
         from urllib.parse import quote
 
         url = self.database_url
@@ -119,8 +119,9 @@ class Settings:
             url = f"postgresql://{user}:{password}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
         if not url:
             raise SettingsError("DATABASE_URL is not set; for example postgresql://user:password@host:5432/sluice")
-        scheme, rest = url.split("://", 1)
-        return f"postgresql+psycopg2://{rest}" if scheme in ("postgres", "postgresql") else url
+        if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://", "sqlite:///")):
+            raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
+        return url
 
 
 def variables(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,9 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
+from functions.store.errors import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, taken
 from functions.store.outbox import first_due, next_due
-from functions.store.ports import AgreementInUse, Attempt, Intent, Outgoing, Query
+from functions.store.ports import Attempt, Intent, Outgoing, Query
 from functions.workflow.model import (
     AttemptEnd,
     CreateJob,
@@ -71,9 +72,9 @@ class MemoryTransaction:
         for other in self._tables.records.values():
             old = other.submission
             if old.agreement_id == new.agreement_id and not (other.workflow.finished or record.workflow.finished):
-                raise AgreementInUse("an unfinished workflow has this agreementId already")
+                raise taken(AGREEMENT_INDEX)
             if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
-                raise AgreementInUse("a workflow was submitted with this idempotency key already")
+                raise taken(IDEMPOTENCY_INDEX)
         self._put(self._tables.records, record.workflow.id, record)
 
     def save(self, decision: Decision, cause: str) -> None:

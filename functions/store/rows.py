@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping
 
 from functions.store import json_columns
+from functions.store.connections import Row
 from functions.store.ports import Attempt
-from functions.store.tables import jobs
 from functions.workflow import codes
 from functions.workflow.model import (
     AttemptEnd,
@@ -38,37 +37,12 @@ from functions.workflow.model import (
     WorkflowId,
 )
 
-STATE = (
-    jobs.c.workflowid,
-    jobs.c.namespace,
-    jobs.c.terms,
-    jobs.c.datecreated,
-    jobs.c.phase,
-    jobs.c.attempt,
-    jobs.c.job_uid,
-    jobs.c.status,
-    jobs.c.stopreq,
-    jobs.c.halt,
-    jobs.c.ending,
-    jobs.c.removed,
-    jobs.c.expired,
-    jobs.c.step,
-    jobs.c.deadline,
-    jobs.c.wake_at,
-    jobs.c.datefinished,
-    jobs.c.reported,
-)
-RECORD = (
-    *STATE,
-    jobs.c.agreementid,
-    jobs.c.owner,
-    jobs.c.provider,
-    jobs.c.workflow,
-    jobs.c.outputsurl,
-    jobs.c.admin_files,
-    jobs.c.idempotency_key,
-    jobs.c.origin,
-)
+# Columns of `jobs`: of a workflow alone, and of the whole record.
+STATE = """
+    workflowid, namespace, terms, datecreated, phase, attempt, job_uid, status, stopreq, halt, ending,
+    removed, expired, step, deadline, wake_at, datefinished, reported"""
+RECORD = f"""{STATE},
+    agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin"""
 _EFFECTS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
@@ -79,31 +53,39 @@ _EFFECTS: Mapping[type[Effect], str] = {
 }
 
 
-def workflow_of(row: RowMapping) -> Workflow:
-    terms = msgspec.json.decode(row[jobs.c.terms], type=Terms)
-    phase, created = Phase(row[jobs.c.phase]), row[jobs.c.datecreated]
-    deadline: datetime | None = row[jobs.c.deadline]
+def time_of(value: datetime | str) -> datetime:
+    """Stored without a zone, in UTC, as operator-service stores times; SQLite has only text for them."""
+    return (datetime.fromisoformat(value) if isinstance(value, str) else value).replace(tzinfo=UTC)
+
+
+def _time(value: datetime | str | None) -> datetime | None:
+    return None if value is None else time_of(value)
+
+
+def workflow_of(row: Row) -> Workflow:
+    terms = msgspec.json.decode(row["terms"], type=Terms)
+    phase, created, deadline = Phase(row["phase"]), time_of(row["datecreated"]), _time(row["deadline"])
     if phase is Phase.QUEUED and deadline is None:  # inserted by operator-service
         deadline = created + timedelta(seconds=terms.queue_seconds)
     return Workflow(
-        id=WorkflowId(row[jobs.c.workflowid]),
-        environment=row[jobs.c.namespace] or "",
+        id=WorkflowId(row["workflowid"]),
+        environment=row["namespace"] or "",
         terms=terms,
         created_at=created,
         phase=phase,
-        attempt=row[jobs.c.attempt],
-        job_uid=JobUid(row[jobs.c.job_uid]) if row[jobs.c.job_uid] else None,
-        status=row[jobs.c.status] or 0,
-        stop=Stop(row[jobs.c.stopreq] or 0),
-        halt=msgspec.json.decode(row[jobs.c.halt], type=Halt) if row[jobs.c.halt] else None,
-        ending=msgspec.json.decode(row[jobs.c.ending], type=Ending) if row[jobs.c.ending] else None,
-        removed=bool(row[jobs.c.removed]),
-        expired=row[jobs.c.expired],
-        step=row[jobs.c.step],
+        attempt=row["attempt"],
+        job_uid=JobUid(row["job_uid"]) if row["job_uid"] else None,
+        status=row["status"] or 0,
+        stop=Stop(row["stopreq"] or 0),
+        halt=msgspec.json.decode(row["halt"], type=Halt) if row["halt"] else None,
+        ending=msgspec.json.decode(row["ending"], type=Ending) if row["ending"] else None,
+        removed=bool(row["removed"]),
+        expired=bool(row["expired"]),
+        step=row["step"],
         deadline=deadline,
-        wake_at=row[jobs.c.wake_at],
-        finished_at=row[jobs.c.datefinished],
-        reported=row[jobs.c.reported],
+        wake_at=_time(row["wake_at"]),
+        finished_at=_time(row["datefinished"]),
+        reported=bool(row["reported"]),
     )
 
 
@@ -127,19 +109,19 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
     }
 
 
-def record_of(row: RowMapping) -> Record:
+def record_of(row: Row) -> Record:
     workflow = workflow_of(row)
-    document, secret = json_columns.document(row[jobs.c.workflow])
+    document, secret = json_columns.document(row["workflow"])
     submission = Submission(
-        agreement_id=row[jobs.c.agreementid],
-        owner=row[jobs.c.owner] or "",
-        provider=row[jobs.c.provider] or "",
+        agreement_id=row["agreementid"],
+        owner=row["owner"] or "",
+        provider=row["provider"] or "",
         document=document,
         secret=secret,
-        idempotency_key=row[jobs.c.idempotency_key],
-        origin=row[jobs.c.origin],
+        idempotency_key=row["idempotency_key"],
+        origin=row["origin"],
     )
-    manifest = Manifest(json_columns.files(row[jobs.c.outputsurl]), json_columns.files(row[jobs.c.admin_files]))
+    manifest = Manifest(json_columns.files(row["outputsurl"]), json_columns.files(row["admin_files"]))
     return Record(workflow, submission, manifest)
 
 
@@ -185,7 +167,7 @@ def effect_values(effect: Effect) -> dict[str, Any]:
     }
 
 
-def effect_of(row: RowMapping) -> Effect:
+def effect_of(row: Row) -> Effect:
     match row["kind"]:
         case "create_job":
             return CreateJob(Stage(row["stage"]), row["attempt"])
@@ -218,11 +200,17 @@ def line_values(workflow: WorkflowId, line: Line, cause: str) -> dict[str, Any]:
     }
 
 
-def line_of(row: RowMapping) -> tuple[Line, str]:
+def line_of(row: Row) -> tuple[Line, str]:
     line = Line(
-        row["step"], row["at"], Phase(row["before"]), Phase(row["after"]), row["status"], row["event"], row["reason"],
-        row["attempt"],
-    )  # fmt: skip
+        step=row["step"],
+        at=time_of(row["at"]),
+        before=Phase(row["before"]),
+        after=Phase(row["after"]),
+        status=row["status"],
+        event=row["event"],
+        reason=row["reason"],
+        attempt=row["attempt"],
+    )
     return line, row["cause"]
 
 
@@ -241,9 +229,10 @@ def attempt_values(
     }
 
 
-def attempt_of(row: RowMapping) -> Attempt:
+def attempt_of(row: Row) -> Attempt:
     stage, number = Stage(row["stage"]), row["attempt"]
     end = None
     if row["outcome"] is not None:
-        end = AttemptEnd(stage, number, Outcome(row["outcome"]), row["exit_code"], row["reason"] or "", row["ended_at"])
-    return Attempt(stage, number, row["created_at"], JobUid(row["job_uid"]) if row["job_uid"] else None, end)
+        ended, outcome = time_of(row["ended_at"]), Outcome(row["outcome"])
+        end = AttemptEnd(stage, number, outcome, row["exit_code"], row["reason"] or "", ended)
+    return Attempt(stage, number, time_of(row["created_at"]), JobUid(row["job_uid"]) if row["job_uid"] else None, end)

@@ -8,176 +8,172 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy import bindparam
 
 from functions.store import rows
-from functions.store.engine import open_engine, reader, translated
+from functions.store.connections import Row, open_connections
 from functions.store.outbox import next_due
 from functions.store.ports import Attempt, Outgoing, Query
-from functions.store.tables import (
-    FINISHED,
-    QUEUED,
-    dead_letters,
-    history,
-    intents,
-    jobs,
-    outgoing,
-    running,
-    stage_attempts,
-)
-from functions.store.transaction import CLOSE_INTENT, RECORD, SqlTransaction
+from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.workflow.model import Line, Record, Stage, Workflow, WorkflowId
 
-STATE = sa.select(*rows.STATE).where(jobs.c.workflowid == bindparam("_workflow"))
-BY_KEY = sa.select(*rows.RECORD).where(
-    jobs.c.provider == bindparam("_provider"), jobs.c.idempotency_key == bindparam("_key")
-)
-HISTORY = sa.select(history).where(history.c.workflow == bindparam("_workflow")).order_by(history.c.step)
-ATTEMPTS = sa.select(stage_attempts).where(stage_attempts.c.workflow == bindparam("_workflow"))
-RUNNING = sa.select(jobs.c.namespace, sa.func.count()).where(running).group_by(jobs.c.namespace)
-UNFINISHED = sa.select(jobs.c.workflowid).where(
-    jobs.c.workflowid.in_(bindparam("_workflows", expanding=True)), jobs.c.phase != FINISHED
-)
+STATE = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s"
+BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idempotency_key = %(key)s"
+HISTORY = "SELECT * FROM history WHERE workflow = %(workflow)s ORDER BY step"
+ATTEMPTS = "SELECT * FROM stage_attempts WHERE workflow = %(workflow)s"
+RUNNING = """
+    SELECT namespace, count(*) AS running FROM jobs WHERE phase NOT IN ('queued', 'finished') GROUP BY namespace
+"""
 # Each environment is found by one step through the index, however many workflows wait in it.
-QUEUES = sa.text(f"""
+QUEUES = """
     WITH RECURSIVE queue(environment) AS (
-        SELECT min(namespace) FROM jobs WHERE phase = '{QUEUED}'
+        SELECT min(namespace) FROM jobs WHERE phase = 'queued'
         UNION ALL
-        SELECT (SELECT min(namespace) FROM jobs WHERE phase = '{QUEUED}' AND namespace > environment)
+        SELECT (SELECT min(namespace) FROM jobs WHERE phase = 'queued' AND namespace > environment)
         FROM queue WHERE environment IS NOT NULL
     )
     SELECT environment FROM queue WHERE environment IS NOT NULL
-""")  # noqa: S608 - a constant
-
-
-def _claim(key: Any, due_at: Any, where: Any, changes: Mapping[str, Any], *returning: Any) -> sa.Update:
-    """Move what is due to `_until`, past what others hold. A CTE, because a subquery might be run more than once."""
-    due = (
-        sa.select(key)
-        .where(where, due_at <= bindparam("_now"))
-        .order_by(due_at)
-        .limit(bindparam("_limit"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
+"""
+# What is due is moved to `until`, past what others hold. A CTE, because a subquery might be run more than once.
+CLAIM_WORKFLOWS = f"""
+    WITH due AS (
+        SELECT workflowid FROM jobs WHERE wake_at <= %(now)s
+        ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
-    moved = sa.update(key.table).where(key.in_(sa.select(due.c[key.name])))
-    return moved.values({due_at: bindparam("_until"), **changes}).returning(*returning)
-
-
-CLAIM_WORKFLOWS = _claim(jobs.c.workflowid, jobs.c.wake_at, jobs.c.wake_at.is_not(None), {}, *rows.STATE)
-CLAIM_INTENTS = _claim(intents.c.id, intents.c.due_at, ~outgoing, {}, intents.c.workflow)
-CLAIM_EVENTS = _claim(intents.c.id, intents.c.due_at, outgoing, {"tries": intents.c.tries + 1}, *intents.c)
-PAUSE_EVENT = sa.update(intents).where(intents.c.id == bindparam("_id")).values(due_at=bindparam("_until"))
+    UPDATE jobs SET wake_at = %(until)s WHERE workflowid IN (SELECT workflowid FROM due) RETURNING {rows.STATE}
+"""
+CLAIM_INTENTS = """
+    WITH due AS (
+        SELECT id FROM intents WHERE kind <> 'emit' AND due_at <= %(now)s
+        ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE intents SET due_at = %(until)s WHERE id IN (SELECT id FROM due) RETURNING workflow
+"""
+CLAIM_EVENTS = """
+    WITH due AS (
+        SELECT id FROM intents WHERE kind = 'emit' AND due_at <= %(now)s
+        ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE intents SET due_at = %(until)s, tries = tries + 1 WHERE id IN (SELECT id FROM due)
+    RETURNING id, workflow, event, tries, created_at
+"""
+PAUSE_EVENT = "UPDATE intents SET due_at = %(until)s WHERE id = %(id)s"
+DEAD_LETTERS = "SELECT * FROM dead_letters ORDER BY at DESC LIMIT %(limit)s"
+BURY = """
+    INSERT INTO dead_letters (event_id, at, reason, event) VALUES (%(event_id)s, %(at)s, %(reason)s, %(event)s)
+    ON CONFLICT (event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, event = excluded.event
+"""
 
 
 class SqlStore:
     """See the port. Connects on first use, with at most `pool_size` connections."""
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
-        self._engine = open_engine(url, pool_size)
-        self._reader = reader(self._engine)
+        self._connections = open_connections(url, pool_size)
 
     @contextmanager
     def begin(self) -> Iterator[SqlTransaction]:
-        with translated(), self._engine.begin() as connection:
-            yield SqlTransaction(connection)
+        with self._connections.transaction() as session:
+            yield SqlTransaction(session)
 
     def close(self) -> None:
         """Close the pool's connections."""
-        self._engine.dispose()
+        self._connections.close()
 
     def find(self, query: Query) -> Sequence[Record]:
-        statement = (
-            sa.select(*rows.RECORD)
-            .where(*_conditions(query))
-            .order_by(jobs.c.datecreated.desc(), jobs.c.workflowid.desc())
-            .limit(query.limit)
-            .offset(query.offset)
-        )
-        return [rows.record_of(row) for row in self._read(statement)]
+        return [rows.record_of(row) for row in self._connections.read(*_question(query))]
 
     def get(self, workflow: WorkflowId) -> Record | None:
-        return next((rows.record_of(row) for row in self._read(RECORD, _workflow=workflow)), None)
+        return next((rows.record_of(row) for row in self._read(WHOLE, workflow=workflow)), None)
 
     def state(self, workflow: WorkflowId) -> Workflow | None:
-        return next((rows.workflow_of(row) for row in self._read(STATE, _workflow=workflow)), None)
+        return next((rows.workflow_of(row) for row in self._read(STATE, workflow=workflow)), None)
 
     def by_idempotency_key(self, provider: str, key: str) -> Record | None:
-        return next((rows.record_of(row) for row in self._read(BY_KEY, _provider=provider, _key=key)), None)
+        return next((rows.record_of(row) for row in self._read(BY_KEY, provider=provider, key=key)), None)
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:
-        return [rows.line_of(row) for row in self._read(HISTORY, _workflow=workflow)]
+        return [rows.line_of(row) for row in self._read(HISTORY, workflow=workflow)]
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
-        found = [rows.attempt_of(row) for row in self._read(ATTEMPTS, _workflow=workflow)]
+        found = [rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
         order = list(Stage)
         return sorted(found, key=lambda attempt: (order.index(attempt.stage), attempt.attempt))
 
     def running(self) -> Mapping[str, int]:
-        return {row["namespace"]: row["count"] for row in self._read(RUNNING)}
+        return {row["namespace"]: row["running"] for row in self._read(RUNNING)}
 
     def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
-        return [rows.workflow_of(row) for row in self._write(CLAIM_WORKFLOWS, _now=now, _until=until, _limit=limit)]
+        return [rows.workflow_of(row) for row in self._write(CLAIM_WORKFLOWS, now=now, until=until, limit=limit)]
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
         due: dict[WorkflowId, None] = {}  # a workflow may have several
         while (wanted := limit - len(due)) > 0:
-            claimed = self._write(CLAIM_INTENTS, _now=now, _until=until, _limit=wanted)
+            claimed = self._write(CLAIM_INTENTS, now=now, until=until, limit=wanted)
             due.update((WorkflowId(row["workflow"]), None) for row in claimed)
             if len(claimed) < wanted:
                 break
         return list(due)
 
     def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:
-        with translated(), self._engine.begin() as connection:
-            claimed = connection.execute(
-                CLAIM_EVENTS, {"_now": now, "_until": until, "_limit": limit}
-            ).mappings().all()  # fmt: skip
-            again = [{"_id": row["id"], "_until": next_due(until, row["tries"])} for row in claimed if row["tries"] > 1]
-            if again:
-                connection.execute(PAUSE_EVENT, again)
+        with self._connections.transaction() as session:
+            claimed = session.execute(CLAIM_EVENTS, {"now": now, "until": until, "limit": limit})
+            for row in claimed:
+                if row["tries"] > 1:
+                    session.execute(PAUSE_EVENT, {"id": row["id"], "until": next_due(until, row["tries"])})
         return [
-            Outgoing(row["id"], WorkflowId(row["workflow"]), row["event"], row["tries"], row["created_at"])
+            Outgoing(
+                row["id"], WorkflowId(row["workflow"]), row["event"], row["tries"], rows.time_of(row["created_at"])
+            )
             for row in claimed
         ]
 
     def close_event(self, event: Outgoing) -> None:
-        with translated(), self._engine.begin() as connection:
-            connection.execute(CLOSE_INTENT, {"_id": event.id})
+        self._write(CLOSE_INTENT, id=event.id)
 
     def queues(self) -> Sequence[str]:
         return [row["environment"] for row in self._read(QUEUES)]
 
     def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
-        return {WorkflowId(row["workflowid"]) for row in self._read(UNFINISHED, _workflows=list(workflows))}
+        names = {f"id_{n}": workflow for n, workflow in enumerate(workflows)}
+        if not names:
+            return set()
+        asked = ", ".join(f"%({name})s" for name in names)
+        known = f"SELECT workflowid FROM jobs WHERE workflowid IN ({asked}) AND phase <> 'finished'"
+        return {WorkflowId(row["workflowid"]) for row in self._connections.read(known, names)}
 
     def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
-        with translated(), self._engine.begin() as connection:
-            connection.execute(sa.delete(dead_letters).where(dead_letters.c.event_id == event_id))
-            values = {"event_id": event_id, "at": now, "reason": reason, "event": msgspec.json.encode(event).decode()}
-            connection.execute(sa.insert(dead_letters), values)
+        self._write(BURY, event_id=event_id, at=now, reason=reason, event=msgspec.json.encode(event).decode())
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        found = self._read(sa.select(dead_letters).order_by(dead_letters.c.at.desc()).limit(limit))
-        return [{**row, "event": msgspec.json.decode(row["event"])} for row in found]
+        return [
+            {**row, "at": rows.time_of(row["at"]), "event": msgspec.json.decode(row["event"])}
+            for row in self._read(DEAD_LETTERS, limit=limit)
+        ]
 
-    def _read(self, statement: sa.Executable, **parameters: Any) -> Sequence[sa.RowMapping]:
-        with translated(), self._reader.connect() as connection:
-            return connection.execute(statement, parameters).mappings().all()
+    def _read(self, statement: str, **parameters: Any) -> list[Row]:
+        return self._connections.read(statement, parameters)
 
-    def _write(self, statement: sa.Executable, **parameters: Any) -> Sequence[sa.RowMapping]:
-        with translated(), self._engine.begin() as connection:
-            return connection.execute(statement, parameters).mappings().all()
+    def _write(self, statement: str, **parameters: Any) -> list[Row]:
+        with self._connections.transaction() as session:
+            return session.execute(statement, parameters)
 
 
-def _conditions(query: Query) -> list[sa.ColumnElement[bool]]:
-    wanted = (
-        (jobs.c.agreementid, query.agreement_id),
-        (jobs.c.workflowid, query.workflow),
-        (jobs.c.owner, query.owner),
-        (jobs.c.provider, query.provider),
-        (jobs.c.chain_id, query.chain_id),
-    )
-    conditions = [column == value for column, value in wanted if value is not None]
-    return [*conditions, jobs.c.datefinished.is_(None)] if query.unfinished else conditions
+def _question(query: Query) -> tuple[str, Mapping[str, Any]]:
+    """The statement that finds what is asked for, and its parameters."""
+    asked = {
+        "agreementid": query.agreement_id,
+        "workflowid": query.workflow,
+        "owner": query.owner,
+        "provider": query.provider,
+        "chain_id": query.chain_id,
+    }
+    given = {column: value for column, value in asked.items() if value is not None}
+    conditions = [f"{column} = %({column})s" for column in given]
+    if query.unfinished:
+        conditions.append("datefinished IS NULL")
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = f"""
+        SELECT {rows.RECORD} FROM jobs {where}
+        ORDER BY datecreated DESC, workflowid DESC LIMIT %(_limit)s OFFSET %(_offset)s
+    """
+    return statement, {**given, "_limit": query.limit, "_offset": query.offset}

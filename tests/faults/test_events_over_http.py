@@ -28,7 +28,6 @@ from functions.cluster.ports import Unavailable
 from functions.local.broker import Broker, Message
 from functions.local.serve import Post
 from functions.local.triggers import Delivery, Trigger
-from functions.store import engine
 from functions.store.ports import StoreUnavailable
 from functions.store.sql import SqlStore
 from functions.workflow.model import Stage
@@ -219,8 +218,8 @@ def test_f21_who_cannot_be_served_now_is_told_when_to_come_again(
 def test_f21_an_event_that_waits_too_long_for_a_lock_comes_again_and_passes(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_LIMITS", "SET LOCAL lock_timeout = '50ms'; ")
     with closing(SqlStore(postgres_url)) as store:
+        monkeypatch.setattr(store._connections.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
         world = World(store=store)
         client = Client(function("advance", world.parts))
         w = world.submit()

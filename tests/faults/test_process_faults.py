@@ -14,20 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from support.api import function
 from support.death import Died, Fate, MortalStore
 from support.laptop import until
+from support.postgres import connect
 from support.served import one_served
 from support.world import World, record
 from werkzeug.test import Client
 
 from functions.advance import sweep as sweeping
-from functions.store import engine
-from functions.store.engine import open_engine
-from functions.store.migrate import MIGRATIONS
+from functions.store.migrate import MIGRATIONS, upgrade
 from functions.store.ports import Store, StoreUnavailable
 from functions.store.sql import SqlStore
 from functions.workflow.decide import decide
@@ -66,9 +62,10 @@ def test_f14_a_server_that_is_told_to_end_finishes_what_it_has_begun(
 
 
 def waiting_for_locks(store: SqlStore) -> int:
-    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with store._reader.connect() as connection:
-        return int(connection.exec_driver_sql(asked).scalar_one())
+    (row,) = store._read(
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return int(row["n"])
 
 
 # --- F15: a transaction stays open ----------------------------------------------------------
@@ -82,9 +79,9 @@ def test_f15_a_transaction_that_stalls_is_ended_by_the_database_and_leaves_nothi
         world = World(store=store)
         w = world.submit()
         before = world.state(w)
-        limits = "SET LOCAL idle_in_transaction_session_timeout = '100ms'; "
+        impatient = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '100ms'; "
         with monkeypatch.context() as patch:
-            patch.setattr(engine, "_LIMITS", limits)
+            patch.setattr(store._connections.driver, "transaction", impatient)
             with pytest.raises(StoreUnavailable), store.begin() as tx:  # noqa: PT012
                 current = tx.lock(w)
                 assert current is not None
@@ -99,11 +96,11 @@ def test_f15_a_transaction_that_stalls_is_ended_by_the_database_and_leaves_nothi
 def others_in_transactions(url: str) -> int:
     asked = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%%'"
+        "AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
     )
-    other = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with other.connect() as connection:
-        return int(connection.exec_driver_sql(asked).scalar_one())
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(asked)
+        return int(cursor.fetchone()[0])
 
 
 # --- F16: two revisions at once -------------------------------------------------------------
@@ -115,7 +112,7 @@ def test_f16_new_code_on_an_older_schema_says_what_to_run_and_loses_nothing(
 ) -> None:
     url = f"sqlite:///{tmp_path}/old.db"
     if revision:
-        migrate_to(url, revision)
+        upgrade(url, revision[:4])
     with closing(SqlStore(url)) as store:
         world = World(store=store)
         client = Client(function("advance", world.parts))
@@ -123,19 +120,9 @@ def test_f16_new_code_on_an_older_schema_says_what_to_run_and_loses_nothing(
         answered = client.post("/", headers=tick)
         assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
         assert "sluice migrate" in caplog.text
-        migrate_to(url, "head")
+        upgrade(url, "head")
         assert client.post("/", headers=tick).status_code == 204
         world.run(world.submit())
-
-
-def migrate_to(url: str, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    database = open_engine(url, pool_size=1, limits=False)
-    with database.begin() as connection:
-        config.attributes.update(connection=connection, on_version_apply=lambda **_: None)
-        command.upgrade(config, revision if revision == "head" else revision[:4])
-    database.dispose()
 
 
 # --- F2: the same event to several processes ------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,16 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from support.records import NOW, add, at, finish, record, start
 
-from functions.store.engine import RefusedStatement
-from functions.store.migrate import MIGRATIONS, migrate
+from functions.store.errors import RefusedStatement
+from functions.store.migrate import MIGRATIONS, migrate, upgrade
 from functions.store.ports import Query
 from functions.store.sql import SqlStore
-from functions.store.tables import metadata
 from functions.workflow.model import Ending, Phase, Stop, WorkflowId
 
 RECORDED = Path(__file__).parents[1] / "data" / "operator-service-database.sql"
@@ -63,15 +60,28 @@ def test_both_ways_lead_to_the_same_schema(old_url: str, postgres_url: str) -> N
     assert _schema(old_url) == _schema(postgres_url)
 
 
-@pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
-def test_the_tables_that_are_queried_are_those_that_migrations_make(
-    request: pytest.FixtureRequest, database: str
-) -> None:
-    engine = sa.create_engine(request.getfixturevalue(database))
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
-    engine.dispose()
+def test_a_new_sqlite_file_is_what_all_migrations_would_make_of_it(tmp_path: Path) -> None:
+    at_once, step_by_step = f"sqlite:///{tmp_path}/at-once.db", f"sqlite:///{tmp_path}/step-by-step.db"
+    migrate(at_once)
+    assert upgrade(step_by_step, "head") == ALL
+    assert _sqlite_schema(at_once) == _sqlite_schema(step_by_step)
+    assert upgrade(at_once, "head") == []
+
+
+def test_an_sqlite_file_of_an_earlier_revision_is_brought_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    upgrade(url, "0003")
+    assert migrate(url) == ALL[3:]
+
+
+def test_what_is_up_to_date_is_known_to_be_without_alembic(sqlite_url: str, postgres_url: str) -> None:
+    for url in (sqlite_url, postgres_url):
+        program = (
+            "import sys; from functions.store.migrate import migrate;"
+            f"print(migrate({url!r}), 'alembic' in sys.modules, 'sqlalchemy' in sys.modules)"
+        )
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert ended.stdout == "[] False False\n"
 
 
 def test_migrations_at_once_apply_each_one_once(old_url: str) -> None:
@@ -207,8 +217,8 @@ def test_rows_that_operator_service_would_choke_on_are_read_all_the_same(old_url
 def test_a_job_that_operator_service_inserts_after_the_upgrade_is_a_queued_workflow(old_store: SqlStore) -> None:
     with old_store.begin() as tx:
         add(tx, record(at(10)))
-    with old_store._engine.begin() as connection:
-        connection.exec_driver_sql(
+    with old_store.begin() as tx:
+        tx._session.execute(
             "INSERT INTO jobs (agreementId, workflowId, owner, status, statusText, workflow, namespace, provider) "
             "VALUES ('new', 'fromoldcode', '0xO', 1, 'Warming up', '{}', 'ocean-compute', '0xp')"
         )
@@ -234,7 +244,14 @@ def _rows(url: str, query: str) -> list[tuple[Any, ...]]:
 def _connect(url: str) -> Any:
     import psycopg2
 
-    return psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
+    return psycopg2.connect(url.replace("+psycopg2", ""))
+
+
+def _sqlite_schema(url: str) -> list[tuple[Any, ...]]:
+    """Tables and indexes, without the spaces and quotes that SQLite keeps as they were written."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        made = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+        return [(kind, name, "".join((sql or "").replace('"', "").split())) for kind, name, sql in made]
 
 
 def _dump(url: str) -> list[tuple[Any, ...]]:

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from support.postgres import TEMPLATE, fresh_database
+from support.postgres import TEMPLATE, connect, fresh_database
 from support.records import NOW, apply, at, ended, record, start, submit
 
 from functions.store.ports import Query
@@ -32,14 +31,17 @@ def sql_store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
 def statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
     """What is sent to the database meanwhile, BEGIN and COMMIT aside."""
     sent: list[tuple[str, Any]] = []
+    driver = store._connections.driver
 
-    def remember(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if not statement.startswith("BEGIN"):
-            sent.append((statement, parameters))
+    class Remembering(type(driver)):  # type: ignore[misc]
+        def run(self, connection: Any, statement: str, parameters: Any, opening: str = "") -> Any:
+            if statement != "COMMIT":
+                sent.append((statement, parameters))
+            return super().run(connection, statement, parameters, opening)
 
-    sa.event.listen(store._engine, "after_cursor_execute", remember)
+    ours, driver.__class__ = driver.__class__, Remembering
     yield sent
-    sa.event.remove(store._engine, "after_cursor_execute", remember)
+    driver.__class__ = ours
 
 
 def test_a_stage_that_gives_way_to_the_next_costs_five_statements(sql_store: SqlStore) -> None:
@@ -133,12 +135,9 @@ def test_on_sqlite_threads_that_write_at_once_lose_nothing(sqlite_url: str) -> N
 def crowded(postgres_server: str) -> Iterator[SqlStore]:
     """A Postgres with many finished workflows, few unfinished ones, and a history."""
     with fresh_database(postgres_server, f"TEMPLATE {TEMPLATE}") as url, closing(SqlStore(url)) as store:
-        with store._engine.begin() as connection:
-            connection.exec_driver_sql("SET LOCAL statement_timeout = '100s'")
-            for script in _CROWD:
-                connection.execute(sa.text(script))
-        with store._reader.connect() as connection:
-            connection.exec_driver_sql("ANALYZE")
+        with closing(connect(url)) as connection, connection.cursor() as cursor:
+            for script in (*_CROWD, "ANALYZE"):
+                cursor.execute(script)
         yield store
 
 
@@ -224,9 +223,8 @@ def _ask_everything(store: SqlStore) -> None:
 
 
 def _plan(store: SqlStore, statement: str, parameters: Any) -> Any:
-    with store._reader.connect() as connection:
-        statement = statement.split("; ")[-1]  # without the limits
-        return connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    (row,) = store._connections.read(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    return row["QUERY PLAN"]
 
 
 def _scanned(plan: Any) -> set[str]:

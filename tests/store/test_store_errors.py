@@ -13,7 +13,8 @@ import psycopg2
 import pytest
 from support.records import add, at, record, start, submit
 
-from functions.store import engine
+from functions.store import connections, sqlite
+from functions.store.errors import RefusedStatement
 from functions.store.ports import Query, StoreUnavailable
 from functions.store.sql import SqlStore
 
@@ -44,12 +45,12 @@ def test_what_passes_by_itself(pg_store: SqlStore, code: str) -> None:
 
 @pytest.mark.parametrize("code", ["42601", "23502", "22001"])
 def test_a_mistake_of_ours_is_not_called_unavailable(pg_store: SqlStore, code: str) -> None:
-    with pytest.raises(engine.RefusedStatement, match=code), pg_store.begin() as tx:
+    with pytest.raises(RefusedStatement, match=code), pg_store.begin() as tx:
         _raise(tx, code)
 
 
 def test_errors_never_quote_values(pg_store: SqlStore) -> None:
-    with pytest.raises(engine.RefusedStatement, match="ck_jobs_wakes_up") as mistake, pg_store.begin() as tx:
+    with pytest.raises(RefusedStatement, match="ck_jobs_wakes_up") as mistake, pg_store.begin() as tx:
         tx.add(record(secret="very-secret"))  # not submitted, hence without a time to wake up
     assert "very-secret" not in str(mistake.value)
     assert mistake.value.__suppress_context__
@@ -115,7 +116,7 @@ def test_a_lock_that_is_held_too_long(pg_store: SqlStore, monkeypatch: pytest.Mo
     workflow = submit(pg_store, record())
     with pg_store.begin() as holder:
         holder.lock(workflow.id)
-        monkeypatch.setattr(engine, "_LIMITS", "SET LOCAL lock_timeout = '50ms'; ")
+        monkeypatch.setattr(pg_store._connections.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
         with pytest.raises(StoreUnavailable, match="55P03"), pg_store.begin() as tx:
             tx.lock(workflow.id)
 
@@ -131,19 +132,19 @@ def test_what_another_transaction_holds_is_passed_over_and_not_waited_for(pg_sto
 
 
 def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: SqlStore) -> None:
-    def limits(connection: Any) -> list[str]:
-        names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
-        return [connection.exec_driver_sql(f"SELECT current_setting('{name}')").scalar_one() for name in names]
-
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    asked = "SELECT " + ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    limits = [dict(zip(names, ("5s", "15s", "1min"), strict=True))]
     with pg_store.begin() as tx:
-        assert limits(tx._connection) == ["5s", "15s", "1min"]
-    with pg_store._reader.connect() as connection:
-        assert connection.exec_driver_sql("SELECT current_setting('statement_timeout')").scalar_one() == "15s"
-        assert limits(connection) == ["0", "0", "0"]
+        assert tx._session.execute(asked) == limits
+    assert pg_store._read(asked) == limits
+    with pg_store.begin() as tx:
+        tx._session.execute("COMMIT")
+        assert [*tx._session.execute(asked)[0].values()] == ["0", "0", "0"]
 
 
 def test_a_pool_with_no_connection_left(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "POOL", 0.05)
+    monkeypatch.setattr(connections, "POOL", 0.05)
     with (
         closing(SqlStore(postgres_url, pool_size=1)) as store,
         store.begin(),
@@ -160,7 +161,7 @@ def test_a_database_without_our_tables_says_what_to_do(empty_postgres_url: str, 
 
 
 def test_a_locked_sqlite_file(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "SQLITE_BUSY", 0)
+    monkeypatch.setattr(sqlite, "BUSY", 0)
     with closing(SqlStore(sqlite_url)) as store, closing(sqlite3.connect(sqlite_url[10:])) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):
@@ -174,7 +175,7 @@ def test_an_sqlite_file_in_a_folder_that_is_not_there(tmp_path: Any) -> None:
 
 
 def _raise(tx: Any, code: str) -> None:
-    tx._connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'planned' USING ERRCODE = '{code}'; END $$")
+    tx._session.execute(f"DO $$ BEGIN RAISE EXCEPTION 'planned' USING ERRCODE = '{code}'; END $$")
 
 
 def _kill_others(url: str) -> None:
@@ -186,7 +187,7 @@ def _kill_others(url: str) -> None:
 
 
 def _execute(url: str, statement: str) -> None:
-    connection: Any = psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
     with closing(connection):
         connection.autocommit = True
         with connection.cursor() as cursor:

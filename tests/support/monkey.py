@@ -188,7 +188,8 @@ class Monkey:
             self.failed = e
 
     def _rage(self) -> None:
-        while not self._over.wait(self._every * self._dice.uniform(0.5, 1.5)):
+        # Each kind at least once, however soon everybody else is ready.
+        while not self._over.wait(self._every * self._dice.uniform(0.5, 1.5)) or len(self.done) < 2:
             if sum(self.done.values()) % 2 == 0:
                 with suppress(subprocess.SubprocessError):  # slow to go, but told to
                     self._postgres.stop()

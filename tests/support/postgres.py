@@ -32,7 +32,7 @@ def database(url: str, name: str) -> str:
 def connect(url: str) -> Any:
     import psycopg2
 
-    connection: Any = psycopg2.connect(url.replace("+psycopg2", ""))  # type: ignore[no-untyped-call]
+    connection: Any = psycopg2.connect(url.replace("+psycopg2", ""))
     connection.autocommit = True
     return connection
 

@@ -1,0 +1,158 @@
+"""Connections to the database: the pool, and transactions whose SQL goes to the driver as it is written.
+
+Nothing stands between, because importing a library that does would double the start of a function that sleeps at zero
+(docs/performance.md). What differs between the databases is in `postgres` and `sqlite`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+from typing import Any, Protocol
+
+from functions.store.ports import StoreUnavailable
+
+POOL = 5.0  # seconds that a thread waits for a connection
+Row = Mapping[str, Any]
+_NOTHING: Mapping[str, Any] = {}
+
+
+class Driver(Protocol):
+    """How one kind of database is spoken to. Times go in as aware datetimes."""
+
+    Error: type[Exception]  # what the driver raises
+    transaction: str  # opens a transaction
+    single: str  # goes ahead of a statement that is a transaction by itself
+
+    def connect(self) -> Any:
+        """A DB-API connection that begins no transactions by itself."""
+        ...
+
+    def run(self, connection: Any, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
+        """The cursor after `opening` and the statement, whose parameters are written `%(name)s`."""
+        ...
+
+    def lost(self, connection: Any) -> bool:
+        """Whether the server has gone, or has closed the connection."""
+        ...
+
+    def roll_back(self, connection: Any) -> None:
+        """Undo what is open, if anything is."""
+        ...
+
+    def problem(self, error: Any) -> Exception:
+        """The driver's error as one of the port's, without values, statements and addresses."""
+        ...
+
+
+class Session:
+    """One transaction on one connection."""
+
+    def __init__(self, driver: Driver, opening: str, rested: Any | None) -> None:
+        """`rested`: a connection that was used before, if there is one."""
+        self._driver = driver
+        self._opening = opening
+        self._may_be_dead = rested is not None
+        self._begun = False
+        self.connection = driver.connect() if rested is None else rested
+
+    def execute(self, statement: str, parameters: Mapping[str, Any] = _NOTHING) -> list[Row]:
+        """Run one statement; the rows that it returns."""
+        cursor = self._run(statement, parameters) if self._begun else self._begin(statement, parameters)
+        if cursor.description is None:
+            return []
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def commit(self) -> None:
+        if self._begun:
+            self._run("COMMIT", _NOTHING)
+
+    def roll_back(self) -> bool:
+        """Undo what was done; False if the connection is of no use any more."""
+        try:
+            self._driver.roll_back(self.connection)
+        except self._driver.Error:
+            return False
+        return not self._driver.lost(self.connection)
+
+    def _begin(self, statement: str, parameters: Mapping[str, Any]) -> Any:
+        """A connection that died while it rested is replaced: nothing has happened on it yet. Saves asking it first."""
+        self._begun = True
+        try:
+            return self._run(statement, parameters, self._opening)
+        except self._driver.Error:
+            if not self._may_be_dead or not self._driver.lost(self.connection):
+                raise
+        self.connection = self._driver.connect()
+        return self._run(statement, parameters, self._opening)
+
+    def _run(self, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
+        return self._driver.run(self.connection, statement, parameters, opening)
+
+
+class Connections:
+    """A pool of at most `size` connections, each made when it is first needed."""
+
+    def __init__(self, driver: Driver, size: int) -> None:
+        self.driver = driver
+        self._free = BoundedSemaphore(size)
+        self._resting: deque[Any] = deque()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Commits on leaving, rolls back on an exception. Raises StoreUnavailable, AgreementInUse, RefusedStatement."""
+        with self._session(self.driver.transaction) as session:
+            yield session
+            session.commit()
+
+    def read(self, statement: str, parameters: Mapping[str, Any] = _NOTHING) -> list[Row]:
+        """One statement that is a transaction by itself. Raises as `transaction`."""
+        with self._session(self.driver.single) as session:
+            return session.execute(statement, parameters)
+
+    def close(self) -> None:
+        """Close the connections that rest; those in use are closed with their last reference."""
+        while self._resting:
+            self._resting.pop().close()
+
+    @contextmanager
+    def _session(self, opening: str) -> Iterator[Session]:
+        # `from None`: the causes quote statements and addresses
+        if not self._free.acquire(timeout=POOL):
+            raise StoreUnavailable(f"no database connection came free within {POOL:g} s")
+        try:
+            session = Session(self.driver, opening, self._rested())
+            try:
+                yield session
+            except BaseException:
+                if session.roll_back():
+                    self._resting.append(session.connection)
+                else:
+                    session.connection.close()
+                raise
+            self._resting.append(session.connection)
+        except self.driver.Error as e:
+            raise self.driver.problem(e) from None
+        finally:
+            self._free.release()
+
+    def _rested(self) -> Any | None:
+        """The one that was used last: the fewest are kept busy, and it is the likeliest to be alive."""
+        try:
+            return self._resting.pop()
+        except IndexError:
+            return None
+
+
+def open_connections(url: str, size: int) -> Connections:
+    """The pool for `sqlite:///path` or a Postgres URL; connects on first use. Only the driver in use is imported."""
+    if url.startswith("sqlite:"):
+        from functions.store.sqlite import Sqlite
+
+        return Connections(Sqlite(url), size)
+    from functions.store.postgres import Postgres
+
+    return Connections(Postgres(url), size)

@@ -1,0 +1,125 @@
+-- What migrations 0001 to 0007 together make of a new SQLite file. A test fails when they would make another.
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE envs (
+    namespace VARCHAR(255) NOT NULL,
+    status TEXT,
+    lastping DATETIME DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TABLE nonces (
+    provider VARCHAR(255) NOT NULL,
+    nonce VARCHAR(255),
+    nanoseconds BIGINT DEFAULT '0' NOT NULL
+);
+CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
+CREATE TABLE stage_attempts (
+    workflow VARCHAR(255) NOT NULL,
+    stage VARCHAR(16) NOT NULL,
+    attempt INTEGER NOT NULL,
+    created_at DATETIME NOT NULL,
+    job_uid VARCHAR(255),
+    ended_at DATETIME,
+    outcome VARCHAR(16),
+    exit_code INTEGER,
+    reason TEXT,
+    PRIMARY KEY (workflow, stage, attempt),
+    CONSTRAINT ck_stage_attempts_ended CHECK ((outcome IS NULL) = (ended_at IS NULL)),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
+CREATE TABLE history (
+    workflow VARCHAR(255) NOT NULL,
+    step INTEGER NOT NULL,
+    at DATETIME NOT NULL,
+    before VARCHAR(16) NOT NULL,
+    after VARCHAR(16) NOT NULL,
+    status INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    PRIMARY KEY (workflow, step),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
+CREATE TABLE jobs (
+    agreementid VARCHAR(255) NOT NULL,
+    workflowid VARCHAR(255) NOT NULL,
+    owner VARCHAR(255),
+    status INTEGER,
+    statustext VARCHAR(255),
+    laststatusupdate DATETIME DEFAULT (CURRENT_TIMESTAMP),
+    datecreated DATETIME DEFAULT (CURRENT_TIMESTAMP) NOT NULL,
+    datefinished DATETIME,
+    configlogurl TEXT,
+    publishlogurl TEXT,
+    algologurl TEXT,
+    outputsurl TEXT,
+    ddo TEXT,
+    namespace VARCHAR(255),
+    stopreq SMALLINT DEFAULT 0,
+    removed SMALLINT DEFAULT 0,
+    workflow TEXT,
+    provider VARCHAR(255),
+    phase VARCHAR(16) DEFAULT 'queued' NOT NULL,
+    attempt INTEGER DEFAULT '0' NOT NULL,
+    step INTEGER DEFAULT '0' NOT NULL,
+    job_uid VARCHAR(255),
+    wake_at DATETIME DEFAULT '1970-01-01 00:00:00.000000',
+    deadline DATETIME,
+    terms TEXT DEFAULT '{}' NOT NULL,
+    halt TEXT,
+    ending TEXT,
+    expired BOOLEAN DEFAULT 0 NOT NULL,
+    reported BOOLEAN DEFAULT 0 NOT NULL,
+    admin_files TEXT,
+    chain_id VARCHAR(255),
+    idempotency_key VARCHAR(255),
+    origin VARCHAR(255),
+    CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'publish', 'finished')),
+    CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
+    CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
+);
+CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
+CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);
+CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreementid) WHERE datefinished IS NULL;
+CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX ix_jobs_queued ON jobs (namespace, datecreated, workflowid) WHERE phase = 'queued';
+CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'finished');
+CREATE INDEX ix_jobs_unfinished ON jobs (datecreated, workflowid) WHERE datefinished IS NULL;
+CREATE INDEX ix_jobs_owner ON jobs (owner, datecreated, workflowid);
+CREATE INDEX ix_jobs_provider ON jobs (provider, datecreated, workflowid);
+CREATE INDEX ix_jobs_created ON jobs (datecreated, workflowid);
+CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
+CREATE TABLE intents (
+    id INTEGER NOT NULL,
+    workflow VARCHAR(255) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    stage VARCHAR(16),
+    attempt INTEGER,
+    event VARCHAR(32),
+    due_at DATETIME NOT NULL,
+    tries INTEGER NOT NULL,
+    created_at DATETIME NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT ck_intents_event CHECK (kind <> 'emit' OR event IS NOT NULL),
+    CONSTRAINT ck_intents_stage CHECK (kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
+CREATE INDEX ix_intents_workflow ON intents (workflow);
+CREATE INDEX ix_intents_due ON intents (due_at) WHERE kind <> 'emit';
+CREATE INDEX ix_intents_outgoing ON intents (due_at) WHERE kind = 'emit';
+CREATE TABLE slots (
+    environment VARCHAR(255) NOT NULL,
+    PRIMARY KEY (environment)
+);
+CREATE TABLE dead_letters (
+    event_id TEXT NOT NULL,
+    at DATETIME NOT NULL,
+    reason TEXT NOT NULL,
+    event TEXT NOT NULL,
+    PRIMARY KEY (event_id)
+);
+CREATE INDEX ix_dead_letters_at ON dead_letters (at);
+INSERT INTO alembic_version VALUES ('0007');
