@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ LATE = timedelta(minutes=1)
 class _Round:
     """What one transaction B leaves to do."""
 
-    admitted: list[WorkflowId] = field(default_factory=list)
+    slot_freed: bool = False
     again: bool = False  # new intents were decided
     unavailable: Exception | None = None
 
@@ -114,7 +114,9 @@ class Transitions:
                 if current is None or not intents:
                     return
                 left = self._round(tx, current, intents, cause)
-            self._carry_out_all(left.admitted, cause)
+            if left.slot_freed:
+                # By itself: the environment must not be locked while the cluster is talked to.
+                self.admit(current.environment, cause)
             if left.unavailable is not None:
                 raise left.unavailable
             again = left.again
@@ -165,8 +167,7 @@ class Transitions:
                     self._save(tx, decision, cause)
                 current = decision.workflow
                 left.again = left.again or bool(decision.effects)
-                if decision.slot_freed:
-                    left.admitted += self._admit(tx, current.environment, now)
+                left.slot_freed = left.slot_freed or decision.slot_freed
         return left
 
     def _created(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,24 +26,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BATCH = 50
+BATCH = 10  # little is claimed in vain when the time is over
 # A claim runs out after this, so that another sweep takes over what a dead one had claimed.
 CLAIM = timedelta(seconds=30)
-# One tick's work is bounded; what is left is due at the next tick.
-MOST_BATCHES = 40
+# Nothing new is begun after this: Knative gives the request up after 60 s, and the next tick comes then.
+BUDGET = timedelta(seconds=40)
+# So many in a row that the cluster or the storage keeps waiting: it is away, and would keep the rest waiting too.
+AWAY = 5
 # An event that nobody takes is dropped after this many tries, one a sweep.
 MOST_DELIVERIES = 500
 CAUSE = "sweep"
 
 
 def sweep(parts: Sluice) -> Counter[str]:
-    """Do all that is due. Returns how much of what was repaired. Raises StoreUnavailable."""
+    """Do what is due, as far as the time reaches. Returns how much of what was repaired. Raises StoreUnavailable."""
     run = _Sweep(parts)
-    run.in_batches(parts.store.claim_intents, run.complete)
-    run.in_batches(parts.store.claim_workflows, run.look)
+    run.each(parts.store.claim_intents, run.complete)
+    run.each(parts.store.claim_workflows, run.look)
     for environment in parts.store.queues():
         run.admit(environment)
-    for namespace in {environment.place for environment in parts.environments.values()}:
+    for namespace in sorted({environment.place for environment in parts.environments.values()}):
         run.tidy(namespace)
     run.deliver()  # last: whoever is told may be slow
     if run.done:
@@ -57,16 +59,30 @@ class _Sweep:
     def __init__(self, parts: Sluice) -> None:
         self.parts = parts
         self.done: Counter[str] = Counter()
+        self._began = parts.clock()
+        self._waited = 0  # how many in a row were unavailable
 
-    def in_batches(self, claim: Callable[[datetime, datetime, int], Sequence[T]], repair: Callable[[T], None]) -> None:
-        """Claim what is due and repair it, a batch at a time."""
-        for _ in range(MOST_BATCHES):
-            now = self.parts.clock()
-            due = claim(now, now + CLAIM, BATCH)
-            for item in due:
-                self._guarded(repair, item)
-            if len(due) < BATCH:
+    def each(self, claim: Callable[[datetime, datetime, int], Sequence[T]], repair: Callable[[T], None]) -> None:
+        """Repair what is due, until too many in a row cannot be."""
+        self._waited = 0
+        for item in self._due(claim):
+            self._guarded(repair, item)
+            if self._waited >= AWAY:
                 return
+
+    def _due(self, claim: Callable[[datetime, datetime, int], Sequence[T]]) -> Iterator[T]:
+        """What was due at the beginning, claimed a batch at a time: nothing comes up twice in one sweep."""
+        while self._in_time():
+            batch = claim(self._began, self.parts.clock() + CLAIM, BATCH)
+            for item in batch:
+                if not self._in_time():
+                    return  # its claim runs out by the next tick
+                yield item
+            if len(batch) < BATCH:
+                return
+
+    def _in_time(self) -> bool:
+        return self.parts.clock() < self._began + BUDGET
 
     def complete(self, workflow: WorkflowId) -> None:
         """Carry out intents that a handler left open."""
@@ -86,8 +102,7 @@ class _Sweep:
 
     def deliver(self) -> None:
         """Deliver what goes outside. After a failure the rest waits too: it mostly goes to the same place."""
-        now = self.parts.clock()
-        for event in self.parts.store.claim_events(now, now + CLAIM, BATCH):
+        for event in self._due(self.parts.store.claim_events):
             if self._guarded(self._send, event):
                 self.done["events delivered"] += 1
             elif event.tries < MOST_DELIVERIES:
@@ -104,6 +119,8 @@ class _Sweep:
         owners = self._guarded(self.parts.cluster.leftovers, namespace, 500) or ()
         alive = self.parts.store.unfinished(owners) if owners else set()
         for workflow in (w for w in owners if w not in alive):
+            if not self._in_time():
+                return
             if self.parts.store.state(workflow) is None:
                 logger.warning("not ours, left alone", extra=about(workflow=workflow))
                 continue
@@ -112,9 +129,10 @@ class _Sweep:
 
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:
-            return action(*arguments)
+            done = action(*arguments)
         except (ClusterError, StorageUnavailable) as e:
             self.done["postponed"] += 1
+            self._waited += 1
             logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))
         except StoreUnavailable:
             raise
@@ -122,4 +140,7 @@ class _Sweep:
             self.done["failed"] += 1
             subject = getattr(arguments[0], "id", arguments[0])
             logger.error("internal error", exc_info=e, extra=about(doing=action.__name__, subject=subject))
+        else:
+            self._waited = 0
+            return done
         return None

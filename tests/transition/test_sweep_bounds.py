@@ -1,0 +1,86 @@
+"""A sweep is bounded in time, and gives way when what it needs is away: a tick must not outlive the next ones."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.world import World
+
+from functions import notify
+from functions.advance import sweep as sweeping
+from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
+from functions.cluster.memory import MemoryCluster
+from functions.cluster.ports import JobRef, Live, Unavailable
+from functions.workflow.model import WorkflowId
+
+MINUTE = timedelta(minutes=1)
+
+
+def crowd(world: World, count: int) -> list[WorkflowId]:
+    """So many workflows that run and are due for a look."""
+    workflows = [world.submit() for _ in range(count)]
+    world.clock.now += MINUTE
+    return workflows
+
+
+def looks(world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, error: Exception | None = None) -> list[Any]:
+    """Every read of a Job takes so long from now on, and ends with the error if there is one."""
+    read, seen = MemoryCluster.read, list[Any]()
+
+    def slow(cluster: MemoryCluster, ref: JobRef, pod: str | None = None) -> Live:
+        seen.append(ref.workflow)
+        world.clock.sleep(seconds)
+        if error is not None:
+            raise error
+        return read(cluster, ref, pod)
+
+    monkeypatch.setattr(MemoryCluster, "read", slow)
+    return seen
+
+
+def test_a_cluster_that_is_away_is_asked_a_few_times_and_not_for_every_workflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(max_jobs=100)
+    crowd(world, 100)
+    seen = looks(world, monkeypatch, 3, Unavailable("away"))
+    assert sweep(world.parts)["postponed"] == AWAY
+    assert len(seen) == AWAY
+
+
+def test_a_sweep_begins_nothing_new_when_its_time_is_over_and_the_next_one_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(max_jobs=100)
+    workflows = crowd(world, 30)
+    seen = looks(world, monkeypatch, 4)
+    began = world.clock.now
+    sweep(world.parts)
+    assert len(seen) == 10
+    assert world.clock.now <= began + BUDGET
+    for _ in range(2):
+        world.clock.now += MINUTE
+        sweep(world.parts)
+    assert set(seen) == set(workflows)
+
+
+def test_no_workflow_is_looked_at_twice_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(max_jobs=200)
+    workflows = crowd(world, 2 * BATCH)
+    monkeypatch.setattr(sweeping, "BUDGET", timedelta(hours=1))
+    seen = looks(world, monkeypatch, 1)  # each batch takes longer than its claim
+    sweep(world.parts)
+    assert sorted(seen) == sorted(workflows)
+
+
+def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(max_jobs=200)
+    object.__setattr__(world.parts.settings, "notify_start_url", "https://told.example/")
+    for _ in range(BATCH + 10):
+        world.submit()
+    told: list[Any] = []
+    monkeypatch.setattr(notify, "deliver", lambda _parts, event: told.append(event.workflow) or True)
+    assert sweep(world.parts)["events delivered"] == BATCH + 10
+    assert len(set(told)) == BATCH + 10
