@@ -11,8 +11,10 @@ from support.world import World
 from functions import notify
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
+from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef, Live, Unavailable
+from functions.store.ports import Outgoing
 from functions.workflow.model import WorkflowId
 
 MINUTE = timedelta(minutes=1)
@@ -80,7 +82,12 @@ def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pyte
     object.__setattr__(world.parts.settings, "notify_start_url", "https://told.example/")
     for _ in range(BATCH + 10):
         world.submit()
-    told: list[Any] = []
-    monkeypatch.setattr(notify, "deliver", lambda _parts, event: told.append(event.workflow) or True)
+    told: list[WorkflowId] = []
+
+    def taken(_parts: Sluice, event: Outgoing) -> bool:
+        told.append(event.workflow)
+        return True
+
+    monkeypatch.setattr(notify, "deliver", taken)
     assert sweep(world.parts)["events delivered"] == BATCH + 10
     assert len(set(told)) == BATCH + 10

@@ -120,6 +120,19 @@ def test_a_job_that_the_cluster_will_never_take_fails_its_stage_with_the_reason(
     assert (world.state(w).status, ending.reason) == (31, "Invalid")
 
 
+def test_a_slot_that_a_refused_job_frees_goes_to_the_oldest_in_the_queue() -> None:
+    world = World(max_jobs=1)
+    first, second = world.submit(), world.submit()
+    for _ in range(2):
+        assert world.state(second).phase is Phase.QUEUED
+        if world.state(first).phase is Phase.ALGORITHM:
+            world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
+        world.end_job(first)
+        world.deliver()
+    assert world.state(first).finished
+    assert [(ref.workflow, ref.stage) for ref in world.cluster.running()] == [(second, Stage.CONFIGURE)]
+
+
 def test_a_job_that_the_cluster_refuses_for_now_is_tried_again_by_the_sweep() -> None:
     world = World()
     world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False))
