@@ -12,6 +12,7 @@ from functions.log import about
 from functions.results.storage import results_url
 from functions.workflow.decide import scope
 from functions.workflow.document import DocumentError, parse
+from functions.workflow.edges import pause
 from functions.workflow.model import (
     CleanUp,
     CreateJob,
@@ -122,7 +123,7 @@ class Effects:
             scope=scope(current),
             results=results_url(settings.results_url, settings.legacy),
         )
-        patience_ends = intent.created_at + timedelta(seconds=current.terms.queue_seconds)
+        patience_ends = intent.created_at + pause(effect) + timedelta(seconds=current.terms.queue_seconds)
         try:
             return self._parts.cluster.create(job), None
         except Rejected as e:

@@ -19,7 +19,7 @@ from functions.effects import Effects, NotYet, Parts, given_up, next_try
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.workflow import decide as rules
-from functions.workflow.edges import stage_deadline
+from functions.workflow.edges import pause, stage_deadline
 from functions.workflow.model import (
     Admitted,
     CreateJob,
@@ -146,6 +146,8 @@ class Transitions:
         left = _Round()
         now = self._parts.clock()
         for intent in intents:
+            if now < intent.created_at + pause(intent.effect):
+                continue  # the sweep takes it when it is due; nothing that waits for it can stand behind it
             try:
                 job_uid, seen = self._effects.carry_out(tx, current, intent, now)
             except (Unavailable, StorageUnavailable) as e:

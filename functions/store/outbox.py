@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from functions.workflow.edges import pause
 from functions.workflow.model import Effect, Emit
 
 # The handler that decided an effect carries it out at once; the sweep looks only for what it left undone.
@@ -13,7 +14,7 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 def first_due(effect: Effect, at: datetime) -> datetime:
     """When the sweep may take an effect that was decided at `at`."""
-    return at if isinstance(effect, Emit) else at + GRACE
+    return at if isinstance(effect, Emit) else at + max(GRACE, pause(effect))
 
 
 def next_due(until: datetime, tries: int) -> datetime:

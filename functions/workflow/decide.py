@@ -43,6 +43,8 @@ FINAL_CONFIGURE_CODES = {
     int(Code.DATA_FAILED): Code.DATA_FAILED,
     int(Code.ALGORITHM_PROVISIONING_FAILED): Code.ALGORITHM_PROVISIONING_FAILED,
 }
+# What no pause mends: a limit of the environment, and a queue's time that is over.
+FINAL_REASONS = frozenset({"ResultTooLarge", "TooManyResults", "QueueTimeout"})
 _ORDER = list(Stage)
 _THEIRS = (Stage.ALGORITHM, Stage.FILTER)  # not our programs: they say no more than an exit code
 
@@ -230,7 +232,7 @@ def _stage_over(
         return replace(edges.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
-    if _may_retry(w, stage, outcome, exit_code):
+    if _may_retry(w, stage, outcome, exit_code, reason):
         return replace(edges.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
     ending = _ending(stage, outcome, exit_code, why, oom_killed)
     if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:
@@ -254,17 +256,18 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
             return replace(edges.finish(w, w, event, now), manifest=manifest)
 
 
-def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None) -> bool:
+def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str) -> bool:
     """Only our own idempotent programs run again, and only when the cause may pass.
 
-    `exit_code` None with a failure means that the Job was refused or never started: nothing to gain.
+    A Job that never came to be was refused for good, or was tried for long enough.
     """
     if stage not in (Stage.CONFIGURE, Stage.PUBLISH) or w.attempt >= w.terms.attempts:
         return False
     if outcome is Outcome.LOST:
         return True
-    final = FINAL_CONFIGURE_CODES if stage is Stage.CONFIGURE else {}
-    return outcome is Outcome.FAILED and exit_code is not None and exit_code not in final
+    refused = w.job_uid is None and exit_code is None
+    final = reason in FINAL_REASONS or (stage is Stage.CONFIGURE and exit_code in FINAL_CONFIGURE_CODES)
+    return outcome is Outcome.FAILED and not refused and not final
 
 
 def _ending(stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool) -> Ending:

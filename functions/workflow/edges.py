@@ -28,6 +28,9 @@ from functions.workflow.model import (
 CHECK_AFTER = timedelta(seconds=10)
 # Beyond the Job's own activeDeadlineSeconds: time for scheduling, image pulls and a late event.
 DEADLINE_SLACK = timedelta(minutes=5)
+# Before each further attempt of configure and publish; the last counts for all that follow. What made them fail is
+# mostly somebody who is away (a storage, a registry, a node) and comes back: five attempts outlast 21 minutes.
+PAUSES = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 # How long a deleted Job may take to go before its stage counts as over (a lost node never answers).
 HALT_PATIENCE = timedelta(minutes=5)
 STATUS_OF = {
@@ -36,6 +39,13 @@ STATUS_OF = {
     Stage.FILTER: Code.FILTERING,
     Stage.PUBLISH: Code.PUBLISHING,
 }
+
+
+def pause(effect: Effect) -> timedelta:
+    """How long an effect is put off after its decision: a further attempt is, all else is carried out at once."""
+    if not isinstance(effect, CreateJob) or effect.attempt == 1:
+        return timedelta()
+    return PAUSES[min(effect.attempt - 2, len(PAUSES) - 1)]
 
 
 def stage_deadline(w: Workflow, stage: Stage, now: datetime) -> datetime:
@@ -54,18 +64,19 @@ def start(
     reason: str = "",
     extra: tuple[Effect, ...] = (),
 ) -> Decision:
-    """Enter `stage`: its Job is to be created."""
+    """Enter `stage`: its Job is to be created, a further attempt's after a pause."""
+    create = CreateJob(stage, attempt)
+    begin = now + pause(create)
     after = replace(
         w,
         phase=Phase(stage),
         attempt=attempt,
         job_uid=None,
         status=STATUS_OF[stage],
-        deadline=stage_deadline(w, stage, now),
-        wake_at=now + CHECK_AFTER,
+        deadline=stage_deadline(w, stage, begin),
+        wake_at=begin + CHECK_AFTER,
     )
-    effects: tuple[Effect, ...] = (CreateJob(stage, attempt), *extra)
-    return applied(w, after, event, now, effects=effects, reason=reason)
+    return applied(w, after, event, now, effects=(create, *extra), reason=reason)
 
 
 def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: str, now: datetime) -> Decision:

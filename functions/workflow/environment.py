@@ -56,7 +56,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     stage_seconds: int = 3600  # configure, filter and publish, each
     queue_seconds: int = 86_400
     stuck_seconds: int = 60
-    attempts: int = 3
+    attempts: int = 5
     filter_image: str = ""
     filter_command: tuple[str, ...] = ()  # the image's own entrypoint if empty
     runtime_class: str = ""

@@ -70,7 +70,7 @@ class Terms:
     stage_seconds: int = 3600  # configure, filter and publish, each
     queue_seconds: int = 86_400
     stuck_seconds: int = 60  # how long a Pod may wait with a fatal reason
-    attempts: int = 3  # of configure and publish; an algorithm is never run twice on purpose
+    attempts: int = 5  # of configure and publish; an algorithm is never run twice on purpose
     filtered: bool = False  # the environment puts a filter between algorithm and publish
     storage_expiry: int = 0  # seconds after the end; 0 keeps results for ever
     cpu: float = 1

@@ -68,6 +68,7 @@ def test_a_stage_of_ours_that_keeps_dying_ends_failed_after_its_attempts(stage: 
     tried = 0
     while world.state(w).stage is stage:
         tried += 1
+        world.wait_for_job(w)
         if how == "lost":
             world.cluster.vanish(world.job(w))
         else:

@@ -31,6 +31,7 @@ from functions.workflow.model import (
     ResultFile,
     Stage,
     StageEnded,
+    StageLost,
     StopRequested,
     Terms,
     Tick,
@@ -238,6 +239,20 @@ def test_a_fresh_intent_is_left_to_its_handler_and_then_claimed_once(store: Stor
     assert list(store.claim_intents(at(11), at(41), 10)) == [workflow.id]
     assert list(store.claim_intents(at(12), at(42), 10)) == []
     assert list(store.claim_intents(at(41), at(71), 10)) == [workflow.id]
+
+
+def test_the_creation_of_a_further_attempt_is_claimed_when_its_pause_is_over(store: Store) -> None:
+    workflow = start(store)
+    with store.begin() as tx:
+        for intent in tx.intents(workflow.id):
+            tx.close(intent, JobUid("uid-1"))
+    apply(store, workflow.id, StageLost(Stage.CONFIGURE, 1), at(0))
+    with store.begin() as tx:
+        for intent in tx.intents(workflow.id):
+            tx.close(intent, JobUid("uid-2"))
+    apply(store, workflow.id, StageLost(Stage.CONFIGURE, 2), at(100))
+    assert list(store.claim_intents(at(159), at(200), 10)) == []
+    assert list(store.claim_intents(at(160), at(200), 10)) == [workflow.id]
 
 
 def test_a_postponed_intent_counts_a_try_and_rests(store: Store) -> None:

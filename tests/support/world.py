@@ -186,8 +186,17 @@ class World:
     def run(self, workflow: WorkflowId) -> None:
         """Every Job succeeds and every event comes, to the end."""
         while not self.state(workflow).finished:
+            self.wait_for_job(workflow)
             self.end_job(workflow)
             self.deliver()
+
+    def wait_for_job(self, workflow: WorkflowId) -> None:
+        """Ticks, while a further attempt has its pause."""
+        for _ in range(30):
+            if self.state(workflow).job_uid is not None:
+                return
+            self.tick()
+        raise AssertionError(f"no Job comes to be for {self.state(workflow)}")
 
     # --- what there is
 

@@ -8,7 +8,7 @@ from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
 
 from functions.workflow.codes import Code
 from functions.workflow.decide import decide, scope
-from functions.workflow.edges import HALT_PATIENCE
+from functions.workflow.edges import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause
 from functions.workflow.model import (
     Admitted,
     CleanUp,
@@ -137,14 +137,59 @@ def test_published_is_finished_with_what_was_published() -> None:
 def test_publish_is_tried_again_and_then_ends_62() -> None:
     d = ended(at(Stage.PUBLISH), Outcome.FAILED, 62, "ResultUploadFailed")
     assert d.effects == (CreateJob(Stage.PUBLISH, 2),)
-    end = ended(at(Stage.PUBLISH, attempt=3), Outcome.FAILED, 62, "ResultUploadFailed")
+    end = ended(at(Stage.PUBLISH, attempt=5), Outcome.FAILED, 62, "ResultUploadFailed")
     assert end.workflow.status == 62
     assert end.manifest is None
 
 
+def test_each_further_attempt_waits_longer_and_by_default_all_of_them_for_more_than_twenty_minutes() -> None:
+    pauses = [pause(CreateJob(Stage.PUBLISH, attempt)) for attempt in range(1, Terms().attempts + 1)]
+    assert pauses[0] == timedelta()
+    assert pauses == sorted(pauses)
+    assert sum(pauses, timedelta()) > timedelta(minutes=20)
+    assert pause(CreateJob(Stage.PUBLISH, 99)) == PAUSES[-1]
+    assert pause(DeleteJob(Stage.PUBLISH, 2)) == timedelta()
+
+
+def test_the_time_of_a_further_attempt_begins_after_its_pause() -> None:
+    w = ended(at(Stage.PUBLISH, attempt=4, terms=Terms(stage_seconds=60)), Outcome.FAILED, 62).workflow
+    assert w.deadline == NOW + PAUSES[3] + timedelta(seconds=60) + DEADLINE_SLACK
+    assert w.wake_at is not None
+    assert w.wake_at > NOW + PAUSES[3]
+
+
+@pytest.mark.parametrize("reason", ["ResultTooLarge", "TooManyResults"])
+def test_results_that_the_environment_does_not_allow_are_not_tried_again(reason: str) -> None:
+    assert ended(at(Stage.PUBLISH), Outcome.FAILED, 62, reason).workflow.status == 62
+
+
+@pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.PUBLISH])
+@pytest.mark.parametrize("reason", ["Unschedulable", "ImagePullBackOff"])
+def test_a_stage_of_ours_that_could_not_start_is_tried_again(stage: Stage, reason: str) -> None:
+    halted = decide(at(stage), StageStuck(stage, 1, UID, reason, NOW), NOW + timedelta(hours=1)).workflow
+    d = decide(halted, StageLost(stage, 1), NOW)
+    assert d.effects == (CreateJob(stage, 2),)
+    assert d.closed is not None
+    assert d.closed.reason == reason
+
+
+@pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.PUBLISH])
+def test_a_job_that_the_cluster_refuses_is_not_asked_for_again(stage: Stage) -> None:
+    waits = replace(at(stage), job_uid=None)
+    refused = decide(waits, StageEnded(stage, 1, None, Outcome.FAILED, reason="Invalid"), NOW)
+    assert CreateJob(stage, 2) not in refused.effects
+    assert refused.workflow.ending is not None
+    assert refused.workflow.ending.reason == "Invalid"
+
+
+def test_a_queue_that_never_let_a_job_go_is_not_queued_for_again() -> None:
+    w = decide(at(Stage.CONFIGURE, terms=Terms(queue_seconds=60)), Tick(suspended=True), LONG_AFTER).workflow
+    assert decide(w, StageLost(Stage.CONFIGURE, 1), LONG_AFTER).workflow.phase is Phase.PUBLISH
+
+
 def test_a_failure_before_is_not_hidden_by_a_failed_publish() -> None:
     w = ended(at(Stage.ALGORITHM), Outcome.FAILED, 3, "Error").workflow
-    end = ended(replace(w, attempt=3, job_uid=UID), Outcome.FAILED, 62, "ResultUploadFailed")
+    end = ended(replace(w, attempt=5, job_uid=UID), Outcome.FAILED, 62, "ResultUploadFailed")
     assert end.workflow.status == 41
 
 
@@ -159,7 +204,7 @@ def test_a_lost_stage_of_ours_is_tried_again(stage: Stage) -> None:
 def test_a_crashed_configure_is_tried_again_but_bad_data_are_not() -> None:
     assert ended(at(Stage.CONFIGURE), Outcome.FAILED, 137, "Evicted").workflow.attempt == 2
     assert ended(at(Stage.CONFIGURE), Outcome.FAILED, 31).workflow.phase is Phase.PUBLISH
-    assert ended(at(Stage.CONFIGURE, attempt=3), Outcome.FAILED, 1).workflow.phase is Phase.PUBLISH
+    assert ended(at(Stage.CONFIGURE, attempt=5), Outcome.FAILED, 1).workflow.phase is Phase.PUBLISH
 
 
 def test_a_lost_algorithm_has_failed() -> None:
