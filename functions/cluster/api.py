@@ -7,6 +7,7 @@ would double the cold start of a function. Off the cluster the package reads the
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,15 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.cluster.ports import Rejected, Unavailable
+from functions.log import about
 from functions.settings import SettingsError
 
 if TYPE_CHECKING:
     import urllib3
 
+logger = logging.getLogger(__name__)
+
 Body = Mapping[str, Any]
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LONGEST_MESSAGE = 300
+_OFFERS = ("POST", "PATCH")  # what brings an object, which may be refused
 
 
 class Conflict(Exception):
@@ -85,7 +90,7 @@ def _from_kubeconfig(path: str) -> Access:
 class Api:
     """The verbs, on paths such as `/api/v1/namespaces/x/pods/y`. Threads share it; `connections` are kept open.
 
-    Every call has a time-out and may raise Unavailable and Rejected.
+    Every call has a time-out and may raise Unavailable; `post` and `patch` raise Rejected too.
     """
 
     def __init__(self, access: Access, connections: int) -> None:
@@ -118,7 +123,8 @@ class Api:
         with self._answer("GET", path, query=query) as answer:
             if answer.status in (400, 404):  # the container has not started, or is gone
                 return
-            _check(answer.status, answer.headers, answer.read(_LONGEST_MESSAGE) if answer.status >= 300 else b"")
+            said = answer.read(_LONGEST_MESSAGE) if answer.status >= 300 else b""
+            _check("GET", path, answer.status, answer.headers, said)
             left = max_bytes
             while left > 0 and (chunk := answer.read(min(left, 1 << 16))):
                 left -= len(chunk)
@@ -138,7 +144,7 @@ class Api:
             headers = answer.headers
         if status == 404 and method != "POST":
             return None
-        _check(status, headers, content)
+        _check(method, path, status, headers, content)
         try:
             decoded = json.loads(content)
         except ValueError:
@@ -180,24 +186,43 @@ class Api:
             raise Unavailable(f"the service account's token cannot be read ({type(e).__name__})") from None
 
 
-def _check(status: int, headers: Mapping[str, str], content: bytes) -> None:
+def _check(method: str, path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
     """Raise what the status means, unless it is a success."""
     if status < 300:
         return
     message = _message(content)
+    if status == 409:
+        raise Conflict(message)
+    refused = _refusal(status, message)
+    if refused is None:
+        raise Unavailable(f"the Kubernetes API answers {status}: {message}", _retry_after(headers))
+    if method != "POST":
+        logger.error("refused by the Kubernetes API: %s", message, extra=about(**_right(method, path)))
+    if method not in _OFFERS:  # what is wrong are our rights, not the Job that is asked about
+        raise Unavailable(str(refused))
+    raise refused
+
+
+def _refusal(status: int, message: str) -> Rejected | None:
     match status:
-        case 409:
-            raise Conflict(message)
         case 400 | 413 | 422:
-            raise Rejected("Invalid", f"the Kubernetes API refuses the object: {message}", final=True)
+            return Rejected("Invalid", f"the Kubernetes API refuses the object: {message}", final=True)
         case 403 if "exceeded quota" in message:
-            raise Rejected("QuotaExceeded", message, final=False)
+            return Rejected("QuotaExceeded", message, final=False)
         case 403:
-            raise Rejected("Forbidden", f"the Kubernetes API does not let us: {message}", final=False)
+            return Rejected("Forbidden", f"the Kubernetes API does not let us: {message}", final=False)
         case 404:
-            raise Rejected("NamespaceMissing", f"the environment's namespace is not there: {message}", final=False)
+            return Rejected("NamespaceMissing", f"the environment's namespace is not there: {message}", final=False)
         case _:
-            raise Unavailable(f"the Kubernetes API answers {status}: {message}", _retry_after(headers))
+            return None
+
+
+def _right(method: str, path: str) -> dict[str, str]:
+    """What a call needs, as a Role names it."""
+    _, _, below = path.partition("/namespaces/")
+    namespace, resource, name, sub = (*below.split("/"), "", "", "", "")[:4]
+    verb = "list" if method == "GET" and not name else method.lower()
+    return {"verb": verb, "resource": f"{resource}/{sub}" if sub else resource, "namespace": namespace}
 
 
 def _message(content: bytes) -> str:

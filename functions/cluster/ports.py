@@ -29,8 +29,9 @@ class Unavailable(ClusterError):
 
 
 class Rejected(ClusterError):
-    """The cluster will not have this Job. `reason` is machine-readable: `QuotaExceeded`, `Invalid`, `Forbidden`.
+    """The cluster will not have this Job, or this status.
 
+    `reason` is machine-readable: `QuotaExceeded`, `Invalid`, `Forbidden`.
     `final`: asking again cannot help (an invalid object); otherwise it may (a quota that frees up).
     """
 
@@ -136,5 +137,8 @@ class Cluster(Protocol):
         ...
 
     def report(self, origin: str, workflow: Workflow) -> None:
-        """Write the workflow's state into the status of the WorkFlow object `origin` (`namespace/name`)."""
+        """Write the workflow's state into the status of the WorkFlow object `origin` (`namespace/name`).
+
+        Raises Rejected.
+        """
         ...

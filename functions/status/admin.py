@@ -8,7 +8,7 @@ from itertools import chain as one_after_another
 from werkzeug.wrappers import Response
 
 from functions.auth.admin import require_admin
-from functions.cluster.ports import JobRef, Rejected, Unavailable
+from functions.cluster.ports import JobRef, Unavailable
 from functions.ocean import given, query, running
 from functions.results.ports import Content, NotFound
 from functions.staging.progress import Progress, last
@@ -117,7 +117,7 @@ def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progre
     running = [each for each in attempts[-1:] if each.end is None and each.stage in (Stage.CONFIGURE, Stage.PUBLISH)]
     try:
         return next((last(_printed(call, record, each)) for each in running), None)
-    except (Unavailable, Rejected):
+    except Unavailable:
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +146,32 @@ def test_f26_no_method_takes_an_error_for_an_answer(
         kube.fail_next(verb, resource, fault)
     with pytest.raises(Unavailable):
         kubernetes.delete(replace(job.ref, uid=uid)) if verb == "delete" else kubernetes.read(job.ref)
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"), [("get", "jobs"), ("list", "pods"), ("delete", "jobs"), ("get", "pods/log")]
+)
+def test_a_missing_right_is_no_answer_and_is_named_for_the_operator(
+    kube: FakeKube,
+    kubernetes: KubernetesCluster,
+    job: StageJob,
+    uid: JobUid,
+    verb: str,
+    resource: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kube.fail_next(verb, resource, Fault(403, f'{resource} is forbidden: User "x" cannot {verb}'))
+    ref = replace(job.ref, uid=uid)
+    calls: dict[str, Callable[[], object]] = {
+        "get jobs": lambda: kubernetes.read(ref),
+        "list pods": lambda: kubernetes.read(ref),
+        "delete jobs": lambda: kubernetes.delete(ref),
+        "get pods/log": lambda: list(kubernetes.logs(ref, 10)),
+    }
+    with pytest.raises(Unavailable, match="does not let us"):
+        calls[f"{verb} {resource}"]()
+    told = [vars(logged)["fields"] for logged in caplog.records if "refused" in logged.message]
+    assert told == [{"verb": verb, "resource": resource, "namespace": "demo"}]
 
 
 def test_an_api_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
