@@ -57,6 +57,9 @@ def _check(environment: Environment) -> None:
     for name in ("cpu_number", "ram_gb", "disk_gb", "max_job_duration", "stage_seconds", "attempts"):
         if getattr(environment, name) <= 0:
             raise SettingsError(f"environment {environment.id!r}: {name} must be above 0")
+    for name in ("stuck_seconds", "start_seconds"):
+        if getattr(environment, name) < 0:
+            raise SettingsError(f"environment {environment.id!r}: {name} must not be below 0")
     if environment.max_jobs < 0:  # 0 pauses it: jobs are accepted and wait
         raise SettingsError(f"environment {environment.id!r}: max_jobs must not be below 0")
     if environment.pull_policy not in _PULL_POLICIES:

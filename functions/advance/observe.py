@@ -83,7 +83,7 @@ def observation(ref: JobRef, live: Live, manifest: Manifest | None = None) -> St
     """What the state of a Job means to the rules. `manifest`: what a publish that succeeded has published."""
     match live.state:
         case State.RUNNING:
-            return Tick()
+            return Tick(runs_since=live.since)
         case State.SUSPENDED:
             return Tick(suspended=True)
         case State.STUCK:

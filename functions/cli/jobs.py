@@ -24,8 +24,7 @@ def status(client: Client, job: str, as_json: bool) -> None:
     from functions.cli import show, watch
 
     seen = client.job(job)
-    told = None if watch.over(seen) else watch.progress(client, job)
-    seen |= {"progress": told} if told else {}
+    seen |= {} if watch.over(seen) else watch.progress(client, job)
     if as_json:
         print_json(seen)
     else:
@@ -151,6 +150,7 @@ def _about(seen: Any) -> list[tuple[str, Any]]:
         ("job", seen["jobId"]),
         ("status", show.state(seen)),
         ("progress", show.progress(seen.get("progress"))),
+        ("waits for", show.clean(seen.get("waiting") or "")),
         ("reason", show.clean(seen.get("reason") or "")),
         ("exit code", "" if details.get("exitCode") is None else str(details["exitCode"])),
         ("created", show.moment(seen["dateCreated"])),

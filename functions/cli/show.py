@@ -95,7 +95,8 @@ class Stages:
             key = (attempt["stage"], attempt["attempt"])
             if attempt["outcome"] is None:
                 again = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
-                self.say(f"{attempt['stage']}{again} … {progress(seen.get('progress'))}")
+                waits = f"waits: {clean(seen['waiting'])}" if seen.get("waiting") else ""
+                self.say(f"{attempt['stage']}{again} … {waits or progress(seen.get('progress'))}")
             elif key not in self._shown:
                 self._shown.add(key)
                 self._out.print(_stage_line(attempt))

@@ -51,14 +51,15 @@ def look(client: Client, job: str) -> Any:
         return client.job(job)
 
 
-def progress(client: Client, job: str) -> Any:
-    """How far configure or publish is; None where neither runs, or it is not for us to see."""
+def progress(client: Client, job: str) -> dict[str, Any]:
+    """How far configure or publish is (`progress`) and what the stage waits for (`waiting`), as far as we may see."""
     from functions.cli.client import Refused
 
     try:
-        return client.info(job).get("progress")
+        told = client.info(job)
     except Refused:
-        return None
+        return {}
+    return {key: told[key] for key in ("progress", "waiting") if told.get(key)}
 
 
 def over(seen: Any) -> bool:

@@ -19,7 +19,7 @@ from functions.cluster.identity import job_labels, workflow_labels
 from functions.cluster.pods import SECRET_KEY, TASK_KEY, pod, quantity
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
-from functions.workflow.model import Stage
+from functions.workflow.edges import job_seconds
 
 LONGEST_NAME = 63
 # Long enough for a sweep that could not look for a night. What has finished is removed with its owner.
@@ -63,7 +63,7 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
         "backoffLimit": 0,  # another attempt is another Job, which the rules decide
         "completions": 1,
         "parallelism": 1,
-        "activeDeadlineSeconds": _seconds(job),
+        "activeDeadlineSeconds": job_seconds(job.terms, job.stage),
         "ttlSecondsAfterFinished": KEEP_FINISHED,
         "podReplacementPolicy": "Failed",  # never two Pods on one volume
         "podFailurePolicy": {
@@ -85,10 +85,6 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
 def base_name(job: StageJob, owner_uid: str) -> str:
     """The name of the workflow's volume claim and Secret."""
     return f"{job.workflow}-{owner_uid[:8]}"
-
-
-def _seconds(job: StageJob) -> int:
-    return job.terms.algorithm_seconds if job.stage is Stage.ALGORITHM else job.terms.stage_seconds
 
 
 def _object(job: StageJob, version: str, kind: str, name: str, owner_uid: str = "") -> dict[str, Any]:

@@ -172,6 +172,12 @@ class MemoryCluster:
     def resume(self, ref: JobRef) -> None:
         self._change(ref, State.RUNNING)
 
+    def begin(self, ref: JobRef, since: datetime) -> None:
+        """The Job's container runs."""
+        with self._lock:
+            held = self._jobs[_key(ref)]
+            held.live = Live(State.RUNNING, held.live.uid, since=since)
+
     def stick(self, ref: JobRef, reason: str, since: datetime) -> None:
         """The Job's Pod waits for what will not come."""
         with self._lock:

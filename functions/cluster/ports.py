@@ -85,9 +85,9 @@ class StageJob:
 
 
 class State(StrEnum):
-    RUNNING = "running"  # created and not ended, for whatever cause
+    RUNNING = "running"  # created and not ended, whatever it does
     SUSPENDED = "suspended"
-    STUCK = "stuck"  # waits with a reason that does not heal by itself
+    STUCK = "stuck"  # has no running container, with a reason that heals late or never
     ENDED = "ended"
     GONE = "gone"  # no such Job
 
@@ -102,7 +102,7 @@ class Live:
     exit_code: int | None = None  # of the container, where it is known
     reason: str = ""  # `OOMKilled`, `DeadlineExceeded`, `ImagePullBackOff`, or what a stage program said
     oom_killed: bool = False
-    since: datetime | None = None  # STUCK: when the wait began
+    since: datetime | None = None  # STUCK: when the wait began; RUNNING: when its container did, where that is known
 
 
 class Cluster(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,8 @@ FATAL_WAITS = frozenset(
 )
 # The kubelet's words for "the program ended by itself", which say less than its exit code.
 _PLAIN = frozenset({"Error", "Completed", ""})
+# Where a Job counts the Pods that it has, or had.
+_COUNTERS = ("active", "terminating", "succeeded", "failed", "uncountedTerminatedPods")
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 
@@ -109,12 +112,23 @@ def judge_job(job: Body, pods: Sequence[Body], stage: Stage) -> Live:
         return Live(State.RUNNING, uid(job)) if any(map(_alive, pods)) else Live(State.GONE)
     if part(job, "spec").get("suspend") is True:
         return Live(State.SUSPENDED, uid(job))
-    for pod in pods:
-        seen = judge_pod(pod, stage)
+    if not pods:
+        return _without_pod(job)
+    judged = [judge_pod(pod, stage) for pod in pods]
+    for seen in judged:
         failed_for_good = seen.outcome is not Outcome.FAILED or part(job, "spec").get("backoffLimit") == 0
         if seen.state is not State.RUNNING and failed_for_good:
             return seen
-    return Live(State.RUNNING, uid(job))
+    return Live(State.RUNNING, uid(job), since=next((seen.since for seen in judged if seen.since), None))
+
+
+def _without_pod(job: Body) -> Live:
+    """A Job that began and never had a Pod: somebody refuses it, such as a quota or an admission webhook."""
+    status = part(job, "status")
+    begun = _time(text(status, "startTime"))
+    if begun is None or any(status.get(counter) for counter in _COUNTERS):
+        return Live(State.RUNNING, uid(job))
+    return Live(State.STUCK, uid(job), reason="NoPod", since=begun)
 
 
 def _failure(job: Body, failing: Body, pods: Iterable[Body], stage: Stage) -> Live:
@@ -151,7 +165,8 @@ def judge_pod(pod: Body, stage: Stage) -> Live:
         return _exit(terminated, status, owner, stage)
     if status.get("phase") == "Failed":  # evicted or refused by the node before a container could end
         return Live(State.ENDED, owner, Outcome.FAILED, reason=text(status, "reason") or "PodFailed")
-    return _wait(pod, owner) or running
+    begun = _time(text(part(_state(pod), "running"), "startedAt"))
+    return _wait(pod, owner) or replace(running, since=begun)
 
 
 def trusted(pod: Body) -> bool:

@@ -68,7 +68,10 @@ class Progress(TypedDict):
 
 
 class Info(Status):
-    """Everything an operator may know of a job; not its secret, nor its URLs."""
+    """Everything an operator may know of a job; not its secret, nor its URLs.
+
+    `waiting`: why the container of the stage does not run yet, as last seen.
+    """
 
     environment: str
     provider: str
@@ -76,6 +79,7 @@ class Info(Status):
     phase: str
     expired: bool
     deadline: str | None
+    waiting: str | None
     attempts: list[Try]
     progress: Progress | None
     adminFiles: list[File]
@@ -130,6 +134,7 @@ def info(record: Record, attempts: Iterable[Attempt], told: progress.Progress | 
         "phase": workflow.phase,
         "expired": workflow.expired,
         "deadline": epoch(workflow.deadline) if workflow.deadline else None,
+        "waiting": workflow.waiting or None,
         "attempts": [_attempt(attempt) for attempt in attempts],
         "progress": _progress(told) if told else None,
         "adminFiles": files(record.manifest.admin_files),

@@ -39,8 +39,8 @@ from functions.workflow.model import (
 
 # Columns of `jobs`: of a workflow alone, and of the whole record.
 STATE = """
-    workflowid, namespace, terms, datecreated, phase, attempt, job_uid, status, stopreq, halt, ending,
-    removed, expired, step, deadline, wake_at, datefinished, reported"""
+    workflowid, namespace, terms, datecreated, phase, attempt, job_uid, waiting, runs_since,
+    status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin"""
 _EFFECTS: Mapping[type[Effect], str] = {
@@ -75,6 +75,8 @@ def workflow_of(row: Row) -> Workflow:
         phase=phase,
         attempt=row["attempt"],
         job_uid=JobUid(row["job_uid"]) if row["job_uid"] else None,
+        waiting=row["waiting"] or "",
+        runs_since=_time(row["runs_since"]),
         status=row["status"] or 0,
         stop=Stop(row["stopreq"] or 0),
         halt=msgspec.json.decode(row["halt"], type=Halt) if row["halt"] else None,
@@ -95,6 +97,8 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
         "phase": workflow.phase.value,
         "attempt": workflow.attempt,
         "job_uid": workflow.job_uid,
+        "waiting": workflow.waiting or None,
+        "runs_since": workflow.runs_since,
         "status": int(workflow.status),
         "statustext": codes.text(workflow.status),
         "stopreq": int(workflow.stop),

@@ -1,4 +1,4 @@
--- What migrations 0001 to 0007 together make of a new SQLite file. A test fails when they would make another.
+-- What migrations 0001 to 0008 together make of a new SQLite file. A test fails when they would make another.
 CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -76,6 +76,8 @@ CREATE TABLE jobs (
     chain_id VARCHAR(255),
     idempotency_key VARCHAR(255),
     origin VARCHAR(255),
+    waiting TEXT,
+    runs_since DATETIME,
     CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'publish', 'finished')),
     CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
     CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
@@ -122,4 +124,4 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (event_id)
 );
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
-INSERT INTO alembic_version VALUES ('0007');
+INSERT INTO alembic_version VALUES ('0008');

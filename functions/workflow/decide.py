@@ -128,6 +128,8 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return _expire(w, now)
     if tick.suspended and w.stage is not None and w.halt is None:
         return _wait_suspended(w, w.stage, now)
+    if tick.runs_since is not None and w.stage is not None and w.halt is None:
+        w = edges.running(w, w.stage, tick.runs_since, now)
     overdue = w.deadline is not None and now >= w.deadline + _grace(w)
     if not overdue:
         return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + edges.CHECK_AFTER)
@@ -136,7 +138,14 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return edges.finish(w, replace(w, ending=expired), "queue time is over", now)
     if w.halt is not None:  # deleted long ago and still there: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+    if _never_ran(w):
+        return edges.halt(w, w, Outcome.FAILED, w.waiting, f"{w.phase} stuck", now)
     return edges.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
+
+
+def _never_ran(w: Workflow) -> bool:
+    """What has not begun cannot have taken too long: it has failed with the reason that it waited for."""
+    return bool(w.waiting) and w.runs_since is None
 
 
 def _grace(w: Workflow) -> timedelta:
@@ -149,7 +158,8 @@ def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
     if now >= w.created_at + timedelta(seconds=w.terms.queue_seconds):
         return edges.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    return _look_again(replace(w, deadline=edges.stage_deadline(w, stage, now)), now + edges.CHECK_AFTER)
+    held = replace(w, deadline=edges.stage_deadline(w, stage, now), waiting="", runs_since=None)
+    return _look_again(held, now + edges.CHECK_AFTER)
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
@@ -195,6 +205,8 @@ def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
             # halted for another cause and made it all the same has made it.
             if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or seen.outcome is not Outcome.SUCCEEDED):
                 return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+            if seen.outcome is Outcome.TIMED_OUT and _never_ran(w):
+                return _stage_over(w, Outcome.FAILED, None, w.waiting, now)
             if w.stage is Stage.PUBLISH and seen.outcome is Outcome.SUCCEEDED and seen.manifest is None:
                 # Without its commit mark nothing is published, whatever the exit code says.
                 return _stage_over(w, Outcome.FAILED, seen.exit_code, "ManifestMissing", now)
@@ -202,9 +214,12 @@ def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
 
 
 def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
-    patience_ends = seen.since + timedelta(seconds=w.terms.stuck_seconds)
     if w.halt is not None:
         return _look_again(w, now + edges.CHECK_AFTER)
+    if seen.reason == "NoPod" and w.runs_since is not None:  # its Pod was drained and is being replaced
+        return _tick(w, Tick(), now)
+    w = replace(w, waiting=seen.reason)
+    patience_ends = seen.since + edges.patience(w, seen.reason)
     if now < patience_ends:
         return _look_again(w, min(patience_ends, now + edges.CHECK_AFTER))
     return edges.halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)

@@ -20,17 +20,20 @@ from functions.workflow.model import (
     RemoveResults,
     Report,
     Stage,
+    Terms,
     Verdict,
     Workflow,
 )
 
 # A live Job is looked at again by the first sweep that comes this long after the last look.
 CHECK_AFTER = timedelta(seconds=10)
-# Beyond the Job's own activeDeadlineSeconds: time for scheduling, image pulls and a late event.
+# Beyond the Job's own activeDeadlineSeconds: time for a late event.
 DEADLINE_SLACK = timedelta(minutes=5)
 # Before each further attempt of configure and publish; the last counts for all that follow. What made them fail is
 # mostly somebody who is away (a storage, a registry, a node) and comes back: five attempts outlast 21 minutes.
 PAUSES = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
+# What keeps a Pod from starting and often heals by itself: a quota frees up, a node is added, a volume is attached.
+SLOW_STARTS = frozenset({"NoPod", "Unschedulable", "FailedMount"})
 # How long a deleted Job may take to go before its stage counts as over (a lost node never answers).
 HALT_PATIENCE = timedelta(minutes=5)
 STATUS_OF = {
@@ -48,10 +51,35 @@ def pause(effect: Effect) -> timedelta:
     return PAUSES[min(effect.attempt - 2, len(PAUSES) - 1)]
 
 
+def patience(w: Workflow, reason: str) -> timedelta:
+    """How long a Pod may wait with that reason."""
+    return timedelta(seconds=w.terms.start_seconds if reason in SLOW_STARTS else w.terms.stuck_seconds)
+
+
 def stage_deadline(w: Workflow, stage: Stage, now: datetime) -> datetime:
     """When a stage that starts now has taken too long, even if its Job's own deadline was never announced."""
-    seconds = w.terms.algorithm_seconds if stage is Stage.ALGORITHM else w.terms.stage_seconds
-    return now + timedelta(seconds=seconds) + DEADLINE_SLACK
+    return now + timedelta(seconds=job_seconds(w.terms, stage)) + DEADLINE_SLACK
+
+
+def job_seconds(terms: Terms, stage: Stage) -> int:
+    """How long the Job may exist. Its clock runs while its Pod still waits; the stage's begins with the container."""
+    return terms.start_seconds + _seconds(terms, stage)
+
+
+def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workflow:
+    """The stage's container was seen to run `since`: its time is counted from there.
+
+    That is another machine's clock; it is believed between the creation of the Job and now, as ours has them.
+    """
+    if w.runs_since is not None or w.deadline is None:
+        return replace(w, waiting="")
+    created = w.deadline - (stage_deadline(w, stage, now) - now)
+    begun = min(max(since, created), now)
+    return replace(w, waiting="", runs_since=begun, deadline=begun + timedelta(seconds=_seconds(w.terms, stage)))
+
+
+def _seconds(terms: Terms, stage: Stage) -> int:
+    return terms.algorithm_seconds if stage is Stage.ALGORITHM else terms.stage_seconds
 
 
 def start(
@@ -72,6 +100,8 @@ def start(
         phase=Phase(stage),
         attempt=attempt,
         job_uid=None,
+        waiting="",
+        runs_since=None,
         status=STATUS_OF[stage],
         deadline=stage_deadline(w, stage, begin),
         wake_at=begin + CHECK_AFTER,
@@ -82,7 +112,14 @@ def start(
 def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: str, now: datetime) -> Decision:
     """Have the current Job deleted; the stage ends when it is gone."""
     assert w.stage is not None
-    after = replace(w, halt=Halt(outcome, reason), deadline=now + HALT_PATIENCE, wake_at=now + CHECK_AFTER)
+    after = replace(
+        w,
+        waiting="",
+        runs_since=None,
+        halt=Halt(outcome, reason),
+        deadline=now + HALT_PATIENCE,
+        wake_at=now + CHECK_AFTER,
+    )
     return applied(before, after, event, now, effects=(DeleteJob(w.stage, w.attempt),), reason=reason)
 
 
@@ -95,6 +132,8 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
         phase=Phase.FINISHED,
         attempt=0,
         job_uid=None,
+        waiting="",
+        runs_since=None,
         halt=None,
         status=w.ending.code if w.ending else Code.FINISHED,
         deadline=None,

@@ -56,6 +56,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     stage_seconds: int = 3600  # configure, filter and publish, each
     queue_seconds: int = 86_400
     stuck_seconds: int = 60
+    start_seconds: int = 600
     attempts: int = 5
     filter_image: str = ""
     filter_command: tuple[str, ...] = ()  # the image's own entrypoint if empty
@@ -100,6 +101,7 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         stage_seconds=environment.stage_seconds,
         queue_seconds=environment.queue_seconds,
         stuck_seconds=environment.stuck_seconds,
+        start_seconds=environment.start_seconds,
         attempts=environment.attempts,
         filtered=bool(environment.filter_image or environment.filter_command),
         storage_expiry=environment.storage_expiry,

@@ -70,6 +70,7 @@ class Terms:
     stage_seconds: int = 3600  # configure, filter and publish, each
     queue_seconds: int = 86_400
     stuck_seconds: int = 60  # how long a Pod may wait with a fatal reason
+    start_seconds: int = 600  # how long it may wait for its admission, a node and its volume
     attempts: int = 5  # of configure and publish; an algorithm is never run twice on purpose
     filtered: bool = False  # the environment puts a filter between algorithm and publish
     storage_expiry: int = 0  # seconds after the end; 0 keeps results for ever
@@ -102,7 +103,8 @@ class Workflow:
     """The state of one workflow; `decide` is the only maker of new ones.
 
     `step` counts its history lines. `wake_at` is when the sweep must look at it again: an unfinished
-    workflow always has one. `deadline` is when the current wait (queue, stage, halt) is over.
+    workflow always has one. `deadline` is when the current wait (queue, stage, halt) is over. `waiting` and
+    `runs_since` are what was last seen of the stage's container.
     """
 
     id: WorkflowId
@@ -112,6 +114,8 @@ class Workflow:
     phase: Phase = Phase.QUEUED
     attempt: int = 0
     job_uid: JobUid | None = None
+    waiting: str = ""  # why it does not run: `ImagePullBackOff`, `Unschedulable`, …
+    runs_since: datetime | None = None
     status: int = 1
     stop: Stop = Stop.NONE
     halt: Halt | None = None
@@ -183,7 +187,7 @@ class StageEnded:
 
 @dataclass(frozen=True, slots=True)
 class StageStuck:
-    """The Pod of one attempt waits since `since` with a reason that does not heal by itself."""
+    """The Pod of one attempt waits since `since`, with a reason that heals late or never."""
 
     stage: Stage
     attempt: int
@@ -212,9 +216,13 @@ class DeleteRequested:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed and nothing else was seen. `suspended`: the Job waits for a queueing system (Kueue)."""
+    """Time passed and nothing else was seen.
+
+    `suspended`: the Job waits for a queueing system (Kueue). `runs_since`: its container runs, and began then.
+    """
 
     suspended: bool = False
+    runs_since: datetime | None = None
 
 
 StageObservation = StageEnded | StageStuck | StageLost

@@ -69,6 +69,13 @@ def test_status_tells_operators_how_far_a_stage_is(sluice: Sluice, api: FakeApi)
     assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["progress"] == told
 
 
+def test_status_tells_operators_what_a_stage_waits_for(sluice: Sluice, api: FakeApi) -> None:
+    api.put("GET", "/compute", [job(status=40)])
+    api.put("GET", "/info", job(status=40, progress=None, waiting="Unschedulable"))
+    assert "waits for  Unschedulable\n" in sluice("status", "job1", "--url", api.url).stdout
+    assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["waiting"] == "Unschedulable"
+
+
 @pytest.mark.parametrize(
     ("command", "path", "value"),
     [

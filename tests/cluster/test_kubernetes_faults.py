@@ -251,6 +251,44 @@ def test_f28_a_pod_whose_image_is_being_pulled_is_not_stuck(
     assert kubernetes.read(job.ref).state is State.RUNNING
 
 
+def test_f28_a_job_that_gets_no_pod_at_all_is_stuck_since_it_began(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
+) -> None:
+    kube.remove("pods", kube.pod_of(job.ref.name))
+    held = kube.objects[("jobs", "demo", job.ref.name)]
+    held["status"] = {"startTime": "2026-11-22T02:29:57Z", "active": 0, "terminating": 0, "uncountedTerminatedPods": {}}
+    since = datetime(2026, 11, 22, 2, 29, 57, tzinfo=UTC)
+    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.STUCK, uid, reason="NoPod", since=since)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},  # the Job controller has not seen it yet
+        {"startTime": "2026-11-22T02:29:57Z", "active": 1},
+        {"startTime": "2026-11-22T02:29:57Z", "terminating": 1},
+        {"startTime": "2026-11-22T02:29:57Z", "failed": 1},
+        {"startTime": "2026-11-22T02:29:57Z", "uncountedTerminatedPods": {"failed": ["x"]}},
+    ],
+)
+def test_f28_a_job_that_has_or_had_pods_elsewhere_is_not_stuck_for_the_want_of_one(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, status: dict[str, object]
+) -> None:
+    kube.remove("pods", kube.pod_of(job.ref.name))
+    kube.objects[("jobs", "demo", job.ref.name)]["status"] = status
+    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.RUNNING, uid)
+
+
+@pytest.mark.parametrize("by_pod", [True, False])
+def test_a_container_that_runs_says_since_when(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, by_pod: bool
+) -> None:
+    pod = kube.pod_state(job.ref.name, {"running": {"startedAt": "2026-11-22T02:29:57Z"}})
+    since = datetime(2026, 11, 22, 2, 29, 57, tzinfo=UTC)
+    live = kubernetes.read(replace(job.ref, uid=uid), pod if by_pod else None)
+    assert live == Live(State.RUNNING, uid, since=since)
+
+
 def test_f29_a_program_that_was_killed_for_its_memory_says_so(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:

@@ -140,7 +140,7 @@ def test_the_time_of_a_stage_counts_from_a_late_creation_too() -> None:
     world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False), times=5)
     world.deliver()
     wait_for_a_job(world)
-    for _ in range(7):
+    for _ in range(17):  # a minute, ten more in which it might have waited, and the slack
         world.tick()
     assert world.state(w).stop is Stop.TIMED_OUT
 
@@ -266,7 +266,7 @@ def test_a_job_that_times_out_is_not_waited_for_beyond_its_deadline() -> None:
     w = world.submit()
     world.end_job(w)
     world.deliver()
-    for _ in range(12):
+    for _ in range(22):
         world.tick()
     attempts = {a.stage: a.end for a in world.parts.store.attempts(w)}
     ended = attempts[Stage.ALGORITHM]

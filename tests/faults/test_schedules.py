@@ -52,6 +52,7 @@ class Chaos(World):
             filter_image=dice.choice(("", "operator/filter", "operator/filter")),
             queue_seconds=dice.choice((3600, 86_400)),
             storage_expiry=dice.choice((0, 3600)),
+            attempts=3,
         )
         self.dice = dice
         self.fate = Fate()
@@ -148,9 +149,14 @@ class Chaos(World):
         if ref := self.some_job():
             self.cluster.stick(
                 ref,
-                self.dice.choice(("ImagePullBackOff", "Unschedulable")),
-                self.clock() - timedelta(minutes=self.dice.choice((0, 5))),
+                self.dice.choice(("ImagePullBackOff", "Unschedulable", "NoPod")),
+                self.clock() - timedelta(minutes=self.dice.choice((0, 5, 15, 15))),
             )
+
+    def act_begin(self) -> None:
+        """A container runs; its node's clock may be wrong."""
+        if ref := self.some_job():
+            self.cluster.begin(ref, self.clock() + timedelta(seconds=self.dice.choice((-300, -5, 0, 300))))
 
     def act_suspend(self) -> None:
         if ref := self.some_job():
@@ -236,7 +242,8 @@ ACTIONS = [
     (Chaos.act_end, 12),
     (Chaos.act_kill, 3),
     (Chaos.act_vanish, 1),
-    (Chaos.act_stick, 1),
+    (Chaos.act_stick, 2),
+    (Chaos.act_begin, 1),
     (Chaos.act_suspend, 4),
     (Chaos.act_deliver, 12),
     (Chaos.act_deliver_again, 2),

@@ -32,6 +32,7 @@ from functions.workflow.model import (
     Stage,
     StageEnded,
     StageLost,
+    StageStuck,
     StopRequested,
     Terms,
     Tick,
@@ -253,6 +254,19 @@ def test_the_creation_of_a_further_attempt_is_claimed_when_its_pause_is_over(sto
     apply(store, workflow.id, StageLost(Stage.CONFIGURE, 2), at(100))
     assert list(store.claim_intents(at(159), at(200), 10)) == []
     assert list(store.claim_intents(at(160), at(200), 10)) == [workflow.id]
+
+
+def test_what_is_seen_of_a_container_is_kept(store: Store) -> None:
+    workflow = start(store)
+    stuck = StageStuck(Stage.CONFIGURE, 1, None, "Unschedulable", at(0))
+    assert apply(store, workflow.id, stuck, at(1)).workflow == store.state(workflow.id)
+    seen = store.state(workflow.id)
+    assert seen is not None
+    assert seen.waiting == "Unschedulable"
+    apply(store, workflow.id, Tick(runs_since=at(3)), at(5))
+    seen = store.state(workflow.id)
+    assert seen is not None
+    assert (seen.waiting, seen.runs_since) == ("", at(3))
 
 
 def test_a_postponed_intent_counts_a_try_and_rests(store: Store) -> None:

@@ -39,12 +39,13 @@ def new(terms: Terms | None = None) -> Workflow:
 
 def observations(w: Workflow) -> Iterator[Observation]:
     """One of every kind: of the current attempt, of others, with every outcome and the exit codes that matter."""
-    yield from (Admitted(), StopRequested(), DeleteRequested(), Tick(), Tick(suspended=True))
+    yield from (Admitted(), StopRequested(), DeleteRequested(), Tick(), Tick(suspended=True), Tick(runs_since=NOW))
     attempts = {1, 2, w.attempt or 1}
     for stage in Stage:
         for attempt in sorted(attempts):
             yield StageLost(stage, attempt)
             yield StageStuck(stage, attempt, UID, "ImagePullBackOff", NOW)
+            yield StageStuck(stage, attempt, UID, "NoPod", NOW)
             yield StageEnded(stage, attempt, JobUid("another"), Outcome.SUCCEEDED, 0)
             yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
             yield StageEnded(stage, attempt, UID, Outcome.TIMED_OUT, reason="DeadlineExceeded")
@@ -74,12 +75,14 @@ def reachable(terms: Terms | None = None) -> dict[Workflow, Workflow]:
 
 
 def _shape(w: Workflow) -> Workflow:
-    """The state without its times, but with which of them are set."""
+    """The state without its times and the reason of a wait, but with which of them are set."""
     moment = {True: NOW, False: None}
     return replace(
         w,
         step=0,
+        waiting="waits" if w.waiting else "",
         deadline=moment[w.deadline is not None],
         wake_at=moment[w.wake_at is not None],
         finished_at=moment[w.finished_at is not None],
+        runs_since=moment[w.runs_since is not None],
     )

@@ -286,6 +286,35 @@ def test_the_time_of_a_stage_does_not_begin_with_the_pause_before_it() -> None:
     assert world.state(w).status == Code.FINISHED
 
 
+@pytest.mark.parametrize("reason", ["ImagePullBackOff", "Unschedulable", "NoPod"])
+def test_an_algorithm_that_never_starts_fails_with_what_it_waited_for_under_default_limits(reason: str) -> None:
+    world = World()
+    w = reached(world, Stage.ALGORITHM)
+    world.cluster.stick(world.job(w), reason, world.clock())
+    while world.state(w).phase is Phase.ALGORITHM:
+        world.tick()
+        assert world.state(w).waiting in (reason, "")
+    world.run(w)
+    ending = world.state(w).ending
+    assert ending is not None
+    assert (ending.code, ending.reason, world.state(w).stop) == (Code.ALGORITHM_FAILED, reason, Stop.NONE)
+
+
+def test_an_algorithm_that_started_late_runs_as_long_as_it_may() -> None:
+    world = World(max_job_duration=120)
+    w = reached(world, Stage.ALGORITHM)
+    world.cluster.stick(world.job(w), "Unschedulable", world.clock())
+    for _ in range(9):
+        world.tick()
+    assert world.state(w).waiting == "Unschedulable"
+    world.cluster.begin(world.job(w), world.clock())
+    world.tick()
+    assert (world.state(w).waiting, world.state(w).halt) == ("", None)
+    world.tick()
+    world.run(w)
+    assert (world.state(w).status, world.state(w).stop) == (Code.FINISHED, Stop.TIMED_OUT)
+
+
 def test_a_manifest_that_cannot_be_read_now_is_read_later() -> None:
     world = World()
     w = world.submit()

@@ -8,7 +8,7 @@ from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
 
 from functions.workflow.codes import Code
 from functions.workflow.decide import decide, scope
-from functions.workflow.edges import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause
+from functions.workflow.edges import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause, stage_deadline
 from functions.workflow.model import (
     Admitted,
     CleanUp,
@@ -39,7 +39,8 @@ from functions.workflow.model import (
 def at(stage: Stage, attempt: int = 1, terms: Terms | None = None) -> Workflow:
     """A workflow whose `stage` runs."""
     w = decide(new(terms), Admitted(), NOW).workflow
-    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID)
+    deadline = stage_deadline(w, stage, NOW)
+    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, deadline=deadline)
 
 
 def ended(w: Workflow, outcome: Outcome, exit_code: int | None = None, reason: str = "", **more: object) -> Decision:
@@ -152,7 +153,8 @@ def test_each_further_attempt_waits_longer_and_by_default_all_of_them_for_more_t
 
 
 def test_the_time_of_a_further_attempt_begins_after_its_pause() -> None:
-    w = ended(at(Stage.PUBLISH, attempt=4, terms=Terms(stage_seconds=60)), Outcome.FAILED, 62).workflow
+    terms = Terms(stage_seconds=60, start_seconds=0)
+    w = ended(at(Stage.PUBLISH, attempt=4, terms=terms), Outcome.FAILED, 62).workflow
     assert w.deadline == NOW + PAUSES[3] + timedelta(seconds=60) + DEADLINE_SLACK
     assert w.wake_at is not None
     assert w.wake_at > NOW + PAUSES[3]
@@ -289,6 +291,81 @@ def test_a_pod_that_waits_is_given_its_grace_and_then_fails_with_its_reason() ->
     assert (end.workflow.ending.code, end.workflow.ending.reason) == (41, "ImagePullBackOff")
 
 
+@pytest.mark.parametrize("reason", ["NoPod", "Unschedulable", "FailedMount"])
+def test_a_pod_that_waits_for_room_is_given_more_time(reason: str) -> None:
+    w = at(Stage.ALGORITHM, terms=Terms(stuck_seconds=60, start_seconds=600))
+    seen = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW)
+    early = decide(w, seen, NOW + timedelta(seconds=599))
+    assert (early.verdict, early.workflow.waiting) == (Verdict.UNCHANGED, reason)
+    halted = decide(early.workflow, seen, NOW + timedelta(seconds=600)).workflow
+    assert failed_with(decide(halted, StageLost(Stage.ALGORITHM, 1), NOW)) == (41, reason)
+
+
+def failed_with(d: Decision) -> tuple[int, str]:
+    assert d.workflow.ending is not None
+    return d.workflow.ending.code, d.workflow.ending.reason
+
+
+def waiting(stage: Stage, reason: str = "ImagePullBackOff", terms: Terms | None = None) -> Workflow:
+    """A workflow whose `stage` was seen to wait and may go on waiting."""
+    return decide(at(stage, terms=terms), StageStuck(stage, 1, UID, reason, NOW), NOW).workflow
+
+
+def test_an_algorithm_that_never_ran_has_not_run_out_of_time_but_failed() -> None:
+    d = ended(waiting(Stage.ALGORITHM), Outcome.TIMED_OUT, reason="DeadlineExceeded")
+    assert failed_with(d) == (41, "ImagePullBackOff")
+    assert d.workflow.stop is Stop.NONE
+    assert d.closed is not None
+    assert (d.closed.outcome, d.closed.reason) == (Outcome.FAILED, "ImagePullBackOff")
+
+
+def test_the_same_where_nobody_announces_the_deadline() -> None:
+    w = waiting(Stage.ALGORITHM, "Unschedulable")
+    assert w.deadline is not None
+    halted = decide(w, Tick(), w.deadline).workflow
+    assert failed_with(decide(halted, StageLost(Stage.ALGORITHM, 1), w.deadline)) == (41, "Unschedulable")
+
+
+def test_an_algorithm_that_ran_after_its_wait_has_run_out_of_time() -> None:
+    runs = decide(waiting(Stage.ALGORITHM), Tick(runs_since=NOW), NOW + timedelta(seconds=9)).workflow
+    assert (runs.waiting, runs.runs_since) == ("", NOW)
+    assert ended(runs, Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow.stop is Stop.TIMED_OUT
+
+
+def test_the_next_stage_has_not_waited_yet() -> None:
+    w = ended(waiting(Stage.CONFIGURE, "Unschedulable"), Outcome.SUCCEEDED, 0).workflow
+    assert (w.phase, w.waiting, w.runs_since) == (Phase.ALGORITHM, "", None)
+
+
+def test_a_stage_may_run_as_long_as_granted_however_long_its_pod_has_waited() -> None:
+    w = waiting(Stage.ALGORITHM, "FailedMount", Terms(algorithm_seconds=60, start_seconds=600))
+    begun = NOW + timedelta(seconds=590)
+    runs = decide(w, Tick(runs_since=begun), begun + timedelta(seconds=30)).workflow
+    over = begun + timedelta(seconds=60)
+    assert decide(runs, Tick(runs_since=begun), over - timedelta(seconds=1)).workflow.halt is None
+    halted = decide(runs, Tick(runs_since=begun), over).workflow.halt
+    assert halted is not None
+    assert (halted.outcome, halted.reason) == (Outcome.TIMED_OUT, "DeadlineExceeded")
+
+
+@pytest.mark.parametrize("wrong", [timedelta(minutes=-5), timedelta(minutes=5)])
+def test_a_node_whose_clock_is_wrong_neither_takes_nor_gives_more_than_the_wait(wrong: timedelta) -> None:
+    w = at(Stage.ALGORITHM, terms=Terms(algorithm_seconds=60))
+    seen_at = NOW + timedelta(seconds=40)
+    runs = decide(w, Tick(runs_since=NOW + timedelta(seconds=30) + wrong), seen_at).workflow
+    assert runs.runs_since is not None
+    assert NOW <= runs.runs_since <= seen_at
+    again = decide(runs, Tick(runs_since=NOW + wrong), seen_at + timedelta(seconds=10)).workflow
+    assert (again.runs_since, again.deadline) == (runs.runs_since, runs.runs_since + timedelta(seconds=60))
+
+
+def test_between_two_pods_of_a_drained_job_there_may_be_none() -> None:
+    runs = decide(at(Stage.CONFIGURE), Tick(runs_since=NOW), NOW).workflow
+    later = NOW + timedelta(minutes=20)
+    d = decide(runs, StageStuck(Stage.CONFIGURE, 1, UID, "NoPod", NOW), later)
+    assert (d.verdict, d.workflow.halt, d.workflow.waiting) == (Verdict.UNCHANGED, None, "")
+
+
 def test_a_stage_past_its_deadline_is_halted_and_counts_as_timed_out() -> None:
     w = at(Stage.ALGORITHM)
     assert w.deadline is not None
@@ -306,6 +383,14 @@ def test_a_suspended_job_does_not_run_out_of_time_until_the_queue_does() -> None
     assert later.deadline is not None
     assert later.deadline > w.deadline
     assert decide(w, Tick(suspended=True), NOW + timedelta(hours=2)).workflow.halt is not None
+
+
+def test_the_time_of_a_job_that_was_suspended_in_mid_run_begins_anew() -> None:
+    runs = decide(at(Stage.ALGORITHM), Tick(runs_since=NOW), NOW).workflow
+    held = decide(runs, Tick(suspended=True), NOW + timedelta(seconds=50)).workflow
+    assert held.runs_since is None
+    again = decide(held, Tick(runs_since=NOW + timedelta(minutes=5)), NOW + timedelta(minutes=5)).workflow
+    assert again.deadline == NOW + timedelta(minutes=6)
 
 
 def test_results_expire_when_the_environment_says_so() -> None:
