@@ -18,8 +18,10 @@ from functions.cluster import contract
 from functions.cluster.identity import job_labels, workflow_labels
 from functions.cluster.pods import SECRET_KEY, TASK_KEY, pod, quantity
 from functions.cluster.ports import Rejected, StageJob
+from functions.cluster.signs import DISRUPTED
 from functions.settings import Settings
 from functions.workflow.edges import job_seconds
+from functions.workflow.model import Stage
 
 LONGEST_NAME = 63
 # Long enough for a sweep that could not look for a night. What has finished is removed with its owner.
@@ -68,8 +70,7 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
         "podReplacementPolicy": "Failed",  # never two Pods on one volume
         "podFailurePolicy": {
             "rules": [
-                # A drained node is not the program's fault: the Job starts its Pod anew.
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": _when_disrupted(job.stage), "onPodConditions": [{"type": DISRUPTED, "status": "True"}]},
                 # Final, and the exit code then stands in the Job's condition too.
                 {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
             ]
@@ -80,6 +81,14 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
         manifest["metadata"]["labels"][QUEUE] = job.environment.queue_name
         spec["suspend"] = True  # Kueue lets it go
     return {**manifest, "spec": spec}
+
+
+def _when_disrupted(stage: Stage) -> str:
+    """What becomes of the Job when its Pod is drained, preempted or evicted, which is not its program's fault.
+
+    Our own programs start anew. Nobody knows whether another may run twice, beside what it has half-written.
+    """
+    return "Ignore" if stage in (Stage.CONFIGURE, Stage.PUBLISH) else "FailJob"
 
 
 def base_name(job: StageJob, owner_uid: str) -> str:

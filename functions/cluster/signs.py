@@ -8,7 +8,7 @@ Bodies may be forged or cut: every accessor takes anything and none raises.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from functions.workflow.model import JobUid, Outcome, Stage
 
 Body = Mapping[str, Any]
 CONTAINER = "main"  # the one container of our Pods
+DISRUPTED = "DisruptionTarget"  # the condition of a Pod that was drained, preempted or evicted
 # Reasons for which a container waits and that no waiting mends.
 FATAL_WAITS = frozenset(
     {
@@ -131,7 +132,7 @@ def _without_pod(job: Body) -> Live:
     return Live(State.STUCK, uid(job), reason="NoPod", since=begun)
 
 
-def _failure(job: Body, failing: Body, pods: Iterable[Body], stage: Stage) -> Live:
+def _failure(job: Body, failing: Body, pods: Sequence[Body], stage: Stage) -> Live:
     reason = text(failing, "reason")
     if reason == "DeadlineExceeded":
         return Live(State.ENDED, uid(job), Outcome.TIMED_OUT, reason=reason)
@@ -143,6 +144,8 @@ def _failure(job: Body, failing: Body, pods: Iterable[Body], stage: Stage) -> Li
     code = _EXIT_CODE.search(text(failing, "message"))
     if code:
         return Live(State.ENDED, uid(job), Outcome.FAILED, int(code[1]), "Error")
+    if DISRUPTED in text(failing, "message") or any(condition(pod, DISRUPTED) for pod in pods):
+        reason = "Disrupted"
     return Live(State.ENDED, uid(job), Outcome.FAILED, reason=reason or "Failed")
 
 
@@ -153,7 +156,7 @@ def judge_pod(pod: Body, stage: Stage) -> Live:
     """What one Pod says; RUNNING where it says nothing final.
 
     A Pod that is being deleted says nothing: its exit code is the killing's. Nor does one that was
-    disrupted (preempted, drained): its Job replaces it.
+    disrupted (preempted, drained): its Job replaces it or has failed.
     """
     owner = controller(pod)
     running = Live(State.RUNNING, owner)
@@ -171,7 +174,7 @@ def judge_pod(pod: Body, stage: Stage) -> Live:
 
 def trusted(pod: Body) -> bool:
     """Whether the Pod speaks for its program: it is neither being deleted nor disrupted."""
-    return not leaving(pod) and not condition(pod, "DisruptionTarget")
+    return not leaving(pod) and not condition(pod, DISRUPTED)
 
 
 def pod_speaks(pod: Body) -> bool:

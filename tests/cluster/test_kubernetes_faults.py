@@ -312,16 +312,52 @@ def test_f29_a_pod_refused_by_its_node_has_failed_without_an_exit_code(
     assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, None, "OutOfcpu")
 
 
-def test_f29_a_drained_pod_says_nothing_because_its_job_replaces_it(
-    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
-) -> None:
+def drained(kube: FakeKube, job: StageJob) -> str:
+    """The Pod of a node that is being emptied; its name."""
     disrupted = [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
     killed = {"terminated": {"exitCode": 143, "reason": "Error"}}
-    pod = kube.pod_state(job.ref.name, killed, "Failed", conditions=disrupted)
+    return kube.pod_state(job.ref.name, killed, "Failed", conditions=disrupted)
+
+
+def test_f29_a_drained_pod_says_nothing_because_its_job_replaces_it(
+    kube: FakeKube, kubernetes: KubernetesCluster
+) -> None:
+    job = stage_job("w", Stage.CONFIGURE)
+    uid = kubernetes.create(job)
+    pod = drained(kube, job)
     assert kubernetes.read(replace(job.ref, uid=uid), pod) == Live(State.RUNNING, uid)
     kube.start_pod(job.ref.name)
     kube.terminate(job.ref.name, 0)
     assert kubernetes.read(replace(job.ref, uid=uid), pod).outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize("pod_is_gone", [True, False])
+def test_f29_a_drained_algorithm_has_failed_and_says_that_it_was_disrupted(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, pod_is_gone: bool
+) -> None:
+    pod = drained(kube, job)
+    assert kubernetes.read(replace(job.ref, uid=uid), pod) == Live(State.RUNNING, uid)  # the Job has not decided yet
+    said = f"Pod demo/{pod} has condition DisruptionTarget matching FailJob rule at index 0"
+    if pod_is_gone:
+        kube.remove("pods", pod)
+    kube.job_condition(
+        job.ref.name,
+        ("FailureTarget", "PodFailurePolicy"),
+        ("Failed", "PodFailurePolicy"),
+        message=said if pod_is_gone else "",
+    )
+    assert kubernetes.read(replace(job.ref, uid=uid), pod) == Live(State.ENDED, uid, Outcome.FAILED, None, "Disrupted")
+
+
+def test_f29_a_program_that_fails_after_its_first_pod_was_drained_says_its_own_reason(
+    kube: FakeKube, kubernetes: KubernetesCluster
+) -> None:
+    job = stage_job("w", Stage.CONFIGURE)
+    uid = kubernetes.create(job)
+    drained(kube, job)
+    kube.start_pod(job.ref.name)
+    kube.finish(job.ref.name, 31, message="DataUnavailable: input 0 answered 404")
+    assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, 31, "DataUnavailable")
 
 
 def test_f29_the_deadline_is_a_time_out_whatever_the_killed_program_answers(

@@ -324,6 +324,18 @@ def test_a_jobs_time_limit_is_that_of_its_stage_and_what_its_pod_may_wait_before
     assert {seconds[s] for s in Stage if s is not Stage.ALGORITHM} == {3600 + 600}
 
 
+def test_what_is_drained_runs_again_only_where_it_is_our_own_program() -> None:
+    """An algorithm runs once: a second run would find what the first has half-written."""
+    drained = [{"type": "DisruptionTarget", "status": "True"}]
+    actions = {}
+    for stage in Stage:
+        rules = manifests.stage_job(make(stage), OWNER_UID, SETTINGS)["spec"]["podFailurePolicy"]["rules"]
+        [actions[stage]] = [rule["action"] for rule in rules if rule.get("onPodConditions") == drained]
+    ignored = {stage for stage, action in actions.items() if action == "Ignore"}
+    assert ignored == {Stage.CONFIGURE, Stage.PUBLISH}
+    assert {actions[stage] for stage in Stage if stage not in ignored} == {"FailJob"}
+
+
 def test_a_name_that_kubernetes_would_refuse_is_refused_here() -> None:
     manifests.stage_job(stage_job("w" * 40), OWNER_UID, SETTINGS)
     with pytest.raises(Rejected, match="63") as refused:

@@ -220,6 +220,13 @@ def test_a_job_that_was_never_created_is_not_lost() -> None:
     assert decide(w, StageLost(Stage.ALGORITHM, 1), NOW).verdict is Verdict.UNCHANGED
 
 
+@pytest.mark.parametrize(("stage", "status"), [(Stage.ALGORITHM, 41), (Stage.FILTER, 51)])
+def test_what_is_not_ours_and_was_disrupted_has_failed_and_is_not_run_again(stage: Stage, status: int) -> None:
+    d = ended(at(stage, terms=Terms(filtered=True)), Outcome.FAILED, None, "Disrupted")
+    assert d.effects == (CreateJob(Stage.PUBLISH, 1),)
+    assert failed_with(d) == (status, "Disrupted")
+
+
 # --- stop and delete ------------------------------------------------------------------------
 
 
