@@ -218,7 +218,9 @@ def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
         return _look_again(w, now + edges.CHECK_AFTER)
     if seen.reason == "NoPod" and w.runs_since is not None:  # its Pod was drained and is being replaced
         return _tick(w, Tick(), now)
-    w = replace(w, waiting=seen.reason)
+    # Every Pod waits a moment for its volume: that it did so does not say that it never ran.
+    if seen.reason != "FailedMount" or now >= seen.since + edges.CHECK_AFTER:
+        w = replace(w, waiting=seen.reason)
     patience_ends = seen.since + edges.patience(w, seen.reason)
     if now < patience_ends:
         return _look_again(w, min(patience_ends, now + edges.CHECK_AFTER))

@@ -339,13 +339,21 @@ def test_an_algorithm_that_ran_after_its_wait_has_run_out_of_time() -> None:
     assert ended(runs, Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow.stop is Stop.TIMED_OUT
 
 
+def test_that_a_pod_waited_a_moment_for_its_volume_does_not_say_that_it_never_ran() -> None:
+    seen = StageStuck(Stage.ALGORITHM, 1, UID, "FailedMount", NOW)
+    w = decide(at(Stage.ALGORITHM), seen, NOW + timedelta(seconds=9)).workflow
+    assert ended(w, Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow.stop is Stop.TIMED_OUT
+    w = decide(at(Stage.ALGORITHM), seen, NOW + timedelta(seconds=10)).workflow
+    assert failed_with(ended(w, Outcome.TIMED_OUT, reason="DeadlineExceeded")) == (41, "FailedMount")
+
+
 def test_the_next_stage_has_not_waited_yet() -> None:
     w = ended(waiting(Stage.CONFIGURE, "Unschedulable"), Outcome.SUCCEEDED, 0).workflow
     assert (w.phase, w.waiting, w.runs_since) == (Phase.ALGORITHM, "", None)
 
 
 def test_a_stage_may_run_as_long_as_granted_however_long_its_pod_has_waited() -> None:
-    w = waiting(Stage.ALGORITHM, "FailedMount", Terms(algorithm_seconds=60, start_seconds=600))
+    w = waiting(Stage.ALGORITHM, "Unschedulable", Terms(algorithm_seconds=60, start_seconds=600))
     begun = NOW + timedelta(seconds=590)
     runs = decide(w, Tick(runs_since=begun), begun + timedelta(seconds=30)).workflow
     over = begun + timedelta(seconds=60)
