@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import json
 import os
@@ -203,6 +204,16 @@ def test_only_loopback_is_bound(laptop: Laptop) -> None:
     listening = _listening(laptop._process.pid)
     assert len(listening) == 5  # the gateway, the broker, three functions
     assert all(address.startswith("0100007F:") for address in listening)
+
+
+def test_no_port_of_it_serves_a_page_of_another_site(laptop: Laptop) -> None:
+    assert laptop._process is not None
+    ports = {int(address.split(":")[1], 16) for address in _listening(laptop._process.pid)}
+    for port in ports:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", f"{API}/compute", b"{}", {"Origin": "http://elsewhere.example"})
+        assert connection.getresponse().status == 403
+        connection.close()
 
 
 def _listening(pid: int) -> list[str]:
