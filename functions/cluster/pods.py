@@ -19,6 +19,7 @@ CREDENTIALS_FOLDER = "/credentials"
 TASK_KEY, SECRET_KEY = "task.json", "secret"
 # Our own programs stream; what they need does not grow with the data.
 _STAGING = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}
+_STAGING_CPU = "100m"  # reserved: they mostly wait for the network, and must find room on a small cluster
 GRACE = 5  # seconds: programs that ignore SIGTERM would hold their Job for the default 30
 
 
@@ -59,13 +60,14 @@ def _ours(stage: Stage) -> bool:
 
 
 def _container(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
-    resources = _resources(job)
+    limits = _resources(job)
+    requests = {**limits, "cpu": _STAGING_CPU} if _ours(job.stage) else dict(limits)
     container = {
         "name": CONTAINER,
         "image": _image(job, settings),
         "imagePullPolicy": job.environment.pull_policy,
         "env": _env(job, base),
-        "resources": {"requests": resources, "limits": dict(resources)},
+        "resources": {"requests": requests, "limits": limits},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
