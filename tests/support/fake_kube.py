@@ -43,6 +43,7 @@ class FakeKube:
         self.objects: dict[Key, Object] = {}
         self.logs: dict[str, bytes] = {}  # by the Pod's Job
         self.calls: Counter[tuple[str, str]] = Counter()  # (verb, resource) as RBAC names them
+        self.rights: set[tuple[str, str, str]] = set()  # (verb, group, resource): what the calls needed
         self.created: Counter[str] = Counter()  # Jobs that came to be, by name
         self.lingering = False  # what is deleted stays, with a deletionTimestamp, until `reap`
         self._faults: dict[tuple[str, str], list[Fault]] = {}
@@ -291,7 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
         assert self.headers["Authorization"] == "Bearer not-a-secret"
         namespace, plural, name, sub = _parts(url.path)
         verb = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(self.command, "get" if name else "list")
-        fault = self.kube.fault(verb, f"{plural}/{sub}" if sub else plural)
+        resource = f"{plural}/{sub}" if sub else plural
+        self.kube.rights.add((verb, _group(url.path), resource))
+        fault = self.kube.fault(verb, resource)
         if fault is not None and not fault.after:
             self.answer_fault(fault)
             return
@@ -328,6 +331,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _group(path: str) -> str:
+    """The API group: /api is the core's, which has no name."""
+    return path.split("/")[2] if path.startswith("/apis/") else ""
 
 
 def _parts(path: str) -> tuple[str, str, str, str]:
