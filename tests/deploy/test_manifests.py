@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
@@ -496,6 +497,16 @@ def test_every_file_that_the_guide_names_is_there() -> None:
     named = set(re.findall(r"(?<![\w/.-])(?:knative|k8s_install|examples|tests)/[\w./-]*\w", guide))
     assert len(named) > 15
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/deploy.md"])
+def test_the_commands_that_are_told_are_good_shell(document: str) -> None:
+    text = (ROOT / document).read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) or re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
+    assert len(blocks) > 3
+    for block in blocks:
+        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
+        assert checked.stderr == "", block
 
 
 def commands(start: str) -> list[list[str]]:
