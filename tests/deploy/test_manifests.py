@@ -110,6 +110,23 @@ def test_migrate_runs_the_image_of_the_base() -> None:
     assert dict(pods("install"))["Job migrate"]["containers"][0]["image"] == image
 
 
+@pytest.mark.parametrize("name", ["base", "kind", "production"])
+def test_nothing_that_knatives_webhook_refuses_and_no_schema_knows(name: str) -> None:
+    for function, service in of_kind(name, "Service", SERVING).items():
+        spec = service["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        written = {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
+        for mount in container["volumeMounts"]:
+            assert mount["name"] in written or mount["readOnly"], (function, mount)
+            assert mount["mountPath"] not in ("/", "/dev", "/dev/log", "/var", "/var/log")
+        assert not environment(spec).keys() & {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
+        (port,) = container["ports"]
+        assert port.get("name", "") in ("", "h2c", "http1")
+        assert container["readinessProbe"].keys() <= {"httpGet"}  # without a period nothing else may be set
+        assert "securityContext" not in spec, "behind a feature flag that is off"
+        assert spec["timeoutSeconds"] <= 600, "max-revision-timeout-seconds"
+
+
 # --- functions and settings -----------------------------------------------------------------
 
 
