@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +221,8 @@ def _listening(pid: int) -> list[str]:
     """Local addresses of a process's listening sockets, as /proc/net/tcp writes them; none may be of IPv6."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(descriptor)
-        inodes.add(target.removeprefix("socket:[").removesuffix("]"))
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
     lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()]
     return [fields[1] for fields in lines if fields[3] == "0A" and fields[9] in inodes]
 
