@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from functions.workflow.codes import Code
@@ -17,8 +17,13 @@ _AT_FIRST = 10.0  # seconds
 _PATIENCE = 60.0  # seconds without an answer
 
 
-def follow(client: Client, job: str, patience: float = _PATIENCE) -> Iterator[Any]:
-    """What is known of the job whenever that changes; ends when the job has. Raises NoServer and Refused."""
+def follow(
+    client: Client, job: str, patience: float = _PATIENCE, pause: Callable[[float], object] = time.sleep
+) -> Iterator[Any]:
+    """What is known of the job whenever that changes; ends when the job has. Raises NoServer and Refused.
+
+    `pause` is called between two looks with the seconds it may take at most.
+    """
     from functions.cli.client import NoServer, Refused
 
     before = None
@@ -36,7 +41,7 @@ def follow(client: Client, job: str, patience: float = _PATIENCE) -> Iterator[An
             yield seen
             if over(seen):
                 return
-        time.sleep(_OFTEN if time.monotonic() - begun < _AT_FIRST else _RARELY)
+        pause(_OFTEN if time.monotonic() - begun < _AT_FIRST else _RARELY)
 
 
 def look(client: Client, job: str) -> Any:
