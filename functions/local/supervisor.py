@@ -32,6 +32,8 @@ def wait(folder: str) -> None:
     name = sys.stdin.readline()
     if name.endswith("\n"):
         main(Path(folder, name[:-1]))
+    # The node waits for the end of this process, and Python would tidy up first.
+    os._exit(0)
 
 
 def main(plan_file: Path) -> None:
