@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from functions.cli.client import Client
     from functions.cli.show import Stages
 
+_LOOK = 0.25  # seconds between two looks at how far a stage is; its end is told
+
 
 @click.command()
 @click.argument("document", type=click.Path(path_type=Path))
@@ -84,7 +86,7 @@ def run(
             with show.Stages(console) as stages:
                 console.print(f"Running {show.clean(document)}", style="bold", markup=False)
                 console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
-                seen, interrupted = _attend(client, job, stages, on.wait)
+                seen, interrupted = _attend(client, job, stages, lambda _: on.wait(_LOOK))
                 stages.say("fetching the results …")
                 saved = save(client, seen, out or Path("out") / read.name)
             stage, log = watch.telling_log(client, seen)

@@ -187,6 +187,7 @@ class Node:
         child = self._standby.supervise(path)
         self._supervisors[asked.uid] = os.pidfd_open(child.pid)
         self._children[asked.uid] = child
+        self._standby.prepare()
         logger.info("started", extra=_about(asked))
 
     def _terminate(self, uid: str) -> None:

@@ -17,14 +17,20 @@ class Standby:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._next = self._started()
+        self._waiting: subprocess.Popen[bytes] | None = None
+        self.prepare()
+
+    def prepare(self) -> subprocess.Popen[bytes]:
+        """The one that waits: started, if there is none or it has died."""
+        if self._waiting is not None and self._waiting.poll() is not None:
+            self.close()
+        if self._waiting is None:
+            self._waiting = self._started()
+        return self._waiting
 
     def supervise(self, plan: Path) -> subprocess.Popen[bytes]:
-        """The process above the stage of `plan`, which may have died before it took the lock."""
-        if self._next.poll() is not None:
-            self.close()
-            self._next = self._started()
-        supervisor, self._next = self._next, self._started()
+        """The process above the stage of `plan`, which may have died before it took the lock; nobody waits then."""
+        supervisor, self._waiting = self.prepare(), None
         assert supervisor.stdin is not None
         with suppress(BrokenPipeError), supervisor.stdin:
             supervisor.stdin.write(f"{plan.relative_to(self._folder)}\n".encode())
@@ -32,8 +38,10 @@ class Standby:
 
     def close(self) -> None:
         """End the one that waits."""
-        self._next.kill()
-        self._next.communicate()
+        if self._waiting is not None:
+            self._waiting.kill()
+            self._waiting.communicate()
+            self._waiting = None
 
     def _started(self) -> subprocess.Popen[bytes]:
         code = f"from functions.local.supervisor import wait; wait({str(self._folder)!r})"

@@ -495,8 +495,10 @@ def test_a_stage_is_started_although_the_process_that_waited_for_it_was_killed(d
 
 
 def test_no_process_waits_for_a_node_that_was_killed(driver: ProcessDriver) -> None:
-    driver.node._standby._next.stdin.close()  # type: ignore[union-attr]  # the kernel does it for who is killed
-    until(lambda: driver.node._standby._next.poll(), lambda code: code is not None)
+    waiting = driver.node._standby.prepare()
+    assert waiting.stdin is not None
+    waiting.stdin.close()  # the kernel does it for who is killed
+    assert waiting.wait(timeout=20) == 0
 
 
 def test_no_process_waits_for_a_node_that_has_stopped(driver: ProcessDriver) -> None:
