@@ -69,7 +69,7 @@ class _Parcel:
 
 
 class Broker:
-    """Delivers with `workers` threads between start() and stop(); calls `delivered` after each try."""
+    """Delivers with `workers` threads between start() and stop(); calls `delivered` after each try to deliver."""
 
     def __init__(
         self,
