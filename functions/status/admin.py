@@ -36,7 +36,7 @@ def running_jobs(call: Call) -> Response:
 def job_ids(call: Call) -> Response:
     """GET /list: the ids of all jobs, newest first."""
     require_admin(call)
-    return answer([record.workflow.id for record in call.sluice.store.find(_page(call))])
+    return answer(call.sluice.store.ids(_page(call)))
 
 
 def info(call: Call) -> Response:
