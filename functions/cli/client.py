@@ -36,6 +36,7 @@ class Client:
 
     def __init__(self, url: str, key: str, admin: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self.operator = True  # until we are told that we are none
         self._key = key
         self._headers = {"Admin": admin} if admin else {}
         self._http = urllib3.PoolManager(timeout=_PATIENCE, retries=False)
