@@ -168,7 +168,7 @@ def _volumes(job: StageJob, settings: Settings, base: str) -> list[dict[str, Any
 
 def cores(value: float) -> str:
     """A number of cores as Kubernetes writes it: `2`, `500m`."""
-    return str(int(value)) if value == int(value) else f"{round(value * 1000)}m"
+    return str(int(value)) if value == int(value) else f"{max(round(value * 1000), 1)}m"
 
 
 def quantity(size: int) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from functions.workflow.quantity import cores, quantity
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
 
 MAX_INPUTS = 256
 MAX_URLS = 1024
@@ -236,16 +236,17 @@ def _remote_problems(remote: Remote | None, did: str, at: str) -> Iterator[tuple
 
 
 def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, str]]:
-    for name, read, like in (
-        ("requests_cpu", cores, "`2` or `500m`"),
-        ("requests_memory", quantity, "`512Mi` or `2Gi`"),
+    for name, read, least, like in (
+        ("requests_cpu", cores, LEAST_CORES, "`1m`, such as `2` or `500m`"),
+        ("requests_memory", quantity, LEAST_MEMORY, "`16Mi`, such as `512Mi` or `2Gi`"),
     ):
         value = getattr(asked, name, None)
         try:
-            if value is not None:
-                read(value)
+            if value is None or read(value) >= least:
+                continue
         except ValueError:
-            yield f"{at}.{name}", f"a Kubernetes quantity above 0, such as {like}"
+            pass
+        yield f"{at}.{name}", f"a Kubernetes quantity of at least {like}"
 
 
 def _check_id(value: str, at: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from functions.workflow.document import Definition
 from functions.workflow.model import Terms
-from functions.workflow.quantity import cores, quantity
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
 
 GIB = 1 << 30
 
@@ -103,8 +103,8 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         attempts=environment.attempts,
         filtered=bool(environment.filter_image or environment.filter_command),
         storage_expiry=environment.storage_expiry,
-        cpu=cpu,
-        memory=memory,
+        cpu=max(cpu, LEAST_CORES),
+        memory=max(memory, LEAST_MEMORY),
         disk=int(environment.disk_gb * GIB),
         gpus=gpus,
     )

@@ -338,6 +338,11 @@ def test_cores_are_written_to_the_thousandth(value: float) -> None:
     assert abs(written - value) <= 0.0005 + 1e-9
 
 
+@given(st.floats(1e-9, 0.001))
+def test_no_limit_is_written_as_none(value: float) -> None:
+    assert cores(value) == "1m"
+
+
 @given(st.integers(1, 10**15 - 1))
 def test_quantities_are_exact(size: int) -> None:
     assert parsed_quantity(quantity(size)) == size

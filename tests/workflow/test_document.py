@@ -187,10 +187,42 @@ def test_what_is_asked_for_is_granted_up_to_the_environments_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("requests_cpu", "many"), ("requests_memory", "lots"), ("requests_cpu", "-1")]
+    ("field", "value"),
+    [
+        ("requests_cpu", "many"),
+        ("requests_memory", "lots"),
+        ("requests_cpu", "-1"),
+        # Kubernetes reads 0, and what it rounds to 0, as no limit.
+        ("requests_cpu", "0.1m"),
+        ("requests_cpu", 0.0009),
+        ("requests_memory", "0.5"),
+        ("requests_memory", "15Mi"),
+    ],
 )
-def test_resources_that_are_no_quantities_are_refused_at_the_door(field: str, value: str) -> None:
-    assert refusal(changed("compute", {"resources": {field: value}})).path == f"$.stages[0].compute.resources.{field}"
+def test_resources_that_are_no_quantities_or_next_to_nothing_are_refused_at_the_door(
+    field: str, value: str | float
+) -> None:
+    error = refusal(changed("compute", {"resources": {field: value}}))
+    assert error.path == f"$.stages[0].compute.resources.{field}"
+    assert "at least `1" in error.expected
+
+
+quantities = st.builds(
+    "{}{}".format,
+    st.floats(0, 1e6, allow_subnormal=False).map(lambda value: f"{value:.9f}"),
+    st.sampled_from(["", "m", "k", "Ki", "Mi", "Gi"]),
+)
+
+
+@given(quantities, quantities)
+def test_nobody_can_ask_his_limits_away(cpu: str, memory: str) -> None:
+    asked = {"resources": {"requests_cpu": cpu, "requests_memory": memory}}
+    try:
+        definition = parse(changed("compute", asked))
+    except DocumentError:
+        return
+    terms = grant(Environment(id="e", cpu_number=2, ram_gb=4), definition)
+    assert (0.001 <= terms.cpu <= 2, 16 << 20 <= terms.memory <= 4 * GIB) == (True, True)
 
 
 @pytest.mark.parametrize(("text", "size"), [("1Gi", 1 << 30), ("1.5Gi", 3 << 29), ("2G", 2 * 10**9), ("10", 10)])
