@@ -34,6 +34,7 @@ from functions.workflow.task import Task
 WORKERS = 8
 OUTPUTS, LOGS, ADMIN_LOGS = "outputs", "logs", "adminlogs"
 ALGORITHM_LOG = "logs/algorithm.log"
+UNFILTERED_LOG = "adminlogs/algorithm.log"  # the same, where only the operator may read it
 PUBLISH_LOG = "adminlogs/publish.log"
 _NOTED = 100  # things skipped that are named in the log, one by one
 
@@ -76,7 +77,7 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
     if (again.files, again.bytes) != (survey.files, survey.bytes):
         raise TreeChanged("the outputs changed while they were published")
     progress.end()
-    logs = _upload(_admin_logs(volume, task.publish), uploader)
+    logs = _upload(_admin_logs(volume, scope, task.publish), uploader)
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
     manifest = Manifest(tuple(files), tuple(logs))
@@ -99,12 +100,11 @@ def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
 
 
 def _entries(volume: Path, scope: Scope, skip: Skip) -> Iterator[Entry]:
-    """What the consumer gets. Of a workflow that failed or was refused, `logs` is only the algorithm's own log."""
-    if scope is Scope.ALL:
+    """What the consumer gets."""
+    if scope is not Scope.ADMIN_LOGS:
         yield from walk(volume, OUTPUTS, skip)
+    if scope is Scope.ALL:
         yield from walk(volume, LOGS, skip)
-    elif scope is Scope.LOGS:
-        yield from (entry for entry in walk(volume, LOGS, skip) if entry.path == ALGORITHM_LOG)
 
 
 def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator[Source]:
@@ -117,10 +117,13 @@ def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator
             yield Source(entry.path, entry.open(), recipient=recipient)
 
 
-def _admin_logs(volume: Path, policy: PublishPolicy) -> Iterator[Source]:
+def _admin_logs(volume: Path, scope: Scope, policy: PublishPolicy) -> Iterator[Source]:
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path != PUBLISH_LOG:
             yield Source(entry.path, entry.open(), cut_at=policy.max_log_bytes)
+    for entry in walk(volume, LOGS, _quiet) if scope is not Scope.ALL else ():
+        if entry.path == ALGORITHM_LOG:
+            yield Source(UNFILTERED_LOG, entry.open(), cut_at=policy.max_log_bytes)
 
 
 def _publish_log(volume: Path, policy: PublishPolicy) -> Iterator[Source]:

@@ -75,7 +75,7 @@ def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> Stag
         "terms": terms,
         "definition": parse(DOCUMENT),
         "secret": "s3cr3t",
-        "scope": Scope.LOGS,
+        "scope": Scope.OUTPUTS,
         "results": "s3://results/sluice",
     }
     return StageJob(**(values | changes))

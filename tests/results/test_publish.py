@@ -60,16 +60,30 @@ def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_
 
 @pytest.mark.parametrize(
     ("scope", "published"),
-    [(Scope.LOGS, ["logs/algorithm.log"]), (Scope.ADMIN_LOGS, [])],
+    [(Scope.OUTPUTS, [f"outputs/{name}" for name in sorted(OUTPUTS)]), (Scope.ADMIN_LOGS, [])],
 )
 def test_only_what_the_scope_lets_out_is_published(
     storage: Storage, tmp_path: Path, scope: Scope, published: list[str]
 ) -> None:
     root = volume(tmp_path / "v")
-    (root / "logs" / "smuggled.csv").write_text("what the filter refused")
+    (root / "logs" / "smuggled.csv").write_text("what no filter has seen")
     manifest = publish(task(), root, 1, scope, storage)
     assert names(manifest.files) == published
-    assert names(manifest.admin_files) == ["adminlogs/configure.log"]
+    assert [(file.path, file.type) for file in manifest.admin_files] == [
+        ("adminlogs/configure.log", "configrationLog"),
+        ("adminlogs/algorithm.log", "algorithmLog"),
+    ]
+    assert content(storage, manifest.admin_files[1]) == b"trained\n"
+
+
+@pytest.mark.parametrize("scope", [Scope.OUTPUTS, Scope.ADMIN_LOGS])
+def test_a_link_in_the_place_of_the_algorithms_log_is_not_followed(
+    storage: Storage, tmp_path: Path, scope: Scope
+) -> None:
+    root = volume(tmp_path / "v")
+    (root / "logs" / "algorithm.log").unlink()
+    (root / "logs" / "algorithm.log").symlink_to("/etc/passwd")
+    assert names(publish(task(), root, 1, scope, storage).admin_files) == ["adminlogs/configure.log"]
 
 
 def test_other_files_of_the_algorithms_log_folder_are_outputs(storage: Storage, tmp_path: Path) -> None:
