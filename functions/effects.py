@@ -156,6 +156,9 @@ def job_of(parts: Parts, workflow: Workflow, stage: Stage, attempt: int) -> JobR
 
 
 def _namespace(parts: Parts, workflow: Workflow) -> str:
+    """Where its Jobs run since it was submitted, whatever became of its environment meanwhile."""
+    if workflow.terms.namespace:
+        return workflow.terms.namespace
     environment = parts.environments.get(workflow.environment)
     return environment.place if environment else workflow.environment
 

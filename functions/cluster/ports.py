@@ -80,7 +80,7 @@ class StageJob:
 
     @property
     def ref(self) -> JobRef:
-        return JobRef(self.workflow, self.stage, self.attempt, self.environment.place)
+        return JobRef(self.workflow, self.stage, self.attempt, self.terms.namespace or self.environment.place)
 
 
 class State(StrEnum):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain as one_after_another
 
 from werkzeug.wrappers import Response
 
 from functions.auth.admin import require_admin
-from functions.cluster.ports import JobRef, Rejected, Unavailable
+from functions.cluster.ports import Rejected, Unavailable
 from functions.ocean import given, query, running
 from functions.results.ports import Content, NotFound
 from functions.staging.progress import Progress, last
@@ -106,10 +107,10 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
 
 
 def _printed(call: Call, record: Record, attempt: Attempt) -> Iterator[bytes]:
-    environment = call.sluice.environments.get(record.workflow.environment)
-    place = environment.place if environment else record.workflow.environment
-    ref = JobRef(record.workflow.id, attempt.stage, attempt.attempt, place, attempt.job_uid)
-    return call.sluice.cluster.logs(ref, MAX_LOG)
+    from functions.effects import job_of
+
+    ref = job_of(call.sluice, record.workflow, attempt.stage, attempt.attempt)
+    return call.sluice.cluster.logs(replace(ref, uid=attempt.job_uid), MAX_LOG)
 
 
 def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progress | None:

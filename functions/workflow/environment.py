@@ -107,4 +107,5 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         memory=max(memory, LEAST_MEMORY),
         disk=int(environment.disk_gb * GIB),
         gpus=gpus,
+        namespace=environment.place,
     )

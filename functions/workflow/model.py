@@ -77,6 +77,7 @@ class Terms:
     memory: int = 1 << 30
     disk: int = 1 << 30
     gpus: int = 0
+    namespace: str = ""  # where its Jobs run; empty in old records: where the environment's run now
 
 
 @dataclass(frozen=True, slots=True)
