@@ -36,6 +36,8 @@ OUTPUTS, LOGS, ADMIN_LOGS = "outputs", "logs", "adminlogs"
 ALGORITHM_LOG = "logs/algorithm.log"
 UNFILTERED_LOG = "adminlogs/algorithm.log"  # the same, where only the operator may read it
 PUBLISH_LOG = "adminlogs/publish.log"
+FILTER_LOG = "adminlogs/filter.log"
+_FILTERS_OWN_LOG = "adminlogs/filter/filter.log"  # the same, in a cluster: in the one folder that the filter sees
 _NOTED = 100  # things skipped that are named in the log, one by one
 
 
@@ -120,7 +122,8 @@ def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator
 def _admin_logs(volume: Path, scope: Scope, policy: PublishPolicy) -> Iterator[Source]:
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path != PUBLISH_LOG:
-            yield Source(entry.path, entry.open(), cut_at=policy.max_log_bytes)
+            path = FILTER_LOG if entry.path == _FILTERS_OWN_LOG else entry.path
+            yield Source(path, entry.open(), cut_at=policy.max_log_bytes)
     for entry in walk(volume, LOGS, _quiet) if scope is not Scope.ALL else ():
         if entry.path == ALGORITHM_LOG:
             yield Source(UNFILTERED_LOG, entry.open(), cut_at=policy.max_log_bytes)

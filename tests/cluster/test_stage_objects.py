@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,13 +236,19 @@ def test_the_policy_can_tell(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> 
 # --- what each stage sees -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", [Stage.ALGORITHM, Stage.FILTER])
-def test_consumer_and_filter_see_inputs_read_only_and_no_admin_logs_and_no_files_of_secrets(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("stage", "own"),
+    [(Stage.ALGORITHM, {}), (Stage.FILTER, {"/sluice": "adminlogs/filter"})],
+    ids=["algorithm", "filter"],
+)
+def test_consumer_and_filter_see_inputs_read_only_and_no_others_admin_logs_and_no_files_of_secrets(
+    stage: Stage, own: dict[str, str]
+) -> None:
     job = make(stage, RICH)
     mounts = {mount["mountPath"]: mount for mount in container(job)["volumeMounts"]}
     writable = {path for path, mount in mounts.items() if not mount.get("readOnly")}
-    assert writable == {"/tmp", "/data/outputs", "/data/logs"}
-    assert not any("adminlogs" in str(mount) for mount in mounts.values())
+    assert writable == {"/tmp", "/data/outputs", "/data/logs", *own}
+    assert {path: mount["subPath"] for path, mount in mounts.items() if "adminlogs" in str(mount)} == own
     assert not any("secret" in volume for volume in spec(job)["volumes"])
 
 
@@ -312,6 +319,14 @@ def test_an_image_with_a_checksum_is_named_by_it() -> None:
 def test_only_the_algorithm_gets_gpus() -> None:
     asked = {stage: container(make(stage, RICH))["resources"]["limits"].get("nvidia.com/gpu") for stage in Stage}
     assert asked == {Stage.CONFIGURE: None, Stage.ALGORITHM: "2", Stage.FILTER: None, Stage.PUBLISH: None}
+
+
+def test_a_filters_command_is_run_as_it_stands_inside_what_keeps_its_log() -> None:
+    environment = Environment(id="e", filter_image="filter:1", filter_command=("/filter", "a b", "$HOME"))
+    shell, option, script, _, command, cap, log = container(make(Stage.FILTER, environment))["command"]
+    assert (shell, option, cap, log) == ("sh", "-c", str(10 << 20), "/sluice/filter.log")
+    assert script == container(make(Stage.ALGORITHM))["command"][2]
+    assert shlex.split(command) == ["/filter", "a b", "$HOME"]
 
 
 def test_a_filter_without_a_command_is_its_images_own() -> None:

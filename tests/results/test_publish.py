@@ -58,6 +58,17 @@ def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_
     ]
 
 
+def test_a_filters_log_from_the_folder_that_it_has_in_a_cluster_is_published_like_any_other(
+    storage: Storage, tmp_path: Path
+) -> None:
+    root = volume(tmp_path / "v")
+    (root / "adminlogs" / "filter").mkdir()
+    (root / "adminlogs" / "filter" / "filter.log").write_text("refused")
+    manifest = publish(task(), root, 1, Scope.ADMIN_LOGS, storage)
+    found = next(file for file in manifest.admin_files if file.type == "filteringLog")
+    assert (found.path, content(storage, found)) == ("adminlogs/filter.log", b"refused")
+
+
 @pytest.mark.parametrize(
     ("scope", "published"),
     [(Scope.OUTPUTS, [f"outputs/{name}" for name in sorted(OUTPUTS)]), (Scope.ADMIN_LOGS, [])],
