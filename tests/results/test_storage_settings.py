@@ -48,6 +48,16 @@ def test_files_of_the_credentials_folder_go_before_the_environment(tmp_path: Pat
     assert variables("", {"A": "b"}) == variables("/does/not/exist", {"A": "b"}) == {"A": "b"}
 
 
+def test_a_file_that_holds_the_form_of_another_upload_does_not_end_there(ipfs: IpfsNode) -> None:
+    storage = open_url("ipfs://", {"IPFS_OUTPUT": ipfs.url})
+    storage.put("w1/1/outputs/first", [b"1"], 1, "text/plain")
+    boundary = ipfs.seen[-1][2]["Content-Type"].partition("boundary=")[2]
+    hostile = f"a\r\n--{boundary}--\r\nb".encode()
+    url = storage.put("w1/1/outputs/second", [hostile], len(hostile), "text/plain")
+    found = storage.open(ResultFile("outputs/second", len(hostile), "output", url))
+    assert b"".join(found.chunks) == hostile
+
+
 def test_admin_logs_go_to_their_own_bucket_and_are_removed_from_it(bucket: Any) -> None:
     (bucket.root / "admin").mkdir()
     storage = open_url("s3://results", {**bucket.variables, "AWS_BUCKET_ADMINLOGS": "admin"})

@@ -73,7 +73,14 @@ def test_rawcode_of_any_length_is_an_algorithm(rawcode: str) -> None:
         ("input.0.id", "a\nb", "$.stages[0].input[0].id"),
         ("input.0.id", ".hidden", "$.stages[0].input[0].id"),
         ("input.0.id", "algoCustomData.json", "$.stages[0].input[0].id"),
-        ("input.0.id", "x" * 300, "$.stages[0].input[0].id"),
+        ("input.0.id", "x" * 201, "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:" + "x" * 201, "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:.", "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:.hidden", "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:", "$.stages[0].input[0].id"),
+        ("algorithm.id", "did:op:.", "$.stages[0].algorithm.id"),
+        ("input.0", {"index": 10**300, "url": "https://data.example/a"}, "$.stages[0].input[0].index"),
+        ("input.0", {"index": -1, "url": "https://data.example/a"}, "$.stages[0].input[0].index"),
         ("input.0.remote", None, "$.stages[0].input[0]"),
         ("input.0.remote", {"serviceId": "s"}, "$.stages[0].input[0].remote.txId"),
         ("input.0.url", "https://both.example/x", "$.stages[0].input[0]"),
@@ -96,6 +103,11 @@ def test_a_bad_value_is_refused_with_its_place(path: str, value: Any, where: str
     error = refusal(changed(path, value))
     assert error.path == where
     assert error.expected
+
+
+@pytest.mark.parametrize("id", ["a", "did:op:a", "did:op:" + "x" * 200, "did:op:did:op:a", "urn:x-1._"])
+def test_an_id_names_a_folder(id: str) -> None:
+    assert parse(changed("input.0.id", id)).stage.input[0].folder == id.removeprefix("did:op:")
 
 
 def test_what_is_missing_is_named() -> None:
