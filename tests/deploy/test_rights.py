@@ -49,7 +49,7 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
         "clean_up": lambda: cluster.clean_up(ref.workflow, "demo"),
         "leftovers": lambda: cluster.leftovers("demo", 10),
         "read": lambda: (cluster.read(ref, kube.pod_of(ref.name)), cluster.read(there.ref)),
-        "logs": lambda: list(cluster.logs(ref, 100)),
+        "logs": lambda: list(cluster.logs(ref, 10, 100)),
         "workflow_object": lambda: cluster.workflow_object("demo/w1"),
         "report": lambda: cluster.report("demo/w1", record().workflow),
     }

@@ -76,7 +76,7 @@ def ended(driver: ProcessDriver, job: StageJob) -> Live:
 
 
 def printed(driver: ProcessDriver, job: StageJob) -> str:
-    return b"".join(driver.cluster.logs(job.ref, 100 * MIB)).decode()
+    return b"".join(driver.cluster.logs(job.ref, 10**6, 100 * MIB)).decode()
 
 
 def volume(driver: ProcessDriver, job: StageJob) -> Path:

@@ -176,10 +176,12 @@ class FakeKube:
             found = self.objects.get((plural, namespace, name))
             return (200, found) if found else (404, _status(404, f"{plural} {name!r} not found"))
 
-    def log(self, namespace: str, pod: str, limit: int) -> bytes:
+    def log(self, namespace: str, pod: str, query: dict[str, str]) -> bytes:
         with self._lock:
             job = self.objects[("pods", namespace, pod)]["metadata"]["labels"]["batch.kubernetes.io/job-name"]
-            return self.logs.get(job, b"")[:limit]
+            lines = self.logs.get(job, b"").splitlines(keepends=True)
+            tail = lines[-int(query["tailLines"]) :] if "tailLines" in query else lines
+            return b"".join(tail)[: int(query["limitBytes"])]
 
     def list(self, plural: str, namespace: str, query: dict[str, str]) -> tuple[int, Object]:
         wanted = dict(term.split("=", 1) for term in query.get("labelSelector", "").split(",") if term)
@@ -305,7 +307,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer_fault(fault)
             return
         if sub == "log":
-            self.answer(200, self.kube.log(namespace, name, int(query["limitBytes"])))
+            self.answer(200, self.kube.log(namespace, name, query))
             return
         do: dict[str, Callable[[], tuple[int, Object]]] = {
             "create": lambda: self.kube.post(plural, namespace, body),
