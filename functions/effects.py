@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
 from functions.log import about
-from functions.results.storage import results_url
+from functions.results.storage import place_of
 from functions.workflow.decide import scope
 from functions.workflow.document import DocumentError, parse
 from functions.workflow.model import (
@@ -110,7 +110,6 @@ class Effects:
             definition = parse(record.submission.document)
         except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
             return None, _refused(effect, "DocumentInvalid")
-        settings = self._parts.settings
         job = StageJob(
             workflow=current.id,
             stage=effect.stage,
@@ -120,7 +119,7 @@ class Effects:
             definition=definition,
             secret=record.submission.secret,
             scope=scope(current),
-            results=results_url(settings.results_url, settings.legacy),
+            results=place_of(self._parts.settings),
         )
         patience_ends = intent.created_at + timedelta(seconds=current.terms.queue_seconds)
         try:

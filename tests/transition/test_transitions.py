@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from support.world import DOCUMENT, ENVIRONMENT, World, environment, record
 from functions.cluster.ports import Rejected, StageJob, Unavailable
 from functions.effects import job_of
 from functions.results.ports import StorageUnavailable
+from functions.settings import Settings
 from functions.store.ports import AgreementInUse
 from functions.workflow.codes import Code
 from functions.workflow.document import parse
@@ -65,6 +67,16 @@ def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cl
     ending = world.state(w).ending
     assert ending is not None
     assert (world.state(w).finished, ending.reason, world.cluster.present()) == (True, "AlgorithmExit:3", [])
+
+
+def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_path: Path) -> None:
+    (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
+    world = World()
+    world.parts.__dict__["settings"] = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
+    w = world.submit()
+    asked = world.cluster.asked(world.job(w))
+    assert asked is not None
+    assert asked.results == "s3://mounted"
 
 
 def test_all_stages_run_where_the_first_did_whatever_the_environments_file_says_by_now() -> None:
