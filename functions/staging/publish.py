@@ -38,6 +38,7 @@ UNFILTERED_LOG = "adminlogs/algorithm.log"  # the same, where only the operator 
 PUBLISH_LOG = "adminlogs/publish.log"
 FILTER_LOG = "adminlogs/filter.log"
 _FILTERS_OWN_LOG = "adminlogs/filter/filter.log"  # the same, in a cluster: in the one folder that the filter sees
+LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, of one on average
 _NOTED = 100  # things skipped that are named in the log, one by one
 
 
@@ -47,6 +48,7 @@ class Survey:
 
     files: int = 0
     bytes: int = 0
+    names: int = 0  # their length, which the manifest grows by
     skipped: Counter[str] = field(default_factory=Counter)
 
     def skip(self, path: str, kind: str) -> None:
@@ -58,8 +60,14 @@ class Survey:
         """Add one file. Raises Failure where the environment's limits end."""
         self.files += 1
         self.bytes += entry.size
+        self.names += len(entry.path)
+        if self.names > max(LEAST_NAMES, policy.max_files * LONG_NAME):
+            raise Failure(
+                "TooManyResults", "the names of all files together are too long: write fewer, or shorter ones"
+            )
         if self.files > policy.max_files:
-            raise Failure("TooManyResults", f"more than {policy.max_files} files; the environment allows no more")
+            more = "write fewer, such as one archive, or have the environment's publish.max_files raised"
+            raise Failure("TooManyResults", f"more than {policy.max_files} files: {more}")
         if entry.size > policy.max_file_bytes:
             limit = policy.max_file_bytes
             raise Failure("ResultTooLarge", f"{entry.path} has {entry.size} bytes; the environment allows {limit}")

@@ -29,7 +29,7 @@ class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How much may be published. Bytes."""
 
     max_bytes: int = 100 * GIB
-    max_files: int = 200_000
+    max_files: int = 10_000  # each stands in the manifest, which every answer about the job carries
     max_file_bytes: int = 50 * GIB
     max_log_bytes: int = 10 * (1 << 20)
 

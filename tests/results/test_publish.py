@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.publishing import OUTPUTS, task, volume
 
+from functions.results.layout import encode
 from functions.results.ports import Storage
 from functions.staging.publish import publish
 from functions.staging.publish_tree import TreeRefused
@@ -171,6 +172,25 @@ def test_what_exceeds_the_environments_limits_fails_before_anything_is_uploaded(
         publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage)
     assert failed.value.reason == reason
     assert storage.manifest(W, 1) is None
+
+
+def test_names_that_would_fill_the_manifest_are_refused(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {})
+    deep = root / "outputs" / "/".join(["\n" * 200] * 15)  # three characters each, once they can be printed
+    deep.mkdir(parents=True)
+    for n in range(500):
+        (deep / str(n)).touch()
+    with pytest.raises(Failure, match="names of all files") as failed:
+        publish(task(), root, 1, Scope.ALL, storage)
+    assert failed.value.reason == "TooManyResults"
+    assert storage.manifest(W, 1) is None
+
+
+def test_the_manifest_of_as_many_files_as_are_allowed_can_be_served() -> None:
+    """`status` has 384 MiB for several answers at once; a decoded manifest takes about three times its JSON."""
+    policy = PublishPolicy()
+    file = ResultFile("outputs/" + "x" * 100, 1, "output", "s3://bucket/" + "x" * 160, "0" * 64, "text/csv")
+    assert len(encode(Manifest((file,) * policy.max_files))) < 8 << 20
 
 
 def test_exactly_at_the_limits_all_is_published(storage: Storage, tmp_path: Path) -> None:
