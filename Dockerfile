@@ -9,11 +9,13 @@ RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile -r requirements.txt -c constraints.txt \
  # The asynchronous twin of the Kubernetes client: a fifth of all, and never imported.
  && rm -r /opt/venv/lib/python3.12/site-packages/kubernetes/aio
-COPY README.md LICENSE ./
+COPY README.md LICENSE gunicorn.conf.py ./
 COPY functions functions
 COPY knative/base knative/base
 RUN pip install --no-cache-dir --no-compile --no-deps --target /app . \
  && sed -i '1s|.*|#!/opt/venv/bin/python|' /app/bin/sluice \
+ # Not by COPY, which keeps the mode: from a checkout with a strict umask the image's user could not read it.
+ && install -m 644 gunicorn.conf.py /app/ \
  # Without compiled bytecode a function starts nearly three times slower. unchecked-hash: whatever a builder does to
  # the files' times, Python never looks at the sources again.
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib /app
@@ -21,7 +23,6 @@ RUN pip install --no-cache-dir --no-compile --no-deps --target /app . \
 FROM python:3.12-slim
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
-COPY gunicorn.conf.py /app/
 ENV PATH=/opt/venv/bin:/app/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
 WORKDIR /app
 USER 65532:65532

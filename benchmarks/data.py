@@ -84,7 +84,7 @@ def parts(environ: Mapping[str, str]) -> Iterator[Sluice]:
 
 
 def submission(agreement: str, key: str = KEY) -> dict[str, Any]:
-    """The body of POST /compute, as the Provider of this key sends it; its nonces must arrive in order."""
+    """The body of POST /compute, as the Provider of this key sends it."""
     import time
 
     from functions.ethereum import sign

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 
 from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
 from functions.log import about
-from functions.results.storage import results_url
+from functions.results.storage import place_of
 from functions.workflow.decide import scope
 from functions.workflow.document import DocumentError, parse
 from functions.workflow.edges import pause
@@ -111,7 +111,6 @@ class Effects:
             definition = parse(record.submission.document)
         except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
             return None, _refused(effect, "DocumentInvalid")
-        settings = self._parts.settings
         job = StageJob(
             workflow=current.id,
             stage=effect.stage,
@@ -121,7 +120,7 @@ class Effects:
             definition=definition,
             secret=record.submission.secret,
             scope=scope(current),
-            results=results_url(settings.results_url, settings.legacy),
+            results=place_of(self._parts.settings),
         )
         patience_ends = intent.created_at + pause(effect) + timedelta(seconds=current.terms.queue_seconds)
         try:
@@ -157,6 +156,9 @@ def job_of(parts: Parts, workflow: Workflow, stage: Stage, attempt: int) -> JobR
 
 
 def _namespace(parts: Parts, workflow: Workflow) -> str:
+    """Where its Jobs run since it was submitted, whatever became of its environment meanwhile."""
+    if workflow.terms.namespace:
+        return workflow.terms.namespace
     environment = parts.environments.get(workflow.environment)
     return environment.place if environment else workflow.environment
 

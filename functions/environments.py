@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from functions.settings import Settings, SettingsError
-from functions.workflow.environment import Environment
+from functions.workflow.environment import GIB, Environment
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
@@ -60,6 +61,8 @@ def _check(environment: Environment) -> None:
     for name in ("stuck_seconds", "start_seconds"):
         if getattr(environment, name) < 0:
             raise SettingsError(f"environment {environment.id!r}: {name} must not be below 0")
+    if environment.cpu_number < LEAST_CORES or environment.ram_gb * GIB < LEAST_MEMORY:
+        raise SettingsError(f"environment {environment.id!r}: cpuNumber must be at least 0.001, ramGB at least 0.016")
     if environment.max_jobs < 0:  # 0 pauses it: jobs are accepted and wait
         raise SettingsError(f"environment {environment.id!r}: max_jobs must not be below 0")
     if environment.pull_policy not in _PULL_POLICIES:

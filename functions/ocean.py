@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired, TypedDict
 
+from functions.auth.message import message
 from functions.store.ports import Query
 from functions.web import HttpError
 from functions.workflow import codes
@@ -33,8 +34,8 @@ def given(params: Mapping[str, Any], name: str) -> str | None:
 
 
 def signed_message(params: Mapping[str, Any]) -> str:
-    """What a provider signs (before the nonce): the owner, and the job where one is named. `None` without owner."""
-    return f"{params.get('owner')}{given(params, 'jobId') or ''}"
+    """What the provider of this request signs, before the nonce."""
+    return message(params.get("owner"), given(params, "jobId"))
 
 
 def chain(params: Mapping[str, Any]) -> str | None:

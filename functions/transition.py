@@ -9,7 +9,7 @@ the redelivered event or the sweep completes; every effect may be repeated.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from functions.cluster.ports import Unavailable
 from functions.effects import Effects, NotYet, Parts, given_up, next_try
 from functions.log import about
 from functions.results.ports import StorageUnavailable
+from functions.store.ports import StoreUnavailable
 from functions.workflow import decide as rules
 from functions.workflow.edges import pause, stage_deadline
 from functions.workflow.model import (
@@ -61,16 +62,26 @@ class Transitions:
         self._parts = parts
         self._effects = Effects(parts)
 
-    def submit(self, record: Record, cause: str) -> Record:
-        """Record a new workflow and start it if a slot is free. Raises AgreementInUse."""
+    def submit(self, record: Record, cause: str, first: Callable[[Transaction], None] | None = None) -> Record:
+        """Record a new workflow and start it if a slot is free; as it was recorded. Raises AgreementInUse.
+
+        `first` is done in the same transaction; what it raises is raised, and nothing is recorded. What is
+        unavailable once it is recorded is not raised: who submitted again would be refused.
+        """
         now = self._parts.clock()
         decision = rules.submit(record.workflow, now)
+        recorded = replace(record, workflow=decision.workflow)
         with self._parts.store.begin() as tx:
-            tx.add(replace(record, workflow=decision.workflow))
+            if first is not None:
+                first(tx)
+            tx.add(recorded)
             self._save(tx, decision, cause)
             admitted = self._admit(tx, record.workflow.environment, now)
-        self._carry_out_all(admitted, cause)
-        return self._parts.store.get(record.workflow.id) or record
+        try:
+            self._carry_out_all(admitted, cause)
+        except (StoreUnavailable, Unavailable, StorageUnavailable) as e:
+            logger.warning("submitted, started later: %s", e, extra=about(workflow=record.workflow.id))
+        return recorded
 
     def apply(self, workflow: WorkflowId, seen: Observation, cause: str) -> Verdict:
         """Make what `seen` makes of the workflow, and carry it out."""

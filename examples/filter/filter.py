@@ -1,7 +1,7 @@
 """A filter: looks at what an algorithm wants to let out, and decides. Plain Python, no dependencies.
 
-It runs between algorithm and publish, in the operator's container. What it deletes or replaces below /data/outputs is
-not published; if it exits with anything but 0, nothing but the algorithm's log is (Ocean status 51).
+It runs between algorithm and publish, in the operator's container. Only what it leaves below /data/outputs is
+published; if it exits with anything but 0, nothing is (Ocean status 51). What the algorithm has printed never is.
 
     FILTER_MAX_FILES=100  FILTER_MAX_BYTES=10000000  FILTER_TYPES=.csv,.json,.png  python3 filter.py
 
@@ -22,10 +22,8 @@ def main(environ: Mapping[str, str]) -> int:
     types = tuple(environ.get("FILTER_TYPES", ".csv,.json,.png,.svg,.txt").lower().split(","))
     volume = Path(environ.get("VOLUME", "/data"))
     outputs = Path(environ.get("OUTPUTS", volume / "outputs"))
-    logs = Path(environ.get("LOGS", volume / "logs"))
     files = bytes_left = 0
-    # An algorithm may write more than its log beside its log, and that is published like outputs.
-    for path in [*entries(outputs), *(path for path in entries(logs) if path != logs / "algorithm.log")]:
+    for path in list(entries(outputs)):
         if path.is_symlink() or not path.is_file() or not path.name.lower().endswith(types):
             print(f"deleted, its type may not leave: {path!s}")
             path.unlink()

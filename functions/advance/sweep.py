@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from functions.advance.look import look
+from functions.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
 from functions.log import about
 from functions.results.ports import StorageUnavailable
@@ -47,6 +48,7 @@ def sweep(parts: Sluice) -> Counter[str]:
         run.admit(environment)
     for namespace in sorted({environment.place for environment in parts.environments.values()}):
         run.tidy(namespace)
+    parts.store.forget_nonces(forgettable(parts.clock()))
     run.deliver()  # last: whoever is told may be slow
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))

@@ -1,4 +1,9 @@
-"""The signature at the door of a route."""
+"""The signature at the door of a route.
+
+The order is: `require_signer`, the work, `consume` right before the answer. So a request that is answered with 503 has
+not used its nonce up, and may be sent again as it is. What changes something asks `require_unused` first, so that
+an old request that is sent again changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +22,17 @@ def require_signer(call: Call, message: str, *, prefix: str = "") -> Signer:
         raise _error(e, prefix) from None
 
 
-def require_signature(call: Call, message: str, *, prefix: str = "") -> str:
-    """The address of the allowed signer; its nonce is used up. Raises HttpError."""
-    signer = require_signer(call, message, prefix=prefix)
-    consume(call, signer, prefix=prefix)
-    return signer.address
+def require_unused(call: Call, signer: Signer, *, prefix: str = "") -> None:
+    """Refuse a nonce that was used before; of equal requests at once all may pass here. Raises HttpError."""
+    if call.sluice.store.nonce_used(signer.address, signer.nonce):
+        raise _error(signer.replayed(), prefix)
 
 
 def consume(call: Call, signer: Signer, *, prefix: str = "") -> None:
-    """Use the signer's nonce up. Raises HttpError."""
+    """Use the signer's nonce up: of equal requests exactly one passes. Raises HttpError."""
     try:
-        signer.consume(call.sluice.store)
+        with call.sluice.store.begin() as tx:
+            signer.consume(tx)
     except NonceRefused as e:
         raise _error(e, prefix) from None
 

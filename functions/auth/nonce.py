@@ -14,6 +14,9 @@ from typing import Any
 
 # Clocks differ by minutes; a nonce a whole unit too large would lock its provider out for ever.
 FARTHEST_AHEAD = timedelta(days=1)
+# So long each used nonce is remembered by itself, and requests may overtake each other. Well above what two clocks,
+# a provider's and one of ours, are apart.
+REMEMBERED = timedelta(minutes=15)
 _TIME = re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?")
 _UNITS = ((11, 10**9), (14, 10**6), (17, 10**3))  # below 10^n: so many nanoseconds in one
 
@@ -30,4 +33,13 @@ def nanoseconds(nonce: Any) -> int:
 
 def too_far_ahead(nonce: int, now: datetime) -> bool:
     """Whether a nonce in nanoseconds is a mistake: more than a day ahead of `now`."""
-    return nonce > int((now + FARTHEST_AHEAD).timestamp() * 10**9)
+    return nonce > _nanoseconds_at(now + FARTHEST_AHEAD)
+
+
+def forgettable(now: datetime) -> int:
+    """Up to which nonce, in nanoseconds, a provider need not be remembered by more than its highest."""
+    return _nanoseconds_at(now - REMEMBERED)
+
+
+def _nanoseconds_at(time: datetime) -> int:
+    return int(time.timestamp() * 10**9)

@@ -14,7 +14,7 @@ from typing import Any
 from functions.auth.nonce import nanoseconds, too_far_ahead
 from functions.ethereum import recover
 from functions.settings import Settings
-from functions.store.ports import Store
+from functions.store.ports import Transaction
 
 
 class Refused(Exception):
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class NonceRefused(Refused):
-    """The signer may do it, but not with this nonce: no time, too far ahead, or not above all earlier ones."""
+    """The signer may do it, but not with this nonce: no time, too far ahead, used before, or too old to tell."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)
@@ -34,20 +34,22 @@ class NonceRefused(Refused):
 
 @dataclass(frozen=True)
 class Signer:
-    """A provider that may do what it asks, once: `consume` its nonce before doing it."""
+    """A provider that may do what it asks, once."""
 
     address: str  # lower-case
     nonce: int  # nanoseconds
 
-    def consume(self, store: Store) -> None:
-        """Use the nonce up in one atomic statement. Raises NonceRefused if it, or a later one, was used before."""
-        with store.begin() as tx:
-            fresh = tx.use_nonce(self.address, self.nonce)
-        if not fresh:
-            raise NonceRefused(
-                f"Invalid signature expected nonce > current nonce ({self.nonce} ns): "
-                "every request needs a nonce above all earlier ones.",
-            )
+    def consume(self, tx: Transaction) -> None:
+        """Use the nonce up, if the transaction is committed. Raises NonceRefused if that was done before."""
+        if not tx.use_nonce(self.address, self.nonce):
+            raise self.replayed()
+
+    def replayed(self) -> NonceRefused:
+        """The refusal; it begins as operator-service's."""
+        return NonceRefused(
+            f"Invalid signature expected nonce > current nonce ({self.nonce} ns): it was used before, "
+            "or is older than all that is remembered; every request needs a new one.",
+        )
 
 
 def verify(params: Mapping[str, Any], message: str, settings: Settings, now: datetime) -> Signer:

@@ -36,6 +36,7 @@ class Client:
 
     def __init__(self, url: str, key: str, admin: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self.operator = True  # until we are told that we are none
         self._key = key
         self._headers = {"Admin": admin} if admin else {}
         self._http = urllib3.PoolManager(timeout=_PATIENCE, retries=False)
@@ -62,8 +63,7 @@ class Client:
 
     def job(self, job: str) -> Any:
         """The status object of one job. Raises Refused 404 if there is none."""
-        # No owner is told, so the signed text starts with `None`, as operator-service has it.
-        found = self._json("GET", "/compute", fields={"jobId": job, **self._signature(f"None{job}")})
+        found = self._json("GET", "/compute", fields={"jobId": job, **self._signature(None, job)})
         if not found:
             raise Refused(404, f"{self.url} knows no job {job}; `sluice list` shows yours")
         return found[0]
@@ -85,7 +85,7 @@ class Client:
 
         `known`: the sha256 of what we have; the answer is 304 if that is the file.
         """
-        fields = {"owner": owner, "jobId": job, "index": str(index), **self._signature(f"{owner}{job}")}
+        fields = {"owner": owner, "jobId": job, "index": str(index), **self._signature(owner, job)}
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
@@ -125,17 +125,18 @@ class Client:
     # --- how ------------------------------------------------------------------------------------
 
     def _end(self, method: str, job: str, owner: str) -> Any:
-        fields = {"owner": owner, "jobId": job, **self._signature(f"{owner}{job}")}
+        fields = {"owner": owner, "jobId": job, **self._signature(owner, job)}
         found = self._json(method, "/compute", fields=fields)
         if not found:
             raise Refused(404, f"{self.url} knows no job {job} of {owner}")
         return found[0]
 
-    def _signature(self, message: str) -> dict[str, str]:
+    def _signature(self, owner: str | None, job: str | None = None) -> dict[str, str]:
+        from functions.auth.message import message
         from functions.ethereum import sign
 
         nonce = str(time.time_ns())
-        return {"nonce": nonce, "providerSignature": sign(self._key, message + nonce)}
+        return {"nonce": nonce, "providerSignature": sign(self._key, message(owner, job) + nonce)}
 
     def _json(self, method: str, path: str, **about: Any) -> Any:
         answer = self._send(method, path, **about)

@@ -24,7 +24,7 @@ ENOUGH_DISK = 1 << 30
 
 
 @click.command()
-@click.option("--cluster", is_flag=True, help="Examine the cluster of KUBECONFIG instead of this machine.")
+@click.option("--cluster", is_flag=True, help="Examine the cluster that kubectl talks to instead of this machine.")
 @click.option("--namespace", default="ocean-compute", show_default=True, help="Where algorithms run there.")
 @click.option("--image", help="Image of the canary, with Python in it.  [default: SLUICE_IMAGE]")
 @click.option("--public", default="1.1.1.1:443", show_default=True, help="A public address that answers.")
@@ -104,7 +104,7 @@ def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple
         environment = _environment(settings, namespace)
         job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
         click.echo(f"a canary in the algorithm's place, in {namespace} …", err=True)
-        verdict = canary.send(Api(access(settings.kubeconfig), connections=1), job)
+        verdict = canary.send(Api(access(_kubeconfig(settings)), connections=1), job)
     except SettingsError as e:
         fail(str(e), BAD_USE)
     except ClusterError as e:
@@ -112,6 +112,12 @@ def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple
     except canary.NoVerdict as e:
         fail(f"nothing is proven: {e}", FAILED)
     _tell(namespace, verdict)
+
+
+def _kubeconfig(settings: Settings) -> str:
+    """As kubectl has it: KUBECONFIG, else the file in the home folder; in a Pod there is neither."""
+    usual = Path.home() / ".kube" / "config"
+    return settings.kubeconfig or (str(usual) if usual.is_file() else "")
 
 
 def _environment(settings: Settings, namespace: str) -> Environment:
@@ -125,8 +131,14 @@ def _environment(settings: Settings, namespace: str) -> Environment:
 
 def _tell(namespace: str, verdict: Verdict) -> None:
     for target in verdict.tried:
-        reached = target in verdict.reached
-        click.echo(f"{'BAD  reached' if reached else 'ok   shut   '}  {target}")
+        late = "" if target in verdict.lasting else " (in its first seconds only)"
+        click.echo(f"BAD  reached  {target}{late}" if target in verdict.reached else f"ok   shut     {target}")
+    if verdict.reached and not verdict.lasting:
+        fail(
+            f"algorithms in {namespace} are shut in only some seconds after they start: the network plugin is slower "
+            "than a new Pod. A program that knows this gets out; use another plugin (docs/deploy.md).",
+            FAILED,
+        )
     if verdict.reached:
         fail(
             f"algorithms in {namespace} are NOT shut in: do not run strangers' programs there. Apply "

@@ -43,7 +43,8 @@ def status(client: Client, job: str, as_json: bool) -> None:
 def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
     """Print what a stage of JOB has printed so far.
 
-    Operators see all stages, also while they run. Others see the algorithm's log once it is published.
+    Operators see all stages, also while they run. Others see the algorithm's log once it is published;
+    where results are filtered, it never is.
     """
     from functions.cli.client import Refused
 
@@ -177,7 +178,7 @@ def _published_log(client: Client, job: str) -> bytes:
         if file["type"] == "algorithmLog":
             with client.result(job, seen["owner"], index) as answer:
                 return bytes(answer.read())
-    raise Refused(404, f"the algorithm's log of job {job} is not published (yet)")
+    raise Refused(404, f"the algorithm's log of job {job} is not published (yet); an operator can read it")
 
 
 def _write(text: bytes) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,25 +58,31 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
 
 def save(client: Client, seen: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:
     """Download all results of a job into `out`, with a progress bar if `console` is a terminal."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
     from functions.cli.download import Download, places
 
     wanted = places(seen["results"] or [], out)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console is None or not console.is_terminal) as bar:
-        task = bar.add_task("results", total=sum(place.size for place in wanted))
+    with _bar(console, sum(place.size for place in wanted)) as moved:
         saved, done = [], 0
         for place in wanted:
-            bar.update(task, description=_short(place))
-            before = done
-
-            def moved(position: int, before: int = before) -> None:
-                bar.update(task, completed=before + position)
-
-            saved.append(Download(client, seen["jobId"], seen["owner"], moved).fetch(place))
+            show = partial(moved, place, done)
+            show(0)
+            saved.append(Download(client, seen["jobId"], seen["owner"], show).fetch(place))
             done += place.size
     return saved
+
+
+@contextmanager
+def _bar(console: Console | None, total: int) -> Iterator[Callable[[Place, int, int], None]]:
+    """What is told which file is being saved, how many bytes came before it, and how many of it are there."""
+    if console is None or not console.is_terminal:
+        yield lambda place, before, position: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("results", total=total)
+        yield lambda place, before, position: bar.update(task, description=_short(place), completed=before + position)
 
 
 def _short(place: Place) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from functions.cli.client import Client
     from functions.cli.show import Stages
+
+_LOOK = 0.25  # seconds between two looks at how far a stage is; its end is told
 
 
 @click.command()
@@ -64,28 +66,31 @@ def run(
       sluice run workflow.json --out results --json
     """
     began = time.monotonic()
-    from functions.cli import show, watch
+    from functions.cli import watch
     from functions.cli.client import Client
     from functions.cli.keys import new_key
     from functions.cli.results import save
     from functions.cli.shelf import shelf
     from functions.cli.submit import checked, start
 
-    console = show.console(stderr=as_json)
     with interruptible(), shelf() as served, _folder(folder) as place:
         read, (workflow, files) = checked(document, lambda read: (read, read.served(served.url)))
         served.fill(files)
         laptop = platform(place, environments=environments, require_isolation=require_isolation, end_stages=True)
-        with show.Stages(console) as stages, laptop as on:
-            console.print(f"Running {show.clean(document)}", style="bold", markup=False)
-            console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
+        with laptop as on:
             client = Client(on.url, new_key())
             job = start(client, read, workflow, environment=environment)["jobId"]
-            seen, interrupted = _attend(client, job, stages)
-            stages.say("fetching the results …")
-            saved = save(client, seen, out or Path("out") / read.name)
+            from functions.cli import show  # meanwhile the first stage starts
+
+            console = show.console(stderr=as_json)
+            with show.Stages(console) as stages:
+                console.print(f"Running {show.clean(document)}", style="bold", markup=False)
+                console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
+                seen, interrupted = _attend(client, job, stages, lambda _: on.wait(_LOOK))
+                stages.say("fetching the results …")
+                saved = save(client, seen, out or Path("out") / read.name)
             stage, log = watch.telling_log(client, seen)
-            ended = client.job(job)
+            ended = client.job(job) if as_json else {}
     seconds = time.monotonic() - began
     if as_json:
         about = {"isolation": on.isolation.value, "stages": watch.stages(seen), "seconds": round(seconds, 3)}
@@ -96,20 +101,20 @@ def run(
         raise SystemExit(INTERRUPTED if interrupted else FAILED)
 
 
-def _attend(client: Client, job: str, stages: Stages) -> tuple[Any, bool]:
+def _attend(client: Client, job: str, stages: Stages, pause: Callable[[float], object]) -> tuple[Any, bool]:
     """Show the stages until the job has ended; Ctrl-C stops it. What is known then, and whether it was interrupted."""
     from functions.cli import watch
 
     interrupted = False
-    seen = watch.look(client, job)
+    seen: Any = None
     try:
-        for seen in watch.follow(client, job):
+        for seen in watch.follow(client, job, pause=pause):
             stages.update(seen)
     except KeyboardInterrupt:
         interrupted = True
         stages.say("stopping …")
         client.stop(job, client.address)
-        for seen in watch.follow(client, job):
+        for seen in watch.follow(client, job, pause=pause):
             stages.update(seen)
     return seen, interrupted
 

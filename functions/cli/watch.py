@@ -1,10 +1,11 @@
-"""Follows a job to its end by asking the server: often at first, then rarely."""
+"""Follows a job to its end by asking the server: often at first, then rarely, for a look may cost it several calls."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from functions.workflow.codes import Code
 from functions.workflow.model import Stop
@@ -12,18 +13,24 @@ from functions.workflow.model import Stop
 if TYPE_CHECKING:
     from functions.cli.client import Client
 
-_OFTEN, _RARELY = 0.05, 0.5  # seconds between two looks
-_AT_FIRST = 10.0  # seconds
+# Seconds between two looks, at first and at most: of a server on this machine, and of one elsewhere.
+_NEAR, _FAR = (0.1, 0.5), (1.0, 5.0)
+_GROWTH = 1.2
 _PATIENCE = 60.0  # seconds without an answer
 
 
-def follow(client: Client, job: str, patience: float = _PATIENCE) -> Iterator[Any]:
-    """What is known of the job whenever that changes; ends when the job has. Raises NoServer and Refused."""
+def follow(
+    client: Client, job: str, patience: float = _PATIENCE, pause: Callable[[float], object] = time.sleep
+) -> Iterator[Any]:
+    """What is known of the job whenever that changes; ends when the job has. Raises NoServer and Refused.
+
+    `pause` is called between two looks with the seconds it may take at most.
+    """
     from functions.cli.client import NoServer, Refused
 
     before = None
-    begun = answered = time.monotonic()
-    while True:
+    answered = time.monotonic()
+    for seconds in _pauses(client.url):
         try:
             seen = look(client, job)
             answered = time.monotonic()
@@ -36,19 +43,30 @@ def follow(client: Client, job: str, patience: float = _PATIENCE) -> Iterator[An
             yield seen
             if over(seen):
                 return
-        time.sleep(_OFTEN if time.monotonic() - begun < _AT_FIRST else _RARELY)
+        pause(seconds)
+
+
+def _pauses(url: str) -> Iterator[float]:
+    """Growing: what has lasted will last."""
+    near = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    seconds, longest = _NEAR if near else _FAR
+    while True:
+        yield seconds
+        seconds = min(seconds * _GROWTH, longest)
 
 
 def look(client: Client, job: str) -> Any:
     """The status object: with all attempts where we may see them, else as owners see it."""
     from functions.cli.client import Refused
 
-    try:
-        return client.info(job)
-    except Refused as e:
-        if e.status not in (400, 401):
-            raise
-        return client.job(job)
+    if client.operator:
+        try:
+            return client.info(job)
+        except Refused as e:
+            if e.status not in (400, 401):
+                raise
+            client.operator = False
+    return client.job(job)
 
 
 def progress(client: Client, job: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-# Runs the algorithm, $1, in a container; $2 is how many bytes of its log are kept.
-# What it prints goes to the container's log and, up to the cap, to $LOGS/algorithm.log; the exit code is the
-# algorithm's own, which a pipe into tee would hide. Needs sh, mkdir, mkfifo, tee, head and cat (coreutils or busybox).
+# Runs the algorithm, or the filter, $1, in a container; $2 is how many bytes of its log are kept, $3 where.
+# What it prints goes to the container's log and, up to the cap, to that file; the exit code is the program's
+# own, which a pipe into tee would hide. Needs sh, mkdir, mkfifo, tee, head and cat (coreutils or busybox).
+log=${3:-$LOGS/algorithm.log}
 mkdir -p "$OUTPUTS" "$LOGS"
 pipes=${TMPDIR:-/tmp}/.sluice.$$
 mkdir "$pipes" && mkfifo "$pipes/all" "$pipes/kept" || exec sh -c "$1"
 
 # Whatever happens to the file (cap, full disk), the pipe is drained: the algorithm never waits for its log.
-{ head -c "$2" >"$LOGS/algorithm.log"; cat >/dev/null; } <"$pipes/kept" &
+{ head -c "$2" >"$log"; cat >/dev/null; } <"$pipes/kept" &
 keeper=$!
 tee "$pipes/kept" <"$pipes/all" &
 teer=$!

@@ -34,10 +34,11 @@ class NoVerdict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the canary tried to reach, and what it did reach."""
+    """What the canary tried to reach, what it did reach, and what of that still after its first seconds."""
 
     tried: Sequence[str]
     reached: Sequence[str]
+    lasting: Sequence[str]
 
 
 def manifest(name: str, environment: Environment, image: str, public: str, more: Sequence[str] = ()) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def verdict(pod: signs.Body) -> Verdict:
         ended = signs.part(container, "state", "terminated")
         try:
             said = json.loads(signs.text(ended, "message"))
-            return Verdict(tried=list(said["tried"]), reached=list(said["reached"]))
+            return Verdict(list(said["tried"]), list(said["reached"]), list(said["lasting"]))
         except (ValueError, KeyError, TypeError):
             code = ended.get("exitCode")
             raise NoVerdict(f"the canary ended with exit code {code} and no report; has its image Python?") from None

@@ -17,6 +17,7 @@ from functools import partial
 
 SECONDS = 4.0  # for one connection
 ALL_SECONDS = 15.0  # for everything: a name is asked for several times before it counts as not found
+SETTLE = 10.0  # what was reached is tried again after this: some network plugins are slower than a new Pod
 REACHED = 3  # the exit code
 
 
@@ -78,15 +79,23 @@ def run(attempts: Mapping[str, Callable[[], object]], seconds: float) -> list[st
     return sorted(reached)
 
 
-def main() -> None:
-    attempts = tries(dict(os.environ), nameserver())
+def look(attempts: Mapping[str, Callable[[], object]], settle: float) -> dict[str, list[str]]:
+    """The report: what was tried, what was reached at once, and what of it still later."""
     reached = run(attempts, ALL_SECONDS)
-    report = json.dumps({"tried": sorted(attempts), "reached": reached})
+    if reached:
+        time.sleep(settle)
+    lasting = run({name: attempts[name] for name in reached}, ALL_SECONDS)
+    return {"tried": sorted(attempts), "reached": reached, "lasting": lasting}
+
+
+def main() -> None:
+    found = look(tries(dict(os.environ), nameserver()), SETTLE)
+    report = json.dumps(found)
     print(report)  # noqa: T201 - the Pod's log is its output
     with open(os.environ.get("TERMINATION_LOG", "/dev/termination-log"), "w") as file:
         file.write(report)
     sys.stdout.flush()
-    os._exit(REACHED if reached else 0)  # threads may still wait for names
+    os._exit(REACHED if found["reached"] else 0)  # threads may still wait for names
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def task(job: StageJob) -> bytes:
 
 
 def program(job: StageJob, python: str, task_file: str, volume: str) -> Sequence[str]:
-    """The command of configure and publish."""
-    command = [python, "-m", f"functions.staging.{job.stage}", "--task", task_file, "--volume", volume]
+    """The command of configure and publish. `-P`: code is never looked for in the folder that they start in."""
+    command = [python, "-P", "-m", f"functions.staging.{job.stage}", "--task", task_file, "--volume", volume]
     if job.stage is Stage.PUBLISH:
         command += ["--attempt", str(job.attempt), "--scope", job.scope.value]
     return command

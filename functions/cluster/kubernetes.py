@@ -120,14 +120,15 @@ class KubernetesCluster:
         pods = [pod for pod in signs.items(found, "items") if signs.controller(pod) == job]
         return sorted(pods, key=lambda pod: signs.text(signs.part(pod, "metadata"), "creationTimestamp"), reverse=True)
 
-    def logs(self, ref: JobRef, max_bytes: int) -> Iterator[bytes]:
+    def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
         if job is None or not _is(job, ref):
             return
         for pod in self._pods(ref.namespace, signs.uid(job))[:1]:
             name = signs.text(signs.part(pod, "metadata"), "name")
             path = f"{_path('v1', ref.namespace, 'pods')}/{name}/log"
-            yield from self._api.stream(path, max_bytes, container=signs.CONTAINER, limitBytes=str(max_bytes))
+            wanted = {"container": signs.CONTAINER, "tailLines": str(lines), "limitBytes": str(max_bytes)}
+            yield from self._api.stream(path, max_bytes, **wanted)
 
     # --- WorkFlow objects -----------------------------------------------------------------------
 

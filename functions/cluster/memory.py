@@ -117,11 +117,11 @@ class MemoryCluster:
         _raise(lost)
         return sorted(owners)[:limit]
 
-    def logs(self, ref: JobRef, max_bytes: int) -> Iterator[bytes]:
+    def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
         lost = self._called("logs")
         with self._lock:
             held = self._ours(ref)
-            log = held.log[:max_bytes] if held else b""
+            log = b"".join(held.log.splitlines(keepends=True)[-lines:])[:max_bytes] if held else b""
         _raise(lost)
         if log:
             yield log

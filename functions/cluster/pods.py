@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from functions.workflow.model import Stage
 VOLUME = "/data"
 TASK_FOLDER = "/workflow"
 CREDENTIALS_FOLDER = "/credentials"
+# All that a filter sees of the admin logs: the folder for its own, which configure made for it.
+FILTER_LOGS = "/sluice"
 TASK_KEY, SECRET_KEY = "task.json", "secret"
 # Our own programs stream; what they need does not grow with the data.
 _STAGING = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}
+_STAGING_CPU = "100m"  # reserved: they mostly wait for the network, and must find room on a small cluster
 GRACE = 5  # seconds: programs that ignore SIGTERM would hold their Job for the default 30
 
 
@@ -59,13 +63,14 @@ def _ours(stage: Stage) -> bool:
 
 
 def _container(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
-    resources = _resources(job)
+    limits = _resources(job)
+    requests = {**limits, "cpu": _STAGING_CPU} if _ours(job.stage) else dict(limits)
     container = {
         "name": CONTAINER,
         "image": _image(job, settings),
         "imagePullPolicy": job.environment.pull_policy,
         "env": _env(job, base),
-        "resources": {"requests": resources, "limits": dict(resources)},
+        "resources": {"requests": requests, "limits": limits},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -90,17 +95,22 @@ def _image(job: StageJob, settings: Settings) -> str:
 def _command(job: StageJob) -> list[str]:
     match job.stage:
         case Stage.ALGORITHM:
-            cap = str(job.environment.publish.max_log_bytes)
-            return ["sh", "-c", _wrapper(), "algorithm", contract.entrypoint(job, VOLUME), cap]
+            return _logged(job, contract.entrypoint(job, VOLUME))
+        case Stage.FILTER if job.environment.filter_command:
+            return [*_logged(job, shlex.join(job.environment.filter_command)), f"{FILTER_LOGS}/filter.log"]
         case Stage.FILTER:
-            return list(job.environment.filter_command)  # none: the image's own
+            return []  # the image's own, which cannot be wrapped: nobody here knows it
         case _:
             return list(contract.program(job, "python", f"{TASK_FOLDER}/{TASK_KEY}", VOLUME))
 
 
+def _logged(job: StageJob, command: str) -> list[str]:
+    return ["sh", "-c", _wrapper(), job.stage.value, command, str(job.environment.publish.max_log_bytes)]
+
+
 @cache
 def _wrapper() -> str:
-    """The script around the algorithm, without its comments."""
+    """The script around algorithm and filter, without its comments."""
     lines = Path(__file__).with_name("algorithm.sh").read_text().splitlines()
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 
@@ -139,12 +149,14 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
             {"name": "task", "mountPath": TASK_FOLDER, "readOnly": True},
             {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
         ]
-    return [
-        *mounts,
+    mounts += [
         {"name": "volume", "mountPath": VOLUME, "subPath": "data", "readOnly": True},
         {"name": "volume", "mountPath": f"{VOLUME}/outputs", "subPath": "data/outputs"},
         {"name": "volume", "mountPath": f"{VOLUME}/logs", "subPath": "data/logs"},
     ]
+    if job.stage is Stage.FILTER:
+        mounts.append({"name": "volume", "mountPath": FILTER_LOGS, "subPath": "adminlogs/filter"})
+    return mounts
 
 
 def _volumes(job: StageJob, settings: Settings, base: str) -> list[dict[str, Any]]:
@@ -166,7 +178,7 @@ def _volumes(job: StageJob, settings: Settings, base: str) -> list[dict[str, Any
 
 def cores(value: float) -> str:
     """A number of cores as Kubernetes writes it: `2`, `500m`."""
-    return str(int(value)) if value == int(value) else f"{round(value * 1000)}m"
+    return str(int(value)) if value == int(value) else f"{max(round(value * 1000), 1)}m"
 
 
 def quantity(size: int) -> str:

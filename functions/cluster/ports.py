@@ -81,7 +81,7 @@ class StageJob:
 
     @property
     def ref(self) -> JobRef:
-        return JobRef(self.workflow, self.stage, self.attempt, self.environment.place)
+        return JobRef(self.workflow, self.stage, self.attempt, self.terms.namespace or self.environment.place)
 
 
 class State(StrEnum):
@@ -128,8 +128,11 @@ class Cluster(Protocol):
         """The workflows that own anything in the cluster, at most `limit`; for the sweep."""
         ...
 
-    def logs(self, ref: JobRef, max_bytes: int) -> Iterator[bytes]:
-        """What the Job's program has printed so far, at most `max_bytes`; empty where nothing is to be had."""
+    def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
+        """The last `lines` of what the Job's program has printed so far, of these at most the first `max_bytes`.
+
+        Empty where nothing is to be had.
+        """
         ...
 
     def workflow_object(self, origin: str) -> Mapping[str, Any] | None:

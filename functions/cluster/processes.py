@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,7 +31,6 @@ from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowI
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _ATTEMPT = re.compile(r"(configure|algorithm|filter|publish)-[1-9][0-9]*")
-_CHUNK = 1 << 16
 TRASH = "trash"
 WAKE = "wake"
 
@@ -181,7 +181,7 @@ class ProcessCluster:
         with _io():
             return [WorkflowId(path.name) for path in sorted(_subfolders(self._folder / namespace))[:limit]]
 
-    def logs(self, ref: JobRef, max_bytes: int) -> Iterator[bytes]:
+    def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
         found = self._find(ref)
         if found is None:
             return
@@ -190,9 +190,9 @@ class ProcessCluster:
         if not log.resolve().is_relative_to(found[0].path.parent.resolve()):
             return
         with suppress(FileNotFoundError), log.open("rb") as file:
-            while left > 0 and (chunk := file.read(min(left, _CHUNK))):
-                left -= len(chunk)
-                yield chunk
+            for line in deque(file, maxlen=lines):
+                yield line[:left]
+                left -= min(left, len(line))
 
     def workflow_object(self, origin: str) -> None:
         """None: a laptop has no WorkFlow objects."""

@@ -69,11 +69,19 @@ class _Parcel:
 
 
 class Broker:
-    """Delivers with `workers` threads between start() and stop()."""
+    """Delivers with `workers` threads between start() and stop(); calls `delivered` after each try to deliver."""
 
-    def __init__(self, send: Send, *, workers: int = 8, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        send: Send,
+        *,
+        workers: int = 8,
+        clock: Callable[[], float] = time.monotonic,
+        delivered: Callable[[], None] = lambda: None,
+    ) -> None:
         self._send = send
         self._clock = clock
+        self._delivered = delivered
         self._triggers: tuple[Trigger, ...] = ()
         self._due: list[tuple[float, int, _Parcel]] = []
         self._numbers = itertools.count()
@@ -136,6 +144,7 @@ class Broker:
             self._deliver(parcel)
             with self._changed:
                 self._held -= parcel.size
+            self._delivered()
 
     def _next(self) -> _Parcel | None:
         """The next parcel that is due; None at the end."""

@@ -29,6 +29,7 @@ from functions.cluster.events import Action, Event, job_event
 from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, live, write
 from functions.local import plan, tree
 from functions.local.isolation import Isolation
+from functions.local.standby import Standby
 from functions.log import about
 from functions.workflow.model import Outcome
 
@@ -59,6 +60,7 @@ class Node:
             os.mkfifo(folder / WAKE, 0o600)
         # Open for writing as well: a pipe whose last writer has gone is readable for ever.
         self._wake = os.open(folder / WAKE, os.O_RDWR | os.O_NONBLOCK)
+        self._standby = Standby(folder)
 
     def start(self) -> None:
         self._thread.start()
@@ -68,6 +70,7 @@ class Node:
         self._stopping = True
         os.write(self._wake, b"!")
         self._thread.join()
+        self._standby.close()
         for uid in self._supervisors if end_stages else ():
             self._terminate(uid)
         for handle in self._supervisors.values():
@@ -181,17 +184,10 @@ class Node:
         write(folder.path / "task.json", contract.task(job))
         path = folder.path / "plan.json"
         write(path, msgspec.json.encode(plan.make(folder, job, self._isolation)))
-        code = f"from functions.local.supervisor import main; main({str(path)!r})"
-        child = subprocess.Popen(  # noqa: S603 - it is the purpose
-            plan.bare_python(code),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={},
-        )
+        child = self._standby.supervise(path)
         self._supervisors[asked.uid] = os.pidfd_open(child.pid)
         self._children[asked.uid] = child
+        self._standby.prepare()
         logger.info("started", extra=_about(asked))
 
     def _terminate(self, uid: str) -> None:

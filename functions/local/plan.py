@@ -82,7 +82,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
     return {
         **_common(folder),
         "isolation": isolation,
-        "view": view(home.parent.parent.parent, home, folder.path / "root", terms.memory, _own_files(job)),
+        "view": view(home.parent.parent.parent, home, folder.path, terms.memory, _own_files(job)),
         "command": command,
         "environ": environ,
         "termination": None,  # only our own programs are believed
@@ -103,8 +103,11 @@ def _common(folder: JobFolder) -> dict[str, Any]:
 
 
 def _scratch(folder: JobFolder) -> Path:
-    """What is HOME and TMPDIR to all stages of a workflow."""
-    return folder.path.parent / "scratch"
+    """What the stage works in, and HOME and TMPDIR to algorithm and filter.
+
+    Of one Job only: programs look for code there, and what an algorithm leaves behind must not run in a later stage.
+    """
+    return folder.path / "scratch"
 
 
 def _own_files(job: StageJob) -> list[str]:
@@ -114,11 +117,11 @@ def _own_files(job: StageJob) -> list[str]:
     return [word for word in job.environment.filter_command if os.path.isabs(word) and os.path.isfile(word)]
 
 
-def view(platform: Path, home: Path, root: Path, shared_memory: int, files: Sequence[str] = ()) -> dict[str, Any]:
+def view(platform: Path, home: Path, job: Path, shared_memory: int, files: Sequence[str] = ()) -> dict[str, Any]:
     """What a sandboxed stage sees of the files of this machine.
 
-    `platform`, `home`: the platform's and the workflow's folder; `root`: an empty folder to build the new root in;
-    `files`: to be seen wherever they lie.
+    `platform`, `home`, `job`: the platform's, the workflow's and the Job's folder; in the Job's, `root` is empty, to
+    build the new root in. `files`: to be seen wherever they lie.
     In the view, `hide` is replaced by empty folders; then `show` is laid over, in its order: where it is seen, which
     folder or file it is, whether it is read-only; `cover` is there, but closed.
     """
@@ -127,10 +130,10 @@ def view(platform: Path, home: Path, root: Path, shared_memory: int, files: Sequ
         hidden.append(str(platform))
     programs = sorted({path for path in _programs(str(platform)) if _below(path, hidden)})
     return {
-        "root": str(root),
+        "root": str(job / "root"),
         "hide": hidden,
         "show": [
-            ("/tmp", str(home / "scratch"), False),  # noqa: S108 - its own; first, as programs may lie below it
+            ("/tmp", str(job / "scratch"), False),  # noqa: S108 - its own; first, as programs may lie below it
             *((path, path, True) for path in (*programs, *(file for file in files if _below(file, hidden)))),
             ("/data", str(home / "data"), True),
             *((f"/data/{name}", str(home / "data" / name), False) for name in _WRITABLE),

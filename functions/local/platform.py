@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -55,6 +56,7 @@ class Platform:
         self._end_stages = end_stages
         self._variables = variables or {}
         self._stack = ExitStack()
+        self._delivered = threading.Event()
         self.url = ""
         self.isolation = Isolation.NONE
 
@@ -71,6 +73,11 @@ class Platform:
     def results(self) -> Path:
         """The folder of the published results."""
         return self._folder / "results"
+
+    def wait(self, seconds: float) -> None:
+        """Until a function was given an event since the last call, at most `seconds`. For one caller."""
+        self._delivered.wait(seconds)
+        self._delivered.clear()
 
     def _start(self, stack: ExitStack) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,7 +117,7 @@ class Platform:
         http = PoolManager(maxsize=_THREADS, timeout=Timeout(connect=2, read=300))
         stack.callback(http.clear)
         post = Post(http)
-        broker = Broker(post, workers=_THREADS)
+        broker = Broker(post, workers=_THREADS, delivered=self._delivered.set)
         broker.start(trigger(item, addresses) for item in of_kind(manifests, "Trigger"))
         stack.callback(broker.stop)
         ingress = self._server(stack)

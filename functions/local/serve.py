@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import functions
+from functions.local.loopback import own_only
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -50,7 +51,7 @@ class Server:
                 """Nothing: the functions log what matters, and paths may carry signatures."""
 
         self._server = make_server(
-            LOOPBACK, self.port, app, threaded=True, request_handler=Quiet, fd=self._socket.fileno()
+            LOOPBACK, self.port, own_only(app), threaded=True, request_handler=Quiet, fd=self._socket.fileno()
         )
         # Without an interval it sleeps until there is a request, instead of asking many times a second whether to stop.
         self._thread = threading.Thread(

@@ -13,6 +13,7 @@ import os
 import resource
 import select
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,9 +27,18 @@ CUT = b"\n[the log is cut here: it is at its limit]\n"
 MOST_PROCESSES = 4096
 
 
-def main(plan_file: str) -> None:
-    plan = json.loads(Path(plan_file).read_bytes())
-    folder = Path(plan_file).parent
+def wait(folder: str) -> None:
+    """Supervise the plan that stdin names, below `folder`; nothing if the node ends before it has one to give."""
+    name = sys.stdin.readline()
+    if name.endswith("\n"):
+        main(Path(folder, name[:-1]))
+    # The node waits for the end of this process, and Python would tidy up first.
+    os._exit(0)
+
+
+def main(plan_file: Path) -> None:
+    plan = json.loads(plan_file.read_bytes())
+    folder = plan_file.parent
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     if os.fstat(lock).st_size:

@@ -43,11 +43,12 @@ def tick(source: Mapping[str, Any]) -> Message:
 
 
 # What a killed platform had begun is due again within half a minute, and nobody shall wait for the next minute then.
-_FIRST_PAUSES = (10.0, 10.0, 15.0)
+# The first second is for those who wait for the start.
+_FIRST_PAUSES = (1.0, 10.0, 10.0, 15.0)
 
 
 class Ticker:
-    """Sends ticks between start() and stop(), the first at once and a few soon after."""
+    """Sends ticks between start() and stop(), the first and a few more soon."""
 
     def __init__(self, source: Mapping[str, Any], send: Callable[[Message], object], every: float | None) -> None:
         self._source = source
@@ -65,9 +66,8 @@ class Ticker:
 
     def _run(self) -> None:
         pauses = chain(_FIRST_PAUSES, repeat(self._every))
-        while not self._stopping.is_set():
+        while not self._stopping.wait(min(next(pauses), self._every)):
             try:
                 self._send(tick(self._source))
             except OSError as e:
                 logger.warning("a tick was not sent: %s", e)
-            self._stopping.wait(min(next(pauses), self._every))

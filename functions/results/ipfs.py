@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlencode
+from uuid import uuid4
 
 from functions.results import layout
 from functions.results.ports import Content, NotFound, StorageRefused, StorageUnavailable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 _MFS = "/sluice"
-_BOUNDARY = "sluice-5f0c1e3a9b7d"
 # A node answers 500 to everything it cannot do; only the text tells what it was.
 _MISSING = ("does not exist", "not found", "no link named", "not pinned")
 
@@ -50,12 +50,12 @@ class IpfsStorage:
         options = {"pin": "true", "wrap-with-directory": "true", "stream-channels": "true", "progress": "false"}
         if self._expire_in:
             options["expire-in"] = self._expire_in
-        added = self._call("add", options, _form(name, chunks, content_type))
+        added = self._call("add", options, _Form(name, chunks, content_type))
         return f"{self._prefix}{_directory(added)}/{quote(name)}"
 
     def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
         options = {"arg": _place(workflow, attempt), "create": "true", "parents": "true", "truncate": "true"}
-        self._call("files/write", options, _form(layout.MANIFEST, [layout.encode(manifest)], layout.MANIFEST_TYPE))
+        self._call("files/write", options, _Form(layout.MANIFEST, [layout.encode(manifest)], layout.MANIFEST_TYPE))
 
     def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
         try:
@@ -100,19 +100,17 @@ class IpfsStorage:
         with suppress(NotFound):  # gone already
             self._call(command, options)
 
-    def _call(self, command: str, options: Mapping[str, str], body: Iterator[bytes] | None = None) -> bytes:
+    def _call(self, command: str, options: Mapping[str, str], body: _Form | None = None) -> bytes:
         return b"".join(read(self._request(command, options, body)))
 
-    def _request(
-        self, command: str, options: Mapping[str, str], body: Iterator[bytes] | None = None
-    ) -> BaseHTTPResponse:
-        form = {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"} if body else {}
+    def _request(self, command: str, options: Mapping[str, str], body: _Form | None = None) -> BaseHTTPResponse:
+        form = {"Content-Type": f"multipart/form-data; boundary={body.boundary}"} if body else {}
         url = f"{self._api}/api/v0/{command}?{urlencode(options)}"
         with errors():
             response = self._pool.request(
                 "POST",
                 url,
-                body=body,
+                body=iter(body) if body else None,
                 headers=self._headers | form,
                 redirect=False,
                 preload_content=False,
@@ -144,11 +142,18 @@ def _directory(added: bytes) -> str:
     return cid
 
 
-def _form(name: str, chunks: Iterable[bytes], content_type: str) -> Iterator[bytes]:
-    yield (
-        f"--{_BOUNDARY}\r\n"
-        f'Content-Disposition: form-data; name="file"; filename="{quote(name, safe="")}"\r\n'
-        f"Content-Type: {content_type}\r\n\r\n"
-    ).encode()
-    yield from chunks
-    yield f"\r\n--{_BOUNDARY}--\r\n".encode()
+class _Form:
+    """A file as a form. Its boundary is new each time: a file that holds a known one would end there."""
+
+    def __init__(self, name: str, chunks: Iterable[bytes], content_type: str) -> None:
+        self.boundary = uuid4().hex
+        self._chunks = chunks
+        self._head = (
+            f'Content-Disposition: form-data; name="file"; filename="{quote(name, safe="")}"\r\n'
+            f"Content-Type: {content_type}\r\n\r\n"
+        )
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield f"--{self.boundary}\r\n{self._head}".encode()
+        yield from self._chunks
+        yield f"\r\n--{self.boundary}--\r\n".encode()

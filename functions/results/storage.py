@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 
 def open_storage(settings: Settings) -> Storage:
     """The storage of the functions. Raises SettingsError."""
+    return open_url(place_of(settings), _given(settings))
+
+
+def place_of(settings: Settings) -> str:
+    """The URL of the functions' storage, which publish is told too. Raises SettingsError."""
+    return settings.results_url or results_url("", _given(settings))
+
+
+def _given(settings: Settings) -> dict[str, str]:
+    """The variables of the environment and of the mounted Secret: what a storage may want can stand in either."""
     keys = {"X-API-KEY": settings.x_api_key, "CLIENT-ID": settings.client_id}  # may come from X-API-KEY_FILE
-    known = {**variables(settings.credentials_dir, settings.legacy), **{k: v for k, v in keys.items() if v}}
-    return open_url(results_url(settings.results_url, known), known)
+    return {**variables(settings.credentials_dir, settings.legacy), **{k: v for k, v in keys.items() if v}}
 
 
 def results_url(url: str, variables: Mapping[str, str]) -> str:

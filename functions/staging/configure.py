@@ -61,7 +61,8 @@ class Configure:
         for name in _OWN:
             (self._volume / name).mkdir(parents=True)
         (self._volume / "adminlogs").mkdir(exist_ok=True)
-        for name in ("outputs", "logs"):
+        # In a cluster the filter sees of the admin logs this folder alone.
+        for name in ("outputs", "logs", "adminlogs/filter"):
             _writable(self._volume / name)
 
     def data(self) -> None:
@@ -145,7 +146,7 @@ def _path(entry: Mapping[str, str | int]) -> str:
 
 
 def _writable(folder: Path) -> None:
-    """The algorithm runs as another user of the same group."""
+    """Algorithm and filter may run as another user of the same group."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o2775)
 

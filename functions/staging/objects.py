@@ -44,10 +44,10 @@ class ObjectSource:
 
     @classmethod
     def of(cls, url: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: Patience) -> ObjectSource:
-        """Raises Failure for a URL without an object's name."""
+        """Raises Failure for a URL without an object's name, and where the storage cannot be opened."""
         parts = urlsplit(url)
         scheme, bucket, key = parts.scheme.lower(), parts.netloc, unquote(parts.path.lstrip("/"))
-        if not key or not bucket:
+        if not key or not bucket or "@" in bucket:
             raise Failure("DataUnavailable", f"a {scheme}: URL names a bucket and an object")
         where = f"{scheme}://{bucket}/{key}"
         return cls(_store(scheme, bucket, policy, credentials, patience), key, where, scheme)
@@ -58,7 +58,7 @@ class ObjectSource:
 
         options: dict[str, Any] = {"range": {"offset": start}, "if_match": version} if start and version else {}
         try:
-            got = self.store.get(self.key, options=options)
+            got = self._get(options)
             # A stream, so that neither a slow disk nor a large object fills the memory.
             stream = (bytes(chunk) for chunk in got.stream(min_chunk_size=CHUNK))
             yield Body(stream, start if options else 0, got.meta["size"], got.meta["e_tag"])
@@ -72,8 +72,16 @@ class ObjectSource:
             # The kind only: the text carries internal URLs.
             raise Trouble(f"the storage fails ({type(e).__name__})") from None
 
+    def _get(self, options: Any) -> Any:
+        try:
+            return self.store.get(self.key, options=options)
+        except ValueError:
+            unusable = "its name has an empty part, `.`, `..` or a control character; store it under another"
+            raise Failure("DataUnavailable", unusable) from None
+
 
 def _store(scheme: str, bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: Patience) -> Any:
+    from obstore.exceptions import BaseError
     from obstore.store import from_url
 
     ours = f"{scheme}://{bucket}" in policy.buckets
@@ -92,4 +100,9 @@ def _store(scheme: str, bucket: str, policy: FetchPolicy, credentials: Mapping[s
     }
     # We do the retries: obstore's own would hide from progress and deadline.
     retries: Any = {"max_retries": 0, "retry_timeout": timedelta(seconds=patience.stall)}
-    return from_url(f"{scheme}://{bucket}", config=config, client_options=client, retry_config=retries)
+    try:
+        return from_url(f"{scheme}://{bucket}", config=config, client_options=client, retry_config=retries)
+    except BaseError:
+        # Not its text, which may quote a credential.
+        wanted = f"{scheme}: URLs need the operator's Secret to hold what they are read with"
+        raise Failure("NotConfigured", f"{wanted}; missing or wrong: {' or '.join(names.values())}") from None

@@ -34,7 +34,11 @@ from functions.workflow.task import Task
 WORKERS = 8
 OUTPUTS, LOGS, ADMIN_LOGS = "outputs", "logs", "adminlogs"
 ALGORITHM_LOG = "logs/algorithm.log"
+UNFILTERED_LOG = "adminlogs/algorithm.log"  # the same, where only the operator may read it
 PUBLISH_LOG = "adminlogs/publish.log"
+FILTER_LOG = "adminlogs/filter.log"
+_FILTERS_OWN_LOG = "adminlogs/filter/filter.log"  # the same, in a cluster: in the one folder that the filter sees
+LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, of one on average
 _NOTED = 100  # things skipped that are named in the log, one by one
 
 
@@ -44,6 +48,7 @@ class Survey:
 
     files: int = 0
     bytes: int = 0
+    names: int = 0  # their length, which the manifest grows by
     skipped: Counter[str] = field(default_factory=Counter)
 
     def skip(self, path: str, kind: str) -> None:
@@ -55,8 +60,14 @@ class Survey:
         """Add one file. Raises Failure where the environment's limits end."""
         self.files += 1
         self.bytes += entry.size
+        self.names += len(entry.path)
+        if self.names > max(LEAST_NAMES, policy.max_files * LONG_NAME):
+            raise Failure(
+                "TooManyResults", "the names of all files together are too long: write fewer, or shorter ones"
+            )
         if self.files > policy.max_files:
-            raise Failure("TooManyResults", f"more than {policy.max_files} files; the environment allows no more")
+            more = "write fewer, such as one archive, or have the environment's publish.max_files raised"
+            raise Failure("TooManyResults", f"more than {policy.max_files} files: {more}")
         if entry.size > policy.max_file_bytes:
             limit = policy.max_file_bytes
             raise Failure("ResultTooLarge", f"{entry.path} has {entry.size} bytes; the environment allows {limit}")
@@ -76,7 +87,7 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
     if (again.files, again.bytes) != (survey.files, survey.bytes):
         raise TreeChanged("the outputs changed while they were published")
     progress.end()
-    logs = _upload(_admin_logs(volume, task.publish), uploader)
+    logs = _upload(_admin_logs(volume, scope, task.publish), uploader)
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
     manifest = Manifest(tuple(files), tuple(logs))
@@ -99,12 +110,11 @@ def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
 
 
 def _entries(volume: Path, scope: Scope, skip: Skip) -> Iterator[Entry]:
-    """What the consumer gets. Of a workflow that failed or was refused, `logs` is only the algorithm's own log."""
-    if scope is Scope.ALL:
+    """What the consumer gets."""
+    if scope is not Scope.ADMIN_LOGS:
         yield from walk(volume, OUTPUTS, skip)
+    if scope is Scope.ALL:
         yield from walk(volume, LOGS, skip)
-    elif scope is Scope.LOGS:
-        yield from (entry for entry in walk(volume, LOGS, skip) if entry.path == ALGORITHM_LOG)
 
 
 def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator[Source]:
@@ -117,10 +127,14 @@ def _sources(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator
             yield Source(entry.path, entry.open(), recipient=recipient)
 
 
-def _admin_logs(volume: Path, policy: PublishPolicy) -> Iterator[Source]:
+def _admin_logs(volume: Path, scope: Scope, policy: PublishPolicy) -> Iterator[Source]:
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path != PUBLISH_LOG:
-            yield Source(entry.path, entry.open(), cut_at=policy.max_log_bytes)
+            path = FILTER_LOG if entry.path == _FILTERS_OWN_LOG else entry.path
+            yield Source(path, entry.open(), cut_at=policy.max_log_bytes)
+    for entry in walk(volume, LOGS, _quiet) if scope is not Scope.ALL else ():
+        if entry.path == ALGORITHM_LOG:
+            yield Source(UNFILTERED_LOG, entry.open(), cut_at=policy.max_log_bytes)
 
 
 def _publish_log(volume: Path, policy: PublishPolicy) -> Iterator[Source]:

@@ -25,6 +25,7 @@ _DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries
 # Ocean's types by path; `configrationLog` is how its clients spell it.
 _TYPES = {
     "logs/algorithm.log": "algorithmLog",
+    "adminlogs/algorithm.log": "algorithmLog",
     "adminlogs/configure.log": "configrationLog",
     "adminlogs/filter.log": "filteringLog",
     "adminlogs/publish.log": "publishLog",

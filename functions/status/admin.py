@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain as one_after_another
 
 from werkzeug.wrappers import Response
 
 from functions.auth.admin import require_admin
-from functions.cluster.ports import JobRef, Unavailable
+from functions.cluster.ports import Unavailable
 from functions.ocean import given, query, running
 from functions.results.ports import Content, NotFound
 from functions.staging.progress import Progress, last
@@ -17,7 +18,10 @@ from functions.store.ports import Attempt, Query
 from functions.web import Call, HttpError, answer
 from functions.workflow.model import Record, Stage, WorkflowId
 
-MAX_LOG = 10 * (1 << 20)  # bytes of one log
+# The end of a log is what tells: that much of it.
+MAX_LOG = 10 * (1 << 20)  # bytes
+MAX_LINES = 10_000
+PROGRESS_LINES = 20
 _PLAIN = "text/plain; charset=utf-8"
 _LOG_TYPES = {
     Stage.CONFIGURE: "configrationLog",  # sic: clients depend on Ocean's spelling
@@ -36,7 +40,7 @@ def running_jobs(call: Call) -> Response:
 def job_ids(call: Call) -> Response:
     """GET /list: the ids of all jobs, newest first."""
     require_admin(call)
-    return answer([record.workflow.id for record in call.sluice.store.find(_page(call))])
+    return answer(call.sluice.store.ids(_page(call)))
 
 
 def info(call: Call) -> Response:
@@ -100,23 +104,23 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
     attempts = [each for each in call.sluice.store.attempts(record.workflow.id) if each.stage is stage]
     if not attempts:
         return None
-    chunks = _printed(call, record, attempts[-1])
+    chunks = _printed(call, record, attempts[-1], MAX_LINES)
     first = next(chunks, None)
     return None if first is None else one_after_another([first], chunks)
 
 
-def _printed(call: Call, record: Record, attempt: Attempt) -> Iterator[bytes]:
-    environment = call.sluice.environments.get(record.workflow.environment)
-    place = environment.place if environment else record.workflow.environment
-    ref = JobRef(record.workflow.id, attempt.stage, attempt.attempt, place, attempt.job_uid)
-    return call.sluice.cluster.logs(ref, MAX_LOG)
+def _printed(call: Call, record: Record, attempt: Attempt, lines: int) -> Iterator[bytes]:
+    from functions.effects import job_of
+
+    ref = job_of(call.sluice, record.workflow, attempt.stage, attempt.attempt)
+    return call.sluice.cluster.logs(replace(ref, uid=attempt.job_uid), lines, MAX_LOG)
 
 
 def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progress | None:
     """How far configure or publish is while it runs. Not worth an error: the rest of the answer is the record."""
     running = [each for each in attempts[-1:] if each.end is None and each.stage in (Stage.CONFIGURE, Stage.PUBLISH)]
     try:
-        return next((last(_printed(call, record, each)) for each in running), None)
+        return next((last(_printed(call, record, each, PROGRESS_LINES)) for each in running), None)
     except Unavailable:
         return None
 
@@ -127,6 +131,6 @@ def _published_log(call: Call, record: Record, stage: Stage) -> Content | None:
     if found is None or record.workflow.removed or record.workflow.expired:
         return None
     try:
-        return call.sluice.storage.open(found, 0, min(found.size, MAX_LOG))
+        return call.sluice.storage.open(found, max(0, found.size - MAX_LOG), found.size)
     except NotFound:
         return None

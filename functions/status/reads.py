@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from functions.auth.guard import require_signature
+from functions.auth.guard import consume, require_signer
 from functions.ocean import given, query, require, signed_message, statuses
 from functions.web import Call, HttpError, answer
 from functions.workflow.model import Record, WorkflowId
@@ -19,16 +19,21 @@ def jobs(call: Call) -> Response:
     wanted = query(call.params)
     if not (wanted.agreement_id or wanted.workflow or wanted.owner):
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
-    require_signature(call, signed_message(call.params), prefix=_STATUS_PREFIX)
-    return answer(statuses(call.sluice.store.find(wanted)))
+    signer = require_signer(call, signed_message(call.params), prefix=_STATUS_PREFIX)
+    found = call.sluice.store.find(wanted)
+    consume(call, signer, prefix=_STATUS_PREFIX)
+    return answer(statuses(found))
 
 
 def result(call: Call) -> Response:
     """GET /getResult: one published file, for the job's owner through the provider that created the job."""
     require(call.params, _RESULT, "GET:/getResult")
-    provider = require_signature(call, signed_message(call.params), prefix=_RESULT_PREFIX)
+    signer = require_signer(call, signed_message(call.params), prefix=_RESULT_PREFIX)
+    job = given(call.params, "jobId")
+    record = call.sluice.store.get(WorkflowId(job)) if job else None
+    consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])
-    record = _own_job(call, provider)
+    record = _own(record, call, signer.address)
     files = record.manifest.files
     if not files:
         raise HttpError(404, f"No results for job {record.workflow.id}")
@@ -54,12 +59,11 @@ def _index(value: object) -> int:
         raise HttpError(400, f"{_RESULT_PREFIX}{e}") from None
 
 
-def _own_job(call: Call, provider: str) -> Record:
+def _own(record: Record | None, call: Call, provider: str) -> Record:
     """The job, if it is the owner's and this provider's; an unknown one is answered like somebody else's."""
-    job, owner = given(call.params, "jobId"), str(call.params["owner"])
-    record = call.sluice.store.get(WorkflowId(job)) if job else None
+    job, owner = call.params["jobId"], str(call.params["owner"])
     if record is None or record.submission.owner != owner:
-        raise HttpError(404, f"Owner {owner} mismatch for job {call.params['jobId']}")
+        raise HttpError(404, f"Owner {owner} mismatch for job {job}")
     if record.submission.provider.lower() != provider and not _adopted(record):
         raise HttpError(404, f"Provider {provider} mismatch for job {job}")
     return record

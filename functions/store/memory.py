@@ -48,7 +48,8 @@ class _Tables:
     attempts: dict[tuple[WorkflowId, Stage, int], Attempt] = field(default_factory=dict)
     history: dict[tuple[WorkflowId, int], tuple[Line, str]] = field(default_factory=dict)
     outbox: dict[int, _Open] = field(default_factory=dict)
-    nonces: dict[str, int] = field(default_factory=dict)
+    nonces: dict[str, int] = field(default_factory=dict)  # of each provider the highest that is forgotten
+    used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
     dead_letters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -143,10 +144,13 @@ class MemoryTransaction:
         return min(queued, key=lambda w: (w.created_at, w.id), default=None)
 
     def use_nonce(self, address: str, nonce: int) -> bool:
-        if nonce <= self._tables.nonces.get(address, -1):
+        if self.nonce_used(address, nonce):
             return False
-        self._put(self._tables.nonces, address, nonce)
+        self._put(self._tables.used_nonces, (address, nonce), True)
         return True
+
+    def nonce_used(self, address: str, nonce: int) -> bool:
+        return nonce <= self._tables.nonces.get(address, -1) or (address, nonce) in self._tables.used_nonces
 
     def claim(self, now: datetime, until: datetime, limit: int, *, outgoing: bool) -> list[Intent]:
         """What of the outbox is due, moved to `until`; an event counts a try and rests longer with each."""
@@ -216,6 +220,9 @@ class MemoryStore:
         found.sort(key=lambda record: (record.workflow.created_at, record.workflow.id), reverse=True)
         return found[query.offset : query.offset + query.limit]
 
+    def ids(self, query: Query) -> Sequence[WorkflowId]:
+        return [record.workflow.id for record in self.find(query)]
+
     def get(self, workflow: WorkflowId) -> Record | None:
         with self._lock:
             return self._tables.records.get(workflow)
@@ -245,6 +252,10 @@ class MemoryStore:
             workflows = [record.workflow for record in self._tables.records.values()]
         environments = [w.environment for w in workflows if w.stage is not None]
         return {environment: environments.count(environment) for environment in set(environments)}
+
+    def nonce_used(self, address: str, nonce: int) -> bool:
+        with self.begin() as transaction:
+            return transaction.nonce_used(address, nonce)
 
     def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
         with self.begin() as transaction:
@@ -281,6 +292,13 @@ class MemoryStore:
     def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
         found = ((id_, self.state(id_)) for id_ in workflows)
         return {id_ for id_, workflow in found if workflow is not None and not workflow.finished}
+
+    def forget_nonces(self, before: int) -> None:
+        with self._lock:
+            nonces, used = self._tables.nonces, self._tables.used_nonces
+            for address, nonce in [key for key in used if key[1] <= before]:
+                nonces[address] = max(nonce, nonces.get(address, -1))
+                del used[address, nonce]
 
     def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
         with self._lock:

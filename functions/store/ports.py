@@ -123,7 +123,11 @@ class Transaction(Protocol):
         ...
 
     def use_nonce(self, address: str, nonce: int) -> bool:
-        """Consume a nonce (nanoseconds) in one atomic statement: False unless it is above all earlier ones."""
+        """Consume a nonce (nanoseconds) in one atomic statement: False if it was used before, or may have been.
+
+        In any order: requests of one provider overtake each other. Refused is also what is not above the
+        highest of its nonces that are forgotten; `forget_nonces` is what moves that.
+        """
         ...
 
 
@@ -133,6 +137,10 @@ class Store(Protocol):
     def begin(self) -> AbstractContextManager[Transaction]: ...
 
     def find(self, query: Query) -> Sequence[Record]: ...
+
+    def ids(self, query: Query) -> Sequence[WorkflowId]:
+        """The ids of what `find` would find, without reading the documents."""
+        ...
 
     def get(self, workflow: WorkflowId) -> Record | None: ...
 
@@ -152,6 +160,10 @@ class Store(Protocol):
 
     def running(self) -> Mapping[str, int]:
         """How many workflows run in each environment that has any."""
+        ...
+
+    def nonce_used(self, address: str, nonce: int) -> bool:
+        """Whether `use_nonce` would refuse it now."""
         ...
 
     # for the sweep: each claims what is due, so that two sweeps share the work, and costs what is due
@@ -179,6 +191,10 @@ class Store(Protocol):
 
     def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
         """Those of `workflows` that are known and not finished."""
+        ...
+
+    def forget_nonces(self, before: int) -> None:
+        """Keep of each provider's nonces up to `before` (nanoseconds) only the highest; all below it count as used."""
         ...
 
     # dead letters: events that could not be handled, for somebody to read

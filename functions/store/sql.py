@@ -56,6 +56,25 @@ CLAIM_EVENTS = """
     UPDATE intents SET due_at = %(until)s, tries = tries + 1 WHERE id IN (SELECT id FROM due)
     RETURNING id, workflow, event, tries, created_at
 """
+NONCE_USED = """
+    SELECT provider FROM used_nonces WHERE provider = %(provider)s AND nanoseconds = %(nonce)s
+    UNION ALL
+    SELECT provider FROM nonces WHERE provider = %(provider)s AND nanoseconds >= %(nonce)s
+"""
+# In one order, so that two sweeps do not wait for each other.
+RAISE_FORGOTTEN = """
+    INSERT INTO nonces (provider, nonce, nanoseconds)
+    SELECT provider, CAST(max(nanoseconds) AS VARCHAR(255)), max(nanoseconds) FROM used_nonces
+    WHERE nanoseconds <= %(before)s GROUP BY provider ORDER BY provider
+    ON CONFLICT (provider) DO UPDATE SET nonce = excluded.nonce, nanoseconds = excluded.nanoseconds
+        WHERE nonces.nanoseconds < excluded.nanoseconds
+"""
+FORGET = """
+    DELETE FROM used_nonces WHERE nanoseconds <= %(before)s AND EXISTS (
+        SELECT 1 FROM nonces
+        WHERE nonces.provider = used_nonces.provider AND nonces.nanoseconds >= used_nonces.nanoseconds
+    )
+"""
 PAUSE_EVENT = "UPDATE intents SET due_at = %(until)s WHERE id = %(id)s"
 DEAD_LETTERS = "SELECT * FROM dead_letters ORDER BY at DESC LIMIT %(limit)s"
 BURY = """
@@ -80,7 +99,10 @@ class SqlStore:
         self._connections.close()
 
     def find(self, query: Query) -> Sequence[Record]:
-        return [rows.record_of(row) for row in self._connections.read(*_question(query))]
+        return [rows.record_of(row) for row in self._connections.read(*_question(rows.RECORD, query))]
+
+    def ids(self, query: Query) -> Sequence[WorkflowId]:
+        return [WorkflowId(row["workflowid"]) for row in self._connections.read(*_question("workflowid", query))]
 
     def get(self, workflow: WorkflowId) -> Record | None:
         return next((rows.record_of(row) for row in self._read(WHOLE, workflow=workflow)), None)
@@ -101,6 +123,9 @@ class SqlStore:
 
     def running(self) -> Mapping[str, int]:
         return {row["namespace"]: row["running"] for row in self._read(RUNNING)}
+
+    def nonce_used(self, address: str, nonce: int) -> bool:
+        return bool(self._read(NONCE_USED, provider=address, nonce=nonce))
 
     def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
         return [rows.workflow_of(row) for row in self._write(CLAIM_WORKFLOWS, now=now, until=until, limit=limit)]
@@ -141,6 +166,12 @@ class SqlStore:
         known = f"SELECT workflowid FROM jobs WHERE workflowid IN ({asked}) AND phase <> 'finished'"
         return {WorkflowId(row["workflowid"]) for row in self._connections.read(known, names)}
 
+    def forget_nonces(self, before: int) -> None:
+        """What is forgotten is refused first, and deleted by a later sweep: a request that is under way
+        now may not yet see that it is refused."""
+        self._write(FORGET, before=before)
+        self._write(RAISE_FORGOTTEN, before=before)
+
     def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
         self._write(BURY, event_id=event_id, at=now, reason=reason, event=msgspec.json.encode(event).decode())
 
@@ -158,7 +189,7 @@ class SqlStore:
             return session.execute(statement, parameters)
 
 
-def _question(query: Query) -> tuple[str, Mapping[str, Any]]:
+def _question(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
     """The statement that finds what is asked for, and its parameters."""
     asked = {
         "agreementid": query.agreement_id,
@@ -173,7 +204,7 @@ def _question(query: Query) -> tuple[str, Mapping[str, Any]]:
         conditions.append("datefinished IS NULL")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"""
-        SELECT {rows.RECORD} FROM jobs {where}
+        SELECT {columns} FROM jobs {where}
         ORDER BY datecreated DESC, workflowid DESC LIMIT %(_limit)s OFFSET %(_offset)s
     """
     return statement, {**given, "_limit": query.limit, "_offset": query.offset}

@@ -1,4 +1,4 @@
--- What migrations 0001 to 0008 together make of a new SQLite file. A test fails when they would make another.
+-- What migrations 0001 to 0009 together make of a new SQLite file. A test fails when they would make another.
 CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -124,4 +124,9 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (event_id)
 );
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
-INSERT INTO alembic_version VALUES ('0008');
+CREATE TABLE used_nonces (
+    nanoseconds BIGINT NOT NULL,
+    provider VARCHAR(255) NOT NULL,
+    PRIMARY KEY (nanoseconds, provider)
+);
+INSERT INTO alembic_version VALUES ('0009');

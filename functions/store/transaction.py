@@ -48,10 +48,11 @@ END_ATTEMPT = """
         ended_at = excluded.ended_at, outcome = excluded.outcome,
         exit_code = excluded.exit_code, reason = excluded.reason
 """
+# `nonces` has the highest that is forgotten of each provider.
 USE_NONCE = """
-    INSERT INTO nonces (provider, nonce, nanoseconds) VALUES (%(provider)s, %(nonce)s, %(nanoseconds)s)
-    ON CONFLICT (provider) DO UPDATE SET nonce = excluded.nonce, nanoseconds = excluded.nanoseconds
-        WHERE nonces.nanoseconds < excluded.nanoseconds
+    INSERT INTO used_nonces (provider, nanoseconds) SELECT %(provider)s, %(nonce)s
+    WHERE NOT EXISTS (SELECT 1 FROM nonces WHERE provider = %(provider)s AND nanoseconds >= %(nonce)s)
+    ON CONFLICT DO NOTHING
     RETURNING provider
 """
 
@@ -125,7 +126,7 @@ class SqlTransaction:
         return rows.workflow_of(row) if row else None
 
     def use_nonce(self, address: str, nonce: int) -> bool:
-        return self._one(USE_NONCE, provider=address, nonce=str(nonce), nanoseconds=nonce) is not None
+        return self._one(USE_NONCE, provider=address, nonce=nonce) is not None
 
     def _one(self, statement: str, **parameters: Any) -> Row | None:
         return next(iter(self._session.execute(statement, parameters)), None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from werkzeug.wrappers import Response
 
-from functions.auth.guard import consume, require_signature, require_signer
+from functions.auth.guard import consume, require_signer, require_unused
+from functions.auth.signature import NonceRefused, Signer
 from functions.cluster.ports import Unavailable
 from functions.log import about
 from functions.ocean import PAGE, chain, given, query, require, signed_message, statuses
@@ -18,7 +19,15 @@ from functions.store.ports import AgreementInUse, Query
 from functions.submit.admission import Invalid, prepare
 from functions.web import Call, HttpError, answer
 from functions.workflow.environment import Environment
-from functions.workflow.model import DeleteRequested, Observation, Record, StopRequested, Submission, Workflow
+from functions.workflow.model import (
+    DeleteRequested,
+    Observation,
+    Record,
+    StopRequested,
+    Submission,
+    Workflow,
+    WorkflowId,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -52,26 +61,24 @@ def start(call: Call) -> Response:
     )
     if (first := _answered_before(call, wanted, environment)) is not None:
         return first
-    consume(call, signer)
     if in_use:
         raise HttpError(400, _IN_USE)
-    return _submit(call, wanted, environment)
+    return _submit(call, wanted, environment, signer)
 
 
-def _submit(call: Call, wanted: Submission, environment: Environment) -> Response:
+def _submit(call: Call, wanted: Submission, environment: Environment, signer: Signer) -> Response:
+    """The nonce is used up in the transaction that records the job: with both, or with neither."""
     try:
         record = prepare(call.sluice, wanted, environment)
     except Invalid as e:
         raise HttpError(400, str(e)) from None
     try:
-        call.sluice.transitions.submit(record, cause=wanted.provider)
-    except AgreementInUse:
+        call.sluice.transitions.submit(record, wanted.provider, first=signer.consume)
+    except (AgreementInUse, NonceRefused) as e:
+        # The same request, with its key, may have come twice at once.
         if (first := _answered_before(call, wanted, environment)) is not None:
             return first
-        raise HttpError(400, _IN_USE) from None
-    except (Unavailable, StorageUnavailable):
-        # It is recorded: the sweep carries out what the cluster could not do now.
-        logger.warning("submitted, not started yet", extra=about(workflow=record.workflow.id))
+        raise HttpError(400, str(e) if isinstance(e, NonceRefused) else _IN_USE) from None
     return _first_answer(record)
 
 
@@ -94,19 +101,21 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
     if given(call.params, "owner") is None:
         raise HttpError(400, "`owner` must be an address")
     wanted = query(call.params)
+    signer = require_signer(call, signed_message(call.params), prefix=_STOP_PREFIX)
+    require_unused(call, signer, prefix=_STOP_PREFIX)
     store = call.sluice.store
-    found = list(_all(store.find, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0)))
-    provider = require_signature(call, signed_message(call.params), prefix=_STOP_PREFIX)
-    for record in found:
+    for workflow in list(_all(store.ids, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0))):
         try:
-            call.sluice.transitions.apply(record.workflow.id, request, cause=provider)
+            call.sluice.transitions.apply(workflow, request, cause=signer.address)
         except (Unavailable, StorageUnavailable):
-            logger.warning("recorded, carried out later", extra=about(workflow=record.workflow.id))
-    return answer(statuses(store.find(wanted)))
+            logger.warning("recorded, carried out later", extra=about(workflow=workflow))
+    found = store.find(wanted)
+    consume(call, signer, prefix=_STOP_PREFIX)
+    return answer(statuses(found))
 
 
-def _all(find: Callable[[Query], Any], wanted: Query) -> Iterator[Record]:
-    while page := find(wanted):
+def _all(ids: Callable[[Query], Sequence[WorkflowId]], wanted: Query) -> Iterator[WorkflowId]:
+    while page := ids(wanted):
         yield from page
         if len(page) < wanted.limit:
             return

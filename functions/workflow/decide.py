@@ -77,14 +77,14 @@ def decide(workflow: Workflow, seen: Observation, now: datetime) -> Decision:
 def scope(workflow: Workflow) -> Scope:
     """What the publish stage of this workflow may let out.
 
-    Outputs that the environment's filter has not passed never leave, also not after a failure or a stop.
+    Where there is a filter, only outputs that it has passed leave: after a failure or a stop nothing does, and never
+    what the algorithm has printed, which may be the data themselves.
     """
-    ending = workflow.ending
+    ending, filtered = workflow.ending, workflow.terms.filtered
     if ending is None:
-        return Scope.ALL
-    if ending.code in (Code.DATA_FAILED, Code.ALGORITHM_PROVISIONING_FAILED):
-        return Scope.ADMIN_LOGS
-    return Scope.LOGS if workflow.terms.filtered else Scope.ALL
+        return Scope.OUTPUTS if filtered else Scope.ALL
+    unprovided = ending.code in (Code.DATA_FAILED, Code.ALGORITHM_PROVISIONING_FAILED)
+    return Scope.ADMIN_LOGS if filtered or unprovided else Scope.ALL
 
 
 # --- admission, stop, delete, time ----------------------------------------------------------

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from functions.workflow.quantity import cores, quantity
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
 
 MAX_INPUTS = 256
 MAX_URLS = 1024
 MAX_DEPTH = 32
-# One value of a DID or file name: it becomes a folder below /data/inputs.
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,254}")
+# An id without `did:op:` becomes a folder below /data/inputs. What is put around it must fit into a file's name too.
+_SAFE_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,199}")
+_DID = "did:op:"
 _IMAGE = re.compile(
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
@@ -71,7 +72,7 @@ class Input(Struct, frozen=True, omit_defaults=True):
     @property
     def folder(self) -> str:
         """The folder below /data/inputs: the id without `did:op:`, or the index where there is no id."""
-        return self.id.removeprefix("did:op:") or str(self.index)
+        return self.id.removeprefix(_DID) or str(self.index)
 
 
 class Container(Struct, frozen=True, omit_defaults=True):
@@ -100,7 +101,7 @@ class Algorithm(Struct, frozen=True, omit_defaults=True):
 
     @property
     def folder(self) -> str:
-        return self.id.removeprefix("did:op:")
+        return self.id.removeprefix(_DID)
 
 
 class Resources(Struct, frozen=True, omit_defaults=True):
@@ -167,6 +168,8 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
     for n, item in enumerate(stage.input):
         here = f"{at}.input[{n}]"
         yield from _check_id(item.id, f"{here}.id")
+        if not item.id and not 0 <= item.index < 10**6:
+            yield f"{here}.index", "a number from 0 to 999999 (it becomes a folder's name), or an `id`"
         yield from _input_problems(item, here, schemes)
         if item.folder == CUSTOM_DATA:
             yield f"{here}.id", f"another id: inputs/{CUSTOM_DATA} is where the algorithm finds its custom data"
@@ -236,21 +239,23 @@ def _remote_problems(remote: Remote | None, did: str, at: str) -> Iterator[tuple
 
 
 def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, str]]:
-    for name, read, like in (
-        ("requests_cpu", cores, "`2` or `500m`"),
-        ("requests_memory", quantity, "`512Mi` or `2Gi`"),
+    for name, read, least, like in (
+        ("requests_cpu", cores, LEAST_CORES, "`1m`, such as `2` or `500m`"),
+        ("requests_memory", quantity, LEAST_MEMORY, "`16Mi`, such as `512Mi` or `2Gi`"),
     ):
         value = getattr(asked, name, None)
         try:
-            if value is not None:
-                read(value)
+            if value is None or read(value) >= least:
+                continue
         except ValueError:
-            yield f"{at}.{name}", f"a Kubernetes quantity above 0, such as {like}"
+            pass
+        yield f"{at}.{name}", f"a Kubernetes quantity of at least {like}"
 
 
 def _check_id(value: str, at: str) -> Iterator[tuple[str, str]]:
-    if value and (not _SAFE_ID.fullmatch(value) or ".." in value):
-        yield at, "an id of letters, digits, `.`, `_`, `:` and `-` (it becomes a folder's name), such as `did:op:…`"
+    if value and (not _SAFE_FOLDER.fullmatch(value.removeprefix(_DID)) or ".." in value):
+        form = "begins with one of the first two, at most 200 characters behind `did:op:`"
+        yield at, f"an id of letters, digits, `.`, `_`, `:` and `-` (it becomes a folder's name) that {form}"
 
 
 def _check_sha256(value: str, at: str) -> Iterator[tuple[str, str]]:

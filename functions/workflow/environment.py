@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from functions.workflow.document import Definition
 from functions.workflow.model import Terms
-from functions.workflow.quantity import cores, quantity
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
 
 GIB = 1 << 30
 
@@ -29,7 +29,7 @@ class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How much may be published. Bytes."""
 
     max_bytes: int = 100 * GIB
-    max_files: int = 200_000
+    max_files: int = 10_000  # each stands in the manifest, which every answer about the job carries
     max_file_bytes: int = 50 * GIB
     max_log_bytes: int = 10 * (1 << 20)
 
@@ -105,8 +105,9 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         attempts=environment.attempts,
         filtered=bool(environment.filter_image or environment.filter_command),
         storage_expiry=environment.storage_expiry,
-        cpu=cpu,
-        memory=memory,
+        cpu=max(cpu, LEAST_CORES),
+        memory=max(memory, LEAST_MEMORY),
         disk=int(environment.disk_gb * GIB),
         gpus=gpus,
+        namespace=environment.place,
     )

@@ -57,9 +57,9 @@ class Stop(IntEnum):
 class Scope(StrEnum):
     """What the publish stage may let out."""
 
-    ALL = "all"  # outputs, the algorithm's log, admin logs
-    LOGS = "logs"  # the algorithm's log and admin logs
-    ADMIN_LOGS = "adminlogs"  # what only the operator may read
+    ALL = "all"  # outputs and the algorithm's logs, to the consumer; admin logs
+    OUTPUTS = "outputs"  # outputs, which a filter has passed; the algorithm's log is one of the admin logs
+    ADMIN_LOGS = "adminlogs"  # what only the operator may read, the algorithm's log too
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Terms:
     memory: int = 1 << 30
     disk: int = 1 << 30
     gpus: int = 0
+    namespace: str = ""  # where its Jobs run; empty in old records: where the environment's run now
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+# Less than this cannot run anything; and a limit of 0 would be none at all to Kubernetes.
+LEAST_CORES = 0.001
+LEAST_MEMORY = 16 << 20
+
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 

@@ -119,6 +119,8 @@ def test_who_pays_to_whom_is_filled_in_where_it_is_left_out(tmp_path: Path) -> N
         ("- {id: a}\n- {id: a}", "'a' is there twice"),
         ("- {id: ''}", "an entry has an empty id"),
         ("- {id: a, cpuNumber: 0}", "cpu_number must be above 0"),
+        ("- {id: a, cpuNumber: 0.0001}", "cpuNumber must be at least 0.001"),
+        ("- {id: a, ramGB: 0.01}", "ramGB at least 0.016"),
         ("- {id: a, maxJobs: -1}", "max_jobs must not be below 0"),
         ("- {id: a, pullPolicy: sometimes}", "pullPolicy must be one of Always, IfNotPresent, Never"),
     ],

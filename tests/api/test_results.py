@@ -159,6 +159,25 @@ def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_p
     assert api.jobs(job)[0]["results"] == "", "admin logs are not for consumers"
 
 
+def test_of_a_long_log_the_end_is_shown_while_the_job_is_there_and_when_it_was_published(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = published(api, name="adminlogs/configure.log", type="configrationLog")
+    job = api.start()["jobId"]
+
+    def asked() -> str:
+        return api.get("/logs", {"jobId": job, "component": "configure"}, headers=ADMIN).text
+
+    api.cluster.finish(
+        JobRef(WorkflowId(job), Stage.CONFIGURE, 1, "ocean-compute"), log=b"line\n" * 20_000 + b"Traceback\n"
+    )
+    assert asked() == "line\n" * 9_999 + "Traceback\n"
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
+        api.end_stage(job, stage, Manifest(admin_files=(log,)))
+    monkeypatch.setattr("functions.status.admin.MAX_LOG", 7)
+    assert asked() == CONTENT[-7:].decode()
+
+
 def test_a_log_of_no_stage_is_refused(api: Api) -> None:
     job = api.start()["jobId"]
     assert api.get("/logs", {"jobId": job, "component": "kernel"}, headers=ADMIN).status_code == 400

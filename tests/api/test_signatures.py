@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, parts, settings
 
 from functions import ethereum
+from functions.advance.sweep import sweep
 from functions.auth.nonce import nanoseconds, too_far_ahead
 from functions.auth.signature import NonceRefused, Refused, Signer, verify
 from functions.settings import Settings
@@ -150,15 +151,50 @@ def test_clocks_may_differ_by_minutes_but_not_by_days() -> None:
 
 
 def test_a_nonce_that_is_refused_is_not_used_up() -> None:
-    store = MemoryStore()
     signer = checked(OWNER, ethereum.sign(KEY, f"{OWNER}{NONCE}"), NONCE)
     refused(OWNER, ethereum.sign(OTHER_KEY, f"{OWNER}{NONCE + 5}"), NONCE + 5)
-    signer.consume(store)
-    with pytest.raises(NonceRefused):
-        signer.consume(store)
-    Signer(signer.address, NONCE + 1).consume(store)
-    with pytest.raises(NonceRefused):
-        Signer(signer.address, NONCE).consume(store)
+    with MemoryStore().begin() as tx:
+        signer.consume(tx)
+        with pytest.raises(NonceRefused):
+            signer.consume(tx)
+        Signer(signer.address, NONCE + 5).consume(tx)
+        with pytest.raises(NonceRefused):
+            signer.consume(tx)
+
+
+def test_requests_of_one_provider_may_overtake_each_other(store: Store) -> None:
+    api = Api(parts(store))
+    asked = [api.signed(OWNER, owner=OWNER, nonce=NONCE + turn) for turn in range(24)]
+    secrets.SystemRandom().shuffle(asked)
+    with ThreadPoolExecutor(8) as pool:
+        assert {pool.submit(api.get, "/compute", one).result().status_code for one in asked[:4]} == {200}
+        answers = list(pool.map(lambda one: api.get("/compute", one).status_code, asked[4:]))
+    assert answers == [200] * 20
+    assert {api.get("/compute", one).status_code for one in asked} == {400}
+
+
+def test_what_is_too_old_to_be_remembered_is_refused(store: Store) -> None:
+    api = Api(parts(store))
+
+    def answered(nonce: int) -> int:
+        return api.get("/compute", api.signed(OWNER, owner=OWNER, nonce=nonce)).status_code
+
+    assert answered(NONCE) == 200
+    for minutes, unused in [(10, 200), (10, 400), (60, 400)]:
+        api.sluice.clock.pass_(minutes=minutes)  # type: ignore[attr-defined]
+        sweep(api.sluice)
+        assert (answered(NONCE), answered(NONCE - minutes)) == (400, unused)
+    assert answered(NONCE + 1) == 200, "a provider whose clock stands still may go on"
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9], ids=["ns", "µs", "ms", "s"])
+def test_a_provider_whose_clock_is_minutes_behind_may_be_overtaken_too(unit: int) -> None:
+    api = Api(parts())
+    now = NONCE // unit
+    for nonce in (now + 2, now + 1, now):
+        assert api.get("/compute", api.signed(OWNER, owner=OWNER, nonce=nonce)).status_code == 200
+        api.sluice.clock.pass_(minutes=3)  # type: ignore[attr-defined]
+        sweep(api.sluice)
 
 
 def test_of_twenty_requests_at_once_with_one_nonce_exactly_one_passes(store: Store) -> None:

@@ -10,6 +10,8 @@ import pytest
 from click.testing import Result
 from support.fake_api import OWNER, FakeApi, job
 
+from functions.cli.client import Client
+from functions.cli.watch import follow
 from functions.ethereum import address, recover
 
 Sluice = Callable[..., Result]
@@ -152,8 +154,9 @@ def test_requests_are_signed_with_the_key_over_owner_job_and_nonce(
     api.put("PUT", "/compute", [job(stopreq=1)])
     ended = sluice("stop", "job1", "--key-file", key_file, "--url", api.url)
     assert ended.exit_code == 0, ended.output
-    params = api.of("/compute")[1].params
-    assert recover(f"{OWNER}job1{params['nonce']}", params["providerSignature"]) == address(KEY).lower()
+    for asked, owner in zip(api.of("/compute"), (None, OWNER), strict=True):
+        params = asked.params
+        assert recover(f"{owner}job1{params['nonce']}", params["providerSignature"]) == address(KEY).lower()
 
 
 def test_the_same_key_of_ones_own_is_made_at_first_use_and_readable_by_oneself_alone(
@@ -224,6 +227,19 @@ def test_waiting_for_a_failed_job_shows_the_stages_the_reason_and_the_log_and_en
     assert "\x1b" not in ended.stderr  # neither colour here, nor what an algorithm prints to steer a terminal
 
 
+class _Naps:
+    """In place of time.sleep: takes no time."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None, most: int = 1) -> None:
+        self.taken: list[float] = []
+        self._then, self._most = then, most
+
+    def __call__(self, seconds: float) -> None:
+        assert len(self.taken) < self._most, "waits although it is over"
+        self.taken.append(seconds)
+        self._then()
+
+
 def test_who_is_no_operator_waits_by_the_status_alone(sluice: Sluice, api: FakeApi, document: Path) -> None:
     api.put("GET", "/environments", [{"id": "ocean-compute"}])
     api.put("POST", "/compute", [job(status=40)])
@@ -231,6 +247,36 @@ def test_who_is_no_operator_waits_by_the_status_alone(sluice: Sluice, api: FakeA
     api.put("GET", "/compute", [job()])
     ended = sluice("submit", document, "--wait", "--url", api.url)
     assert (ended.exit_code, "Job finished" in ended.stderr) == (0, True), ended.output
+
+
+def test_who_was_told_to_be_no_operator_does_not_ask_as_one_again(api: FakeApi) -> None:
+    api.put("GET", "/info", {"error": "Admin header is empty."}, 400)
+    api.put("GET", "/compute", [job(status=40)])
+    naps = _Naps(then=lambda: api.put("GET", "/compute", [job()]))
+    assert [seen["status"] for seen in follow(Client(api.url, KEY), "job1", pause=naps)] == [40, 70]
+    assert (len(api.of("/info")), len(api.of("/compute"))) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("url", "first", "longest"),
+    [
+        ("http://127.0.0.1:8050", 0.1, 0.5),
+        ("http://localhost", 0.1, 0.5),
+        ("http://[::1]:8050/", 0.1, 0.5),
+        ("https://sluice.example", 1, 5),
+        ("http://10.0.0.1:8050", 1, 5),
+    ],
+)
+def test_a_server_elsewhere_is_asked_each_second_at_first_and_then_rarely(
+    monkeypatch: pytest.MonkeyPatch, url: str, first: float, longest: float
+) -> None:
+    client, naps = Client(url, KEY), _Naps(most=60)
+    monkeypatch.setattr(client, "info", lambda job_: job(status=40 if len(naps.taken) < 60 else 70))
+    assert [seen["status"] for seen in follow(client, "job1", pause=naps)] == [40, 70]
+    assert naps.taken[0] == first
+    assert max(naps.taken) == naps.taken[-1] == longest
+    assert naps.taken == sorted(naps.taken)
+    assert sum(nap < longest for nap in naps.taken) > 5
 
 
 def test_who_is_no_operator_reads_the_log_that_was_published(sluice: Sluice, api: FakeApi) -> None:

@@ -79,6 +79,17 @@ def test_outputs_and_logs_are_there_before_the_algorithm(run: Callable[..., Ende
     assert run('test -d "$OUTPUTS" && test -d "$LOGS"').code == 0
 
 
+def test_a_filters_log_is_kept_where_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    env |= {"OUTPUTS": str(tmp_path / "outputs"), "LOGS": str(tmp_path / "logs")}
+    log = tmp_path / "own" / "filter.log"
+    command = ["sh", "-c", SCRIPT, "filter", "echo refused; exit 1", "1000", str(log)]
+    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 1
+    assert log.read_bytes() == b"refused\n"
+    assert not (tmp_path / "logs" / "algorithm.log").exists()
+
+
 def test_a_process_left_behind_does_not_keep_the_stage(run: Callable[..., Ended]) -> None:
     ended = run("sleep 20 & echo left; exit 6")
     assert (ended.code, ended.kept) == (6, b"left\n")

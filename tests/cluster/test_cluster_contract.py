@@ -6,7 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from support.clusters import Driver, until
+from support.clusters import PRINTED, Driver, until
 
 from functions.cluster.ports import AlienJob, JobRef, Live, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
@@ -140,17 +140,23 @@ def test_no_more_leftovers_are_told_than_asked_for(cluster_under_test: Driver) -
     assert len(cluster_under_test.cluster.leftovers(job.ref.namespace, 2)) == 2
 
 
-def test_what_the_program_printed_can_be_read_up_to_a_limit(cluster_under_test: Driver, workflow: str) -> None:
+def test_of_what_the_program_printed_the_end_can_be_read(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow, ends_with=0)
     cluster_under_test.create(job)
     ended(cluster_under_test, job.ref)
-    assert b"".join(cluster_under_test.cluster.logs(job.ref, 100)) == b"hello\n"
-    assert b"".join(cluster_under_test.cluster.logs(job.ref, 3)) == b"hel"
+
+    def read(lines: int, max_bytes: int) -> bytes:
+        return b"".join(cluster_under_test.cluster.logs(job.ref, lines, max_bytes))
+
+    assert read(100, 100) == PRINTED
+    assert read(1, 100) == b"there\n"
+    assert read(1, 3) == b"the"
+    assert read(2, 8) == PRINTED[:8]
 
 
 def test_a_job_that_is_gone_has_no_log(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow)
-    assert b"".join(cluster_under_test.cluster.logs(job.ref, 100)) == b""
+    assert b"".join(cluster_under_test.cluster.logs(job.ref, 100, 100)) == b""
 
 
 def test_there_is_no_workflow_object_that_nobody_made(cluster_under_test: Driver) -> None:

@@ -166,7 +166,7 @@ def test_a_missing_right_is_no_answer_and_is_named_for_the_operator(
         "get jobs": lambda: kubernetes.read(ref),
         "list pods": lambda: kubernetes.read(ref),
         "delete jobs": lambda: kubernetes.delete(ref),
-        "get pods/log": lambda: list(kubernetes.logs(ref, 10)),
+        "get pods/log": lambda: list(kubernetes.logs(ref, 10, 10)),
     }
     with pytest.raises(Unavailable, match="does not let us"):
         calls[f"{verb} {resource}"]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,7 @@ def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> Stag
         "terms": terms,
         "definition": parse(DOCUMENT),
         "secret": "s3cr3t",
-        "scope": Scope.LOGS,
+        "scope": Scope.OUTPUTS,
         "results": "s3://results/sluice",
     }
     return StageJob(**(values | changes))
@@ -195,10 +196,10 @@ def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
     expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     if each["securityContext"] != expected:
         yield "privileges"
-    resources = each["resources"]
-    if resources["requests"] != resources["limits"] or not {"cpu", "memory", "ephemeral-storage"} <= set(
-        resources["limits"]
-    ):
+    requests, limits = each["resources"]["requests"], each["resources"]["limits"]
+    # Our own stages may reserve less CPU than they may use; what a consumer pays for is his.
+    reserved = {**limits, "cpu": "100m"} if stage in (Stage.CONFIGURE, Stage.PUBLISH) else limits
+    if requests != reserved or not {"cpu", "memory", "ephemeral-storage"} <= limits.keys():
         yield "limits"
     if "ports" in each or "envFrom" in each:
         yield "ports or a whole Secret in env"
@@ -235,13 +236,19 @@ def test_the_policy_can_tell(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> 
 # --- what each stage sees -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stage", [Stage.ALGORITHM, Stage.FILTER])
-def test_consumer_and_filter_see_inputs_read_only_and_no_admin_logs_and_no_files_of_secrets(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    ("stage", "own"),
+    [(Stage.ALGORITHM, {}), (Stage.FILTER, {"/sluice": "adminlogs/filter"})],
+    ids=["algorithm", "filter"],
+)
+def test_consumer_and_filter_see_inputs_read_only_and_no_others_admin_logs_and_no_files_of_secrets(
+    stage: Stage, own: dict[str, str]
+) -> None:
     job = make(stage, RICH)
     mounts = {mount["mountPath"]: mount for mount in container(job)["volumeMounts"]}
     writable = {path for path, mount in mounts.items() if not mount.get("readOnly")}
-    assert writable == {"/tmp", "/data/outputs", "/data/logs"}
-    assert not any("adminlogs" in str(mount) for mount in mounts.values())
+    assert writable == {"/tmp", "/data/outputs", "/data/logs", *own}
+    assert {path: mount["subPath"] for path, mount in mounts.items() if "adminlogs" in str(mount)} == own
     assert not any("secret" in volume for volume in spec(job)["volumes"])
 
 
@@ -314,6 +321,14 @@ def test_only_the_algorithm_gets_gpus() -> None:
     assert asked == {Stage.CONFIGURE: None, Stage.ALGORITHM: "2", Stage.FILTER: None, Stage.PUBLISH: None}
 
 
+def test_a_filters_command_is_run_as_it_stands_inside_what_keeps_its_log() -> None:
+    environment = Environment(id="e", filter_image="filter:1", filter_command=("/filter", "a b", "$HOME"))
+    shell, option, script, _, command, cap, log = container(make(Stage.FILTER, environment))["command"]
+    assert (shell, option, cap, log) == ("sh", "-c", str(10 << 20), "/sluice/filter.log")
+    assert script == container(make(Stage.ALGORITHM))["command"][2]
+    assert shlex.split(command) == ["/filter", "a b", "$HOME"]
+
+
 def test_a_filter_without_a_command_is_its_images_own() -> None:
     assert "command" not in container(make(Stage.FILTER, Environment(id="e", filter_image="filter:1")))
 
@@ -348,6 +363,11 @@ def test_cores_are_written_to_the_thousandth(value: float) -> None:
     text = cores(value)
     written = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
     assert abs(written - value) <= 0.0005 + 1e-9
+
+
+@given(st.floats(1e-9, 0.001))
+def test_no_limit_is_written_as_none(value: float) -> None:
+    assert cores(value) == "1m"
 
 
 @given(st.integers(1, 10**15 - 1))

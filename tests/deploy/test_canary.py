@@ -125,13 +125,26 @@ def test_the_probe_as_the_pod_runs_it_reports_and_exits(shut: bool, tmp_path: Pa
         if shut:
             server.close()
         done = subprocess.run(
-            [sys.executable, "-c", program.replace("def main()", only + "def main()")],
+            [sys.executable, "-c", program.replace("def main()", only + "SETTLE = 0\ndef main()")],
             env={**os.environ, "TERMINATION_LOG": str(log)},
             capture_output=True,
             timeout=60,
         )
     assert done.returncode == (0 if shut else canary_probe.REACHED)
-    assert json.loads(log.read_text()) == {"tried": ["target"], "reached": [] if shut else ["target"]}
+    found = [] if shut else ["target"]
+    assert json.loads(log.read_text()) == {"tried": ["target"], "reached": found, "lasting": found}
+
+
+def test_what_is_shut_after_a_moment_is_told_from_what_stays_open() -> None:
+    tried = []
+
+    def open_at_first() -> None:
+        tried.append(1)
+        if len(tried) > 1:
+            raise ConnectionRefusedError
+
+    found = canary_probe.look({"late": open_at_first, "open": lambda: None}, 0)
+    assert found == {"tried": ["late", "open"], "reached": ["late", "open"], "lasting": ["open"]}
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -164,24 +177,32 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary, "PAUSE", 0.01)
 
 
-def said(reached: list[str]) -> dict[str, Any]:
-    report = json.dumps({"tried": ["the Kubernetes API", "a public address"], "reached": reached})
+def said(reached: list[str], lasting: list[str]) -> dict[str, Any]:
+    tried = ["the Kubernetes API", "a public address"]
+    report = json.dumps({"tried": tried, "reached": reached, "lasting": lasting})
     return {"exitCode": canary_probe.REACHED if reached else 0, "reason": "Error", "message": report}
 
 
 def test_a_canary_that_reaches_nothing_is_good_news_and_leaves_nothing(kube: FakeKube, tmp_path: Path) -> None:
-    result = run_doctor(kube, tmp_path, said([]))
+    result = run_doctor(kube, tmp_path, said([], []))
     assert result.exit_code == 0
     assert "reach nothing" in result.output
     assert kube.names("jobs") == []
 
 
 def test_a_canary_that_gets_out_fails_loudly_and_names_what_it_reached(kube: FakeKube, tmp_path: Path) -> None:
-    result = run_doctor(kube, tmp_path, said(["a public address"]))
+    result = run_doctor(kube, tmp_path, said(["a public address"], ["a public address"]))
     assert result.exit_code == 1
     assert "BAD  reached  a public address" in result.output
     assert "NOT shut in" in result.output
     assert kube.names("jobs") == []
+
+
+def test_a_network_that_is_shut_too_late_fails_too_and_is_named(kube: FakeKube, tmp_path: Path) -> None:
+    result = run_doctor(kube, tmp_path, said(["a public address"], []))
+    assert result.exit_code == 1
+    assert "BAD  reached  a public address (in its first seconds only)" in result.output
+    assert "slower than a new Pod" in result.output
 
 
 def test_a_canary_that_says_nothing_proves_nothing(kube: FakeKube, tmp_path: Path) -> None:
@@ -201,9 +222,23 @@ def test_a_canary_that_never_starts_proves_nothing(
     assert kube.names("jobs") == []
 
 
-def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_examines_the_cluster_that_kubectl_talks_to(
+    kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".kube").mkdir()
+    Path(kube.kubeconfig(tmp_path)).rename(tmp_path / ".kube" / "config")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(canary, "WAIT", 0.1)
+    result = CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo"])
+    assert "nothing is proven" in result.output
+    assert kube.created.total() == 1
+
+
+def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     result = CliRunner().invoke(doctor, ["--cluster"])
     assert result.exit_code == 2
     assert "KUBECONFIG" in result.output

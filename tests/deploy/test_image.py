@@ -35,6 +35,12 @@ def test_the_image_runs_compiled_as_a_numbered_user() -> None:
     assert re.search(r"^USER 65532:65532$", DOCKERFILE, re.MULTILINE)
 
 
+def test_nothing_is_copied_straight_into_what_runs() -> None:
+    """COPY keeps a file's mode, and a checkout with a strict umask has files that the image's user cannot read."""
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert [line for line in last.splitlines() if line.startswith("COPY") and "--from=build" not in line] == []
+
+
 def test_the_server_of_the_image_serves_the_function_that_is_named(tmp_path: Path) -> None:
     port = free_port()
     environ = {

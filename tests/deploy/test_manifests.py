@@ -5,19 +5,28 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import fields
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from support.clusters import stage_job
 from support.deployment import EVERYTHING, FUNCTIONS, OVERLAYS, ROOT, function_pods, of_kind, pods, rendered
 from support.kustomize import render
 from support.schemas import DATA, errors
 
 from functions.cluster.identity import MANAGED_BY, MANAGER
+from functions.cluster.pods import pod as stage_pod
 from functions.environments import load
 from functions.settings import Settings
+from functions.workflow.environment import GIB, Environment, grant
+from functions.workflow.model import Stage
+from functions.workflow.quantity import cores, quantity
 
 SERVING = "serving.knative.dev/"
 VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}
@@ -101,6 +110,23 @@ def test_migrate_runs_the_image_of_the_base() -> None:
     assert dict(pods("install"))["Job migrate"]["containers"][0]["image"] == image
 
 
+@pytest.mark.parametrize("name", ["base", "kind", "production"])
+def test_nothing_that_knatives_webhook_refuses_and_no_schema_knows(name: str) -> None:
+    for function, service in of_kind(name, "Service", SERVING).items():
+        spec = service["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        written = {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
+        for mount in container["volumeMounts"]:
+            assert mount["name"] in written or mount["readOnly"], (function, mount)
+            assert mount["mountPath"] not in ("/", "/dev", "/dev/log", "/var", "/var/log")
+        assert not environment(spec).keys() & {"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"}
+        (port,) = container["ports"]
+        assert port.get("name", "") in ("", "h2c", "http1")
+        assert container["readinessProbe"].keys() <= {"httpGet"}  # without a period nothing else may be set
+        assert "securityContext" not in spec, "behind a feature flag that is off"
+        assert spec["timeoutSeconds"] <= 600, "max-revision-timeout-seconds"
+
+
 # --- functions and settings -----------------------------------------------------------------
 
 
@@ -132,20 +158,52 @@ def test_the_settings_of_each_overlay_can_be_read(name: str) -> None:
     assert not settings.open_admin
 
 
-def test_the_environments_file_can_be_read(tmp_path: Any) -> None:
-    maps = of_kind("base", "ConfigMap")
-    mounted = maps["sluice-settings"]["data"]["ENVIRONMENTS_FILE"].rpartition("/")
-    for pod in function_pods("base").values():
+def environments_of(name: str, folder: Path) -> dict[str, Environment]:
+    """What the functions of an overlay read from the ConfigMap that is mounted into them."""
+    maps = of_kind(name, "ConfigMap")
+    path, _, key = maps["sluice-settings"]["data"]["ENVIRONMENTS_FILE"].rpartition("/")
+    for pod in function_pods(name).values():
         volume = {v["name"]: v for v in pod["volumes"]}["environments"]
         assert volume["configMap"]["name"] == "sluice-environments"
         mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
-        assert mounts["environments"] == mounted[0]
-    file = tmp_path / mounted[2]
-    file.write_text(maps["sluice-environments"]["data"][mounted[2]])
-    environments = load(Settings(environments_file=str(file)))
+        assert mounts["environments"] == path
+    file = folder / key
+    file.write_text(maps["sluice-environments"]["data"][key])
+    return load(Settings(environments_file=str(file)))
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_environments_of_each_overlay_can_be_read(name: str, tmp_path: Path) -> None:
     namespaces = of_kind("install", "Namespace")
-    for each in environments.values():
+    for each in environments_of(name, tmp_path).values():
         assert namespaces[each.place]["metadata"]["labels"]["oceanprotocol.com/environment"] == "true"
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_as_many_workflows_as_may_run_at_once_fit_into_the_quota(name: str, tmp_path: Path) -> None:
+    hard = of_kind("install", "ResourceQuota")["environment"]["spec"]["hard"]
+    largest = of_kind("install", "LimitRange")["environment"]["spec"]["limits"][-1]["max"]["storage"]
+    for each in environments_of(name, tmp_path).values():
+        needed = {"cpu": 0.0, "memory": 0.0}
+        for stage in Stage:
+            job = stage_job("w1", stage)
+            job = replace(job, environment=each, terms=grant(each, job.definition))
+            (container,) = stage_pod(job, Settings(), "w1")["spec"]["containers"]
+            limits = container["resources"]["limits"]
+            needed["cpu"] = max(needed["cpu"], cores(limits["cpu"]))
+            needed["memory"] = max(needed["memory"], quantity(limits["memory"]))
+        assert each.max_jobs * needed["cpu"] <= cores(hard["limits.cpu"])
+        assert each.max_jobs * needed["memory"] <= quantity(hard["limits.memory"])
+        assert each.max_jobs * each.disk_gb * GIB <= quantity(hard["requests.storage"])
+        assert each.disk_gb * GIB <= quantity(largest)
+        assert each.max_jobs <= int(hard["persistentvolumeclaims"])
+
+
+def test_the_environment_for_trying_out_finds_room_beside_knative(tmp_path: Path) -> None:
+    (small,) = environments_of("kind", tmp_path).values()
+    assert small.cpu_number <= 0.25
+    assert small.ram_gb <= 1
+    assert small.disk_gb <= 1
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
@@ -428,6 +486,14 @@ def test_a_backend_in_another_namespace_has_its_grant() -> None:
             assert function_of(rule) in ("submit", "status")
 
 
+@pytest.mark.parametrize("name", ["base", "kind", "production"])
+def test_the_gateway_waits_as_long_as_the_function_may_take(name: str) -> None:
+    services = of_kind(name, "Service", SERVING)
+    for rule in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]:
+        seconds = services[function_of(rule)]["spec"]["template"]["spec"]["timeoutSeconds"]
+        assert rule["timeouts"] == {"request": f"{seconds}s"}
+
+
 def test_a_deployments_service_sends_to_its_own_pods() -> None:
     for function, service in of_kind("eventing-only", "Service", "v1").items():
         labels = of_kind("eventing-only", "Deployment")[function]["spec"]["template"]["metadata"]["labels"]
@@ -450,17 +516,114 @@ def test_every_file_that_the_guide_names_is_there() -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
-def test_the_guides_kn_commands_make_the_same_triggers() -> None:
+@pytest.mark.parametrize("document", ["README.md", "docs/deploy.md"])
+def test_the_commands_that_are_told_are_good_shell(document: str) -> None:
+    text = (ROOT / document).read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) or re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
+    assert len(blocks) > 3
+    for block in blocks:
+        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
+        assert checked.stderr == "", block
+
+
+def commands(start: str) -> list[list[str]]:
+    """The commands of the guide that begin so, split as a shell does."""
     guide = (ROOT / "docs/deploy.md").read_text().replace("\\\n", " ")
-    told = {
-        match[1]: (
-            re.findall(r"--sink ksvc:(\w+)", match[2]),
-            dict(pair.split("=", 1) for pair in re.findall(r"--filter (\S+)", match[2])),
-        )
-        for match in re.finditer(r"kn trigger create (\S+) (.+)", guide)
-    }
+    return [shlex.split(line) for line in map(str.strip, guide.splitlines()) if line.startswith(start)]
+
+
+def options(words: Sequence[str]) -> dict[str, list[str]]:
+    """`--name value`, each with all its values; `--name` alone is empty."""
+    found: dict[str, list[str]] = {}
+    for word, following in pairwise([*words, "--"]):
+        if word.startswith("--"):
+            found.setdefault(word[2:], []).extend([] if following.startswith("--") else [following])
+    return found
+
+
+def test_the_guides_kn_commands_make_the_same_triggers() -> None:
+    told = {}
+    for _, _, _, name, *words in commands("kn trigger create"):
+        given = options(words)
+        told[name] = (given["sink"], dict(pair.split("=", 1) for pair in given["filter"]))
+        assert given["broker"] == given["namespace"] == ["sluice"]
     made = {
-        name: ([trigger["spec"]["subscriber"]["ref"]["name"]], trigger["spec"]["filter"]["attributes"])
+        name: ([f"ksvc:{trigger['spec']['subscriber']['ref']['name']}"], trigger["spec"]["filter"]["attributes"])
         for name, trigger in of_kind("base", "Trigger").items()
     }
     assert told == made
+
+
+def test_the_guides_kn_commands_make_the_same_sources() -> None:
+    told = {words[4]: options(words) for words in commands("kn source apiserver create")}
+    for name, source in of_kind("base", "ApiServerSource").items():
+        given, spec = told[name], source["spec"]
+        labels = ("".join(f":{k}={v}" for k, v in selected(each).items()) for each in spec["resources"])
+        resources = [
+            f"{r['kind']}:{r['apiVersion']}{label}" for r, label in zip(spec["resources"], labels, strict=True)
+        ]
+        assert given["resource"] == resources
+        assert (given["mode"], given["service-account"]) == ([spec["mode"]], [spec["serviceAccountName"]])
+        assert given["sink"] == ["broker:sluice:sluice"]
+    (tick,) = commands("kn source ping create")
+    spec = of_kind("base", "PingSource")["tick"]["spec"]
+    assert (options(tick)["schedule"], options(tick)["data"]) == ([spec["schedule"]], [spec["data"]])
+
+
+def selected(resource: Mapping[str, Any]) -> Mapping[str, str]:
+    labels: Mapping[str, str] = resource.get("selector", {}).get("matchLabels", {})
+    return labels
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_guides_kn_commands_make_the_same_functions(function: str) -> None:
+    (template,) = commands("kn service create")
+    (arguments,) = [words[2:] for words in commands("create ") if words[1] == function]
+    values = {"$1": function, **{f"${n}": value for n, value in enumerate(arguments, 2)}}
+    given = options([re.sub(r"\$\d", lambda found: values[found[0]], word) for word in template])
+
+    service = of_kind("base", "Service", SERVING)[function]["spec"]["template"]
+    spec, annotations, labels = service["spec"], service["metadata"]["annotations"], service["metadata"]["labels"]
+    container = spec["containers"][0]
+    # The network policies know a function by this label alone.
+    assert given["label"] == [f"app.kubernetes.io/name={labels['app.kubernetes.io/name']}"]
+    assert given["image"] == [container["image"]]
+    assert given["pull-policy"] == [container["imagePullPolicy"]]
+    assert given["service-account"] == [spec["serviceAccountName"]]
+    assert given["concurrency-limit"] == [str(spec["containerConcurrency"])]
+    assert given["timeout"] == [str(spec["timeoutSeconds"])]
+    for option, annotation, default in (
+        ("scale-min", "min-scale", ""),
+        ("scale-max", "max-scale", ""),
+        ("scale-utilization", "target-utilization-percentage", ""),
+        ("scale-window", "window", "60s"),
+    ):
+        assert given[option] == [annotations.get(f"autoscaling.knative.dev/{annotation}", default)], option
+    plain = [f"{entry['name']}={entry['value']}" for entry in container["env"] if "value" in entry]
+    assert given["env"] == plain
+    secrets = {entry["valueFrom"]["secretKeyRef"]["name"] for entry in container["env"] if "valueFrom" in entry}
+    maps = {each["configMapRef"]["name"] for each in container["envFrom"]}
+    assert set(given["env-from"]) == {*(f"secret:{name}" for name in secrets), *(f"cm:{name}" for name in maps)}
+    assert set(given["mount"]) == set(mounts(spec))
+    probe = container["readinessProbe"]["httpGet"]
+    assert given["probe-readiness"] == given["probe-liveness"] == [f"http::{probe['port']}:{probe['path']}"]
+    assert {"cluster-local", "security-context"} <= given.keys()
+
+
+def mounts(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The volumes of a Pod as kn names them."""
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    for mount in spec["containers"][0]["volumeMounts"]:
+        match volumes[mount["name"]]:
+            case {"configMap": {"name": name}}:
+                yield f"{mount['mountPath']}=cm:{name}"
+            case {"secret": {"secretName": name}}:
+                yield f"{mount['mountPath']}=secret:{name}"
+            case {"emptyDir": _, "name": name}:
+                yield f"{mount['mountPath']}=emptyDir:{name}"
+
+
+def test_the_guide_names_containers_and_accounts_that_are_there() -> None:
+    (container,) = dict(pods("install"))["Job migrate"]["containers"]
+    (command,) = commands("kubectl set image --local -f k8s_install/migrate.yml")
+    assert command[6].split("=")[0] == container["name"]

@@ -19,7 +19,7 @@ from functions.cluster.ports import Cluster
 from functions.settings import Settings
 from functions.workflow.model import Stage
 
-Right = tuple[str, str]  # verb, resource
+Right = tuple[str, str, str]  # verb, group, resource
 # Whose code calls the cluster. transition.py is shared by those who change something.
 CALLERS = {
     "submit": ("functions/submit", "functions/transition.py", "functions/effects.py"),
@@ -49,18 +49,24 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
         "clean_up": lambda: cluster.clean_up(ref.workflow, "demo"),
         "leftovers": lambda: cluster.leftovers("demo", 10),
         "read": lambda: (cluster.read(ref, kube.pod_of(ref.name)), cluster.read(there.ref)),
-        "logs": lambda: list(cluster.logs(ref, 100)),
+        "logs": lambda: list(cluster.logs(ref, 10, 100)),
         "workflow_object": lambda: cluster.workflow_object("demo/w1"),
         "report": lambda: cluster.report("demo/w1", record().workflow),
     }
-    kube.calls.clear()
+    kube.rights.clear()
     uses[method]()
-    return set(kube.calls)
+    return set(kube.rights)
 
 
 def granted(function: str) -> set[Right]:
     role = of_kind("install", "Role")[f"sluice-{function}"]
-    return {(verb, name) for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
+    return {
+        (verb, group, name)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for name in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -26,3 +26,26 @@ def test_one_that_allows_files_reads_them(laptop: Laptop, tmp_path: Path) -> Non
     job = laptop.submit(document("cat $INPUTS/0/0", inputs=[f"file://{tmp_path}/open"]))
     assert laptop.finished(job)["status"] == 70
     assert laptop.result(job, "algorithm.log") == b"for all"
+
+
+# Wherever a later stage of its user might look for code.
+PLANT = """
+for folder in "$TMPDIR" "$HOME" "$PWD"; do
+    for name in functions/__init__.py functions/staging/publish.py json.py sitecustomize.py \\
+                .local/lib/python3.{11,12,13,14}/site-packages/planted.pth; do
+        mkdir -p "$(dirname "$folder/$name")"
+        echo "import pathlib; pathlib.Path('$MARK').touch()" > "$folder/$name"
+    done
+done
+"""
+
+
+@pytest.mark.parametrize("environment", ["ocean-compute", "filtered"])
+def test_what_an_algorithm_leaves_behind_runs_in_no_later_stage(
+    laptop: Laptop, tmp_path: Path, environment: str
+) -> None:
+    mark = tmp_path / "escaped"
+    asked = document(f"MARK={mark}; {PLANT}")
+    asked["stages"][0]["algorithm"]["container"]["entrypoint"] = "bash $ALGO"
+    assert laptop.finished(laptop.submit(asked, environment=environment))["status"] == 70
+    assert not mark.exists()

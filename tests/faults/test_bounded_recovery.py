@@ -96,8 +96,7 @@ def test_an_algorithm_that_is_lost_is_not_run_again() -> None:
 def test_a_cluster_that_creates_nothing_any_more_is_waited_for_as_long_as_the_queue_and_no_longer() -> None:
     world = World(queue_seconds=24 * 3600)
     world.cluster.fail_next("create", Unavailable("down"), times=FOR_EVER)
-    with pytest.raises(Unavailable):
-        world.parts.transitions.submit(record(world.parts, 1), "test")
+    world.parts.transitions.submit(record(world.parts, 1), "test")
     w = WorkflowId(f"{1:032x}")
     until_finished(world, w, hours=72)
     assert reason(world, w) == (Code.DATA_FAILED, "ClusterUnavailable")
@@ -109,8 +108,7 @@ def test_a_creation_that_is_tried_too_often_has_failed() -> None:
     """However long the queue may be, and however often the event comes again."""
     world = World(queue_seconds=1000 * 24 * 3600)
     world.cluster.fail_next("create", Unavailable("down"), times=FOR_EVER)
-    with pytest.raises(Unavailable):
-        world.submit()
+    world.submit()
     w = WorkflowId(f"{1:032x}")
     until_finished(world, w, hours=24 * 20)
     assert reason(world, w) == (Code.DATA_FAILED, "ClusterUnavailable")
@@ -218,8 +216,7 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
         submission=replace(new.submission, origin="ocean-compute/w"),
     )
     world.cluster.fail_next("report", Unavailable("down"), times=FOR_EVER)
-    with pytest.raises(Unavailable):
-        world.parts.transitions.submit(reported, "test")
+    world.parts.transitions.submit(reported, "test")
     world.tick()
     for _ in range(8 * transition.MOST_TRIES):
         world.tick(HOUR)

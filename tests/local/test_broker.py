@@ -69,6 +69,16 @@ def test_an_answer_that_may_pass_is_tried_again(running: Running, status: int) -
     assert subscriber.got[0] == subscriber.got[1] == (TO, EVENT)
 
 
+def test_whoever_waits_is_told_once_a_subscriber_has_answered() -> None:
+    subscriber, told = Subscriber({}), threading.Event()
+    broker = Broker(subscriber, workers=2, delivered=told.set)
+    broker.start([Trigger("t", lambda event: True, TO, QUICK)])
+    broker.accept(EVENT)
+    assert told.wait(10)
+    assert subscriber.count(TO) == 1
+    broker.stop()
+
+
 def test_no_answer_is_tried_again(running: Running) -> None:
     broker, subscriber = running([ConnectionRefusedError(), ACCEPTED])
     broker.accept(EVENT)

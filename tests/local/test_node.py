@@ -76,7 +76,7 @@ def ended(driver: ProcessDriver, job: StageJob) -> Live:
 
 
 def printed(driver: ProcessDriver, job: StageJob) -> str:
-    return b"".join(driver.cluster.logs(job.ref, 100 * MIB)).decode()
+    return b"".join(driver.cluster.logs(job.ref, 10**6, 100 * MIB)).decode()
 
 
 def volume(driver: ProcessDriver, job: StageJob) -> Path:
@@ -418,6 +418,7 @@ def test_a_supervisor_that_comes_late_starts_nothing(
         return [*late[:-1], f"{late[-1]}\n{code}"]
 
     monkeypatch.setattr(plan, "bare_python", slow)
+    driver.restart_node()
     job = script("touch $OUTPUTS/started")
     driver.create(job)
     until(lambda: driver.node.running, lambda n: n == 1)
@@ -476,13 +477,35 @@ def test_a_stage_that_cannot_be_started_is_not_tried_again_and_again(
         return ["/bin/false"]  # what a supervisor comes to that cannot write its lock
 
     monkeypatch.setattr("functions.local.plan.bare_python", broken)
+    driver.restart_node()
     job = script("exit 0")
     driver.create(job)
-    tries.get(timeout=20)
+    for _ in range(3):  # one that waited for the Job, one instead of it, one for the next Job
+        tries.get(timeout=20)
     for _ in range(10):  # each wakes the node
         driver.cluster.clean_up(WorkflowId("another"), job.ref.namespace)
     until(lambda: driver.node.running, lambda n: n == 0)
     assert tries.empty()
+
+
+def test_a_stage_is_started_although_the_process_that_waited_for_it_was_killed(driver: ProcessDriver) -> None:
+    for pid in _waiting(driver):
+        os.kill(pid, signal.SIGKILL)
+    assert ended(driver, script("exit 9")).exit_code == 9
+
+
+def test_no_process_waits_for_a_node_that_was_killed(driver: ProcessDriver) -> None:
+    waiting = driver.node._standby.prepare()
+    assert waiting.stdin is not None
+    waiting.stdin.close()  # the kernel does it for who is killed
+    assert waiting.wait(timeout=20) == 0
+
+
+def test_no_process_waits_for_a_node_that_has_stopped(driver: ProcessDriver) -> None:
+    assert ended(driver, script("exit 0")).outcome is Outcome.SUCCEEDED
+    driver.node.stop(end_stages=False)
+    until(lambda: _waiting(driver), lambda left: not left)
+    driver.node = driver._new_node()
 
 
 def test_a_deleted_job_is_announced_as_gone(driver: ProcessDriver, told: Told) -> None:
@@ -515,6 +538,11 @@ def test_leaving_may_end_what_runs(driver: ProcessDriver) -> None:
 def _supervisor(driver: ProcessDriver, job: StageJob) -> int:
     lock = driver.folder / job.ref.namespace / job.workflow / f"{job.stage}-{job.attempt}" / "lock"
     return int(lock.read_text())
+
+
+def _waiting(driver: ProcessDriver) -> list[int]:
+    """The processes that wait for Jobs of the driver's folder, or run one."""
+    return [pid for pid in _pids() if str(driver.folder).encode() in _command(pid)]
 
 
 def _pids() -> list[int]:

@@ -38,12 +38,20 @@ def test_a_tick_is_the_event_that_ping_source_sends() -> None:
     assert one.body == b'{"x": 1}'
 
 
-def test_the_first_tick_comes_at_once_and_more_follow() -> None:
+def test_ticks_follow_each_other() -> None:
     sent: queue.Queue[Message] = queue.Queue()
     ticker = Ticker(source("* * * * *"), sent.put, every=0.01)
     ticker.start()
     for _ in range(3):
         sent.get(timeout=10)
+    ticker.stop()
+
+
+def test_nobody_waits_a_minute_for_the_first_tick() -> None:
+    sent: queue.Queue[Message] = queue.Queue()
+    ticker = Ticker(source("* * * * *"), sent.put, every=None)
+    ticker.start()
+    sent.get(timeout=10)
     ticker.stop()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.publishing import OUTPUTS, task, volume
 
+from functions.results.layout import encode
 from functions.results.ports import Storage
 from functions.staging.publish import publish
 from functions.staging.publish_tree import TreeRefused
@@ -58,18 +59,43 @@ def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_
     ]
 
 
+def test_a_filters_log_from_the_folder_that_it_has_in_a_cluster_is_published_like_any_other(
+    storage: Storage, tmp_path: Path
+) -> None:
+    root = volume(tmp_path / "v")
+    (root / "adminlogs" / "filter").mkdir()
+    (root / "adminlogs" / "filter" / "filter.log").write_text("refused")
+    manifest = publish(task(), root, 1, Scope.ADMIN_LOGS, storage)
+    found = next(file for file in manifest.admin_files if file.type == "filteringLog")
+    assert (found.path, content(storage, found)) == ("adminlogs/filter.log", b"refused")
+
+
 @pytest.mark.parametrize(
     ("scope", "published"),
-    [(Scope.LOGS, ["logs/algorithm.log"]), (Scope.ADMIN_LOGS, [])],
+    [(Scope.OUTPUTS, [f"outputs/{name}" for name in sorted(OUTPUTS)]), (Scope.ADMIN_LOGS, [])],
 )
 def test_only_what_the_scope_lets_out_is_published(
     storage: Storage, tmp_path: Path, scope: Scope, published: list[str]
 ) -> None:
     root = volume(tmp_path / "v")
-    (root / "logs" / "smuggled.csv").write_text("what the filter refused")
+    (root / "logs" / "smuggled.csv").write_text("what no filter has seen")
     manifest = publish(task(), root, 1, scope, storage)
     assert names(manifest.files) == published
-    assert names(manifest.admin_files) == ["adminlogs/configure.log"]
+    assert [(file.path, file.type) for file in manifest.admin_files] == [
+        ("adminlogs/configure.log", "configrationLog"),
+        ("adminlogs/algorithm.log", "algorithmLog"),
+    ]
+    assert content(storage, manifest.admin_files[1]) == b"trained\n"
+
+
+@pytest.mark.parametrize("scope", [Scope.OUTPUTS, Scope.ADMIN_LOGS])
+def test_a_link_in_the_place_of_the_algorithms_log_is_not_followed(
+    storage: Storage, tmp_path: Path, scope: Scope
+) -> None:
+    root = volume(tmp_path / "v")
+    (root / "logs" / "algorithm.log").unlink()
+    (root / "logs" / "algorithm.log").symlink_to("/etc/passwd")
+    assert names(publish(task(), root, 1, scope, storage).admin_files) == ["adminlogs/configure.log"]
 
 
 def test_other_files_of_the_algorithms_log_folder_are_outputs(storage: Storage, tmp_path: Path) -> None:
@@ -146,6 +172,25 @@ def test_what_exceeds_the_environments_limits_fails_before_anything_is_uploaded(
         publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage)
     assert failed.value.reason == reason
     assert storage.manifest(W, 1) is None
+
+
+def test_names_that_would_fill_the_manifest_are_refused(storage: Storage, tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {})
+    deep = root / "outputs" / "/".join(["\n" * 200] * 15)  # three characters each, once they can be printed
+    deep.mkdir(parents=True)
+    for n in range(500):
+        (deep / str(n)).touch()
+    with pytest.raises(Failure, match="names of all files") as failed:
+        publish(task(), root, 1, Scope.ALL, storage)
+    assert failed.value.reason == "TooManyResults"
+    assert storage.manifest(W, 1) is None
+
+
+def test_the_manifest_of_as_many_files_as_are_allowed_can_be_served() -> None:
+    """`status` has 384 MiB for several answers at once; a decoded manifest takes about three times its JSON."""
+    policy = PublishPolicy()
+    file = ResultFile("outputs/" + "x" * 100, 1, "output", "s3://bucket/" + "x" * 160, "0" * 64, "text/csv")
+    assert len(encode(Manifest((file,) * policy.max_files))) < 8 << 20
 
 
 def test_exactly_at_the_limits_all_is_published(storage: Storage, tmp_path: Path) -> None:

@@ -50,7 +50,10 @@ def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:
     root = volume(tmp_path / "v")
     code, message, _ = run(root, task((tmp_path / "results").as_uri(), PublishPolicy(max_files=1)))
     assert code == 62
-    assert message == "TooManyResults: more than 1 files; the environment allows no more"
+    assert message == (
+        "TooManyResults: more than 1 files: write fewer, such as one archive, "
+        "or have the environment's publish.max_files raised"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from support.ipfs_server import IpfsNode
 
 from functions.results.ports import NotFound, StorageRefused, StorageUnavailable
-from functions.results.storage import open_storage, open_url, results_url
+from functions.results.storage import open_storage, open_url, place_of, results_url
 from functions.settings import Settings, SettingsError, variables
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
@@ -26,6 +26,13 @@ W = WorkflowId("w1")
 )
 def test_operator_engines_variables_still_say_where_results_go(url: str, given: dict[str, str], meant: str) -> None:
     assert results_url(url, given) == meant
+
+
+def test_a_bucket_that_only_the_mounted_secret_names_is_where_results_go(tmp_path: Path) -> None:
+    (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
+    settings = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path), "AWS_BUCKET_OUTPUT": "variable"})
+    assert place_of(settings) == "s3://mounted"
+    assert open_storage(settings)
 
 
 def test_without_any_of_them_it_says_what_to_set() -> None:
@@ -46,6 +53,16 @@ def test_files_of_the_credentials_folder_go_before_the_environment(tmp_path: Pat
     (tmp_path / "..data").mkdir()
     assert variables(str(tmp_path), {"AWS_ACCESS_KEY_ID": "x", "A": "b"}) == {"AWS_ACCESS_KEY_ID": "mounted", "A": "b"}
     assert variables("", {"A": "b"}) == variables("/does/not/exist", {"A": "b"}) == {"A": "b"}
+
+
+def test_a_file_that_holds_the_form_of_another_upload_does_not_end_there(ipfs: IpfsNode) -> None:
+    storage = open_url("ipfs://", {"IPFS_OUTPUT": ipfs.url})
+    storage.put("w1/1/outputs/first", [b"1"], 1, "text/plain")
+    boundary = ipfs.seen[-1][2]["Content-Type"].partition("boundary=")[2]
+    hostile = f"a\r\n--{boundary}--\r\nb".encode()
+    url = storage.put("w1/1/outputs/second", [hostile], len(hostile), "text/plain")
+    found = storage.open(ResultFile("outputs/second", len(hostile), "output", url))
+    assert b"".join(found.chunks) == hostile
 
 
 def test_admin_logs_go_to_their_own_bucket_and_are_removed_from_it(bucket: Any) -> None:

@@ -96,6 +96,36 @@ def test_only_buckets_that_the_environment_names_see_the_operators_credentials(
     assert ("AKIAOPERATOR" in host.seen[0].headers.get("authorization", "")) is signed
 
 
+def test_azure_without_an_account_is_not_configured_and_says_what_is_missing(configure: Configure) -> None:
+    outcome = configure({"url": "az://container/key"})
+    assert (outcome.code, outcome.reason) == (31, "NotConfigured")
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in outcome.message
+
+
+def test_a_credential_that_cannot_be_used_is_told_without_its_value(configure: Configure) -> None:
+    policy = replace(LOOPBACK, buckets=("gs://box",))
+    outcome = configure({"url": "gs://box/a"}, policy=policy, credentials={"GOOGLE_SERVICE_ACCOUNT_KEY": "hunter2"})
+    assert (outcome.code, outcome.reason) == (31, "NotConfigured")
+    assert "GOOGLE_SERVICE_ACCOUNT_KEY" in outcome.message
+    assert "hunter2" not in outcome.everything_told()
+
+
+@pytest.mark.parametrize("url", ["s3://box/a//b", "gs://box/a/../b", "az://box/%00", "s3://box/.", "az://u:p@box/a"])
+def test_an_object_that_cannot_be_named_is_no_crash(configure: Configure, host: DataHost, url: str) -> None:
+    account = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
+    outcome = configure({"url": url}, policy=_at(host.url, url.partition(":")[0]), credentials=account)
+    assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
+
+
+def test_the_longest_id_fits_wherever_it_becomes_a_name(configure: Configure, host: DataHost) -> None:
+    host.routes["/a"] = File(Held(b"one"))
+    id = "did:op:" + "x" * 200
+    host.routes[f"/api/aquarius/assets/ddo/{id}"] = File(Held(b"{}"))
+    outcome = configure({"id": id, "url": [f"{host.url}/a"] * 11}, output={"metadataUri": host.url})
+    assert outcome.code == 0, outcome.message
+    assert outcome.read(f"inputs/{'x' * 200}/10") == b"one"
+
+
 def test_ipfs_by_a_gateway(configure: Configure, host: DataHost) -> None:
     host.routes["/ipfs/QmCaseSensitive/dir/a%20b"] = File(Held(b"one"))
     policy = replace(LOOPBACK, ipfs_gateway=host.url)

@@ -189,9 +189,15 @@ def test_each_provider_keeps_its_highest_nonce_in_any_unit(old_url: str) -> None
         ("0xd", "0", 0),
         ("0xe", "1795313469000000000", 1795313469000000000),
     ]
-    with closing(SqlStore(old_url)) as store, store.begin() as tx:
-        assert not tx.use_nonce("0xa", 1795313470097000000)
-        assert tx.use_nonce("0xa", 1795313470097000001)
+    with closing(SqlStore(old_url)) as store:
+        with store.begin() as tx:
+            assert not tx.use_nonce("0xa", 1795313470097000000)
+            assert not tx.use_nonce("0xa", 1795313470096999999)
+            assert tx.use_nonce("0xa", 1795313470097000002)
+            assert tx.use_nonce("0xa", 1795313470097000001)
+        store.forget_nonces(1795313470097000002)
+    # What operator-service would go on with.
+    assert _rows(old_url, "SELECT nonce FROM nonces WHERE provider = '0xa'") == [("1795313470097000002",)]
 
 
 def test_rows_that_operator_service_would_choke_on_are_read_all_the_same(old_url: str) -> None:

@@ -347,22 +347,62 @@ def test_an_idempotency_key_belongs_to_one_workflow_of_a_provider(store: Store) 
     assert store.by_idempotency_key("0xprovider", "other") is None
 
 
-def test_a_nonce_passes_once_and_only_above_all_earlier_ones(store: Store) -> None:
-    def use(address: str, nonce: int) -> bool:
-        with store.begin() as tx:
-            return tx.use_nonce(address, nonce)
+NONCE = 1_795_313_469_097_671_000
 
-    now = 1_795_313_469_097_671_000
-    assert [use("0xa", n) for n in (now, now, now - 1, now + 1, 0)] == [True, False, False, True, False]
-    assert use("0xb", now)
+
+def use_nonce(store: Store, nonce: int, address: str = "0xa") -> bool:
+    used = store.nonce_used(address, nonce)
+    with store.begin() as tx:
+        passed = tx.use_nonce(address, nonce)
+    assert passed is not used
+    return passed
+
+
+def test_a_nonce_passes_once_in_any_order(store: Store) -> None:
+    order = (NONCE, NONCE, NONCE - 1, NONCE + 1, NONCE - 1, 1)
+    assert [use_nonce(store, n) for n in order] == [True, False, True, True, False, True]
+    assert use_nonce(store, NONCE, "0xb")
 
 
 def test_of_twenty_uses_of_one_nonce_at_once_one_passes(store: Store) -> None:
     def use(_: int) -> bool:
         with store.begin() as tx:
-            return tx.use_nonce("0xa", 1_795_313_469_097_671_000)
+            return tx.use_nonce("0xa", NONCE)
 
     assert sum(_at_once(20, use)) == 1
+
+
+def test_of_what_is_forgotten_nothing_passes_again_and_nothing_older(store: Store) -> None:
+    for n in (NONCE - 20, NONCE - 10, NONCE):
+        assert use_nonce(store, n)
+    assert use_nonce(store, NONCE - 15, "0xb")
+    for _ in range(3):
+        store.forget_nonces(NONCE - 10)
+        assert not any(use_nonce(store, n) for n in (1, NONCE - 20, NONCE - 15, NONCE - 10, NONCE))
+    assert use_nonce(store, NONCE - 9), "above all that is forgotten"
+    assert [use_nonce(store, n, "0xb") for n in (NONCE - 16, NONCE - 15, NONCE - 14)] == [False, False, True]
+    assert use_nonce(store, 1, "0xc"), "of whom nothing is known"
+    store.forget_nonces(1)
+    assert not use_nonce(store, NONCE - 10), "nothing is remembered again"
+
+
+def test_a_nonce_that_is_used_between_two_forgettings_is_not_lost(store: Store) -> None:
+    """A provider whose clock is far behind: all its nonces are old enough to be forgotten."""
+    for n in range(1, 6):
+        assert use_nonce(store, n)
+        store.forget_nonces(NONCE)
+        assert not any(use_nonce(store, old) for old in range(1, n + 1))
+
+
+def test_no_nonce_passes_twice_while_it_is_being_forgotten(store: Store) -> None:
+    assert all(use_nonce(store, NONCE + n) for n in range(30))
+
+    def replay(turn: int) -> bool:
+        store.forget_nonces(NONCE + turn)
+        with store.begin() as tx:
+            return any(tx.use_nonce("0xa", NONCE + n) for n in range(30))
+
+    assert not any(_at_once(12, replay))
 
 
 def test_slots_are_never_given_twice(store: Store) -> None:

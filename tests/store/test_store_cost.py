@@ -105,11 +105,25 @@ def test_reads_and_claims_and_nonces_cost_one_statement_each(sql_store: SqlStore
         lambda: sql_store.claim_workflows(at(60), at(90), 50),
         lambda: sql_store.claim_intents(at(60), at(90), 50),
         lambda: sql_store.claim_events(at(60), at(90), 50),
+        lambda: sql_store.ids(Query(owner="0xOwner")),
+        lambda: sql_store.nonce_used("0xa", 1),
         lambda: _use_nonce(sql_store),
     ):
         with statements(sql_store) as sent:
             question()
         assert len(sent) == 1
+
+
+def test_nonces_do_not_pile_up(sql_store: SqlStore) -> None:
+    for n in range(1, 301):
+        _use_nonce(sql_store, n)
+        if n % 100 == 0:
+            with statements(sql_store) as sent:
+                sql_store.forget_nonces(n - 10)
+            assert len(sent) == 2
+    sql_store.forget_nonces(290)
+    counts = [sql_store._read(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in ("nonces", "used_nonces")]
+    assert counts == [1, 10]
 
 
 def test_on_sqlite_threads_that_write_at_once_lose_nothing(sqlite_url: str) -> None:
@@ -170,6 +184,7 @@ _CROWD = (
     """,
     "INSERT INTO slots SELECT 'env-' || n FROM generate_series(0, 4) n",
     "INSERT INTO nonces (provider, nanoseconds) SELECT 'provider-' || n, 1 FROM generate_series(1, 20000) n",
+    "INSERT INTO used_nonces (provider, nanoseconds) SELECT 'provider-' || n, n FROM generate_series(1, 20000) n",
 )
 SOMEBODY = WorkflowId("c4ca4238a0b923820dcc509a6f75849b")  # md5 of 1
 
@@ -199,6 +214,9 @@ def _ask_everything(store: SqlStore) -> None:
         Query(limit=100),
     ):
         store.find(query)
+        store.ids(query)
+    store.nonce_used("provider-7", 2)
+    store.forget_nonces(50)
     store.queues()
     store.running()
     store.unfinished([SOMEBODY, WorkflowId("nobody")])
@@ -246,6 +264,6 @@ def _scanned(plan: Any) -> set[str]:
     return found - {"slots", "dead_letters"}  # a handful of rows
 
 
-def _use_nonce(store: SqlStore) -> bool:
+def _use_nonce(store: SqlStore, nonce: int = 1) -> bool:
     with store.begin() as tx:
-        return tx.use_nonce("0xa", 1)
+        return tx.use_nonce("0xa", nonce)

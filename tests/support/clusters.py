@@ -19,6 +19,7 @@ from functions.workflow.environment import GIB, Environment
 from functions.workflow.model import JobUid, Scope, Stage, Terms, WorkflowId
 
 NAMESPACE = "demo"
+PRINTED = b"hello\nthere\n"
 
 
 def stage_job(
@@ -51,7 +52,7 @@ class Driver(Protocol):
     cluster: Cluster
 
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
-        """An algorithm's Job that prints `hello` and ends with that exit code; None: it runs until it is deleted.
+        """An algorithm's Job that prints PRINTED and ends with that exit code; None: it runs until it is deleted.
 
         What must be there before it (the volume) is.
         """
@@ -87,7 +88,7 @@ class MemoryDriver:
         uid = self.cluster.create(job)
         code = self._ends[job.ref.name]
         if code is not None:
-            self._memory.finish(job.ref, code, log=b"hello\n")
+            self._memory.finish(job.ref, code, log=PRINTED)
         return uid
 
     def lose(self, ref: JobRef) -> None:
@@ -119,7 +120,7 @@ class FakeKubeDriver:
         uid = self.cluster.create(job)
         code = self._ends[job.ref.name]
         if code is not None:
-            self.kube.logs[job.ref.name] = b"hello\n"
+            self.kube.logs[job.ref.name] = PRINTED
             self.kube.finish(job.ref.name, code)
         return uid
 
@@ -147,7 +148,9 @@ class RealKubeDriver:
         until(lambda: self.cluster.read(first.ref), lambda live: live.state is State.ENDED, seconds=120)
         # The shell is process 1 and ends on SIGTERM, so that a deleted Job is gone at once.
         what = "sleep 3600" if ends_with is None else f"exit {ends_with}"
-        return stage_job(workflow, attempt=attempt, entrypoint=f"sh -c 'echo hello; {what}'", namespace=self._namespace)
+        return stage_job(
+            workflow, attempt=attempt, entrypoint=f"sh -c 'echo hello; echo there; {what}'", namespace=self._namespace
+        )
 
     def create(self, job: StageJob) -> JobUid:
         return self.cluster.create(job)

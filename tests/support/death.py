@@ -18,20 +18,24 @@ class Died(BaseException):
 
 @dataclass
 class Fate:
-    """Dies before or after the `at`-th call; 0 lives for ever. `calls` names those that were made."""
+    """Dies before or after the `at`-th call; 0 lives for ever. `calls` names those that were made.
+
+    With another `error` it lives on, and what it called has failed.
+    """
 
     at: int = 0
     after: bool = False
+    error: type[BaseException] = Died
     calls: list[str] = field(default_factory=list)
 
     def call(self, name: str, action: Callable[[], Any]) -> Any:
         self.calls.append(name)
         here = len(self.calls) == self.at
         if here and not self.after:
-            raise Died(name)
+            raise self.error(name)
         result = action()
         if here:
-            raise Died(name)
+            raise self.error(name)
         return result
 
 
@@ -65,6 +69,6 @@ class MortalStore(Mortal):
             fate.calls.append("commit")
             here = len(fate.calls) == fate.at
             if here and not fate.after:
-                raise Died("commit")
+                raise fate.error("commit")
         if here:
-            raise Died("commit")
+            raise fate.error("commit")

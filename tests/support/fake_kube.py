@@ -38,11 +38,16 @@ class Fault:
 class FakeKube:
     """The API server, its garbage collector and a Job controller in one."""
 
-    def __init__(self, tls: Path | None = None) -> None:
-        """`tls`: a folder with kube-api-cert.pem and kube-api-key.pem (127.0.0.1), to be served with."""
+    def __init__(self, tls: Path | None = None, namespace: str = "demo") -> None:
+        """`tls`: a folder with kube-api-cert.pem and kube-api-key.pem (127.0.0.1), to be served with.
+
+        `namespace` is the one that tests mean where they name none.
+        """
+        self.namespace = namespace
         self.objects: dict[Key, Object] = {}
         self.logs: dict[str, bytes] = {}  # by the Pod's Job
         self.calls: Counter[tuple[str, str]] = Counter()  # (verb, resource) as RBAC names them
+        self.rights: set[tuple[str, str, str]] = set()  # (verb, group, resource): what the calls needed
         self.created: Counter[str] = Counter()  # Jobs that came to be, by name
         self.lingering = False  # what is deleted stays, with a deletionTimestamp, until `reap`
         self._faults: dict[tuple[str, str], list[Fault]] = {}
@@ -85,9 +90,9 @@ class FakeKube:
         with self._lock:
             self._faults.setdefault((verb, plural), []).extend(faults)
 
-    def find(self, plural: str, name: str, namespace: str = "demo") -> Object | None:
+    def find(self, plural: str, name: str, namespace: str = "") -> Object | None:
         with self._lock:
-            return deepcopy(self.objects.get((plural, namespace, name)))
+            return deepcopy(self.objects.get((plural, namespace or self.namespace, name)))
 
     def names(self, plural: str) -> list[str]:
         with self._lock:
@@ -96,18 +101,19 @@ class FakeKube:
     def put(self, plural: str, body: Object) -> Object:
         """Somebody else creates an object."""
         with self._lock:
-            return self._add(plural, body["metadata"].setdefault("namespace", "demo"), body)
+            return self._add(plural, body["metadata"].setdefault("namespace", self.namespace), body)
 
-    def pod_of(self, job: str, namespace: str = "demo") -> str:
+    def pod_of(self, job: str) -> str:
         """The name of the newest Pod of a Job."""
+        place = ("pods", self.namespace)
         with self._lock:
-            return [n for p, ns, n in self.objects if (p, ns) == ("pods", namespace) and n.startswith(f"{job}-")][-1]
+            return [n for p, ns, n in self.objects if (p, ns) == place and n.startswith(f"{job}-")][-1]
 
     def pod_state(self, job: str, state: Object, phase: str = "Running", **status: Any) -> str:
         """Set the state of the container of the Job's Pod; returns the Pod's name."""
         with self._lock:
             name = self.pod_of(job)
-            pod = self.objects[("pods", "demo", name)]
+            pod = self.objects[("pods", self.namespace, name)]
             pod["status"] |= {"phase": phase, "containerStatuses": [{"name": "main", "state": state}], **status}
             self._touch(pod)
             return name
@@ -119,7 +125,7 @@ class FakeKube:
 
     def job_condition(self, job: str, *conditions: tuple[str, str], message: str = "", **status: Any) -> None:
         with self._lock:
-            found = self.objects[("jobs", "demo", job)]
+            found = self.objects[("jobs", self.namespace, job)]
             added = [{"type": k, "status": "True", "reason": r, "message": message} for k, r in conditions]
             found["status"] = {"terminating": 0, "conditions": added, **status}
             self._touch(found)
@@ -132,10 +138,10 @@ class FakeKube:
         else:
             self.job_condition(job, ("SuccessCriteriaMet", "x"), ("Complete", "CompletionsReached"), succeeded=1)
 
-    def remove(self, plural: str, name: str, namespace: str = "demo") -> None:
+    def remove(self, plural: str, name: str, namespace: str = "") -> None:
         """The object is gone, and what it owns."""
         with self._lock:
-            gone = self.objects.pop((plural, namespace, name), None)
+            gone = self.objects.pop((plural, namespace or self.namespace, name), None)
             if gone is None:
                 return
             uid = gone["metadata"]["uid"]
@@ -170,10 +176,12 @@ class FakeKube:
             found = self.objects.get((plural, namespace, name))
             return (200, found) if found else (404, _status(404, f"{plural} {name!r} not found"))
 
-    def log(self, namespace: str, pod: str, limit: int) -> bytes:
+    def log(self, namespace: str, pod: str, query: dict[str, str]) -> bytes:
         with self._lock:
             job = self.objects[("pods", namespace, pod)]["metadata"]["labels"]["batch.kubernetes.io/job-name"]
-            return self.logs.get(job, b"")[:limit]
+            lines = self.logs.get(job, b"").splitlines(keepends=True)
+            tail = lines[-int(query["tailLines"]) :] if "tailLines" in query else lines
+            return b"".join(tail)[: int(query["limitBytes"])]
 
     def list(self, plural: str, namespace: str, query: dict[str, str]) -> tuple[int, Object]:
         wanted = dict(term.split("=", 1) for term in query.get("labelSelector", "").split(",") if term)
@@ -226,8 +234,9 @@ class FakeKube:
                 self.start_pod(metadata["name"], namespace)
         return added
 
-    def start_pod(self, job: str, namespace: str = "demo") -> None:
+    def start_pod(self, job: str, namespace: str = "") -> None:
         """The Job controller makes a Pod."""
+        namespace = namespace or self.namespace
         owner = self.objects[("jobs", namespace, job)]
         uid = owner["metadata"]["uid"]
         labels = owner["spec"].get("template", {}).get("metadata", {}).get("labels", {})
@@ -291,12 +300,14 @@ class _Handler(BaseHTTPRequestHandler):
         assert self.headers["Authorization"] == "Bearer not-a-secret"
         namespace, plural, name, sub = _parts(url.path)
         verb = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(self.command, "get" if name else "list")
-        fault = self.kube.fault(verb, f"{plural}/{sub}" if sub else plural)
+        resource = f"{plural}/{sub}" if sub else plural
+        self.kube.rights.add((verb, _group(url.path), resource))
+        fault = self.kube.fault(verb, resource)
         if fault is not None and not fault.after:
             self.answer_fault(fault)
             return
         if sub == "log":
-            self.answer(200, self.kube.log(namespace, name, int(query["limitBytes"])))
+            self.answer(200, self.kube.log(namespace, name, query))
             return
         do: dict[str, Callable[[], tuple[int, Object]]] = {
             "create": lambda: self.kube.post(plural, namespace, body),
@@ -328,6 +339,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _group(path: str) -> str:
+    """The API group: /api is the core's, which has no name."""
+    return path.split("/")[2] if path.startswith("/apis/") else ""
 
 
 def _parts(path: str) -> tuple[str, str, str, str]:

@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
         head, _, rest = body.removeprefix(b"--" + boundary + b"\r\n").partition(b"\r\n\r\n")
         name = BytesHeaderParser().parsebytes(head).get_filename() or ""
-        content, found, _ = rest.rpartition(b"\r\n--" + boundary + b"--\r\n")
+        content, found, _ = rest.partition(b"\r\n--" + boundary + b"--\r\n")  # a node takes the first
         assert found, "a form that does not end"
         return unquote(name), content
 

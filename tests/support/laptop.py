@@ -50,7 +50,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # A Provider's nonces must rise; with one for each job, tests may submit many at once.
+        # One for each job, as of so many Providers.
         self._keys: dict[str, str] = {}
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:

@@ -37,7 +37,7 @@ class ProcessDriver:
 
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
         what = "sleep 3600" if ends_with is None else f"exit {ends_with}"
-        return stage_job(workflow, attempt=attempt, entrypoint=f"sh -c 'echo hello; {what}'")
+        return stage_job(workflow, attempt=attempt, entrypoint=f"sh -c 'echo hello; echo there; {what}'")
 
     def create(self, job: StageJob) -> JobUid:
         return self.cluster.create(job)

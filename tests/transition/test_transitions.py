@@ -2,16 +2,20 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
-from support.world import DOCUMENT, World, environment, record
+from support.world import DOCUMENT, ENVIRONMENT, World, environment, record
 
 from functions.cluster.ports import Rejected, StageJob, Unavailable
+from functions.effects import job_of
 from functions.results.ports import StorageUnavailable
+from functions.settings import Settings
 from functions.store.ports import AgreementInUse
 from functions.workflow.codes import Code
 from functions.workflow.document import parse
-from functions.workflow.model import Phase, Record, Scope, Stage, Stop, Verdict, WorkflowId
+from functions.workflow.model import Phase, Record, Scope, Stage, Stop, Terms, Verdict, Workflow, WorkflowId
 
 
 def test_a_workflow_runs_through_its_stages_and_leaves_nothing_behind() -> None:
@@ -45,6 +49,54 @@ def test_stages_run_with_the_document_and_the_terms_of_the_submission() -> None:
     assert asked is not None
     assert (asked.stage, asked.attempt, asked.terms.memory) == (Stage.CONFIGURE, 1, 2 << 30)
     assert asked.definition.stage.algorithm.rawcode == "print(1)"
+
+
+def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cleaned_up() -> None:
+    world = World(namespace="jobs")
+    w = world.submit()
+    world.end_job(w)
+    world.deliver()
+    algorithm = world.job(w)
+    assert (algorithm.stage, algorithm.namespace) == (Stage.ALGORITHM, "jobs")
+    world.parts.__dict__["environments"] = {"another": environment(id="another")}
+    world.tick()
+    assert world.state(w).stage is Stage.ALGORITHM
+    assert world.cluster.running() == [algorithm]
+    world.end_job(w, 3)
+    world.deliver()
+    ending = world.state(w).ending
+    assert ending is not None
+    assert (world.state(w).finished, ending.reason, world.cluster.present()) == (True, "AlgorithmExit:3", [])
+
+
+def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_path: Path) -> None:
+    (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
+    world = World()
+    world.parts.__dict__["settings"] = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
+    w = world.submit()
+    asked = world.cluster.asked(world.job(w))
+    assert asked is not None
+    assert asked.results == "s3://mounted"
+
+
+def test_all_stages_run_where_the_first_did_whatever_the_environments_file_says_by_now() -> None:
+    world = World(namespace="before")
+    w = world.submit()
+    world.parts.__dict__["environments"] = {ENVIRONMENT: environment(namespace="after")}
+    world.run(w)
+    assert world.state(w).status == Code.FINISHED
+    assert world.cluster.present() == []
+
+
+@pytest.mark.parametrize(("environments", "place"), [({ENVIRONMENT: "jobs"}, "jobs"), ({}, ENVIRONMENT)])
+def test_a_record_from_before_namespaces_were_recorded_goes_by_its_environment(
+    environments: dict[str, str], place: str
+) -> None:
+    world = World()
+    world.parts.__dict__["environments"] = {id: environment(namespace=name) for id, name in environments.items()}
+    stored = msgspec.json.decode(b'{"algorithm_seconds": 60}', type=Terms)
+    old = Workflow(WorkflowId("w"), ENVIRONMENT, stored, world.clock())
+    assert job_of(world.parts, old, Stage.CONFIGURE, 1).namespace == place
 
 
 def test_no_more_run_than_the_environment_allows_and_the_oldest_comes_next() -> None:
@@ -154,11 +206,10 @@ def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -
     assert ending.reason == "QuotaExceeded"
 
 
-def test_while_the_cluster_is_down_the_sender_is_told_and_nothing_is_lost() -> None:
+def test_what_is_submitted_while_the_cluster_is_down_is_started_later() -> None:
     world = World()
     world.cluster.fail_next("create", Unavailable("down"))
-    with pytest.raises(Unavailable):
-        world.parts.transitions.submit(record(world.parts, 99), "test")
+    world.parts.transitions.submit(record(world.parts, 99), "test")
     w = WorkflowId(f"{99:032x}")
     assert world.state(w).phase is Phase.CONFIGURE
     world.tick()

@@ -73,7 +73,14 @@ def test_rawcode_of_any_length_is_an_algorithm(rawcode: str) -> None:
         ("input.0.id", "a\nb", "$.stages[0].input[0].id"),
         ("input.0.id", ".hidden", "$.stages[0].input[0].id"),
         ("input.0.id", "algoCustomData.json", "$.stages[0].input[0].id"),
-        ("input.0.id", "x" * 300, "$.stages[0].input[0].id"),
+        ("input.0.id", "x" * 201, "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:" + "x" * 201, "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:.", "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:.hidden", "$.stages[0].input[0].id"),
+        ("input.0.id", "did:op:", "$.stages[0].input[0].id"),
+        ("algorithm.id", "did:op:.", "$.stages[0].algorithm.id"),
+        ("input.0", {"index": 10**300, "url": "https://data.example/a"}, "$.stages[0].input[0].index"),
+        ("input.0", {"index": -1, "url": "https://data.example/a"}, "$.stages[0].input[0].index"),
         ("input.0.remote", None, "$.stages[0].input[0]"),
         ("input.0.remote", {"serviceId": "s"}, "$.stages[0].input[0].remote.txId"),
         ("input.0.url", "https://both.example/x", "$.stages[0].input[0]"),
@@ -96,6 +103,11 @@ def test_a_bad_value_is_refused_with_its_place(path: str, value: Any, where: str
     error = refusal(changed(path, value))
     assert error.path == where
     assert error.expected
+
+
+@pytest.mark.parametrize("id", ["a", "did:op:a", "did:op:" + "x" * 200, "did:op:did:op:a", "urn:x-1._"])
+def test_an_id_names_a_folder(id: str) -> None:
+    assert parse(changed("input.0.id", id)).stage.input[0].folder == id.removeprefix("did:op:")
 
 
 def test_what_is_missing_is_named() -> None:
@@ -187,10 +199,42 @@ def test_what_is_asked_for_is_granted_up_to_the_environments_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("requests_cpu", "many"), ("requests_memory", "lots"), ("requests_cpu", "-1")]
+    ("field", "value"),
+    [
+        ("requests_cpu", "many"),
+        ("requests_memory", "lots"),
+        ("requests_cpu", "-1"),
+        # Kubernetes reads 0, and what it rounds to 0, as no limit.
+        ("requests_cpu", "0.1m"),
+        ("requests_cpu", 0.0009),
+        ("requests_memory", "0.5"),
+        ("requests_memory", "15Mi"),
+    ],
 )
-def test_resources_that_are_no_quantities_are_refused_at_the_door(field: str, value: str) -> None:
-    assert refusal(changed("compute", {"resources": {field: value}})).path == f"$.stages[0].compute.resources.{field}"
+def test_resources_that_are_no_quantities_or_next_to_nothing_are_refused_at_the_door(
+    field: str, value: str | float
+) -> None:
+    error = refusal(changed("compute", {"resources": {field: value}}))
+    assert error.path == f"$.stages[0].compute.resources.{field}"
+    assert "at least `1" in error.expected
+
+
+quantities = st.builds(
+    "{}{}".format,
+    st.floats(0, 1e6, allow_subnormal=False).map(lambda value: f"{value:.9f}"),
+    st.sampled_from(["", "m", "k", "Ki", "Mi", "Gi"]),
+)
+
+
+@given(quantities, quantities)
+def test_nobody_can_ask_his_limits_away(cpu: str, memory: str) -> None:
+    asked = {"resources": {"requests_cpu": cpu, "requests_memory": memory}}
+    try:
+        definition = parse(changed("compute", asked))
+    except DocumentError:
+        return
+    terms = grant(Environment(id="e", cpu_number=2, ram_gb=4), definition)
+    assert (0.001 <= terms.cpu <= 2, 16 << 20 <= terms.memory <= 4 * GIB) == (True, True)
 
 
 @pytest.mark.parametrize(("text", "size"), [("1Gi", 1 << 30), ("1.5Gi", 3 << 29), ("2G", 2 * 10**9), ("10", 10)])

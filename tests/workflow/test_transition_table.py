@@ -88,22 +88,22 @@ def test_with_a_filter_they_are_filtered_first() -> None:
 
 def test_what_the_filter_passes_is_published() -> None:
     d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.SUCCEEDED, 0)
-    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ALL)
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.OUTPUTS)
 
 
 def test_what_the_filter_refuses_stays_here() -> None:
     d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.FAILED, 1)
-    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.LOGS)
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ADMIN_LOGS)
     end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
     assert end.workflow.status == Code.FILTER_REFUSED
     assert end.workflow.ending is not None
     assert end.workflow.ending.reason == "FilterExit:1"
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
-def test_unfiltered_outputs_do_not_leave_after_a_failure(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST])
+def test_unfiltered_outputs_and_logs_do_not_leave_after_a_failure(outcome: Outcome) -> None:
     d = ended(at(Stage.ALGORITHM, terms=Terms(filtered=True)), outcome, 3)
-    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.LOGS)
+    assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ADMIN_LOGS)
 
 
 def test_a_failed_algorithm_says_its_exit_code_and_ends_41() -> None:

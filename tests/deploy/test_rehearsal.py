@@ -1,0 +1,240 @@
+"""The overlay for kind, rehearsed: functions, Jobs and stages run here with exactly the variables and files it gives.
+
+What a cluster adds is put in: a Postgres, the S3 server of the overlay, an API server of our own, and a kubelet that
+knows no more than variables, mounted files and commands.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from support.deployment import INSTALL, ROOT, function_pods, of_kind, pods, rendered
+from support.fake_kube import FakeKube
+from support.kustomize import Manifest, read
+from support.recorded import lines
+from support.served import free_port, one_served
+
+PLACE = "ocean-compute"
+
+
+@dataclass
+class Kubelet:
+    """Makes of a Pod what its container finds: variables and files. `moved`: what stands elsewhere on this machine."""
+
+    folder: Path
+    moved: dict[str, str]
+    made: Callable[[str], Manifest | None]  # Secrets that are in no overlay
+
+    def variables(self, pod: Mapping[str, Any], namespace: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        (container,) = pod["containers"]
+        for each in container.get("envFrom", []):
+            found |= self.content("ConfigMap", namespace, each["configMapRef"]["name"])
+        for entry in container.get("env", []):
+            if reference := entry.get("valueFrom", {}).get("secretKeyRef"):
+                content = self.content("Secret", namespace, reference["name"])
+                if reference["key"] not in content and reference.get("optional"):
+                    continue
+                found[entry["name"]] = content[reference["key"]]
+            else:
+                found[entry["name"]] = entry["value"]
+        return {name: self.here(value) for name, value in found.items()}
+
+    def mount(self, pod: Mapping[str, Any], namespace: str) -> None:
+        """Lay out the volumes; their paths are known to `here` from now on."""
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        (container,) = pod["containers"]
+        for mount in container["volumeMounts"]:
+            place = self.folder / uuid4().hex
+            match volumes[mount["name"]]:
+                case {"persistentVolumeClaim": {"claimName": claim}}:
+                    place = self.folder / str(claim) / mount.get("subPath", "")
+                    place.mkdir(parents=True, exist_ok=True)
+                case {"configMap": {"name": name}}:
+                    self.write(place, self.content("ConfigMap", namespace, name))
+                case {"secret": {"secretName": name, **rest}}:
+                    self.write(place, self.content("Secret", namespace, name, optional=bool(rest.get("optional"))))
+                case _:
+                    place.mkdir()
+            if mount["mountPath"] != "/tmp":
+                self.moved[mount["mountPath"]] = str(place)
+
+    def here(self, text: str) -> str:
+        """The text with the names of this machine; the longest go first: /data/outputs before /data."""
+        names = "|".join(map(re.escape, sorted(self.moved, key=len, reverse=True)))
+        return re.sub(names, lambda found: self.moved[found[0]], text)
+
+    def content(self, kind: str, namespace: str, name: str, optional: bool = False) -> dict[str, str]:
+        for obj in rendered("kind"):
+            metadata = obj["metadata"]
+            if (obj["kind"], metadata.get("namespace"), metadata["name"]) == (kind, namespace, name):
+                return dict(obj["data"] if kind == "ConfigMap" else obj["stringData"])
+        if secret := self.made(name):
+            return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+        assert optional, f"there is no {kind} {name} in {namespace}: the Pod would wait for ever"
+        return {}
+
+    def write(self, place: Path, content: Mapping[str, str]) -> None:
+        place.mkdir()
+        for name, value in content.items():
+            (place / name).write_text(self.here(value))
+
+    def run(self, pod: Mapping[str, Any], namespace: str) -> int:
+        """Run the Pod's container to its end; the exit code."""
+        self.mount(pod, namespace)
+        (container,) = pod["containers"]
+        environ = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),  # in the image, with /app
+            "TERMINATION_LOG": str(self.folder / "termination-log"),
+            **self.variables(pod, namespace),
+        }
+        command = [self.here(word) for word in container["command"]]
+        return subprocess.run(command, env=environ, cwd=self.folder, timeout=60).returncode
+
+
+@pytest.fixture
+def kube() -> Iterator[FakeKube]:
+    with closing(FakeKube(namespace=PLACE)) as fake:
+        yield fake
+
+
+@pytest.fixture
+def kubelet(kube: FakeKube, tmp_path: Path, empty_postgres_url: str) -> Iterator[Kubelet]:
+    found = of_kind("kind", "Secret")["sluice-database"]["stringData"]["DATABASE_URL"]
+    moved = {found: empty_postgres_url}
+    with s3(tmp_path) as address:
+        moved["s3.sluice.svc.cluster.local:9000"] = address
+        yield Kubelet(tmp_path, moved, lambda name: kube.find("secrets", name))
+
+
+@contextmanager
+def s3(folder: Path) -> Iterator[str]:
+    """The S3 server as its Pod starts it, but for the installation."""
+    (script,) = dict(pods("kind"))["Deployment s3"]["containers"][0]["args"]
+    port = free_port()
+    (buckets,) = re.findall(r"mkdir -p (\S+)", script)
+    Path(str(folder) + buckets).mkdir(parents=True)
+    (line,) = re.findall(r"exec python (-m localbucket .+)", script)
+    words = line.replace("0.0.0.0", "127.0.0.1").replace("9000", str(port)).replace("/data/", f"{folder}/data/").split()
+    server = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: status_of(f"http://127.0.0.1:{port}/") == 200)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@contextmanager
+def functions(kubelet: Kubelet, kube: FakeKube) -> Iterator[dict[str, str]]:
+    """The three functions, each with its own Pod's variables and files; their addresses."""
+    with ExitStack() as stack:
+        found = {}
+        for name, pod in function_pods("kind").items():
+            kubelet.mount(pod, "sluice")
+            # In place of the account of the Pod, which is a file that only a cluster has.
+            environ = {**kubelet.variables(pod, "sluice"), "KUBECONFIG": kube.kubeconfig(kubelet.folder)}
+            port, _ = stack.enter_context(one_served(name, **environ))
+            found[name] = f"http://127.0.0.1:{port}"
+        yield found
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def status_of(url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> int:
+    request = urllib.request.Request(url, json.dumps(body).encode() if body else None, dict(headers or {}))
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as e:
+        return e.code
+    except OSError:
+        return 0
+
+
+def announce(url: str, body: Mapping[str, Any]) -> None:
+    """What ApiServerSource sends of the object."""
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": uuid4().hex,
+        "ce-source": "https://10.96.0.1:443",
+        "ce-type": "dev.knative.apiserver.resource.update",
+        "ce-kind": body["kind"],
+        "ce-apiversion": body["apiVersion"],
+        "content-type": "application/json",
+    }
+    assert status_of(f"{url}/", body, headers) == 204
+
+
+def workflow(volume: str) -> Manifest:
+    """The sample, without its data from the Internet, and for a volume that is not at /data."""
+    (found,) = read(INSTALL / "workflow-1.yaml")
+    (stage,) = found["spec"]["metadata"]["stages"]
+    stage["input"] = []
+    stage["algorithm"]["rawcode"] = stage["algorithm"]["rawcode"].replace("/data", volume)
+    return found
+
+
+def test_what_a_real_cluster_sent_of_others_is_taken_and_changes_nothing(kube: FakeKube, kubelet: Kubelet) -> None:
+    assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0
+    with functions(kubelet, kube) as at:
+        for file, name in (
+            ("resource", "advance"),
+            ("reference", "advance"),
+            ("pods", "advance"),
+            ("workflow", "submit"),
+        ):
+            for line in lines(f"apiserversource-{file}.jsonl"):
+                assert status_of(f"{at[name]}/", line["data"], line["headers"]) == 204
+    assert kube.created.total() == 0
+
+
+def test_the_sample_workflow_runs_through_everything_that_the_overlay_configures(
+    kube: FakeKube, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0
+    volume = tmp_path / "volume"
+    with functions(kubelet, kube) as at:
+        applied = kube.put("workflows", workflow(str(volume)))
+        announce(at["submit"], applied)
+        id = applied["metadata"]["uid"].replace("-", "")
+        for stage in ("configure", "algorithm", "publish"):
+            job = kube.find("jobs", f"{id}-{stage}-1")
+            assert job is not None, f"no Job for {stage}: {kube.names('jobs')}"
+            pod = job["spec"]["template"]["spec"]
+            if not volume.exists():
+                claim = pod["volumes"][1]["persistentVolumeClaim"]["claimName"]
+                volume.symlink_to(tmp_path / claim / "data")
+            assert kubelet.run(pod, PLACE) == 0
+            announce(at["advance"], {**(kube.find("pods", kube.terminate(job["metadata"]["name"], 0)) or {})})
+        ended = kube.find("workflows", "workflow-1")
+        assert ended is not None
+        assert ended["status"]["phase"] == "Finished"
+        assert (tmp_path / f"data/buckets/sluice-results/{id}/1/outputs/summary.json").is_file()
+        assert kube.names("configmaps") == kube.names("jobs") == []
+
+        api = f"{at['status']}/api/v1/operator"
+        assert status_of(f"{api}/environments") == 200
+        assert status_of(f"{api}/info?jobId={id}", headers={"Admin": "try-out-only"}) == 200
+        assert status_of(f"{api}/logs?jobId={id}&component=algorithm", headers={"Admin": "try-out-only"}) == 200
