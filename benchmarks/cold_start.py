@@ -60,6 +60,7 @@ def _cases(url: str) -> Callable[[int], list[Case]]:
         return [
             Case("status, what needs no record", "status", 1.6, status_is("/", 200)),
             Case("status, a question to the record", "status", 1.6, status_is(f"{_API}/environments?chainId=1", 200)),
+            Case("status, a Provider's signed question", "status", 1.6, status_is(data.signed_question(), 200)),
             Case("advance, an event that changes nothing", "advance", 1.3, _event(data.uninteresting_event())),
             Case("advance, a transition", "advance", 2.5, _event(transition)),
             Case("submit", "submit", 2.5, _submission(run)),

@@ -101,6 +101,18 @@ def submission(agreement: str, key: str = KEY) -> dict[str, Any]:
     }
 
 
+def signed_question() -> str:
+    """The path of GET /compute for all jobs of the owner, as the Provider of this key asks it."""
+    import time
+    from urllib.parse import urlencode
+
+    from functions.ethereum import sign
+
+    nonce = time.time_ns()
+    asked = {"owner": OWNER, "nonce": nonce, "providerSignature": sign(KEY, f"{OWNER}{nonce}")}
+    return f"/api/v1/operator/compute?{urlencode(asked)}"
+
+
 def record(sluice: Sluice, workflow: str) -> Record:
     """A new workflow's record."""
     terms = grant(sluice.environments[ENVIRONMENT], parse(WORKFLOW))
