@@ -12,9 +12,8 @@ from typing import Any, assert_never
 
 from functions.cluster.identity import JOB_NAME, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, Live, State
-from functions.cluster.signs import Body, controller, job_over, part, pod_speaks, text, uid
+from functions.cluster.signs import Body, job_over, part, pod_speaks, text
 from functions.workflow.model import (
-    JobUid,
     Manifest,
     Outcome,
     StageEnded,
@@ -32,11 +31,10 @@ _REFERENCE = "dev.knative.apiserver.ref."
 class Hint:
     """An event says that it may be worth looking at this Job.
 
-    `ref.uid` stays None, because only the recorded UID may be trusted; `job_uid` is what the event claims.
+    `ref.uid` stays None: what an event claims of it is not trusted, only the recorded UID is.
     """
 
     ref: JobRef
-    job_uid: JobUid | None = None
     pod: str | None = None  # the Pod that the event is about; reading it by name saves a search
 
 
@@ -61,7 +59,7 @@ def _of_reference(body: Body) -> Hint | None:
         ref = ref_of_name(name, namespace)
         return Hint(ref) if ref else None
     ref = ref_of_name(name.rpartition("-")[0], namespace)  # a Job's Pod is `<job>-<5 characters>`
-    return Hint(ref, pod=name) if ref else None
+    return Hint(ref, name) if ref else None
 
 
 def _of_resource(body: Body, deleted: bool) -> Hint | None:
@@ -72,11 +70,11 @@ def _of_resource(body: Body, deleted: bool) -> Hint | None:
         return None
     if body.get("kind") == "Job":
         ours = metadata.get("name") == ref.name
-        return Hint(ref, uid(body) or None) if ours and (deleted or job_over(body)) else None
+        return Hint(ref) if ours and (deleted or job_over(body)) else None
     ours = labels.get(JOB_NAME) == ref.name
     if not ours or not (deleted or pod_speaks(body)):
         return None
-    return Hint(ref, controller(body), text(metadata, "name") or None)
+    return Hint(ref, text(metadata, "name") or None)
 
 
 def observation(ref: JobRef, live: Live, manifest: Manifest | None = None) -> StageObservation | Tick:

@@ -242,8 +242,6 @@ def test_f10_the_end_of_an_earlier_job_of_the_same_name_is_not_ours() -> None:
     replay = Replay("success")
     replay.workflow = replace(replay.workflow, job_uid=job_uid("oom"))
     for sent in SOURCES["both"]("success"):
-        hint = interest(sent.attributes, sent.body)
-        assert hint is None or hint.job_uid == job_uid("success")
         replay.deliver(sent, sent.at)
     assert [end.outcome for end in replay.ended] == [Outcome.LOST]
 
