@@ -137,7 +137,7 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
         return edges.finish(w, replace(w, ending=expired), "queue time is over", now)
     if w.halt is not None:  # deleted long ago and still there: go on without it
-        return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+        return _stage_over(w, w.halt.outcome, None, w.halt.reason, now, gone=False)
     if _never_ran(w):
         return edges.halt(w, w, Outcome.FAILED, w.waiting, f"{w.phase} stuck", now)
     return edges.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
@@ -214,9 +214,8 @@ def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
 
 
 def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
-    if w.halt is not None:
-        return _look_again(w, now + edges.CHECK_AFTER)
-    if seen.reason == "NoPod" and w.runs_since is not None:  # its Pod was drained and is being replaced
+    drained = seen.reason == "NoPod" and w.runs_since is not None  # its Pod is being replaced
+    if w.halt is not None or drained:  # what it waits for is of no interest, only how long it has been there
         return _tick(w, Tick(), now)
     # Every Pod waits a moment for its volume: that it did so does not say that it never ran.
     if seen.reason != "FailedMount" or now >= seen.since + edges.CHECK_AFTER:
@@ -235,8 +234,12 @@ def _stage_over(
     now: datetime,
     oom_killed: bool = False,
     manifest: Manifest | None = None,
+    gone: bool = True,
 ) -> Decision:
-    """The current attempt has ended: on to the next stage, the next attempt, or the end."""
+    """The current attempt has ended: on to the next stage, the next attempt, or the end.
+
+    `gone`: its Job is; another attempt beside one that may still run would write on the same volume.
+    """
     stage = w.stage
     assert stage is not None
     ended = replace(w, halt=None)
@@ -249,7 +252,7 @@ def _stage_over(
         return replace(edges.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
-    if _may_retry(w, stage, outcome, exit_code, reason):
+    if gone and _may_retry(w, stage, outcome, exit_code, reason):
         return replace(edges.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
     ending = _ending(stage, outcome, exit_code, why, oom_killed)
     if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:

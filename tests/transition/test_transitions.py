@@ -286,6 +286,18 @@ def test_a_further_attempt_has_its_pause_whatever_comes_meanwhile_and_keeps_its_
     assert [(ref.stage, ref.attempt) for ref in world.cluster.running()] == [(stage, 2)]
 
 
+@pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.PUBLISH])
+def test_beside_a_job_that_will_not_go_there_is_no_further_attempt(stage: Stage) -> None:
+    """Its Pod may still write: on a node that answers nobody, for one."""
+    world = World(lingering=True)
+    w = reached(world, stage)
+    world.cluster.stick(world.job(w), "ImagePullBackOff", world.clock() - timedelta(minutes=5))
+    for _ in range(20):
+        world.tick()
+    assert f"{w}-{stage}-2" not in world.cluster.created
+    assert world.state(w).phase is (Phase.PUBLISH if stage is Stage.CONFIGURE else Phase.FINISHED)
+
+
 def test_a_stop_in_the_pause_of_configure_ends_it_without_another_attempt() -> None:
     world = World()
     w = reached(world, Stage.CONFIGURE)
