@@ -111,12 +111,18 @@ class Settings:
     @property
     def database(self) -> str:
         """The database's URL. Raises SettingsError."""
-        from urllib.parse import quote
+        from urllib.parse import quote, urlencode
 
         url = self.database_url
         if not url and self.postgres_host:
-            user, password = quote(self.postgres_user, safe=""), quote(self.postgres_password, safe="")
-            url = f"postgresql://{user}:{password}@{self.postgres_host}:{self.postgres_port}/{self.postgres_db}"
+            # All but the name as options: a host may be a folder of sockets, or an IPv6 address.
+            options = {
+                "host": self.postgres_host,
+                "port": self.postgres_port,
+                "user": self.postgres_user,
+                "password": self.postgres_password,
+            }
+            url = f"postgresql:///{quote(self.postgres_db, safe='')}?{urlencode(options, quote_via=quote)}"
         if not url:
             raise SettingsError("DATABASE_URL is not set; for example postgresql://user:password@host:5432/sluice")
         if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://", "sqlite:///")):

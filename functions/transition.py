@@ -108,12 +108,10 @@ class Transitions:
         self._carry_out_all(admitted, cause)
         return decision.verdict
 
-    def admit(self, environment: str, cause: str) -> int:
-        """Give free slots of the environment to the oldest queued workflows; how many were given."""
+    def admit(self, environment: str) -> Sequence[WorkflowId]:
+        """Give free slots of the environment to the oldest queued workflows: those, to be carried out."""
         with self._parts.store.begin() as tx:
-            admitted = self._admit(tx, environment, self._parts.clock())
-        self._carry_out_all(admitted, cause)
-        return len(admitted)
+            return self._admit(tx, environment, self._parts.clock())
 
     def carry_out(self, workflow: WorkflowId, cause: str) -> None:
         """Carry out the open intents of a workflow, and those that follow from them."""
@@ -127,12 +125,12 @@ class Transitions:
                 left = self._round(tx, current, intents, cause)
             if left.slot_freed:
                 # By itself: the environment must not be locked while the cluster is talked to.
-                self.admit(current.environment, cause)
+                self._carry_out_all(self.admit(current.environment), cause)
             if left.unavailable is not None:
                 raise left.unavailable
             again = left.again
 
-    def _carry_out_all(self, workflows: list[WorkflowId], cause: str) -> None:
+    def _carry_out_all(self, workflows: Sequence[WorkflowId], cause: str) -> None:
         for workflow in workflows:
             self.carry_out(workflow, cause)
 

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Knative's own parts refuse larger events; a Job with a large environment stays far below.
 MAX_EVENT = 1 << 20
+LONGEST_ID = 255  # of an event, in the dead letters
 TICK = "dev.knative.sources.ping"
 
 
@@ -52,7 +53,7 @@ def bury(call: web.Call) -> Response:
         kept, number, reason = {"attributes": {}}, call.request.headers.get("ce-id", ""), e.message
     kept["attributes"].pop("knativeerrordata", None)
     logger.error("dead letter", extra=about(event=number, reason=scrub(reason)))
-    call.sluice.store.bury(number, scrub(reason), kept, call.sluice.clock())
+    call.sluice.store.bury(number[:LONGEST_ID], scrub(reason), kept, call.sluice.clock())
     return web.empty()
 
 

@@ -40,7 +40,10 @@ CAUSE = "sweep"
 
 
 def sweep(parts: Sluice) -> Counter[str]:
-    """Do what is due, as far as the time reaches. Returns how much of what was repaired. Raises StoreUnavailable."""
+    """Do what is due, as far as the time reaches. Returns how much of what was repaired.
+
+    Raises StoreUnavailable where not even what is due can be asked.
+    """
     run = _Sweep(parts)
     run.each(parts.store.claim_intents, run.complete)
     run.each(parts.store.claim_workflows, run.look)
@@ -97,10 +100,12 @@ class _Sweep:
             self.done[f"{workflow.phase} moved on"] += 1
 
     def admit(self, environment: str) -> None:
-        """Give free slots to queued workflows."""
-        admitted = self._guarded(self.parts.transitions.admit, environment, CAUSE)
-        if admitted:
-            self.done["admitted"] += admitted
+        """Give free slots to queued workflows, and start as many of them as the time reaches for."""
+        admitted = self._guarded(self.parts.transitions.admit, environment) if self._in_time() else None
+        for workflow in admitted or ():
+            self.done["admitted"] += 1
+            if self._in_time():  # else their open intents are due soon
+                self._guarded(self.parts.transitions.carry_out, workflow, CAUSE)
 
     def deliver(self) -> None:
         """Deliver what goes outside. After a failure the rest waits too: it mostly goes to the same place."""
@@ -132,12 +137,10 @@ class _Sweep:
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:
             done = action(*arguments)
-        except (ClusterError, StorageUnavailable) as e:
+        except (ClusterError, StorageUnavailable, StoreUnavailable) as e:  # or the workflow is held by somebody else
             self.done["postponed"] += 1
             self._waited += 1
             logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))
-        except StoreUnavailable:
-            raise
         except Exception as e:  # a fault of ours with one workflow must not keep the sweep from all the others
             self.done["failed"] += 1
             subject = getattr(arguments[0], "id", arguments[0])

@@ -22,6 +22,7 @@ def migrate(as_json: bool) -> None:
     the functions of a new version start.
     """
     from functions.settings import Settings, SettingsError
+    from functions.store.errors import RefusedStatement
     from functions.store.ports import StoreUnavailable
 
     try:
@@ -30,8 +31,10 @@ def migrate(as_json: bool) -> None:
         applied = migrate(Settings.load().database)
     except SettingsError as e:
         fail(str(e))
-    except StoreUnavailable:
-        fail("the database of DATABASE_URL does not answer, or refuses the user", NO_SERVER)
+    except StoreUnavailable as e:
+        fail(f"DATABASE_URL: {e}", NO_SERVER)
+    except RefusedStatement as e:
+        fail(f"DATABASE_URL: {e}")
     if as_json:
         print_json(applied)
     else:

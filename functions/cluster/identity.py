@@ -14,6 +14,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 OURS = f"{MANAGED_BY}={MANAGER}"  # the selector of everything that is ours
 JOB_NAME = "batch.kubernetes.io/job-name"  # set on Pods by Kubernetes
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,3}")
+_WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # what a label can hold
 _NAME = re.compile(rf"(?P<workflow>[a-z0-9-]+)-(?P<stage>{'|'.join(Stage)})-(?P<attempt>{_ATTEMPT.pattern})")
 
 
@@ -41,7 +42,7 @@ def job_labels(ref: JobRef) -> dict[str, str]:
 def ref_of_labels(labels: Mapping[str, Any], namespace: str) -> JobRef | None:
     """The Job that these labels speak of; None if they are not ours."""
     workflow, stage, attempt = labels.get("workflow"), labels.get("component"), str(labels.get("attempt"))
-    if labels.get(MANAGED_BY) != MANAGER or not isinstance(workflow, str):
+    if labels.get(MANAGED_BY) != MANAGER or not isinstance(workflow, str) or not _WORKFLOW.fullmatch(workflow):
         return None
     if stage not in list(Stage) or not _ATTEMPT.fullmatch(attempt):
         return None

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 
+from functions.store.errors import RefusedStatement
 from functions.store.ports import StoreUnavailable
 
 POOL = 5.0  # seconds that a thread waits for a connection
@@ -55,18 +56,25 @@ class Session:
         self._driver = driver
         self._opening = opening
         self._may_be_dead = rested is not None
-        self._begun = False
+        self._begun = self._failed = False
         self.connection = driver.connect() if rested is None else rested
 
     def execute(self, statement: str, parameters: Mapping[str, Any] = _NOTHING) -> list[Row]:
         """Run one statement; the rows that it returns."""
-        cursor = self._run(statement, parameters) if self._begun else self._begin(statement, parameters)
+        try:
+            cursor = self._run(statement, parameters) if self._begun else self._begin(statement, parameters)
+        except self._driver.Error:
+            self._failed = True
+            raise
         if cursor.description is None:
             return []
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def commit(self) -> None:
+        """Raises RefusedStatement after a statement that failed: Postgres would roll back, and call it a success."""
+        if self._failed:
+            raise RefusedStatement("a transaction in which a statement failed cannot be committed")
         if self._begun:
             self._run("COMMIT", _NOTHING)
 
@@ -100,6 +108,7 @@ class Connections:
         self.driver = driver
         self._free = BoundedSemaphore(size)
         self._resting: deque[Any] = deque()
+        self._closed = False
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -114,30 +123,37 @@ class Connections:
             return session.execute(statement, parameters)
 
     def close(self) -> None:
-        """Close the connections that rest; those in use are closed with their last reference."""
-        while self._resting:
-            self._resting.pop().close()
+        """Close the connections that rest, and those in use when they are given back."""
+        self._closed = True
+        while (connection := self._rested()) is not None:
+            connection.close()
 
     @contextmanager
     def _session(self, opening: str) -> Iterator[Session]:
-        # `from None`: the causes quote statements and addresses
         if not self._free.acquire(timeout=POOL):
             raise StoreUnavailable(f"no database connection came free within {POOL:g} s")
+        session = None
         try:
             session = Session(self.driver, opening, self._rested())
-            try:
-                yield session
-            except BaseException:
-                if session.roll_back():
-                    self._resting.append(session.connection)
-                else:
-                    session.connection.close()
+            yield session
+            self._give_back(session.connection, usable=True)
+        except BaseException as e:
+            problem = self.driver.problem(e) if isinstance(e, self.driver.Error) else e
+            if session is not None:
+                # What is unavailable here may be available on another connection, to a server that is not read-only.
+                usable = session.roll_back() and not isinstance(problem, StoreUnavailable)
+                self._give_back(session.connection, usable=usable)
+            if problem is e:
                 raise
-            self._resting.append(session.connection)
-        except self.driver.Error as e:
-            raise self.driver.problem(e) from None
+            raise problem from None  # the cause quotes statements and addresses
         finally:
             self._free.release()
+
+    def _give_back(self, connection: Any, *, usable: bool) -> None:
+        if usable and not self._closed:
+            self._resting.append(connection)
+        else:
+            connection.close()
 
     def _rested(self) -> Any | None:
         """The one that was used last: the fewest are kept busy, and it is the likeliest to be alive."""

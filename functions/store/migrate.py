@@ -18,6 +18,8 @@ from functions.store.ports import StoreUnavailable
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+logger = logging.getLogger(__name__)
+
 MIGRATIONS = Path(__file__).with_name("migrations")
 # What all migrations together make of a new SQLite file; a test holds it against them.
 SQLITE_SCHEMA = Path(__file__).with_name("sqlite_schema.sql")
@@ -32,7 +34,11 @@ def migrate(database_url: str) -> list[str]:
     """
     steps = sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     with closing(open_connections(database_url, 1)) as connections:
-        if _revision(connections) == steps[-1].split("_")[0]:
+        revision = _revision(connections)
+        if revision is not None and revision not in {step.split("_")[0] for step in steps}:
+            logger.warning("the database is newer than this program; migrations only add, so it is left as it is")
+            return []
+        if revision == steps[-1].split("_")[0]:
             return []
         # A laptop's new file: Alembic alone would take longer than all the rest of a start.
         if database_url.startswith("sqlite:") and _made_at_once(connections):

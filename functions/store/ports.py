@@ -91,7 +91,7 @@ class Transaction(Protocol):
         ...
 
     def add(self, record: Record) -> None:
-        """A new workflow. Raises AgreementInUse."""
+        """A new workflow. Raises AgreementInUse, at the latest on leaving `begin()`."""
         ...
 
     def save(self, decision: Decision, cause: str) -> None:

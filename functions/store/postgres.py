@@ -22,9 +22,12 @@ LIMITS = (
 )
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": CONNECT,
-    "keepalives_idle": 30,  # a node that vanished is noticed in a minute, not in two hours
+    # A server that vanished is noticed in a minute, not in two hours; in 20 s (ms here) by who waits for its answer.
+    "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "client_encoding": "UTF8",  # whatever an old database is in
     "application_name": "sluice",
 }
 # What passes by itself, or with another server: SQLSTATE classes and codes.
@@ -72,7 +75,7 @@ class Postgres:
         if state.startswith(_TRANSIENT):
             return StoreUnavailable(f"the database cannot do it now (SQLSTATE {state})")
         if not state and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-            return StoreUnavailable("the database cannot be reached")
+            return StoreUnavailable("the database cannot be reached, or refuses the user")
         text = str(error).splitlines()  # further lines quote the failing row
         return RefusedStatement(f"{text[0] if text else type(error).__name__} (SQLSTATE {state or 'unknown'})")
 

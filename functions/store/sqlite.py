@@ -13,6 +13,8 @@ from functions.store.errors import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, RefusedSt
 from functions.store.ports import StoreUnavailable
 
 BUSY = 30.0  # seconds that a writer waits for another one
+# What passes by itself, or when somebody makes room, or the folder: the beginnings of SQLite's names.
+_TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 _UNIQUE = {
     "UNIQUE constraint failed: jobs.agreementid": AGREEMENT_INDEX,
     "UNIQUE constraint failed: jobs.provider, jobs.idempotency_key": IDEMPOTENCY_INDEX,
@@ -59,11 +61,10 @@ class Sqlite:
         text = str(error)
         if text in _UNIQUE:
             return taken(_UNIQUE[text])
-        if text.startswith(("no such table", "no such column")):
+        if text.startswith(("no such table", "no such column")) or "has no column named" in text:
             return outdated()
-        if isinstance(error, sqlite3.OperationalError):
-            locked = "locked" in text or "busy" in text
-            return StoreUnavailable("the database is locked" if locked else "the database cannot be reached")
+        if getattr(error, "sqlite_errorname", "").startswith(_TRANSIENT):
+            return StoreUnavailable(f"the database cannot do it now ({text})")
         return RefusedStatement(text)
 
 

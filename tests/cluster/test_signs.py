@@ -73,6 +73,12 @@ def test_a_job_is_found_again_by_its_labels_and_by_its_name(ref: JobRef) -> None
     assert ref_of_name(ref.name, "demo") == ref
 
 
+@pytest.mark.parametrize("workflow", ["a\0b", "", "a" * 64, "../x", None, 3])
+def test_no_label_that_kubernetes_would_refuse_names_a_workflow(workflow: Any) -> None:
+    labels = job_labels(JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo"))
+    assert ref_of_labels({**labels, "workflow": workflow}, "demo") is None
+
+
 @given(refs)
 def test_labels_and_names_are_what_kubernetes_accepts(ref: JobRef) -> None:
     label = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,61})?[A-Za-z0-9]")

@@ -74,6 +74,13 @@ def test_an_sqlite_file_of_an_earlier_revision_is_brought_up_to_date(tmp_path: P
     assert migrate(url) == ALL[3:]
 
 
+def test_a_database_of_a_newer_program_is_left_as_it_is(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert migrate(sqlite_url) == []
+    assert "newer than this program" in caplog.text
+
+
 def test_what_is_up_to_date_is_known_to_be_without_alembic(sqlite_url: str, postgres_url: str) -> None:
     for url in (sqlite_url, postgres_url):
         program = (

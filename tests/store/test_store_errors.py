@@ -5,16 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
 import psycopg2
 import pytest
+from support.postgres import fresh_database
 from support.records import add, at, record, start, submit
 
 from functions.store import connections, sqlite
 from functions.store.errors import RefusedStatement
+from functions.store.migrate import migrate
 from functions.store.ports import Query, StoreUnavailable
 from functions.store.sql import SqlStore
 
@@ -31,7 +34,7 @@ def test_connection_refused_and_says_nothing_of_where() -> None:
             store.find(Query())
         with pytest.raises(StoreUnavailable), store.begin():
             pass
-    assert str(refused.value) == "the database cannot be reached"
+    assert str(refused.value) == "the database cannot be reached, or refuses the user"
     assert refused.value.__suppress_context__
 
 
@@ -89,9 +92,36 @@ def test_connections_that_died_while_nobody_looked_are_replaced_unnoticed(
 def test_a_server_that_became_read_only(pg_store: SqlStore, postgres_url: str) -> None:
     name = postgres_url.split("/")[-1].split("?")[0]
     _execute(postgres_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    _kill_others(postgres_url)
     with pytest.raises(StoreUnavailable, match="25006"):
         submit(pg_store, record())
     assert pg_store.find(Query()) == []
+    _execute(postgres_url, f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    with pytest.raises(StoreUnavailable, match="25006"):  # on the connection that has just read
+        submit(pg_store, record())
+    submit(pg_store, record())  # it was not kept
+
+
+def test_what_failed_in_part_is_not_committed(pg_store: SqlStore) -> None:
+    new = record()
+    with pytest.raises(RefusedStatement, match="cannot be committed"), pg_store.begin() as tx:  # noqa: PT012
+        add(tx, new)
+        with suppress(Exception):
+            tx._session.execute("SELECT nothing FROM nowhere")
+    assert pg_store.get(new.workflow.id) is None
+
+
+def test_an_old_database_without_an_encoding_keeps_every_letter(postgres_server: str) -> None:
+    options = "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+    with fresh_database(postgres_server, options) as url:
+        migrate(url)
+        with closing(SqlStore(url)) as store:
+            new = record()
+            new = replace(new, submission=replace(new.submission, owner="é € 日"))
+            submit(store, new)
+            found = store.get(new.workflow.id)
+            assert found is not None
+            assert found.submission.owner == "é € 日"
 
 
 def test_of_two_in_a_deadlock_one_is_told_to_try_again(pg_store: SqlStore) -> None:
@@ -169,6 +199,14 @@ def test_a_locked_sqlite_file(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) 
         assert store.find(Query()) == []  # readers are not kept out
 
 
+def test_mistakes_on_sqlite_are_not_called_unavailable(sqlite_url: str) -> None:
+    with closing(SqlStore(sqlite_url)) as store:
+        with pytest.raises(RefusedStatement, match="syntax"), store.begin() as tx:
+            tx._session.execute("SELEKT 1")
+        with pytest.raises(StoreUnavailable, match="sluice migrate"), store.begin() as tx:
+            tx._session.execute("INSERT INTO slots (environment, new) VALUES ('a', 'b')")
+
+
 def test_an_sqlite_file_in_a_folder_that_is_not_there(tmp_path: Any) -> None:
     with closing(SqlStore(f"sqlite:///{tmp_path}/none/x.db")) as store, pytest.raises(StoreUnavailable):
         store.find(Query())
@@ -187,7 +225,8 @@ def _kill_others(url: str) -> None:
 
 
 def _execute(url: str, statement: str) -> None:
-    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    # Also where new transactions are read-only.
+    connection = psycopg2.connect(url.replace("+psycopg2", ""), options="-c default_transaction_read_only=off")
     with closing(connection):
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -6,16 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.world import World
+from support.world import ENVIRONMENT, World, environment
 
 from functions import notify
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
 from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
-from functions.cluster.ports import JobRef, Live, Unavailable
-from functions.store.ports import Outgoing
-from functions.workflow.model import WorkflowId
+from functions.cluster.ports import JobRef, Live, StageJob, Unavailable
+from functions.store.ports import Outgoing, StoreUnavailable
+from functions.transition import Transitions
+from functions.workflow.model import JobUid, WorkflowId
 
 MINUTE = timedelta(minutes=1)
 
@@ -75,6 +76,44 @@ def test_no_workflow_is_looked_at_twice_in_one_sweep(monkeypatch: pytest.MonkeyP
     seen = looks(world, monkeypatch, 1)  # each batch takes longer than its claim
     sweep(world.parts)
     assert sorted(seen) == sorted(workflows)
+
+
+def test_a_workflow_that_somebody_holds_does_not_keep_the_sweep_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(max_jobs=10)
+    held, *others = crowd(world, 4)
+    seen, apply = list[Any](), Transitions.apply
+
+    def waiting(transitions: Transitions, workflow: WorkflowId, *rest: Any) -> Any:
+        if workflow == held:
+            raise StoreUnavailable("the database cannot do it now (SQLSTATE 55P03)")
+        seen.append(workflow)
+        return apply(transitions, workflow, *rest)
+
+    monkeypatch.setattr(Transitions, "apply", waiting)
+    assert sweep(world.parts)["postponed"] == 1
+    assert sorted(seen) == sorted(others)
+
+
+def test_what_is_admitted_when_the_time_is_over_is_started_by_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(max_jobs=0)
+    workflows = [world.submit() for _ in range(30)]
+    world.parts.__dict__["environments"] = {ENVIRONMENT: environment(max_jobs=100)}
+    create = MemoryCluster.create
+
+    def slow(cluster: MemoryCluster, job: StageJob) -> JobUid:
+        world.clock.sleep(4)
+        return create(cluster, job)
+
+    monkeypatch.setattr(MemoryCluster, "create", slow)
+    began = world.clock.now
+    assert sweep(world.parts)["admitted"] == 30
+    assert world.clock.now <= began + BUDGET
+    for _ in range(3):
+        world.clock.now += MINUTE
+        sweep(world.parts)
+    assert sorted(ref.workflow for ref in world.cluster.running()) == sorted(workflows)
 
 
 def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
