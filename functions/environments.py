@@ -18,20 +18,31 @@ from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 
 
-def load(settings: Settings) -> dict[str, Environment]:
-    """The environments by id. Raises SettingsError, which says which entry is wrong and why."""
-    found = _from_file(settings.environments_file) if settings.environments_file else [_from_variables(settings)]
-    environments: dict[str, Environment] = {}
+def load(settings: Settings, called: str = "ENVIRONMENTS_FILE") -> dict[str, Environment]:
+    """The environments by id. Raises SettingsError, which says which entry is wrong and why.
+
+    `called`: what it calls the file, where somebody has given it by another name than its variable's.
+    """
     address = _consumer_address(settings)
+    if not settings.environments_file:
+        return _by_id([_from_variables(settings)], address)
+    try:
+        return _by_id(_from_file(settings.environments_file), address)
+    except SettingsError as e:
+        raise SettingsError(f"{called}: {e}") from None
+
+
+def _by_id(found: Iterable[Environment], address: str) -> dict[str, Environment]:
+    environments: dict[str, Environment] = {}
     for environment in found:
         _check(environment)
         if not environment.consumer_address:
             environment = msgspec.structs.replace(environment, consumer_address=address)
         if environment.id in environments:
-            raise SettingsError(f"environments: the id {environment.id!r} is there twice")
+            raise SettingsError(f"the id {environment.id!r} is there twice")
         environments[environment.id] = environment
     if not environments:
-        raise SettingsError("environments: the file lists none")
+        raise SettingsError("lists no environment; see docs/environments.md")
     return environments
 
 
@@ -41,20 +52,20 @@ def _from_file(path: str) -> Iterable[Environment]:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as e:
-        raise SettingsError(f"ENVIRONMENTS_FILE cannot be read: {e.strerror}") from None
+        raise SettingsError(f"cannot be read: {e.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise SettingsError(f"ENVIRONMENTS_FILE is not YAML: {e}") from None
+        raise SettingsError(f"is not YAML: {e}") from None
     if not isinstance(content, list):
-        raise SettingsError("ENVIRONMENTS_FILE must hold a list of environments; see docs/environments.md")
+        raise SettingsError("must hold a list of environments; see docs/environments.md")
     for entry in content:
         name = entry.get("id", "?") if isinstance(entry, dict) else "?"
-        yield _convert(entry, f"environment {name!r} in ENVIRONMENTS_FILE")
+        yield _convert(entry, f"environment {name!r}")
 
 
 def _check(environment: Environment) -> None:
     """What types do not say."""
     if not environment.id.strip():
-        raise SettingsError("environments: an entry has an empty id")
+        raise SettingsError("an entry has an empty id")
     for name in ("cpu_number", "ram_gb", "disk_gb", "max_job_duration", "stage_seconds", "attempts"):
         if getattr(environment, name) <= 0:
             raise SettingsError(f"environment {environment.id!r}: {name} must be above 0")

@@ -90,6 +90,7 @@ class Platform:
             isolation = beside.submit(probe)
             servers = {name: self._server(stack) for name in FUNCTIONS}
             apps = {name: function(name) for name in FUNCTIONS}
+            _check_settings(str(self._environments))
             _migrate(os.environ["DATABASE_URL"])
             self.isolation = isolation.result()
         if self._require_isolation and self.isolation is not Isolation.SANDBOX:
@@ -189,6 +190,17 @@ def _forget_parts() -> None:
     if sluice.cache_info().currsize and "store" in (parts := vars(sluice())):
         parts["store"].close()
     sluice.cache_clear()
+
+
+def _check_settings(environments: str) -> None:
+    """What a function would find out only when somebody asks it. Raises PlatformError."""
+    from functions.environments import load
+    from functions.settings import Settings, SettingsError
+
+    try:
+        load(Settings.load(), called=environments)
+    except SettingsError as e:
+        raise PlatformError(str(e)) from None
 
 
 def _migrate(database_url: str) -> None:

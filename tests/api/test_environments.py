@@ -110,12 +110,12 @@ def test_who_pays_to_whom_is_filled_in_where_it_is_left_out(tmp_path: Path) -> N
     ("content", "text"),
     [
         ("a: [", "is not YAML"),
-        ("environments: []", "must hold a list of environments"),
-        ("[]", "lists none"),
-        ("- desc: x", "'?' in ENVIRONMENTS_FILE: Object missing required field `id`"),
-        ("- text", "'?' in ENVIRONMENTS_FILE: Expected `object`, got `str`"),
-        ("- {id: a, maxjobs: 3}", "'a' in ENVIRONMENTS_FILE: Object contains unknown field `maxjobs`"),
-        ("- {id: a, ramGB: many}", "'a' in ENVIRONMENTS_FILE: ramGB: Expected `float`, got `str`"),
+        ("environments: []", "ENVIRONMENTS_FILE: must hold a list of environments"),
+        ("[]", "lists no environment"),
+        ("- desc: x", "ENVIRONMENTS_FILE: environment '?': Object missing required field `id`"),
+        ("- text", "ENVIRONMENTS_FILE: environment '?': Expected `object`, got `str`"),
+        ("- {id: a, maxjobs: 3}", "ENVIRONMENTS_FILE: environment 'a': Object contains unknown field `maxjobs`"),
+        ("- {id: a, ramGB: many}", "ENVIRONMENTS_FILE: environment 'a': ramGB: Expected `float`, got `str`"),
         ("- {id: a}\n- {id: a}", "'a' is there twice"),
         ("- {id: ''}", "an entry has an empty id"),
         ("- {id: a, cpuNumber: 0}", "cpu_number must be above 0"),
@@ -133,7 +133,7 @@ def test_a_wrong_file_is_told_by_entry_and_field(tmp_path: Path, content: str, t
 @pytest.mark.parametrize(
     ("environ", "text"),
     [
-        ({"ENVIRONMENTS_FILE": "/nowhere"}, "cannot be read: No such file"),
+        ({"ENVIRONMENTS_FILE": "/nowhere"}, "ENVIRONMENTS_FILE: cannot be read: No such file"),
         ({"nCPU": "two"}, "from variables: nCPU: Expected `float`"),
         ({"maxJobs": "1.5"}, "from variables: maxJobs: Expected `int`"),
         ({"OPERATOR_PRIVATE_KEY": "short"}, "OPERATOR_PRIVATE_KEY: a private key is"),

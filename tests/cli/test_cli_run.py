@@ -94,6 +94,20 @@ def test_an_input_that_is_not_beside_the_document_is_told_before_anything_starts
     assert (code, "$.stages[0].input[0].url[0]" in err) == (2, True), err
 
 
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [("id: a", "must hold a list of environments"), ("- {id: a, ramGB: many}", "environment 'a': ramGB: Expected")],
+)
+@pytest.mark.parametrize("command", [["up", "--port", "0"], ["run", PENGUINS]])
+def test_a_bad_file_of_environments_is_told_at_the_start_by_the_name_it_was_given(
+    start: Start, tmp_path: Path, command: list[object], content: str, fault: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    code, out, err = ended(start(*command, "--environments", "bad.yaml"))
+    assert (code, out) == (2, ""), err
+    assert f"Error: bad.yaml: {fault}" in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_stops_the_workflow_publishes_what_is_there_and_leaves_no_process(
     start: Start, tmp_path: Path, number: signal.Signals
