@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
@@ -60,6 +61,15 @@ def places(results: Iterable[Any], folder: Path) -> list[Place]:
         taken.add(path)
         found.append(Place(index, str(name), int(result["filesize"]), str(result["type"]), path))
     return found
+
+
+def writable(folder: Path) -> None:
+    """Make the folder of the results; ends the command where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e:
+        fail(f"nothing can be written to {folder} ({e.strerror or e}); choose another folder with --out")
 
 
 @dataclass

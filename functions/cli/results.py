@@ -35,6 +35,7 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
       sluice results 3f2a… --out results
     """
     from functions.cli import show, watch
+    from functions.cli.download import writable
 
     seen = client.job(job)
     if not watch.over(seen) and out is not None:
@@ -49,6 +50,7 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
             rows = [(file["filename"], show.size(file["filesize"]), file["type"]) for file in listed]
             show.console().print(show.table(["result", "size", "type"], rows, right=["size"]))
         return
+    writable(out)
     saved = save(client, seen, out, show.console(stderr=True))
     if as_json:
         print_json(saved)

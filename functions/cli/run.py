@@ -68,6 +68,7 @@ def run(
     began = time.monotonic()
     from functions.cli import watch
     from functions.cli.client import Client
+    from functions.cli.download import writable
     from functions.cli.keys import new_key
     from functions.cli.results import save
     from functions.cli.shelf import shelf
@@ -76,6 +77,8 @@ def run(
     with interruptible(), shelf() as served, _folder(folder) as place:
         read, (workflow, files) = checked(document, lambda read: (read, read.served(served.url)))
         served.fill(files)
+        target = out or Path("out") / read.name
+        writable(target)
         laptop = platform(place, environments=environments, require_isolation=require_isolation, end_stages=True)
         with laptop as on:
             client = Client(on.url, new_key())
@@ -88,7 +91,7 @@ def run(
                 console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
                 seen, interrupted = _attend(client, job, stages, lambda _: on.wait(_LOOK))
                 stages.say("fetching the results …")
-                saved = save(client, seen, out or Path("out") / read.name)
+                saved = save(client, seen, target)
             stage, log = watch.telling_log(client, seen)
             ended = client.job(job) if as_json else {}
     seconds = time.monotonic() - began

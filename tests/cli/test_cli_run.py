@@ -94,6 +94,15 @@ def test_an_input_that_is_not_beside_the_document_is_told_before_anything_starts
     assert (code, "$.stages[0].input[0].url[0]" in err) == (2, True), err
 
 
+def test_a_place_where_no_results_can_be_left_is_told_before_anything_runs(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    work = written(tmp_path, document("true"))
+    code, out, err = ended(start("run", work, "--out", "file/results", "--dir", "kept"))
+    assert (code, out) == (2, "")
+    assert "nothing can be written to file/results (Not a directory)" in err
+    assert not (tmp_path / "kept").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [("id: a", "must hold a list of environments"), ("- {id: a, ramGB: many}", "environment 'a': ramGB: Expected")],
