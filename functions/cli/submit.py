@@ -76,14 +76,22 @@ def start(
     owner: str | None = None,
 ) -> Any:
     """Submit; the status object. What is not given is taken from the document, then from the server and the key."""
+    from functions.cli.client import Refused
+
     request = document.request
-    return client.submit(
-        workflow,
-        environment=environment or request.get("environment") or _only_environment(client),
-        agreement=agreement or request.get("agreementId") or "0x" + secrets.token_hex(32),
-        owner=owner or request.get("owner") or client.address,
-        chain=request.get("chainId"),
-    )
+    chosen = environment or request.get("environment") or _only_environment(client)
+    try:
+        return client.submit(
+            workflow,
+            environment=chosen,
+            agreement=agreement or request.get("agreementId") or "0x" + secrets.token_hex(32),
+            owner=owner or request.get("owner") or client.address,
+            chain=request.get("chainId"),
+        )
+    except Refused as e:
+        if e.status == 400 and chosen not in (offered := _offered(client)):
+            fail(f"no environment {chosen} at {client.url}; it offers {', '.join(offered) or 'none'}")
+        raise
 
 
 def attend(client: Client, job: str, *, quiet: bool) -> Any:
@@ -103,8 +111,12 @@ def attend(client: Client, job: str, *, quiet: bool) -> Any:
     return seen
 
 
+def _offered(client: Client) -> list[str]:
+    return [str(environment["id"]) for environment in client.environments()]
+
+
 def _only_environment(client: Client) -> str:
-    offered = [str(environment["id"]) for environment in client.environments()]
+    offered = _offered(client)
     if len(offered) != 1:
         fail(f"choose one with --environment: {', '.join(offered) or 'the server offers none'}")
     return offered[0]

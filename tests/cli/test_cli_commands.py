@@ -204,6 +204,18 @@ def test_submit_asks_which_environment_where_there_are_several(sluice: Sluice, a
     assert (ended.exit_code, "large, small" in ended.stderr) == (2, True)
 
 
+def test_an_environment_that_is_not_offered_is_told_with_those_that_are(
+    sluice: Sluice, api: FakeApi, document: Path
+) -> None:
+    api.put("GET", "/environments", [{"id": "large"}, {"id": "small"}])
+    api.put("POST", "/compute", {"error": "Environment invalid or does not exist"}, 400)
+    ended = sluice("submit", document, "--environment", "nope", "--url", api.url)
+    assert ended.exit_code == 2
+    assert f"no environment nope at {api.url}; it offers large, small" in ended.stderr
+    ended = sluice("submit", document, "--environment", "small", "--url", api.url)
+    assert (ended.exit_code, "Environment invalid or does not exist" in ended.stderr) == (2, True)
+
+
 def test_submit_of_a_bad_document_asks_no_server(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{"stages": []}')
     ended = sluice("submit", tmp_path / "bad.json", "--url", api.url)
