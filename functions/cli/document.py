@@ -6,12 +6,14 @@ A `url` in the document may be a path relative to the document's folder (`data/a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from functions.cli.exits import fail
 from functions.workflow.document import DocumentError, parse
 
 # What becomes of a file beside the document: its URL, given the object that refers to it; None: no URL is needed.
@@ -94,11 +96,11 @@ class Document:
 
 
 def read(file: Path) -> Document:
-    """Read `{"stages": […]}` or the whole body of a POST. Raises DocumentError."""
+    """Read `{"stages": […]}` or the whole body of a POST. Raises DocumentError; without the file the command ends."""
     try:
         content = json.loads(file.read_bytes())
     except OSError as e:
-        raise DocumentError(str(file), f"a file that can be read ({e.strerror})") from None
+        fail(f"{file}: {e.strerror}")
     except UnicodeDecodeError:
         raise DocumentError(str(file), "JSON in UTF-8") from None
     except json.JSONDecodeError as e:
@@ -110,6 +112,32 @@ def read(file: Path) -> Document:
     if "workflow" in content and "stages" not in content:
         return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"}, "$.workflow")
     return Document(file, content, {})
+
+
+# What the check at the door says of types, as `int | null`, got `str`; or of the length of a list.
+_TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`(?:, got `([a-z]+)`)?")
+_LENGTH = re.compile(r"`array` of length ([<>])= ([0-9]+)")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def spoken(expected: str) -> str:
+    """What was expected in a document, for people: types have other names in JSON than in Python."""
+    if found := _LENGTH.fullmatch(expected):
+        items = "one item" if found[2] == "1" else f"{found[2]} items"
+        return f"a list of at {'least' if found[1] == '>' else 'most'} {items}"
+    found = _TYPES.fullmatch(expected)
+    if not found or not {*(wanted := found[1].split(" | ")), found[2] or "null"} <= _WORDS.keys():
+        return expected
+    instead = f", not {_WORDS[found[2]]}" if found[2] else ""
+    return " or ".join(_WORDS[name] for name in wanted) + instead
 
 
 def _holders(workflow: Any) -> Iterator[tuple[dict[str, Any], str]]:

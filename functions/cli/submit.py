@@ -57,13 +57,13 @@ def submit(
 
 def checked(file: Path, rewrite: Callable[[Document], T]) -> T:
     """What `rewrite` makes of the document in `file`; ends the command with the place and the fault of a bad one."""
-    from functions.cli.document import read
+    from functions.cli.document import read, spoken
     from functions.workflow.document import DocumentError
 
     try:
         return rewrite(read(file))
     except DocumentError as e:
-        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {e.expected}")
+        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {spoken(e.expected)}")
 
 
 def start(

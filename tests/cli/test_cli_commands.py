@@ -216,6 +216,12 @@ def test_an_environment_that_is_not_offered_is_told_with_those_that_are(
     assert (ended.exit_code, "Environment invalid or does not exist" in ended.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_document_that_is_not_there_is_told_as_such(sluice: Sluice, command: str) -> None:
+    ended = sluice(command, "nofile.json")
+    assert (ended.exit_code, ended.stderr) == (2, "Error: nofile.json: No such file or directory\n")
+
+
 def test_submit_of_a_bad_document_asks_no_server(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{"stages": []}')
     ended = sluice("submit", tmp_path / "bad.json", "--url", api.url)

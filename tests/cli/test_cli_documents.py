@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.cli.document import Document, read
+from functions.cli.document import Document, read, spoken
 from functions.workflow.document import DocumentError
 
 
@@ -111,3 +111,21 @@ def test_a_bad_document_is_refused_with_the_place_and_what_was_expected(
         written(folder, content).served("http://h")
     assert path in caught.value.path
     assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"stages": []}, "a list of at least one item"),
+        ({"stages": [{}, {}]}, "a list of at most one item"),
+        ({"stages": "x"}, "a list, not a text"),
+        (workflow(data=[None]), "a text, not null"),
+        (workflow(data=1), "a text or a list or null, not a whole number"),
+        ({"stages": [{}]}, "the field `algorithm`"),
+        (workflow(algorithm="gopher://x/y"), "a URL with one of the schemes ar, az, file, gs, http, https, ipfs, s3"),
+    ],
+)
+def test_what_was_expected_is_said_without_a_languages_names_of_types(folder: Path, content: Any, said: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        written(folder, content).served("http://h")
+    assert spoken(caught.value.expected) == said
