@@ -94,7 +94,7 @@ class Client:
         answer = self._send("GET", "/getResult", fields=fields, headers=headers, preload_content=False)
         try:
             if answer.status >= 400:
-                raise _refused(answer.status, answer.read())
+                raise self._refused("/getResult", answer.status, answer.read())
             yield answer
         finally:
             answer.close()
@@ -119,7 +119,7 @@ class Client:
         """What a stage has printed so far."""
         answer = self._send("GET", "/logs", fields={"jobId": job, "component": stage})
         if answer.status >= 400:
-            raise _refused(answer.status, answer.data)
+            raise self._refused("/logs", answer.status, answer.data)
         return answer.data
 
     # --- how ------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Client:
     def _json(self, method: str, path: str, **about: Any) -> Any:
         answer = self._send(method, path, **about)
         if answer.status >= 400:
-            raise _refused(answer.status, answer.data)
+            raise self._refused(path, answer.status, answer.data)
         try:
             return json.loads(answer.data)
         except ValueError:
@@ -160,13 +160,13 @@ class Client:
         except urllib3.exceptions.HTTPError as e:
             raise NoServer(self.url, _why(e)) from None
 
-
-def _refused(status: int, body: bytes) -> Refused:
-    try:
-        message = str(json.loads(body)["error"])
-    except (ValueError, KeyError, TypeError):
-        message = f"the server answered {status}"
-    return Refused(status, message)
+    def _refused(self, path: str, status: int, body: bytes) -> Refused:
+        at = self.url + API + path
+        try:
+            message = str(json.loads(body)["error"])
+        except (ValueError, KeyError, TypeError):
+            return Refused(status, f"{at} answered {status}")
+        return Refused(status, f"{at}: {message}" if status == 404 else message)  # perhaps it is no address of Sluice's
 
 
 def _why(error: Exception) -> str:
@@ -178,6 +178,6 @@ def _why(error: Exception) -> str:
         case urllib3.exceptions.TimeoutError():
             return "it takes too long"
         case urllib3.exceptions.SSLError():
-            return "its certificate is not trusted"
+            return "no TLS there, or its certificate is not trusted"
         case _:
             return "the connection broke"

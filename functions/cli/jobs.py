@@ -92,6 +92,9 @@ def list_jobs(client: Client, owner: str | None, running: bool, as_json: bool) -
     if as_json:
         print_json(found)
         return
+    if not found:
+        click.echo("nothing runs" if running else f"no jobs of {owner or client.address}", err=True)
+        return
     rows = [(job["jobId"], show.state(job), show.moment(job["dateCreated"]), _seconds(job)) for job in found]
     show.console().print(show.table(["job", "status", "created", "took"], rows, right=["took"]))
 

@@ -26,7 +26,10 @@ class _Quiet(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except click.Abort:  # a question was not answered with yes
+            click.echo("nothing was done", err=True)
+            raise SystemExit(INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as e:
             if ctx.params["debug"]:
@@ -50,7 +53,7 @@ def main(debug: bool) -> None:
       sluice results JOB --out results
 
     Every command ends with 0 if all went well, 1 if the workflow failed, 2 if it was used wrongly, 3 if the server
-    does not answer; and with 130 after Ctrl-C.
+    does not answer; and with 130 after Ctrl-C, or when you did not say yes to a question.
     """
     # What is left at the end goes with the process; looking through all of it once more takes longer than a stage.
     atexit.register(gc.freeze)

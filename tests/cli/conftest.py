@@ -28,7 +28,7 @@ def sluice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object) -> Result:
-        return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="sluice")
+    def call(*arguments: object, input: str = "") -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="sluice", input=input)
 
     return call

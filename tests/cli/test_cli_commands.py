@@ -123,6 +123,27 @@ def test_a_refusal_is_told_in_the_servers_words(sluice: Sluice, api: FakeApi, st
     assert "not today" in ended.stderr
 
 
+def test_an_address_where_no_sluice_is_is_named(sluice: Sluice, api: FakeApi) -> None:
+    ended = sluice("environments", "--url", f"{api.url}/foo")
+    assert ended.exit_code == 2
+    assert f"{api.url}/foo/api/v1/operator/environments: no such path" in ended.stderr
+    ended = sluice("list", "--url", f"{api.url}/foo")
+    assert "Signature" not in ended.stderr
+    ended = sluice("environments", "--url", api.url.replace("http:", "https:"))
+    assert (ended.exit_code, "no TLS there, or its certificate" in ended.stderr) == (3, True)
+
+
+def test_a_list_of_no_jobs_says_whose(sluice: Sluice, api: FakeApi, key_file: Path) -> None:
+    api.put("GET", "/compute", [])
+    api.put("GET", "/runningjobs", [])
+    asked = ("--key-file", key_file, "--url", api.url)
+    ended = sluice("list", *asked)
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", f"no jobs of {address(KEY)}\n")
+    assert sluice("list", "--owner", "0xYou", *asked).stderr == "no jobs of 0xYou\n"
+    assert sluice("list", "--running", *asked).stderr == "nothing runs\n"
+    assert sluice("list", "--json", *asked).stdout == "[]\n"
+
+
 def test_an_unknown_job_is_bad_use(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [])
     ended = sluice("status", "nope", "--url", api.url)
@@ -309,7 +330,9 @@ def test_who_is_no_operator_reads_the_log_that_was_published(sluice: Sluice, api
 def test_delete_asks_first(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [job()])
     api.put("DELETE", "/compute", [job(removed=1)])
-    assert sluice("delete", "job1", "--url", api.url).exit_code == 1
+    for answer in ("n\n", ""):
+        ended = sluice("delete", "job1", "--url", api.url, input=answer)
+        assert (ended.exit_code, "nothing was done" in ended.stderr) == (130, True)
     assert api.asked == []
     assert sluice("delete", "job1", "--yes", "--url", api.url).exit_code == 0
     assert [asked.method for asked in api.asked] == ["GET", "DELETE"]
