@@ -28,6 +28,8 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+# What our own server says of itself with every answer.
+_OURS = frozenset({"server", "date"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Gateway:
             return _error(502, "the function does not answer; try again")
         response = Response(answer.stream(_CHUNK, decode_content=False), answer.status, direct_passthrough=True)
         response.headers.clear()
-        response.headers.extend(_end_to_end(answer.headers.items()))
+        response.headers.extend(_end_to_end(answer.headers.items(), _OURS))
         response.call_on_close(answer.release_conn)
         return response
 
@@ -113,8 +115,8 @@ def _error(status: int, message: str) -> Response:
     return Response(json.dumps({"error": message}), status, mimetype="application/json")
 
 
-def _end_to_end(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {name: value for name, value in headers if name.lower() not in _HOP_BY_HOP}
+def _end_to_end(headers: Iterable[tuple[str, str]], without: frozenset[str] = frozenset()) -> dict[str, str]:
+    return {name: value for name, value in headers if name.lower() not in _HOP_BY_HOP | without}
 
 
 def _exact(kind: str) -> bool:

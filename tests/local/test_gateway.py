@@ -102,6 +102,7 @@ def test_requests_and_answers_go_through_as_they_are(echo: Server) -> None:
     assert answer.status == 418
     assert answer.data == b"PUT /a%2Fb?x=%20y&x=2 1 body"
     assert (answer.headers["X-Two"], answer.headers["ETag"]) == ("2", '"e"')
+    assert [len(answer.headers.getlist(name)) for name in ("Server", "Date")] == [1, 1]
 
 
 def test_a_large_answer_is_streamed() -> None:
