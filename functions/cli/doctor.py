@@ -95,7 +95,7 @@ def _disk() -> tuple[bool, str]:
 
 def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
     from functions.cluster import canary
-    from functions.cluster.api import Api, access
+    from functions.cluster.api import Api, NoCluster, access
     from functions.cluster.ports import ClusterError
     from functions.settings import Settings, SettingsError
 
@@ -105,6 +105,8 @@ def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple
         job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
         click.echo(f"a canary in the algorithm's place, in {namespace} …", err=True)
         verdict = canary.send(Api(access(_kubeconfig(settings)), connections=1), job)
+    except NoCluster:
+        fail("no cluster: KUBECONFIG is not set, there is no ~/.kube/config, and this is no Pod with a service account")
     except SettingsError as e:
         fail(str(e), BAD_USE)
     except ClusterError as e:

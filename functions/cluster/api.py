@@ -45,14 +45,18 @@ class Access:
     proxy: str | None = None
 
 
+class NoCluster(SettingsError):
+    """Nothing says where one is."""
+
+
 def access(kubeconfig: str) -> Access:
-    """The API of the kubeconfig, or without one that of the cluster we run in. Raises SettingsError."""
+    """The API of the kubeconfig, or without one that of the cluster we run in. Raises SettingsError, NoCluster too."""
     if kubeconfig:
         return _from_kubeconfig(kubeconfig)
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     token = _ACCOUNT / "token"
     if not host or not token.exists():
-        raise SettingsError("no cluster: this is no Pod with a service account, and KUBECONFIG is not set")
+        raise NoCluster("no cluster: this is no Pod with a service account, and KUBECONFIG is not set")
     return Access(
         f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         lambda: f"Bearer {token.read_text().strip()}",

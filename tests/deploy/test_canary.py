@@ -241,7 +241,7 @@ def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path))
     result = CliRunner().invoke(doctor, ["--cluster"])
     assert result.exit_code == 2
-    assert "KUBECONFIG" in result.output
+    assert "KUBECONFIG is not set, there is no ~/.kube/config" in result.output
 
 
 def test_an_address_without_a_port_is_bad_use() -> None:
