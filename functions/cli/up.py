@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -49,8 +51,13 @@ def up(port: int, folder: Path, environments: Path | None, require_isolation: bo
             url = "" if on.url == DEFAULT_URL else f" --url {on.url}"
             click.echo("\nTry it in another terminal:")
             click.echo(f"  curl -s {on.url}/api/v1/operator/environments")
-            click.echo(f"  sluice submit examples/penguins/workflow.json --wait{url}")
+            click.echo(f"  {called()} submit examples/penguins/workflow.json --wait{url}")
             while True:
                 signal.pause()
     except KeyboardInterrupt:
         click.echo("\nstopped", err=True)
+
+
+def called() -> str:
+    """This command as it was called: it need not be on the PATH."""
+    return shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "sluice" else "sluice"

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from support.laptop import document, until
 
+from functions.cli.up import called
+
 ROOT = Path(__file__).parents[2]
 PENGUINS = ROOT / "examples" / "penguins" / "workflow.json"
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -153,6 +155,17 @@ def test_up_serves_until_it_is_told_to_end_and_the_other_commands_talk_to_it(sta
     assert (code, "Traceback" in err) == (0, False), err
     assert shown[-1].strip() == f"sluice submit examples/penguins/workflow.json --wait --url {url}"
     assert (tmp_path / ".sluice" / "sluice.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "named"),
+    [(".venv/bin/sluice", ".venv/bin/sluice"), ("my env/sluice", "'my env/sluice'"), ("cli/main.py", "sluice")],
+)
+def test_the_command_to_try_next_is_named_as_this_one_was_called(
+    monkeypatch: pytest.MonkeyPatch, program: str, named: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "up"])
+    assert called() == named
 
 
 def test_a_taken_port_and_a_taken_folder_are_bad_use(start: Start) -> None:
