@@ -121,29 +121,33 @@ def _admission(sluice: Sluice) -> Question:
 
 def _crowd(stack: ExitStack, server: str, size: int) -> Sluice:
     """The parts on a migrated database of its own with so many workflows in it."""
-    import sqlalchemy as sa
-
     from functions.store.migrate import migrate
 
-    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE crowd_{size}")
-    admin.dispose()
-    url = (
-        sa.make_url(server).set(drivername="postgresql", database=f"crowd_{size}").render_as_string(hide_password=False)
-    )
+    name = f"crowd_{size}"
+    _run(server, f"CREATE DATABASE {name}")
+    url = server.replace("/postgres?", f"/{name}?", 1)
     migrate(url)
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    _run(
+        url,
         # Made by ourselves: nothing to check, nothing to keep through a crash.
-        connection.exec_driver_sql("SET session_replication_role = replica")
-        connection.exec_driver_sql("SET synchronous_commit = off")
-        for script in _SCRIPTS:
-            connection.execute(sa.text(script), _parameters(size))
-        connection.exec_driver_sql("VACUUM ANALYZE")
-        connection.exec_driver_sql("CHECKPOINT")
-    engine.dispose()
+        "SET session_replication_role = replica",
+        "SET synchronous_commit = off",
+        *_SCRIPTS,
+        "VACUUM ANALYZE",
+        "CHECKPOINT",
+        **_parameters(size),
+    )
     return stack.enter_context(data.parts(stack.enter_context(data.environment(url))))
+
+
+def _run(url: str, *statements: str, **parameters: Any) -> None:
+    import psycopg2
+
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement, parameters if "%(" in statement else None)
 
 
 def _parameters(size: int) -> dict[str, Any]:
@@ -155,15 +159,15 @@ _SCRIPTS = (
     """
     INSERT INTO jobs (agreementid, workflowid, owner, provider, status, namespace, workflow, terms, phase, step,
                       datecreated, datefinished, wake_at, deadline)
-    SELECT 'agreement-' || n, md5(n::text), 'owner-' || n % (:size / 100), 'provider-' || n % 10,
-           CASE WHEN n % 20 = 0 THEN 1 ELSE 70 END, :queue, :document, :terms,
-           CASE WHEN n % 20 = 0 THEN 'queued' ELSE 'finished' END,
-           CASE WHEN n % 20 = 0 THEN 1 ELSE 5 END,
+    SELECT 'agreement-' || n, md5(n::text), 'owner-' || n %% (%(size)s / 100), 'provider-' || n %% 10,
+           CASE WHEN n %% 20 = 0 THEN 1 ELSE 70 END, %(queue)s, %(document)s, %(terms)s,
+           CASE WHEN n %% 20 = 0 THEN 'queued' ELSE 'finished' END,
+           CASE WHEN n %% 20 = 0 THEN 1 ELSE 5 END,
            timestamp '2026-01-01' + n * interval '1 second',
-           CASE WHEN n % 20 > 0 THEN timestamp '2026-06-01' END,
-           CASE WHEN n % 20 = 0 THEN timestamp '2100-01-01' END,
-           CASE WHEN n % 20 = 0 THEN timestamp '2100-01-01' END
-    FROM generate_series(1, :size) n
+           CASE WHEN n %% 20 > 0 THEN timestamp '2026-06-01' END,
+           CASE WHEN n %% 20 = 0 THEN timestamp '2100-01-01' END,
+           CASE WHEN n %% 20 = 0 THEN timestamp '2100-01-01' END
+    FROM generate_series(1, %(size)s) n
     """,
     """
     INSERT INTO history (workflow, step, at, before, after, status, event, reason, attempt, cause)
