@@ -26,6 +26,7 @@ from functions.cluster.ports import Live, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local import plan
 from functions.local.isolation import Isolation, probe
+from functions.local.standby import Standby
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Outcome, Stage, WorkflowId
 
@@ -470,18 +471,21 @@ def test_a_stage_that_ended_without_a_node_is_known_to_the_next(driver: ProcessD
 def test_a_stage_that_cannot_be_started_is_not_tried_again_and_again(
     driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries: queue.Queue[str] = queue.Queue()
+    tries: queue.Queue[Path] = queue.Queue()
+    supervise = Standby.supervise
 
-    def broken(code: str) -> list[str]:
-        tries.put(code)
-        return ["/bin/false"]  # what a supervisor comes to that cannot write its lock
+    def counted(standby: Standby, plan: Path) -> subprocess.Popen[bytes]:
+        tries.put(plan)
+        return supervise(standby, plan)
 
-    monkeypatch.setattr("functions.local.plan.bare_python", broken)
+    monkeypatch.setattr(Standby, "supervise", counted)
+    # What a supervisor comes to that cannot write its lock.
+    monkeypatch.setattr("functions.local.plan.bare_python", lambda code: ["/bin/false"])
+    monkeypatch.setattr("functions.local.node.RESCAN", 3600.0)  # however slow this machine is
     driver.restart_node()
     job = script("exit 0")
     driver.create(job)
-    for _ in range(3):  # one that waited for the Job, one instead of it, one for the next Job
-        tries.get(timeout=20)
+    tries.get(timeout=20)
     for _ in range(10):  # each wakes the node
         driver.cluster.clean_up(WorkflowId("another"), job.ref.namespace)
     until(lambda: driver.node.running, lambda n: n == 0)
