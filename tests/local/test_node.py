@@ -28,7 +28,7 @@ from functions.local import plan
 from functions.local.isolation import Isolation, probe
 from functions.local.standby import Standby
 from functions.workflow.environment import PublishPolicy
-from functions.workflow.model import Outcome, Stage, WorkflowId
+from functions.workflow.model import Outcome, Stage
 
 MIB = 1 << 20
 
