@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import ast
 import json
-import re
-import shlex
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from support.clusters import stage_job
-from support.deployment import EVERYTHING, FUNCTIONS, OVERLAYS, ROOT, function_pods, of_kind, pods, rendered
+from support.deployment import (
+    EVERYTHING,
+    FUNCTIONS,
+    OVERLAYS,
+    ROOT,
+    SERVING,
+    function_pods,
+    of_kind,
+    pods,
+    rendered,
+)
 from support.kustomize import render
 from support.schemas import DATA, errors
 
@@ -28,7 +34,6 @@ from functions.workflow.environment import GIB, Environment, grant
 from functions.workflow.model import Stage
 from functions.workflow.quantity import cores, quantity
 
-SERVING = "serving.knative.dev/"
 VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}
 WITH_FUNCTIONS = ("base", *OVERLAYS)
 
@@ -504,126 +509,3 @@ def test_the_sample_secrets_hold_no_secret() -> None:
     text = (ROOT / "k8s_install/secrets.yml.sample").read_text()
     for secret in yaml.safe_load_all(text):
         assert all(value in ("", "[]") or "USER:PASSWORD" in value for value in secret["stringData"].values())
-
-
-# --- what is told about it ------------------------------------------------------------------
-
-
-def test_every_file_that_the_guide_names_is_there() -> None:
-    guide = (ROOT / "docs/deploy.md").read_text()
-    named = set(re.findall(r"(?<![\w/.-])(?:knative|k8s_install|examples|tests)/[\w./-]*\w", guide))
-    assert len(named) > 15
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
-
-
-@pytest.mark.parametrize("document", ["README.md", "docs/deploy.md"])
-def test_the_commands_that_are_told_are_good_shell(document: str) -> None:
-    text = (ROOT / document).read_text()
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) or re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
-    assert len(blocks) > 3
-    for block in blocks:
-        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
-        assert checked.stderr == "", block
-
-
-def commands(start: str) -> list[list[str]]:
-    """The commands of the guide that begin so, split as a shell does."""
-    guide = (ROOT / "docs/deploy.md").read_text().replace("\\\n", " ")
-    return [shlex.split(line) for line in map(str.strip, guide.splitlines()) if line.startswith(start)]
-
-
-def options(words: Sequence[str]) -> dict[str, list[str]]:
-    """`--name value`, each with all its values; `--name` alone is empty."""
-    found: dict[str, list[str]] = {}
-    for word, following in pairwise([*words, "--"]):
-        if word.startswith("--"):
-            found.setdefault(word[2:], []).extend([] if following.startswith("--") else [following])
-    return found
-
-
-def test_the_guides_kn_commands_make_the_same_triggers() -> None:
-    told = {}
-    for _, _, _, name, *words in commands("kn trigger create"):
-        given = options(words)
-        told[name] = (given["sink"], dict(pair.split("=", 1) for pair in given["filter"]))
-        assert given["broker"] == given["namespace"] == ["sluice"]
-    made = {
-        name: ([f"ksvc:{trigger['spec']['subscriber']['ref']['name']}"], trigger["spec"]["filter"]["attributes"])
-        for name, trigger in of_kind("base", "Trigger").items()
-    }
-    assert told == made
-
-
-def test_the_guides_kn_commands_make_the_same_sources() -> None:
-    told = {words[4]: options(words) for words in commands("kn source apiserver create")}
-    for name, source in of_kind("base", "ApiServerSource").items():
-        given, spec = told[name], source["spec"]
-        labels = ("".join(f":{k}={v}" for k, v in selected(each).items()) for each in spec["resources"])
-        resources = [
-            f"{r['kind']}:{r['apiVersion']}{label}" for r, label in zip(spec["resources"], labels, strict=True)
-        ]
-        assert given["resource"] == resources
-        assert (given["mode"], given["service-account"]) == ([spec["mode"]], [spec["serviceAccountName"]])
-        assert given["sink"] == ["broker:sluice:sluice"]
-    (tick,) = commands("kn source ping create")
-    spec = of_kind("base", "PingSource")["tick"]["spec"]
-    assert (options(tick)["schedule"], options(tick)["data"]) == ([spec["schedule"]], [spec["data"]])
-
-
-def selected(resource: Mapping[str, Any]) -> Mapping[str, str]:
-    labels: Mapping[str, str] = resource.get("selector", {}).get("matchLabels", {})
-    return labels
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_guides_kn_commands_make_the_same_functions(function: str) -> None:
-    (template,) = commands("kn service create")
-    (arguments,) = [words[2:] for words in commands("create ") if words[1] == function]
-    values = {"$1": function, **{f"${n}": value for n, value in enumerate(arguments, 2)}}
-    given = options([re.sub(r"\$\d", lambda found: values[found[0]], word) for word in template])
-
-    service = of_kind("base", "Service", SERVING)[function]["spec"]["template"]
-    spec, annotations, labels = service["spec"], service["metadata"]["annotations"], service["metadata"]["labels"]
-    container = spec["containers"][0]
-    # The network policies know a function by this label alone.
-    assert given["label"] == [f"app.kubernetes.io/name={labels['app.kubernetes.io/name']}"]
-    assert given["image"] == [container["image"]]
-    assert given["pull-policy"] == [container["imagePullPolicy"]]
-    assert given["service-account"] == [spec["serviceAccountName"]]
-    assert given["concurrency-limit"] == [str(spec["containerConcurrency"])]
-    assert given["timeout"] == [str(spec["timeoutSeconds"])]
-    for option, annotation, default in (
-        ("scale-min", "min-scale", ""),
-        ("scale-max", "max-scale", ""),
-        ("scale-utilization", "target-utilization-percentage", ""),
-        ("scale-window", "window", "60s"),
-    ):
-        assert given[option] == [annotations.get(f"autoscaling.knative.dev/{annotation}", default)], option
-    plain = [f"{entry['name']}={entry['value']}" for entry in container["env"] if "value" in entry]
-    assert given["env"] == plain
-    secrets = {entry["valueFrom"]["secretKeyRef"]["name"] for entry in container["env"] if "valueFrom" in entry}
-    maps = {each["configMapRef"]["name"] for each in container["envFrom"]}
-    assert set(given["env-from"]) == {*(f"secret:{name}" for name in secrets), *(f"cm:{name}" for name in maps)}
-    assert set(given["mount"]) == set(mounts(spec))
-    probe = container["readinessProbe"]["httpGet"]
-    assert given["probe-readiness"] == given["probe-liveness"] == [f"http::{probe['port']}:{probe['path']}"]
-    assert {"cluster-local", "security-context"} <= given.keys()
-
-
-def mounts(spec: Mapping[str, Any]) -> Iterator[str]:
-    """The volumes of a Pod as kn names them."""
-    volumes = {volume["name"]: volume for volume in spec["volumes"]}
-    for mount in spec["containers"][0]["volumeMounts"]:
-        match volumes[mount["name"]]:
-            case {"configMap": {"name": name}}:
-                yield f"{mount['mountPath']}=cm:{name}"
-            case {"secret": {"secretName": name}}:
-                yield f"{mount['mountPath']}=secret:{name}"
-            case {"emptyDir": _, "name": name}:
-                yield f"{mount['mountPath']}=emptyDir:{name}"
-
-
-def test_the_guide_names_containers_and_accounts_that_are_there() -> None:
-    (container,) = dict(pods("install"))["Job migrate"]["containers"]
-    (command,) = commands("kubectl set image --local -f k8s_install/migrate.yml")
-    assert command[6].split("=")[0] == container["name"]

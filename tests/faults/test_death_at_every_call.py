@@ -70,6 +70,14 @@ def announced(new: Record) -> Record:
     return Record(replace(new.workflow, reported=True), submission)
 
 
+def reach(world: Trial, stage: Stage | None) -> None:
+    """Let everything go well until `stage` runs (None: until the end), and nothing is told of it any more."""
+    while world.state(W).stage is not stage:
+        world.end_job(W)
+        world.deliver()
+    world.events.clear()
+
+
 def stage_over(stage: Stage, exit_code: int = 0, waiting: bool = False) -> Callable[[Trial], Callable[[], Any]]:
     """The event that ends `stage`; with another workflow `waiting` for the slot."""
 
@@ -77,10 +85,7 @@ def stage_over(stage: Stage, exit_code: int = 0, waiting: bool = False) -> Calla
         submit(world)()
         if waiting:
             world.parts.transitions.submit(record(world.parts, 2), "test")
-        while world.state(W).stage is not stage:
-            world.end_job(W)
-            world.deliver()
-        world.events.clear()
+        reach(world, stage)
         world.end_job(W, exit_code, reason="" if exit_code == 0 else "Error")
         event = world.events[0]
         world.events.clear()
@@ -94,10 +99,7 @@ def lost(stage: Stage) -> Callable[[Trial], Callable[[], Any]]:
 
     def prepare(world: Trial) -> Callable[[], Any]:
         submit(world)()
-        while world.state(W).stage is not stage:
-            world.end_job(W)
-            world.deliver()
-        world.events.clear()
+        reach(world, stage)
         world.cluster.vanish(world.job(W))
         event = world.events.pop()
         return lambda: world.receive(*event)
@@ -161,10 +163,7 @@ def request(what: str, stage: Stage | None) -> Callable[[Trial], Callable[[], An
 
     def prepare(world: Trial) -> Callable[[], Any]:
         submit(world)()
-        while world.state(W).stage is not stage:
-            world.end_job(W)
-            world.deliver()
-        world.events.clear()
+        reach(world, stage)
         return lambda: getattr(world, what)(W)
 
     return prepare

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "k8s_install"
 OVERLAYS = ("kind", "production", "eventing-only")
 FUNCTIONS = ("submit", "advance", "status")
+SERVING = "serving.knative.dev/"
 
 
 @cache

@@ -140,6 +140,14 @@ class World:
         new = record(self.parts, next(self._numbers), **options)
         return self.parts.transitions.submit(new, "test").workflow.id
 
+    def reached(self, stage: Stage) -> WorkflowId:
+        """A new workflow for which all went well until `stage` runs."""
+        workflow = self.submit()
+        while self.state(workflow).stage is not stage:
+            self.end_job(workflow)
+            self.deliver()
+        return workflow
+
     def stop(self, workflow: WorkflowId) -> Verdict:
         return self.parts.transitions.apply(workflow, StopRequested(), "test")
 
