@@ -12,7 +12,6 @@ from functions.log import about
 from functions.results.storage import place_of
 from functions.workflow.decide import scope
 from functions.workflow.document import DocumentError, parse
-from functions.workflow.edges import pause
 from functions.workflow.model import (
     CleanUp,
     CreateJob,
@@ -29,6 +28,7 @@ from functions.workflow.model import (
     StageObservation,
     Workflow,
 )
+from functions.workflow.steps import pause
 
 if TYPE_CHECKING:
     from functions.cluster.ports import Cluster

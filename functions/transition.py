@@ -20,7 +20,6 @@ from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import StoreUnavailable
 from functions.workflow import decide as rules
-from functions.workflow.edges import pause, stage_deadline
 from functions.workflow.model import (
     Admitted,
     CreateJob,
@@ -33,6 +32,7 @@ from functions.workflow.model import (
     Workflow,
     WorkflowId,
 )
+from functions.workflow.steps import pause, stage_deadline
 
 if TYPE_CHECKING:
     from functions.store.ports import Intent, Transaction

@@ -10,11 +10,11 @@ import msgspec
 
 from functions.cluster.ports import StageJob
 from functions.workflow.model import Stage
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 
 def task(job: StageJob) -> bytes:
-    """The task file of configure and publish (functions/workflow/task.py)."""
+    """The task file of configure and publish (functions/workflow/stage_task.py)."""
     environment = job.environment
     return msgspec.json.encode(
         Task(

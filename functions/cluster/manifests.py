@@ -20,8 +20,8 @@ from functions.cluster.pods import SECRET_KEY, TASK_KEY, pod, quantity
 from functions.cluster.ports import Rejected, StageJob
 from functions.cluster.signs import DISRUPTED
 from functions.settings import Settings
-from functions.workflow.edges import job_seconds
 from functions.workflow.model import Stage
+from functions.workflow.steps import job_seconds
 
 LONGEST_NAME = 63
 # Long enough for a sweep that could not look for a night. What has finished is removed with its owner.

@@ -32,7 +32,7 @@ from functions.staging.retry import Patience
 from functions.staging.web import Web
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 AT_ONCE = 4  # downloads
 A = TypeVar("A")
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="configure", description="Fetch the data sets and the algorithm of a workflow."
     )
-    parser.add_argument("--task", type=Path, required=True, help="the task file (functions/workflow/task.py)")
+    parser.add_argument("--task", type=Path, required=True, help="the task file (functions/workflow/stage_task.py)")
     parser.add_argument("--volume", type=Path, required=True, help="the workflow's volume, /data in a pod")
     options = parser.parse_args(arguments)
     os.umask(0o022)

@@ -14,7 +14,7 @@ from functions.staging.retry import Patience
 from functions.staging.sources import TextSource, source
 from functions.staging.web import Web
 from functions.workflow.document import Algorithm, Input, Remote
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 _ALGORITHM = "transformations/algorithm"
 

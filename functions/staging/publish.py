@@ -29,7 +29,7 @@ from functions.staging.report import Failure, finish, log_to
 from functions.workflow.codes import Code
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 WORKERS = 8
 OUTPUTS, LOGS, ADMIN_LOGS = "outputs", "logs", "adminlogs"

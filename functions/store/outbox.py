@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from functions.workflow.edges import pause
 from functions.workflow.model import Effect, Emit
+from functions.workflow.steps import pause
 
 # The handler that decided an effect carries it out at once; the sweep looks only for what it left undone.
 GRACE = timedelta(seconds=10)

@@ -175,7 +175,7 @@ class Store(Protocol):
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
         """Workflows with intents that are due; their due time is moved to `until`. A fresh intent is due after 10 s.
 
-        That of a further attempt is due when its pause is over (functions/workflow/edges.py).
+        That of a further attempt is due when its pause is over (functions/workflow/steps.py).
         """
         ...
 

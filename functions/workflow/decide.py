@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from functions.workflow import edges
+from functions.workflow import steps
 from functions.workflow.codes import Code
 from functions.workflow.model import (
     Admitted,
@@ -53,7 +53,7 @@ def submit(workflow: Workflow, now: datetime) -> Decision:
     """The first line of a new workflow: it is queued, even if a slot is given to it the moment after."""
     limit = now + timedelta(seconds=workflow.terms.queue_seconds)
     queued = replace(workflow, deadline=limit, wake_at=limit)
-    return edges.applied(queued, queued, "submitted", now)
+    return steps.applied(queued, queued, "submitted", now)
 
 
 def decide(workflow: Workflow, seen: Observation, now: datetime) -> Decision:
@@ -93,7 +93,7 @@ def scope(workflow: Workflow) -> Scope:
 def _admitted(w: Workflow, now: datetime) -> Decision:
     if w.phase is not Phase.QUEUED:
         return Decision(w, Verdict.LATE if w.finished else Verdict.DUPLICATE)
-    return edges.start(w, Stage.CONFIGURE, "admitted", now, extra=(Emit("started"),))
+    return steps.start(w, Stage.CONFIGURE, "admitted", now, extra=(Emit("started"),))
 
 
 def _stop(w: Workflow, now: datetime) -> Decision:
@@ -103,10 +103,10 @@ def _stop(w: Workflow, now: datetime) -> Decision:
         return Decision(w, Verdict.DUPLICATE)
     stopped = replace(w, stop=Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
-        return edges.finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
+        return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
     if w.phase is Phase.PUBLISH:  # nothing left to stop; what was computed is being handed out
-        return edges.applied(w, stopped, "stop requested", now)
-    return edges.halt(w, stopped, Outcome.STOPPED, "StopRequested", "stop requested", now)
+        return steps.applied(w, stopped, "stop requested", now)
+    return steps.halt(w, stopped, Outcome.STOPPED, "StopRequested", "stop requested", now)
 
 
 def _delete(w: Workflow, now: datetime) -> Decision:
@@ -114,13 +114,13 @@ def _delete(w: Workflow, now: datetime) -> Decision:
         return Decision(w, Verdict.DUPLICATE)
     removed = replace(w, removed=True)
     if w.finished:
-        return edges.applied(
+        return steps.applied(
             w, replace(removed, wake_at=None), "delete requested", now, effects=(CleanUp(), RemoveResults())
         )
     stopped = replace(removed, stop=w.stop or Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
-        return edges.finish(w, replace(stopped, ending=_stopped_ending(w)), "delete requested", now)
-    return edges.halt(w, stopped, Outcome.STOPPED, "DeleteRequested", "delete requested", now)
+        return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "delete requested", now)
+    return steps.halt(w, stopped, Outcome.STOPPED, "DeleteRequested", "delete requested", now)
 
 
 def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
@@ -129,18 +129,18 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
     if tick.suspended and w.stage is not None and w.halt is None:
         return _wait_suspended(w, w.stage, now)
     if tick.runs_since is not None and w.stage is not None and w.halt is None:
-        w = edges.running(w, w.stage, tick.runs_since, now)
+        w = steps.running(w, w.stage, tick.runs_since, now)
     overdue = w.deadline is not None and now >= w.deadline + _grace(w)
     if not overdue:
-        return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + edges.CHECK_AFTER)
+        return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + steps.CHECK_AFTER)
     if w.phase is Phase.QUEUED:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
-        return edges.finish(w, replace(w, ending=expired), "queue time is over", now)
+        return steps.finish(w, replace(w, ending=expired), "queue time is over", now)
     if w.halt is not None:  # deleted long ago and still there: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now, gone=False)
     if _never_ran(w):
-        return edges.halt(w, w, Outcome.FAILED, w.waiting, f"{w.phase} stuck", now)
-    return edges.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
+        return steps.halt(w, w, Outcome.FAILED, w.waiting, f"{w.phase} stuck", now)
+    return steps.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
 
 
 def _never_ran(w: Workflow) -> bool:
@@ -157,9 +157,9 @@ def _grace(w: Workflow) -> timedelta:
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
     if now >= w.created_at + timedelta(seconds=w.terms.queue_seconds):
-        return edges.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    held = replace(w, deadline=edges.stage_deadline(w, stage, now), waiting="", runs_since=None)
-    return _look_again(held, now + edges.CHECK_AFTER)
+        return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
+    held = replace(w, deadline=steps.stage_deadline(w, stage, now), waiting="", runs_since=None)
+    return _look_again(held, now + steps.CHECK_AFTER)
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
@@ -167,7 +167,7 @@ def _expire(w: Workflow, now: datetime) -> Decision:
     if w.wake_at is None or w.finished_at is None or now < w.finished_at + timedelta(seconds=w.terms.storage_expiry):
         return Decision(w, Verdict.LATE)
     gone = replace(w, expired=True, wake_at=None)
-    return edges.applied(w, gone, "results expired", now, effects=(RemoveResults(),))
+    return steps.applied(w, gone, "results expired", now, effects=(RemoveResults(),))
 
 
 def _look_again(w: Workflow, at: datetime | None) -> Decision:
@@ -218,12 +218,12 @@ def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
     if w.halt is not None or drained:  # what it waits for is of no interest, only how long it has been there
         return _tick(w, Tick(), now)
     # Every Pod waits a moment for its volume: that it did so does not say that it never ran.
-    if seen.reason != "FailedMount" or now >= seen.since + edges.CHECK_AFTER:
+    if seen.reason != "FailedMount" or now >= seen.since + steps.CHECK_AFTER:
         w = replace(w, waiting=seen.reason)
-    patience_ends = seen.since + edges.patience(w, seen.reason)
+    patience_ends = seen.since + steps.patience(w, seen.reason)
     if now < patience_ends:
-        return _look_again(w, min(patience_ends, now + edges.CHECK_AFTER))
-    return edges.halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)
+        return _look_again(w, min(patience_ends, now + steps.CHECK_AFTER))
+    return steps.halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)
 
 
 def _stage_over(
@@ -249,31 +249,31 @@ def _stage_over(
     closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
     event = f"{stage} {outcome}"
     if w.removed:
-        return replace(edges.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
+        return replace(steps.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
     if gone and _may_retry(w, stage, outcome, exit_code, reason):
-        return replace(edges.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
+        return replace(steps.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
     ending = _ending(stage, outcome, exit_code, why, oom_killed)
     if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:
         ended = replace(ended, stop=Stop.TIMED_OUT)
     # What went wrong first is what the consumer must hear of.
     ended = replace(ended, ending=w.ending or ending)
     if stage is Stage.PUBLISH:
-        return replace(edges.finish(w, ended, event, now, why), closed=closed)
-    return replace(edges.start(ended, Stage.PUBLISH, event, now, reason=why), closed=closed)
+        return replace(steps.finish(w, ended, event, now, why), closed=closed)
+    return replace(steps.start(ended, Stage.PUBLISH, event, now, reason=why), closed=closed)
 
 
 def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: Manifest | None) -> Decision:
     match stage:
         case Stage.CONFIGURE:
-            return edges.start(w, Stage.ALGORITHM, event, now)
+            return steps.start(w, Stage.ALGORITHM, event, now)
         case Stage.ALGORITHM:
-            return edges.start(w, Stage.FILTER if w.terms.filtered else Stage.PUBLISH, event, now)
+            return steps.start(w, Stage.FILTER if w.terms.filtered else Stage.PUBLISH, event, now)
         case Stage.FILTER:
-            return edges.start(w, Stage.PUBLISH, event, now)
+            return steps.start(w, Stage.PUBLISH, event, now)
         case Stage.PUBLISH:
-            return replace(edges.finish(w, w, event, now), manifest=manifest)
+            return replace(steps.finish(w, w, event, now), manifest=manifest)
 
 
 def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str) -> bool:

@@ -25,7 +25,7 @@ from functions.workflow.document import parse
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.model import Scope, Stage, Terms, WorkflowId
 from functions.workflow.quantity import quantity as parsed_quantity
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 GOLDEN = Path(__file__).parent / "golden"
 OWNER_UID = "0badc0de-0000-4000-8000-000000000000"

@@ -18,7 +18,7 @@ from functions.results.storage import open_url
 from functions.staging.progress import Progress, last
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import WorkflowId
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 W = WorkflowId("w1")
 LONG = "SLUICE_LONG" in os.environ

@@ -11,7 +11,7 @@ import msgspec
 from functions.staging.progress import Progress
 from functions.staging.retry import Patience
 from functions.workflow.environment import FetchPolicy
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 LOOPBACK = FetchPolicy(
     schemes=("http", "https", "s3", "gs", "az", "ipfs", "ar", "file"),

@@ -8,7 +8,7 @@ import msgspec
 
 from functions.workflow.document import parse
 from functions.workflow.environment import PublishPolicy
-from functions.workflow.task import Task
+from functions.workflow.stage_task import Task
 
 
 def task(results: str = "", policy: PublishPolicy | None = None, public_key: str | None = None) -> Task:

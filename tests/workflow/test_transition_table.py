@@ -8,7 +8,6 @@ from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
 
 from functions.workflow.codes import Code
 from functions.workflow.decide import decide, scope
-from functions.workflow.edges import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause, stage_deadline
 from functions.workflow.model import (
     Admitted,
     CleanUp,
@@ -34,6 +33,7 @@ from functions.workflow.model import (
     Verdict,
     Workflow,
 )
+from functions.workflow.steps import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause, stage_deadline
 
 
 def at(stage: Stage, attempt: int = 1, terms: Terms | None = None) -> Workflow:
