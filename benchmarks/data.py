@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from functions.bootstrap import Sluice
 from functions.cluster.events import Action, job_event, pod_event
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef, Live, State
+from functions.engine.app import Sluice
 from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import grant

@@ -19,7 +19,7 @@ from uuid import uuid4
 from benchmarks import data
 from benchmarks.rows import Row, at_most
 from functions.advance.sweep import sweep
-from functions.bootstrap import Sluice
+from functions.engine.app import Sluice
 from functions.store.json_columns import packed
 from functions.store.ports import Query
 from functions.workflow import decide as rules

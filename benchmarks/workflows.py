@@ -19,7 +19,7 @@ from typing import NamedTuple
 from benchmarks import data
 from benchmarks.rows import Row, at_least, at_most
 from benchmarks.serving import served, status_is
-from functions.bootstrap import Sluice
+from functions.engine.app import Sluice
 from functions.workflow.model import Manifest, ResultFile, Stage, WorkflowId
 
 WORKFLOWS = 600

@@ -14,7 +14,7 @@ from functions.store.ports import Outgoing
 from functions.workflow.model import Record
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
 logger = logging.getLogger(__name__)
 

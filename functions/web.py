@@ -23,7 +23,7 @@ from functions import log
 from functions.settings import SettingsError
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
 logger = logging.getLogger(__name__)
 

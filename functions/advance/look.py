@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from functions.advance.observe import observation
 from functions.cluster.ports import JobRef, Live, State, Unavailable
-from functions.effects import job_of
+from functions.engine.effects import job_of
 from functions.results.ports import StorageUnavailable
 from functions.workflow.model import Manifest, Outcome, Stage, StageObservation, Tick, Verdict, Workflow
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
 
 def look(parts: Sluice, workflow: Workflow, cause: str, pod: str | None = None) -> Verdict:

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions import cloudevent, web
 from functions.advance.observe import Hint, interest
-from functions.bootstrap import Sluice, sluice
+from functions.engine.app import Sluice, sluice
 from functions.log import about
 
 logger = logging.getLogger(__name__)

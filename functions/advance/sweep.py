@@ -21,7 +21,7 @@ from functions.store.ports import StoreUnavailable
 from functions.workflow.model import Verdict, Workflow, WorkflowId
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
     from functions.store.ports import Outgoing
 
 logger = logging.getLogger(__name__)

@@ -54,7 +54,7 @@ def sweep(as_json: bool) -> None:
 
     try:
         from functions.advance import sweep as sweeping
-        from functions.bootstrap import sluice
+        from functions.engine.app import sluice
 
         repaired = dict(sweeping.sweep(sluice()))
     except SettingsError as e:

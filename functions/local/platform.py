@@ -185,7 +185,7 @@ def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
 
 
 def _forget_parts() -> None:
-    from functions.bootstrap import sluice
+    from functions.engine.app import sluice
 
     if sluice.cache_info().currsize and "store" in (parts := vars(sluice())):
         parts["store"].close()

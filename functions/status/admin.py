@@ -110,7 +110,7 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
 
 
 def _printed(call: Call, record: Record, attempt: Attempt, lines: int) -> Iterator[bytes]:
-    from functions.effects import job_of
+    from functions.engine.effects import job_of
 
     ref = job_of(call.sluice, record.workflow, attempt.stage, attempt.attempt)
     return call.sluice.cluster.logs(replace(ref, uid=attempt.job_uid), lines, MAX_LOG)

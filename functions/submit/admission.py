@@ -9,7 +9,7 @@ from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
 _NEEDED = ("algorithm", "compute", "input", "output")  # in operator-service's order
 

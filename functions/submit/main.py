@@ -6,7 +6,7 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.bootstrap import sluice
+from functions.engine.app import sluice
 from functions.submit import database, objects, requests
 from functions.web import Router, healthz, route
 

@@ -30,7 +30,7 @@ from functions.workflow.model import (
 )
 
 if TYPE_CHECKING:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
 logger = logging.getLogger(__name__)
 

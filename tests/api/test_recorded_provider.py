@@ -18,7 +18,7 @@ from support.api import ADMIN, API, DOCUMENT, KEY, OTHER_KEY
 from support.served import served
 
 from functions import ethereum
-from functions.bootstrap import Sluice
+from functions.engine.app import Sluice
 from functions.settings import Settings
 from functions.workflow.model import Manifest, Outcome, ResultFile, Stage, StageEnded, WorkflowId
 

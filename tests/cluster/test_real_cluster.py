@@ -16,8 +16,8 @@ import pytest
 from support.world import MemoryStorage, assemble
 
 from functions.advance.sweep import sweep
-from functions.bootstrap import Sluice, utc_now
 from functions.cluster.kubernetes import KubernetesCluster
+from functions.engine.app import Sluice, utc_now
 from functions.settings import Settings
 from functions.workflow.codes import Code
 from functions.workflow.document import parse

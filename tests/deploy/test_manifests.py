@@ -252,7 +252,7 @@ def test_the_target_is_a_function_of_its_file(name: str, function: str) -> None:
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_probes_ask_a_path_that_the_function_answers(name: str, function: str) -> None:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
     container = function_pods(name)[function]["containers"][0]
     paths = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
@@ -360,7 +360,7 @@ def woken(name: str, attributes: Mapping[str, str]) -> list[str]:
 
 
 def test_what_cannot_be_delivered_lands_where_advance_keeps_it() -> None:
-    from functions.bootstrap import Sluice
+    from functions.engine.app import Sluice
 
     for name, trigger in of_kind("base", "Trigger").items():
         delivery = trigger["spec"]["delivery"]

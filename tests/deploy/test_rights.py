@@ -22,8 +22,8 @@ from functions.workflow.model import Stage
 Right = tuple[str, str, str]  # verb, group, resource
 # Whose code calls the cluster. transition.py is shared by those who change something.
 CALLERS = {
-    "submit": ("functions/submit", "functions/transition.py", "functions/effects.py"),
-    "advance": ("functions/advance", "functions/transition.py", "functions/effects.py"),
+    "submit": ("functions/submit", "functions/engine/transitions.py", "functions/engine/effects.py"),
+    "advance": ("functions/advance", "functions/engine/transitions.py", "functions/engine/effects.py"),
     "status": ("functions/status",),
 }
 

@@ -12,10 +12,11 @@ import pytest
 from support.deployment import of_kind
 from support.world import World, record
 
-from functions import notify, transition
+from functions import notify
 from functions.advance import sweep as sweeping
 from functions.advance.look import look
 from functions.cluster.ports import Rejected, Unavailable
+from functions.engine import transitions
 from functions.results.ports import StorageUnavailable
 from functions.workflow.codes import Code
 from functions.workflow.model import Outcome, Phase, Stage, Stop, WorkflowId
@@ -200,10 +201,10 @@ def test_deleting_and_cleaning_up_are_given_up_after_so_many_tries(method: str) 
         world.delete(w)
     until_finished(world, w, hours=2)
     world.cluster.fail_next("leftovers", Unavailable("down"), times=FOR_EVER)  # so that intents alone are counted
-    for _ in range(transition.MOST_TRIES + 10):
+    for _ in range(transitions.MOST_TRIES + 10):
         world.tick(HOUR)
     tries = world.cluster.calls[method]
-    assert transition.MOST_TRIES <= tries <= transition.MOST_TRIES + 2
+    assert transitions.MOST_TRIES <= tries <= transitions.MOST_TRIES + 2
     assert nothing_open(world)
 
 
@@ -218,7 +219,7 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
     world.cluster.fail_next("report", Unavailable("down"), times=FOR_EVER)
     world.parts.transitions.submit(reported, "test")
     world.tick()
-    for _ in range(8 * transition.MOST_TRIES):
+    for _ in range(8 * transitions.MOST_TRIES):
         world.tick(HOUR)
         for ref in world.cluster.running():
             world.end_job(ref.workflow)

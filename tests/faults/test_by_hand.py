@@ -15,18 +15,18 @@ from support.serving import serving
 from support.world import World
 from werkzeug.serving import make_server
 
-from functions import bootstrap
 from functions.cli.main import main
+from functions.engine import app
 from functions.store.sql import SqlStore
 from functions.workflow.model import WorkflowId
 
 
 def sluice(*arguments: str, **environ: str) -> Result:
-    bootstrap.sluice.cache_clear()
+    app.sluice.cache_clear()
     try:
         return CliRunner().invoke(main, arguments, env=environ)
     finally:
-        bootstrap.sluice.cache_clear()
+        app.sluice.cache_clear()
 
 
 @pytest.fixture

@@ -265,7 +265,7 @@ def test_no_schedule_breaks_an_invariant_and_all_pairs_of_state_and_observation_
         met.add((_state(w), _kind(seen)))
         return decide(w, seen, now)
 
-    monkeypatch.setattr("functions.transition.rules.decide", watched)
+    monkeypatch.setattr("functions.engine.transitions.rules.decide", watched)
     for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
         chaos = Chaos(random.Random(seed))
         try:

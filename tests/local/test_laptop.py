@@ -270,7 +270,7 @@ def test_the_environment_is_put_back_and_a_database_of_elsewhere_is_not_touched(
 def test_parts_of_earlier_settings_in_the_same_process_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from functions.bootstrap import sluice
+    from functions.engine.app import sluice
 
     monkeypatch.delenv("DATABASE_URL", raising=False)
     sluice.cache_clear()

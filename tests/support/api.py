@@ -16,9 +16,9 @@ from flask import Flask
 from werkzeug.test import Client, TestResponse
 
 from functions import ethereum
-from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef
+from functions.engine.app import Sluice
 from functions.settings import Settings
 from functions.store.memory import MemoryStore
 from functions.store.ports import Store
@@ -94,7 +94,7 @@ def parts(store: Store | None = None, **other: Any) -> Sluice:
 
 def function(name: str, sluice: Sluice) -> Flask:
     """The WSGI application of a function on the given parts."""
-    with patch("functions.bootstrap.sluice", lambda: sluice):
+    with patch("functions.engine.app.sluice", lambda: sluice):
         create: Callable[..., Flask] = functions_framework.create_app
         return create(name, str(ROOT / f"functions/{name}/main.py"))
 

@@ -18,9 +18,9 @@ from werkzeug.wrappers import Request, Response
 
 from functions import log
 from functions.advance.main import ROUTER as ADVANCE
-from functions.bootstrap import Sluice
 from functions.cluster.events import Event
 from functions.cluster.memory import MemoryCluster
+from functions.engine.app import Sluice
 from functions.results import layout
 from functions.settings import Settings
 from functions.submit.main import ROUTES as SUBMIT

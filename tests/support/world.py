@@ -12,10 +12,10 @@ from typing import Any
 from functions.advance.main import follow
 from functions.advance.observe import interest
 from functions.advance.sweep import sweep
-from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef
-from functions.effects import job_of
+from functions.engine.app import Sluice
+from functions.engine.effects import job_of
 from functions.results.ports import Content
 from functions.settings import Settings
 from functions.store.memory import MemoryStore

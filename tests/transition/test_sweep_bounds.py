@@ -11,11 +11,11 @@ from support.world import ENVIRONMENT, World, environment
 from functions import notify
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
-from functions.bootstrap import Sluice
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef, Live, StageJob, Unavailable
+from functions.engine.app import Sluice
+from functions.engine.transitions import Transitions
 from functions.store.ports import Outgoing, StoreUnavailable
-from functions.transition import Transitions
 from functions.workflow.model import JobUid, WorkflowId
 
 MINUTE = timedelta(minutes=1)

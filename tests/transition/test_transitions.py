@@ -9,7 +9,7 @@ import pytest
 from support.world import DOCUMENT, ENVIRONMENT, World, environment, record
 
 from functions.cluster.ports import Rejected, StageJob, Unavailable
-from functions.effects import job_of
+from functions.engine.effects import job_of
 from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
 from functions.store.ports import AgreementInUse

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from functions.cluster.ports import Unavailable
-from functions.effects import Effects, NotYet, Parts, given_up, next_try
+from functions.engine.effects import Effects, NotYet, Parts, given_up, next_try
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import StoreUnavailable

@@ -44,7 +44,7 @@ LONGEST_RETRY = timedelta(minutes=10)
 
 
 class Parts(Protocol):
-    """What a transition needs; each part is made at its first use (functions/bootstrap.py)."""
+    """What a transition needs; each part is made at its first use (functions/engine/app.py)."""
 
     @property
     def settings(self) -> Settings: ...

@@ -19,9 +19,9 @@ from functions.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from functions.cluster.ports import Cluster
+    from functions.engine.transitions import Transitions
     from functions.results.ports import Storage
     from functions.store.ports import Store
-    from functions.transition import Transitions
     from functions.workflow.environment import Environment
 
 
@@ -76,7 +76,7 @@ class Sluice:
 
     @cached_property
     def transitions(self) -> Transitions:
-        from functions.transition import Transitions
+        from functions.engine.transitions import Transitions
 
         return Transitions(self)
 
