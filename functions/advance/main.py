@@ -13,8 +13,8 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions import cloudevent, web
 from functions.advance.observe import Hint, interest
+from functions.api import cloudevents, http
 from functions.engine.app import Sluice, sluice
 from functions.log import about
 
@@ -26,19 +26,19 @@ LONGEST_ID = 255  # of an event, in the dead letters
 TICK = "dev.knative.sources.ping"
 
 
-def receive(call: web.Call) -> Response:
+def receive(call: http.Call) -> Response:
     """An event of the cluster, or a tick."""
-    event = cloudevent.read(call.request, MAX_EVENT)
+    event = cloudevents.read(call.request, MAX_EVENT)
     if event.type == TICK:
         from functions.advance.sweep import sweep
 
         sweep(call.sluice)
     elif hint := interest(event.attributes, event.data):
         follow(call.sluice, hint, event.id)
-    return web.empty()
+    return http.empty()
 
 
-def bury(call: web.Call) -> Response:
+def bury(call: http.Call) -> Response:
     """An event that could not be delivered: kept for somebody to read (`sluice dead-letters`).
 
     Only what identifies it is kept, because its data may carry URLs with credentials.
@@ -46,15 +46,15 @@ def bury(call: web.Call) -> Response:
     from functions.log import scrub
 
     try:
-        event = cloudevent.read(call.request, MAX_EVENT)
+        event = cloudevents.read(call.request, MAX_EVENT)
         kept: dict[str, Any] = {"attributes": dict(event.attributes), "object": _identity(event.data)}
         number, reason = event.id, event.attributes.get("knativeerrorcode", "")
-    except web.HttpError as e:
+    except http.HttpError as e:
         kept, number, reason = {"attributes": {}}, call.request.headers.get("ce-id", ""), e.message
     kept["attributes"].pop("knativeerrordata", None)
     logger.error("dead letter", extra=about(event=number, reason=scrub(reason)))
     call.sluice.store.bury(number[:LONGEST_ID], scrub(reason), kept, call.sluice.clock())
-    return web.empty()
+    return http.empty()
 
 
 def follow(parts: Sluice, hint: Hint, cause: str) -> None:
@@ -77,11 +77,11 @@ def _identity(data: Any) -> dict[str, Any]:
     return {"kind": data.get("kind"), **{key: metadata.get(key) for key in ("namespace", "name", "uid")}}
 
 
-ROUTER = web.Router(
+ROUTER = http.Router(
     [
         Rule("/", endpoint=receive, methods=["POST"]),
         Rule("/dead-letters", endpoint=bury, methods=["POST"]),
-        Rule("/healthz", endpoint=web.healthz, methods=["GET"]),
+        Rule("/healthz", endpoint=http.healthz, methods=["GET"]),
     ]
 )
 

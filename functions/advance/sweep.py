@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from functions.advance.look import look
-from functions.auth.nonce import forgettable
+from functions.api.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
 from functions.log import about
 from functions.results.ports import StorageUnavailable

@@ -132,7 +132,7 @@ class Client:
         return found[0]
 
     def _signature(self, owner: str | None, job: str | None = None) -> dict[str, str]:
-        from functions.auth.message import message
+        from functions.api.auth.message import message
         from functions.ethereum import sign
 
         nonce = str(time.time_ns())

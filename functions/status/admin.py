@@ -8,14 +8,14 @@ from itertools import chain as one_after_another
 
 from werkzeug.wrappers import Response
 
-from functions.auth.admin import require_admin
+from functions.api.auth.admin import require_admin
+from functions.api.http import Call, HttpError, answer
+from functions.api.ocean.answers import given, query, running
 from functions.cluster.ports import Unavailable
-from functions.ocean import given, query, running
 from functions.results.ports import Content, NotFound
 from functions.staging.progress import Progress, last
 from functions.status import views
 from functions.store.ports import Attempt, Query
-from functions.web import Call, HttpError, answer
 from functions.workflow.model import Record, Stage, WorkflowId
 
 # The end of a log is what tells: that much of it.

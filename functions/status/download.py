@@ -13,8 +13,8 @@ from urllib.parse import quote
 from werkzeug.http import parse_range_header, quote_etag
 from werkzeug.wrappers import Request, Response
 
+from functions.api.http import HttpError
 from functions.results.ports import Content, NotFound, Storage, StorageTimeout, StorageUnavailable
-from functions.web import HttpError
 from functions.workflow.model import ResultFile
 
 logger = logging.getLogger(__name__)

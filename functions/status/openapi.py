@@ -9,9 +9,9 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
-from functions.ocean import Running, Status
+from functions.api.http import PREFIX
+from functions.api.ocean.answers import Running, Status
 from functions.status.views import Info, Offer, Service, Step
-from functions.web import PREFIX
 from functions.workflow.document import Definition
 from functions.workflow.model import Stage
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Response
 
-from functions.ocean import chain
+from functions.api.http import Call, HttpError, answer
+from functions.api.ocean.answers import chain
 from functions.status import views
-from functions.web import Call, HttpError, answer
 
 # The release of operator-service whose API this is; clients see it at `/`.
 _API_VERSION = "1.0.1"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from functions.auth.guard import consume, require_signer
-from functions.ocean import given, query, require, signed_message, statuses
-from functions.web import Call, HttpError, answer
+from functions.api.auth.guard import consume, require_signer
+from functions.api.http import Call, HttpError, answer
+from functions.api.ocean.answers import given, query, require, signed_message, statuses
 from functions.workflow.model import Record, WorkflowId
 
 _STATUS_PREFIX = "Error getting the status: "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
-from functions.ocean import File, Status, epoch, files, status
+from functions.api.ocean.answers import File, Status, epoch, files, status
 from functions.staging import progress
 from functions.store.ports import Attempt
 from functions.workflow.environment import Environment

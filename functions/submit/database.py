@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from functions.auth.admin import require_admin
-from functions.web import Call
+from functions.api.auth.admin import require_admin
+from functions.api.http import Call
 
 
 def upgrade(call: Call) -> Response:

@@ -6,9 +6,9 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
+from functions.api.http import Router, healthz, route
 from functions.engine.app import sluice
 from functions.submit import database, objects, requests
-from functions.web import Router, healthz, route
 
 ROUTES = Router(
     [

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
 
-from functions import cloudevent
+from functions.api import cloudevents
+from functions.api.http import Call, HttpError, empty
 from functions.cluster.ports import ClusterError, Unavailable
 from functions.log import about
 from functions.store.ports import AgreementInUse
 from functions.submit.admission import Invalid, prepare
-from functions.web import Call, HttpError, empty
 from functions.workflow.codes import Code
 from functions.workflow.environment import Environment
 from functions.workflow.model import (
@@ -46,7 +46,7 @@ def changed(call: Call) -> Response:
 
     Where the cluster is away it answers 503: the event comes again, and does nothing twice.
     """
-    seen = cloudevent.read(call.request, call.sluice.settings.max_body)
+    seen = cloudevents.read(call.request, call.sluice.settings.max_body)
     if not _is_workflow(seen):
         return empty()
     namespace, name, uid = _names(seen)
@@ -60,7 +60,7 @@ def changed(call: Call) -> Response:
     return empty()
 
 
-def _is_workflow(seen: cloudevent.Event) -> bool:
+def _is_workflow(seen: cloudevents.Event) -> bool:
     data = seen.data
     return (
         isinstance(data, dict)
@@ -70,7 +70,7 @@ def _is_workflow(seen: cloudevent.Event) -> bool:
     )
 
 
-def _names(seen: cloudevent.Event) -> tuple[str, str, str]:
+def _names(seen: cloudevents.Event) -> tuple[str, str, str]:
     metadata = seen.data.get("metadata")
     found = metadata if isinstance(metadata, dict) else {}
     namespace, name, uid = (str(found.get(key) or "") for key in ("namespace", "name", "uid"))
@@ -79,13 +79,13 @@ def _names(seen: cloudevent.Event) -> tuple[str, str, str]:
     return namespace, name, uid
 
 
-def _deleted(sluice: Sluice, workflow: WorkflowId, origin: str, seen: cloudevent.Event) -> None:
+def _deleted(sluice: Sluice, workflow: WorkflowId, origin: str, seen: cloudevents.Event) -> None:
     record = sluice.store.get(workflow)
     if record is not None and record.submission.origin == origin:
         sluice.transitions.apply(workflow, DeleteRequested(), cause=seen.id)
 
 
-def _applied(sluice: Sluice, workflow: WorkflowId, origin: str, live: Any, seen: cloudevent.Event) -> None:
+def _applied(sluice: Sluice, workflow: WorkflowId, origin: str, live: Any, seen: cloudevents.Event) -> None:
     if live["metadata"].get("deletionTimestamp") or sluice.store.get(workflow) is not None:
         return
     spec = live.get("spec") if isinstance(live.get("spec"), dict) else {}

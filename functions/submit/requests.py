@@ -9,15 +9,15 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from functions.auth.guard import consume, require_signer, require_unused
-from functions.auth.signature import NonceRefused, Signer
+from functions.api.auth.guard import consume, require_signer, require_unused
+from functions.api.auth.signature import NonceRefused, Signer
+from functions.api.http import Call, HttpError, answer
+from functions.api.ocean.answers import PAGE, chain, given, query, require, signed_message, statuses
 from functions.cluster.ports import Unavailable
 from functions.log import about
-from functions.ocean import PAGE, chain, given, query, require, signed_message, statuses
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse, Query
 from functions.submit.admission import Invalid, prepare
-from functions.web import Call, HttpError, answer
 from functions.workflow.environment import Environment
 from functions.workflow.model import (
     DeleteRequested,

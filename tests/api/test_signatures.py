@@ -18,8 +18,8 @@ from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, parts, sett
 
 from functions import ethereum
 from functions.advance.sweep import sweep
-from functions.auth.nonce import nanoseconds, too_far_ahead
-from functions.auth.signature import NonceRefused, Refused, Signer, verify
+from functions.api.auth.nonce import nanoseconds, too_far_ahead
+from functions.api.auth.signature import NonceRefused, Refused, Signer, verify
 from functions.settings import Settings
 from functions.store.memory import MemoryStore
 from functions.store.ports import Store

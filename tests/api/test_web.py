@@ -18,11 +18,11 @@ from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from functions import cloudevent, web
+from functions.api import cloudevents, http
+from functions.api.http import Call, HttpError, Router
 from functions.cluster.ports import Unavailable
 from functions.settings import SettingsError
 from functions.store.ports import StoreUnavailable
-from functions.web import Call, HttpError, Router
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 1000
@@ -114,7 +114,7 @@ def test_every_float_of_an_answer_is_a_string_and_the_rest_is_json_as_python_wri
             return {key: no_floats(each) for key, each in item.items()}
         return [no_floats(each) for each in item] if isinstance(item, list) else item
 
-    answered = web.answer(value)
+    answered = http.answer(value)
     assert answered.get_data(as_text=True) == json.dumps(no_floats(value))
     assert answered.headers["Content-type"] == "application/json"
 
@@ -132,7 +132,7 @@ def client(handler: Callable[[Call], Response]) -> Client:
 
 
 def fine(call: Call) -> Response:
-    return web.answer({"fine": True})
+    return http.answer({"fine": True})
 
 
 def test_unknown_paths_and_methods_are_answered_in_json_with_cors() -> None:
@@ -201,8 +201,8 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"a": 1}}
 
 
-def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevent.Event:
-    return cloudevent.read(request(data=body, headers=headers), limit)
+def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevents.Event:
+    return cloudevents.read(request(data=body, headers=headers), limit)
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def answer(function: str, method: str, path: str, parts: Any) -> int:
     from werkzeug.test import EnvironBuilder
     from werkzeug.wrappers import Request
 
-    from functions.web import Router
+    from functions.api.http import Router
 
     module = importlib.import_module(f"functions.{function}.main")
     (router,) = [value for value in vars(module).values() if isinstance(value, Router)]

@@ -14,10 +14,10 @@ from support.serving import serving
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from functions.api.http import HttpError, answer
 from functions.results.files import FileStorage
 from functions.results.ports import Content, NotFound, StorageTimeout, StorageUnavailable
 from functions.status.download import disposition, respond
-from functions.web import HttpError, answer
 from functions.workflow.model import ResultFile
 
 CONTENT = bytes(range(256)) * 40

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired, TypedDict
 
-from functions.auth.message import message
+from functions.api.auth.message import message
+from functions.api.http import HttpError
 from functions.store.ports import Query
-from functions.web import HttpError
 from functions.workflow import codes
 from functions.workflow.model import Record, ResultFile
 

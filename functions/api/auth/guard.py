@@ -7,8 +7,8 @@ an old request that is sent again changes nothing.
 
 from __future__ import annotations
 
-from functions.auth.signature import NonceRefused, Refused, Signer, verify
-from functions.web import Call, HttpError
+from functions.api.auth.signature import NonceRefused, Refused, Signer, verify
+from functions.api.http import Call, HttpError
 
 
 def require_signer(call: Call, message: str, *, prefix: str = "") -> Signer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from functions.auth.nonce import nanoseconds, too_far_ahead
+from functions.api.auth.nonce import nanoseconds, too_far_ahead
 from functions.ethereum import recover
 from functions.settings import Settings
 from functions.store.ports import Transaction

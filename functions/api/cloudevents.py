@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request
 
-from functions.web import HttpError, decode, read_body
+from functions.api.http import HttpError, decode, read_body
 
 
 @dataclass(frozen=True)

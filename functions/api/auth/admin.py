@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 
+from functions.api.http import Call, HttpError
 from functions.settings import Settings
-from functions.web import Call, HttpError
 
 
 def require_admin(call: Call) -> None:
