@@ -105,8 +105,8 @@ def _submit(environ: dict[str, str], ids: list[str]) -> None:
 
 def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
     """What one transition sends to the database, with its parameters, in order; COMMIT too."""
+    from functions.advance.event_filter import interest
     from functions.advance.main import follow
-    from functions.advance.observe import interest
     from functions.store.postgres import Postgres
 
     sent: list[tuple[str, Any]] = []

@@ -13,7 +13,7 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.advance.observe import Hint, interest
+from functions.advance.event_filter import Hint, interest
 from functions.api import cloudevents, http
 from functions.engine.app import Sluice, sluice
 from functions.log import about
@@ -59,7 +59,7 @@ def bury(call: http.Call) -> Response:
 
 def follow(parts: Sluice, hint: Hint, cause: str) -> None:
     """Go and look, if the hint is of the attempt that runs; otherwise complete what its first delivery left open."""
-    from functions.advance.look import look
+    from functions.advance.reconcile import look
 
     workflow = parts.store.state(hint.ref.workflow)
     if workflow is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from functions.advance.look import look
+from functions.advance.reconcile import look
 from functions.api.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
 from functions.log import about
@@ -117,7 +117,7 @@ class _Sweep:
             self.parts.store.close_event(event)
 
     def _send(self, event: Outgoing) -> bool:
-        from functions.notify import deliver
+        from functions.advance.notifications import deliver
 
         return deliver(self.parts, event)
 

@@ -1,6 +1,6 @@
 """The events of a Job and its Pod as ApiServerSource sends them, for adapters that have no ApiServerSource.
 
-Only what `functions/advance/observe.py` reads is in the bodies. Pure.
+Only what `functions/advance/event_filter.py` reads is in the bodies. Pure.
 """
 
 from __future__ import annotations

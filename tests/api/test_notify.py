@@ -14,7 +14,8 @@ import pytest
 from coincurve import PublicKey
 from support.api import NOW, Api, parts
 
-from functions import ethereum, notify
+from functions import ethereum
+from functions.advance import notifications
 from functions.store.ports import Outgoing
 from functions.workflow.model import WorkflowId
 
@@ -74,7 +75,7 @@ def events(api: Api) -> list[Outgoing]:
 def test_a_start_is_told_as_operator_engine_tells_it(receiver: Receiver) -> None:
     api, job = told(receiver.url)
     (event,) = events(api)
-    assert notify.deliver(api.sluice, event)
+    assert notifications.deliver(api.sluice, event)
     ((kind, sent),) = receiver.got
     record = api.sluice.store.get(WorkflowId(job))
     assert record is not None
@@ -85,7 +86,7 @@ def test_a_start_is_told_as_operator_engine_tells_it(receiver: Receiver) -> None
 
 
 def test_the_signature_is_over_the_four_values_json_as_a_wallet_signs_a_text() -> None:
-    signature = notify.sign(KEY, "s3cret", ["did:op:1"], "job", None)
+    signature = notifications.sign(KEY, "s3cret", ["did:op:1"], "job", None)
     text = b'"s3cret"["did:op:1"]"job"null'
     digest = ethereum.keccak(b"\x19Ethereum Signed Message:\n" + str(len(text)).encode() + text)
     raw = bytes.fromhex(signature)
@@ -98,7 +99,7 @@ def test_what_is_not_taken_stays_in_the_outbox(receiver: Receiver, status: int) 
     receiver.status = status
     api, _ = told(receiver.url)
     (event,) = events(api)
-    assert not notify.deliver(api.sluice, event)
+    assert not notifications.deliver(api.sluice, event)
     assert len(receiver.got) == 1, "no redirect is followed"
 
 
@@ -108,18 +109,18 @@ def test_a_receiver_that_is_not_there_or_never_answers_costs_little(monkeypatch:
         for port in (silent.getsockname()[1], 1):
             api, _ = told(f"http://127.0.0.1:{port}/")
             (event,) = events(api)
-            assert not notify.deliver(api.sluice, event)
+            assert not notifications.deliver(api.sluice, event)
 
 
 def test_nobody_to_tell_is_nothing_to_retry() -> None:
     api, job = told("")
-    assert notify.deliver(api.sluice, Outgoing(1, WorkflowId(job), "started", 0, NOW))
+    assert notifications.deliver(api.sluice, Outgoing(1, WorkflowId(job), "started", 0, NOW))
     api, _ = told("http://127.0.0.1:1/")
-    assert notify.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "started", 0, NOW))
-    assert notify.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "something else", 0, NOW))
+    assert notifications.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "started", 0, NOW))
+    assert notifications.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "something else", 0, NOW))
 
 
 def test_a_malformed_url_is_a_failure_and_not_an_accident() -> None:
     api, _ = told("http://[broken/")
     (event,) = events(api)
-    assert not notify.deliver(api.sluice, event)
+    assert not notifications.deliver(api.sluice, event)

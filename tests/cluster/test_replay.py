@@ -26,7 +26,7 @@ from support.recorded import (
     reference_events,
 )
 
-from functions.advance.observe import interest, observation
+from functions.advance.event_filter import interest, observation
 from functions.cluster.kubernetes import KubernetesCluster
 from functions.settings import Settings
 from functions.workflow.decide import decide

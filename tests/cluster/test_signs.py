@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
 
-from functions.advance.observe import interest
+from functions.advance.event_filter import interest
 from functions.cluster.events import Action, job_event, pod_event
 from functions.cluster.identity import job_labels, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, Live, State

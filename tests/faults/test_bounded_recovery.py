@@ -12,9 +12,8 @@ import pytest
 from support.deployment import of_kind
 from support.world import World, record
 
-from functions import notify
 from functions.advance import sweep as sweeping
-from functions.advance.look import look
+from functions.advance.reconcile import look
 from functions.cluster.ports import Rejected, Unavailable
 from functions.engine import transitions
 from functions.results.ports import StorageUnavailable

@@ -19,7 +19,6 @@ from support.death import Died, Fate, Mortal, MortalStore
 from support.world import DOCUMENT, ENVIRONMENT, World, record
 from werkzeug.test import Client
 
-from functions import notify
 from functions.cluster.ports import Rejected
 from functions.ethereum import sign
 from functions.store.ports import AgreementInUse

@@ -20,7 +20,7 @@ from support.clusters import stage_job
 from support.laptop import until
 from support.processes import ProcessDriver
 
-from functions.advance.observe import interest
+from functions.advance.event_filter import interest
 from functions.cluster.events import Event
 from functions.cluster.ports import Live, StageJob, State
 from functions.cluster.processes import ProcessCluster

@@ -9,8 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from functions.advance.event_filter import interest
 from functions.advance.main import follow
-from functions.advance.observe import interest
 from functions.advance.sweep import sweep
 from functions.cluster.memory import MemoryCluster
 from functions.cluster.ports import JobRef

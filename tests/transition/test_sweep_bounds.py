@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from support.world import ENVIRONMENT, World, environment
 
-from functions import notify
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
 from functions.cluster.memory import MemoryCluster

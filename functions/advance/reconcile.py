@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from functions.advance.observe import observation
+from functions.advance.event_filter import observation
 from functions.cluster.ports import JobRef, Live, State, Unavailable
 from functions.engine.effects import job_of
 from functions.results.ports import StorageUnavailable
