@@ -8,12 +8,12 @@ from werkzeug.wrappers import Request, Response
 
 from functions.api.http import Router, healthz, route
 from functions.engine.app import sluice
-from functions.status import admin, public, reads
+from functions.status import admin, jobs, public
 
 ROUTES = Router(
     [
-        route("/compute", reads.jobs),
-        route("/getResult", reads.result),
+        route("/compute", jobs.jobs),
+        route("/getResult", jobs.result),
         route("/environments", public.environments),
         route("/runningjobs", admin.running_jobs),
         route("/list", admin.job_ids),

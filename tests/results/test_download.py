@@ -17,7 +17,7 @@ from werkzeug.wrappers import Request, Response
 from functions.api.http import HttpError, answer
 from functions.results.files import FileStorage
 from functions.results.ports import Content, NotFound, StorageTimeout, StorageUnavailable
-from functions.status.download import disposition, respond
+from functions.status.results import disposition, respond
 from functions.workflow.model import ResultFile
 
 CONTENT = bytes(range(256)) * 40

@@ -44,7 +44,7 @@ def result(call: Call) -> Response:
         raise HttpError(404, f"Negative index {index}")
     if index >= len(files):
         raise HttpError(404, f"No such index {index} in this compute job")
-    from functions.status.download import respond
+    from functions.status.results import respond
 
     return respond(call.request, files[index], call.sluice.storage)
 
