@@ -8,15 +8,15 @@ from werkzeug.wrappers import Request, Response
 
 from functions.api.http import Router, healthz, route
 from functions.engine.app import sluice
-from functions.submit import database, objects, requests
+from functions.submit import compute, migrate_route, workflow_objects
 
 ROUTES = Router(
     [
-        route("/compute", requests.start, "POST"),
-        route("/compute", requests.stop, "PUT"),
-        route("/compute", requests.delete, "DELETE"),
-        route("/pgsqlinit", database.upgrade, "POST"),
-        Rule("/", endpoint=objects.changed, methods=["POST"]),
+        route("/compute", compute.start, "POST"),
+        route("/compute", compute.stop, "PUT"),
+        route("/compute", compute.delete, "DELETE"),
+        route("/pgsqlinit", migrate_route.upgrade, "POST"),
+        Rule("/", endpoint=workflow_objects.changed, methods=["POST"]),
         Rule("/healthz", endpoint=healthz, methods=["GET"]),
     ]
 )

@@ -16,7 +16,7 @@ from functions.api.http import Call, HttpError, empty
 from functions.cluster.ports import ClusterError, Unavailable
 from functions.log import about
 from functions.store.ports import AgreementInUse
-from functions.submit.admission import Invalid, prepare
+from functions.submit.new_workflow import Invalid, prepare
 from functions.workflow.codes import Code
 from functions.workflow.environment import Environment
 from functions.workflow.model import (

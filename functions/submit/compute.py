@@ -17,7 +17,7 @@ from functions.cluster.ports import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse, Query
-from functions.submit.admission import Invalid, prepare
+from functions.submit.new_workflow import Invalid, prepare
 from functions.workflow.environment import Environment
 from functions.workflow.model import (
     DeleteRequested,
