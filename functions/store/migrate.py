@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from functions.store.connections import Connections, open_connections
+from functions.store.pool import Connections, open_connections
 from functions.store.ports import StoreUnavailable
 
 if TYPE_CHECKING:

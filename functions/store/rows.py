@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from functions.store import json_columns
-from functions.store.connections import Row
+from functions.store.pool import Row
 from functions.store.ports import Attempt
 from functions.workflow import codes
 from functions.workflow.model import (

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from functions.store import rows
-from functions.store.connections import Row, open_connections
 from functions.store.outbox import next_due
+from functions.store.pool import Row, open_connections
 from functions.store.ports import Attempt, Outgoing, Query
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.workflow.model import Line, Record, Stage, Workflow, WorkflowId

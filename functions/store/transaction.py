@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from functions.store import rows
-from functions.store.connections import Row, Session
 from functions.store.outbox import first_due
+from functions.store.pool import Row, Session
 from functions.store.ports import Intent
 from functions.workflow.model import CreateJob, Decision, Effect, JobUid, Record, Workflow, WorkflowId
 

@@ -15,7 +15,7 @@ import pytest
 from support.postgres import fresh_database
 from support.records import add, at, record, start, submit
 
-from functions.store import connections, sqlite
+from functions.store import sqlite
 from functions.store.errors import RefusedStatement
 from functions.store.migrate import migrate
 from functions.store.ports import Query, StoreUnavailable
