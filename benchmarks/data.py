@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.cluster.events import Action, job_event, pod_event
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef, Live, State
 from functions.engine.app import Sluice
 from functions.settings import Settings

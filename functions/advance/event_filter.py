@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from functions.cluster.identity import JOB_NAME, ref_of_labels, ref_of_name
+from functions.cluster.kubernetes.job_status import Body, job_over, part, pod_speaks, text
+from functions.cluster.labels import JOB_NAME, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, Live, State
-from functions.cluster.signs import Body, job_over, part, pod_speaks, text
 from functions.workflow.model import (
     Manifest,
     Outcome,

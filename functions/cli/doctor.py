@@ -15,7 +15,7 @@ import click
 from functions.cli.exits import BAD_USE, FAILED, NO_SERVER, fail
 
 if TYPE_CHECKING:
-    from functions.cluster.canary import Verdict
+    from functions.cluster.kubernetes.canary import Verdict
     from functions.settings import Settings
     from functions.workflow.environment import Environment
 
@@ -94,8 +94,8 @@ def _disk() -> tuple[bool, str]:
 
 
 def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
-    from functions.cluster import canary
-    from functions.cluster.api import Api, NoCluster, access
+    from functions.cluster.kubernetes.client import Api, NoCluster, access
+    from functions.cluster.kubernetes.cluster import canary
     from functions.cluster.ports import ClusterError
     from functions.settings import Settings, SettingsError
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from functions.cluster.identity import JOB_NAME, job_labels
+from functions.cluster.kubernetes.job_status import CONTAINER
+from functions.cluster.labels import JOB_NAME, job_labels
 from functions.cluster.ports import JobRef, Live
-from functions.cluster.signs import CONTAINER
 from functions.workflow.model import JobUid, Outcome
 
 

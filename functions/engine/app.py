@@ -60,7 +60,7 @@ class Sluice:
     def cluster(self) -> Cluster:
         match self.settings.cluster:
             case "kubernetes":
-                from functions.cluster.kubernetes import KubernetesCluster
+                from functions.cluster.kubernetes.cluster import KubernetesCluster
 
                 return KubernetesCluster(self.settings)
             case "processes":
@@ -68,7 +68,7 @@ class Sluice:
 
                 return ProcessCluster(Path(self.settings.process_dir))
             case "memory":
-                from functions.cluster.memory import MemoryCluster
+                from functions.cluster.instant import MemoryCluster
 
                 return MemoryCluster(instant=True)
             case other:

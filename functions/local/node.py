@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import msgspec
 
-from functions.cluster import contract
+from functions.cluster import stage_command
 from functions.cluster.events import Action, Event, job_event
 from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, live, write
 from functions.local import plan, tree
@@ -181,7 +181,7 @@ class Node:
     def _start(self, folder: JobFolder, asked: Asked) -> None:
         job = asked.job
         plan.prepare(folder)
-        write(folder.path / "task.json", contract.task(job))
+        write(folder.path / "task.json", stage_command.task(job))
         path = folder.path / "plan.json"
         write(path, msgspec.json.encode(plan.make(folder, job, self._isolation)))
         child = self._standby.supervise(path)

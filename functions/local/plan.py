@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import functions
-from functions.cluster import contract
+from functions.cluster import stage_command
 from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
     return {
         **_common(folder),
         "isolation": "none",
-        "command": contract.program(job, sys.executable, str(folder.path / "task.json"), str(folder.volume)),
+        "command": stage_command.program(job, sys.executable, str(folder.path / "task.json"), str(folder.volume)),
         "environ": {**kept, "PYTHONPATH": ROOT, "TERMINATION_LOG": str(folder.termination)},
         "termination": str(folder.termination),
         "log_bytes": _STAGE_LOG_BYTES,
@@ -66,7 +66,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
     inside = isolation == "sandbox"
     volume = "/data" if inside else str(folder.volume)
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
-    command = ["/bin/sh", "-c", contract.entrypoint(job, volume)]
+    command = ["/bin/sh", "-c", stage_command.entrypoint(job, volume)]
     if job.stage is Stage.FILTER:
         command = list(job.environment.filter_command) or ["/bin/sh", "-c", _NO_FILTER]
     environ = {
@@ -76,7 +76,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
         "HOME": scratch,
         "TMPDIR": scratch,
         "secret": job.secret,
-        **contract.variables(job, volume),
+        **stage_command.variables(job, volume),
     }
     terms = job.terms
     return {

@@ -10,7 +10,7 @@ import pytest
 from support.api import Api
 from werkzeug.test import TestResponse
 
-from functions.cluster.kubernetes import status
+from functions.cluster.kubernetes.cluster import status
 from functions.cluster.ports import Rejected, Unavailable
 from functions.store.ports import Query
 from functions.workflow.model import Phase, WorkflowId

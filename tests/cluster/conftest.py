@@ -12,14 +12,14 @@ from support.clusters import Driver, FakeKubeDriver, MemoryDriver, RealKubeDrive
 from support.fake_kube import FakeKube
 from support.processes import ProcessDriver
 
-from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.settings import Settings
 
 
 @pytest.fixture(scope="session")
 def real_namespace() -> Iterator[tuple[str, Settings]]:
     """A namespace of the cluster of SLUICE_TEST_KUBECONFIG, removed afterwards; image from SLUICE_TEST_IMAGE."""
-    from functions.cluster.api import Api, access
+    from functions.cluster.kubernetes.client import Api, access
 
     kubeconfig = os.environ.get("SLUICE_TEST_KUBECONFIG")
     if not kubeconfig:

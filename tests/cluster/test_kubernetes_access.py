@@ -11,8 +11,7 @@ import yaml
 from support.clusters import stage_job
 from support.fake_kube import FakeKube
 
-from functions.cluster import api
-from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster, client
 from functions.cluster.ports import State, Unavailable
 from functions.settings import Settings, SettingsError
 
@@ -52,7 +51,7 @@ def test_a_server_that_the_clusters_authority_does_not_vouch_for_hears_nothing(a
 
 
 def test_the_token_is_read_anew_for_every_call(account: Path) -> None:
-    access = api.access("")
+    access = client.access("")
     assert access.authorization() == "Bearer not-a-secret"
     (account / "token").write_text("another")
     assert access.authorization() == "Bearer another"
@@ -68,7 +67,7 @@ def test_a_token_that_is_gone_for_a_moment_is_no_crash(account: Path) -> None:
 
 def test_an_ipv6_address_is_put_into_brackets(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
-    assert api.access("").server.startswith("https://[fd00::1]:")
+    assert client.access("").server.startswith("https://[fd00::1]:")
 
 
 def test_without_a_cluster_the_message_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,4 +114,4 @@ def test_the_proxy_of_the_environment_is_used_but_for_those_exempt(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", exempt)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert api.access(kubeconfig(secure, tmp_path, DATA / "kube-api-cert.pem")).proxy == proxy
+    assert client.access(kubeconfig(secure, tmp_path, DATA / "kube-api-cert.pem")).proxy == proxy

@@ -11,7 +11,7 @@ import pytest
 from support.fake_kube import FakeKube
 from support.world import World
 
-from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.workflow.codes import Code
 from functions.workflow.model import Manifest, Stage, WorkflowId
 
@@ -110,8 +110,8 @@ def test_every_attempt_has_one_job_ever(world: KubeWorld) -> None:
 
 def test_a_function_in_a_pod_does_not_import_the_models_of_kubernetes() -> None:
     code = (
-        "import sys; from functions.cluster.kubernetes import KubernetesCluster; "
-        "from functions.cluster.api import Access, Api; Api(Access('http://127.0.0.1:1'), 4); "
+        "import sys; from functions.cluster.kubernetes.cluster import KubernetesCluster; "
+        "from functions.cluster.kubernetes.client import Access, Api; Api(Access('http://127.0.0.1:1'), 4); "
         "sys.exit('kubernetes' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

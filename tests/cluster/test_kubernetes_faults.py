@@ -12,8 +12,7 @@ import pytest
 from support.clusters import stage_job
 from support.fake_kube import FakeKube, Fault, now
 
-from functions.cluster import api
-from functions.cluster.kubernetes import KubernetesCluster, status
+from functions.cluster.kubernetes.cluster import KubernetesCluster, status
 from functions.cluster.ports import AlienJob, Live, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
 from functions.workflow.codes import Code

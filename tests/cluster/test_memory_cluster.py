@@ -9,7 +9,7 @@ import pytest
 from support.clusters import stage_job
 
 from functions.cluster.events import Event
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import State, Unavailable
 from functions.workflow.model import Outcome, Stage
 

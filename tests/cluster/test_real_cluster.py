@@ -16,7 +16,7 @@ import pytest
 from support.world import MemoryStorage, assemble
 
 from functions.advance.sweep import sweep
-from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.engine.app import Sluice, utc_now
 from functions.settings import Settings
 from functions.workflow.codes import Code

@@ -27,7 +27,7 @@ from support.recorded import (
 )
 
 from functions.advance.event_filter import interest, observation
-from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.settings import Settings
 from functions.workflow.decide import decide
 from functions.workflow.model import (

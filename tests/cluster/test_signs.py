@@ -13,9 +13,9 @@ from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
 
 from functions.advance.event_filter import interest
 from functions.cluster.events import Action, job_event, pod_event
-from functions.cluster.identity import job_labels, ref_of_labels, ref_of_name
+from functions.cluster.kubernetes.job_status import judge_job, judge_pod
+from functions.cluster.labels import job_labels, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, Live, State
-from functions.cluster.signs import judge_job, judge_pod
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
 
 AFTER_FAILURE = json.loads((FOLDER / "pods-after-failure.json").read_text())

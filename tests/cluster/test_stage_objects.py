@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from kubernetes_validate.utils import validate
 from support.clusters import stage_job
 
-from functions.cluster import manifests
-from functions.cluster.pods import cores, quantity
+from functions.cluster.kubernetes.cluster import job_manifests
+from functions.cluster.kubernetes.pods import cores, quantity
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.document import parse
@@ -84,15 +84,15 @@ def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> Stag
 
 def objects(job: StageJob) -> list[dict[str, Any]]:
     return [
-        manifests.owner(job),
-        manifests.secret(job, OWNER_UID),
-        manifests.claim(job, OWNER_UID),
-        manifests.stage_job(job, OWNER_UID, SETTINGS),
+        job_manifests.owner(job),
+        job_manifests.secret(job, OWNER_UID),
+        job_manifests.claim(job, OWNER_UID),
+        job_manifests.stage_job(job, OWNER_UID, SETTINGS),
     ]
 
 
 def spec(job: StageJob) -> dict[str, Any]:
-    pod: dict[str, Any] = manifests.stage_job(job, OWNER_UID, SETTINGS)["spec"]["template"]["spec"]
+    pod: dict[str, Any] = job_manifests.stage_job(job, OWNER_UID, SETTINGS)["spec"]["template"]["spec"]
     return pod
 
 
@@ -126,7 +126,7 @@ def readable(job: StageJob) -> list[dict[str, Any]]:
 
 def test_the_task_tells_configure_and_publish_all_they_need() -> None:
     job = make(Stage.CONFIGURE)
-    held = b64decode(manifests.secret(job, OWNER_UID)["data"]["task.json"])
+    held = b64decode(job_manifests.secret(job, OWNER_UID)["data"]["task.json"])
     expected = Task(
         workflow=job.workflow,
         definition=job.definition,
@@ -257,14 +257,14 @@ def test_each_of_our_own_programs_sees_only_its_own_credentials() -> None:
         stage: {volume["secret"]["secretName"] for volume in spec(make(stage))["volumes"] if "secret" in volume}
         for stage in (Stage.CONFIGURE, Stage.PUBLISH)
     }
-    base = manifests.base_name(make(Stage.CONFIGURE), OWNER_UID)
+    base = job_manifests.base_name(make(Stage.CONFIGURE), OWNER_UID)
     assert seen == {Stage.CONFIGURE: {base, "sluice-operator"}, Stage.PUBLISH: {base, "sluice-storage"}}
 
 
 @pytest.mark.parametrize("stage", Stage)
 def test_no_stage_is_told_where_the_database_is(stage: Stage) -> None:
     told = Settings(database_url="postgresql://u:pw@db/x", postgres_password="pw", operator_private_key="0xkey")
-    made = yaml.safe_dump(manifests.stage_job(make(stage), OWNER_UID, told))
+    made = yaml.safe_dump(job_manifests.stage_job(make(stage), OWNER_UID, told))
     assert not any(word in made for word in ("postgres", "pw", "0xkey"))
 
 
@@ -282,7 +282,7 @@ def test_everything_is_owned_by_one_object() -> None:
 
 
 def test_jobs_and_pods_carry_the_labels_by_which_events_and_policies_find_them() -> None:
-    made = manifests.stage_job(make(Stage.FILTER, RICH, attempt=2), OWNER_UID, SETTINGS)
+    made = job_manifests.stage_job(make(Stage.FILTER, RICH, attempt=2), OWNER_UID, SETTINGS)
     wanted = {"app", "workflow", "component", "attempt", "app.kubernetes.io/managed-by"}
     for labels in (made["metadata"]["labels"], made["spec"]["template"]["metadata"]["labels"]):
         assert wanted <= set(labels)
@@ -334,7 +334,7 @@ def test_a_filter_without_a_command_is_its_images_own() -> None:
 
 
 def test_a_jobs_time_limit_is_that_of_its_stage_and_what_its_pod_may_wait_before() -> None:
-    seconds = {s: manifests.stage_job(make(s), OWNER_UID, SETTINGS)["spec"]["activeDeadlineSeconds"] for s in Stage}
+    seconds = {s: job_manifests.stage_job(make(s), OWNER_UID, SETTINGS)["spec"]["activeDeadlineSeconds"] for s in Stage}
     assert seconds[Stage.ALGORITHM] == 90 + 600
     assert {seconds[s] for s in Stage if s is not Stage.ALGORITHM} == {3600 + 600}
 
@@ -344,7 +344,7 @@ def test_what_is_drained_runs_again_only_where_it_is_our_own_program() -> None:
     drained = [{"type": "DisruptionTarget", "status": "True"}]
     actions = {}
     for stage in Stage:
-        rules = manifests.stage_job(make(stage), OWNER_UID, SETTINGS)["spec"]["podFailurePolicy"]["rules"]
+        rules = job_manifests.stage_job(make(stage), OWNER_UID, SETTINGS)["spec"]["podFailurePolicy"]["rules"]
         [actions[stage]] = [rule["action"] for rule in rules if rule.get("onPodConditions") == drained]
     ignored = {stage for stage, action in actions.items() if action == "Ignore"}
     assert ignored == {Stage.CONFIGURE, Stage.PUBLISH}
@@ -352,9 +352,9 @@ def test_what_is_drained_runs_again_only_where_it_is_our_own_program() -> None:
 
 
 def test_a_name_that_kubernetes_would_refuse_is_refused_here() -> None:
-    manifests.stage_job(stage_job("w" * 40), OWNER_UID, SETTINGS)
+    job_manifests.stage_job(stage_job("w" * 40), OWNER_UID, SETTINGS)
     with pytest.raises(Rejected, match="63") as refused:
-        manifests.stage_job(stage_job("w" * 52), OWNER_UID, SETTINGS)
+        job_manifests.stage_job(stage_job("w" * 52), OWNER_UID, SETTINGS)
     assert refused.value.final
 
 

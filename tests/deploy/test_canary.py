@@ -19,9 +19,9 @@ from support.fake_kube import FakeKube
 from support.schemas import errors
 
 from functions.cli.doctor import doctor
-from functions.cluster import canary, canary_probe
-from functions.cluster.identity import MANAGED_BY, MANAGER
-from functions.cluster.pods import pod
+from functions.cluster.kubernetes.cluster import canary, canary_probe
+from functions.cluster.kubernetes.pods import pod
+from functions.cluster.labels import MANAGED_BY, MANAGER
 from functions.settings import Settings
 from functions.workflow.environment import Environment
 

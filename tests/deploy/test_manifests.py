@@ -26,8 +26,8 @@ from support.deployment import (
 from support.kustomize import render
 from support.schemas import DATA, errors
 
-from functions.cluster.identity import MANAGED_BY, MANAGER
-from functions.cluster.pods import pod as stage_pod
+from functions.cluster.kubernetes.pods import pod as stage_pod
+from functions.cluster.labels import MANAGED_BY, MANAGER
 from functions.environments import load
 from functions.settings import Settings
 from functions.workflow.environment import GIB, Environment, grant

@@ -10,7 +10,7 @@ import pytest
 from support.clusters import stage_job
 from support.deployment import of_kind, pods, rendered
 
-from functions.cluster.identity import job_labels
+from functions.cluster.labels import job_labels
 from functions.workflow.model import Stage
 
 JOBS, FUNCTIONS = "ocean-compute", "sluice"

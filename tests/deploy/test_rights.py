@@ -14,7 +14,7 @@ from support.deployment import FUNCTIONS, ROOT, of_kind
 from support.fake_kube import FakeKube
 from support.records import record
 
-from functions.cluster.kubernetes import KubernetesCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import Cluster
 from functions.settings import Settings
 from functions.workflow.model import Stage

@@ -16,7 +16,7 @@ from flask import Flask
 from werkzeug.test import Client, TestResponse
 
 from functions import ethereum
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef
 from functions.engine.app import Sluice
 from functions.settings import Settings

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from support.fake_kube import FakeKube
 
-from functions.cluster.kubernetes import KubernetesCluster
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import Cluster, JobRef, Live, StageJob, State
 from functions.settings import Settings
 from functions.workflow.document import parse

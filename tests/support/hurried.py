@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from functions import log
 from functions.advance.main import ROUTER as ADVANCE
 from functions.cluster.events import Event
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
 from functions.engine.app import Sluice
 from functions.results import layout
 from functions.settings import Settings

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from functions.cluster.identity import JOB_NAME, job_labels
+from functions.cluster.labels import JOB_NAME, job_labels
 from functions.cluster.ports import JobRef
 from functions.workflow.model import JobUid, Stage, WorkflowId
 

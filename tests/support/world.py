@@ -12,7 +12,7 @@ from typing import Any
 from functions.advance.event_filter import interest
 from functions.advance.main import follow
 from functions.advance.sweep import sweep
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef
 from functions.engine.app import Sluice
 from functions.engine.effects import job_of

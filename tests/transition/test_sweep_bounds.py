@@ -10,7 +10,7 @@ from support.world import ENVIRONMENT, World, environment
 
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
-from functions.cluster.memory import MemoryCluster
+from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef, Live, StageJob, Unavailable
 from functions.engine.app import Sluice
 from functions.engine.transitions import Transitions

@@ -14,11 +14,11 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
-from functions.cluster import contract
-from functions.cluster.identity import job_labels, workflow_labels
-from functions.cluster.pods import SECRET_KEY, TASK_KEY, pod, quantity
+from functions.cluster import stage_command
+from functions.cluster.kubernetes.job_status import DISRUPTED
+from functions.cluster.kubernetes.pods import SECRET_KEY, TASK_KEY, pod, quantity
+from functions.cluster.labels import job_labels, workflow_labels
 from functions.cluster.ports import Rejected, StageJob
-from functions.cluster.signs import DISRUPTED
 from functions.settings import Settings
 from functions.workflow.model import Stage
 from functions.workflow.steps import job_seconds
@@ -36,7 +36,7 @@ def owner(job: StageJob) -> dict[str, Any]:
 
 def secret(job: StageJob, owner_uid: str) -> dict[str, Any]:
     """The document, which may carry credentials in its URLs, and Ocean's `secret`."""
-    data = {TASK_KEY: contract.task(job), SECRET_KEY: job.secret.encode()}
+    data = {TASK_KEY: stage_command.task(job), SECRET_KEY: job.secret.encode()}
     return {
         **_object(job, "v1", "Secret", base_name(job, owner_uid), owner_uid),
         "type": "Opaque",

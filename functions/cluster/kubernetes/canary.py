@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from functions.cluster import pods, signs
-from functions.cluster.api import Api
-from functions.cluster.identity import JOB_NAME, MANAGED_BY
+from functions.cluster.kubernetes.client import Api
+from functions.cluster.kubernetes.cluster import job_status, pods
+from functions.cluster.labels import JOB_NAME, MANAGED_BY
 from functions.cluster.ports import StageJob, State
 from functions.settings import Settings
 from functions.workflow.document import Algorithm, Compute, Container, Definition, Output, StageDocument
@@ -86,8 +86,8 @@ def _wait(api: Api, namespace: str, name: str) -> Verdict:
     waiting = "no Pod was made for it"
     while time.monotonic() < end:
         found = api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=f"{JOB_NAME}={name}") or {}
-        for pod in signs.items(found, "items"):
-            seen = signs.judge_pod(pod, Stage.ALGORITHM)
+        for pod in job_status.items(found, "items"):
+            seen = job_status.judge_pod(pod, Stage.ALGORITHM)
             if seen.state is State.ENDED:
                 return verdict(pod)
             waiting = seen.reason or "it has not ended"
@@ -95,12 +95,12 @@ def _wait(api: Api, namespace: str, name: str) -> Verdict:
     raise NoVerdict(f"the canary said nothing within {WAIT:.0f} s: {waiting}")
 
 
-def verdict(pod: signs.Body) -> Verdict:
+def verdict(pod: job_status.Body) -> Verdict:
     """What the ended Pod left as its termination message. Raises NoVerdict: silence is no proof of anything."""
-    for container in signs.items(signs.part(pod, "status"), "containerStatuses"):
-        ended = signs.part(container, "state", "terminated")
+    for container in job_status.items(job_status.part(pod, "status"), "containerStatuses"):
+        ended = job_status.part(container, "state", "terminated")
         try:
-            said = json.loads(signs.text(ended, "message"))
+            said = json.loads(job_status.text(ended, "message"))
             return Verdict(list(said["tried"]), list(said["reached"]), list(said["lasting"]))
         except (ValueError, KeyError, TypeError):
             code = ended.get("exitCode")

@@ -7,10 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from functions.cluster import contract
-from functions.cluster.identity import job_labels
+from functions.cluster import stage_command
+from functions.cluster.kubernetes.job_status import CONTAINER
+from functions.cluster.labels import job_labels
 from functions.cluster.ports import StageJob
-from functions.cluster.signs import CONTAINER
 from functions.settings import Settings
 from functions.workflow.model import Stage
 
@@ -95,13 +95,13 @@ def _image(job: StageJob, settings: Settings) -> str:
 def _command(job: StageJob) -> list[str]:
     match job.stage:
         case Stage.ALGORITHM:
-            return _logged(job, contract.entrypoint(job, VOLUME))
+            return _logged(job, stage_command.entrypoint(job, VOLUME))
         case Stage.FILTER if job.environment.filter_command:
             return [*_logged(job, shlex.join(job.environment.filter_command)), f"{FILTER_LOGS}/filter.log"]
         case Stage.FILTER:
             return []  # the image's own, which cannot be wrapped: nobody here knows it
         case _:
-            return list(contract.program(job, "python", f"{TASK_FOLDER}/{TASK_KEY}", VOLUME))
+            return list(stage_command.program(job, "python", f"{TASK_FOLDER}/{TASK_KEY}", VOLUME))
 
 
 def _logged(job: StageJob, command: str) -> list[str]:
@@ -121,7 +121,7 @@ def _env(job: StageJob, base: str) -> list[dict[str, Any]]:
     if _ours(job.stage):
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
     else:
-        variables |= contract.variables(job, VOLUME)
+        variables |= stage_command.variables(job, VOLUME)
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
     if not _ours(job.stage):
         reference = {"secretKeyRef": {"name": base, "key": SECRET_KEY}}

@@ -12,9 +12,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from functions.cluster import manifests, signs
-from functions.cluster.api import Api, Body, Conflict, access
-from functions.cluster.identity import MANAGED_BY, MANAGER, OURS, ref_of_labels
+from functions.cluster.kubernetes.client import Api, Body, Conflict, access
+from functions.cluster.kubernetes.cluster import job_manifests, job_status
+from functions.cluster.labels import MANAGED_BY, MANAGER, OURS, ref_of_labels
 from functions.cluster.ports import AlienJob, JobRef, Live, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
 from functions.workflow.codes import failed
@@ -38,12 +38,12 @@ class KubernetesCluster:
     def create(self, job: StageJob) -> JobUid:
         namespace = job.ref.namespace
         owner = self._owner(job)
-        wanted = manifests.stage_job(job, owner, self._settings)
+        wanted = job_manifests.stage_job(job, owner, self._settings)
         if job.stage is Stage.CONFIGURE:
-            self._ensure(_path("v1", namespace, "secrets"), manifests.secret(job, owner))
-            self._ensure(_path("v1", namespace, "persistentvolumeclaims"), manifests.claim(job, owner))
+            self._ensure(_path("v1", namespace, "secrets"), job_manifests.secret(job, owner))
+            self._ensure(_path("v1", namespace, "persistentvolumeclaims"), job_manifests.claim(job, owner))
         try:
-            return signs.uid(self._api.post(_jobs(namespace), wanted))
+            return job_status.uid(self._api.post(_jobs(namespace), wanted))
         except Conflict:
             return self._existing(job.ref)
 
@@ -52,7 +52,7 @@ class KubernetesCluster:
         path = _path("v1", job.ref.namespace, "configmaps")
         if job.stage is Stage.CONFIGURE:
             with suppress(Conflict):
-                return signs.uid(self._api.post(path, manifests.owner(job)))
+                return job_status.uid(self._api.post(path, job_manifests.owner(job)))
         found = self._api.get(f"{path}/{job.workflow}")
         if found is None and job.stage is Stage.CONFIGURE:
             raise Unavailable("the workflow's objects are being removed", retry_after=1)
@@ -60,7 +60,7 @@ class KubernetesCluster:
             raise Rejected("VolumeLost", "the workflow's objects were removed, its data with them", final=True)
         if not _ours(found, job.workflow):
             raise AlienJob(f"a ConfigMap {job.workflow} exists and is not ours")
-        return signs.uid(found)
+        return job_status.uid(found)
 
     def _ensure(self, path: str, body: Body) -> None:
         with suppress(Conflict):  # ours: its name carries the UID of its owner
@@ -68,11 +68,11 @@ class KubernetesCluster:
 
     def _existing(self, ref: JobRef) -> JobUid:
         found = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
-        if found is None or signs.leaving(found):
+        if found is None or job_status.leaving(found):
             raise Unavailable(f"{ref.name} is being deleted", retry_after=1)
         if not _is(found, ref):
             raise AlienJob(f"a Job {ref.name} exists and is not ours")
-        return signs.uid(found)
+        return job_status.uid(found)
 
     def delete(self, ref: JobRef) -> bool:
         path = f"{_jobs(ref.namespace)}/{ref.name}"
@@ -81,7 +81,7 @@ class KubernetesCluster:
             found = self._api.get(path)
             if found is None or not _is(found, ref):
                 return True
-            uid = signs.uid(found)
+            uid = job_status.uid(found)
         try:
             return not self._api.delete(path, {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}})
         except Conflict:  # another object of this name
@@ -94,9 +94,9 @@ class KubernetesCluster:
     def leftovers(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
         owners = self._api.get(_path("v1", namespace, "configmaps"), labelSelector=OURS, limit=str(limit)) or {}
         return [
-            WorkflowId(signs.text(signs.part(found, "metadata"), "name"))
-            for found in signs.items(owners, "items")
-            if not signs.leaving(found)
+            WorkflowId(job_status.text(job_status.part(found, "metadata"), "name"))
+            for found in job_status.items(owners, "items")
+            if not job_status.leaving(found)
         ]
 
     # --- read -----------------------------------------------------------------------------------
@@ -104,30 +104,32 @@ class KubernetesCluster:
     def read(self, ref: JobRef, pod: str | None = None) -> Live:
         if pod and ref.uid:
             found = self._api.get(f"{_path('v1', ref.namespace, 'pods')}/{pod}")
-            if found is not None and signs.controller(found) == ref.uid and signs.trusted(found):
-                live = signs.judge_pod(found, ref.stage)
+            if found is not None and job_status.controller(found) == ref.uid and job_status.trusted(found):
+                live = job_status.judge_pod(found, ref.stage)
                 if live.outcome is not Outcome.FAILED:  # whether a failure is final the Job knows
                     return live
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
         if job is None or not _is(job, ref):
             return Live(State.GONE)
-        pods = [] if signs.job_succeeded(job) else self._pods(ref.namespace, signs.uid(job))
-        return signs.judge_job(job, pods, ref.stage)
+        pods = [] if job_status.job_succeeded(job) else self._pods(ref.namespace, job_status.uid(job))
+        return job_status.judge_job(job, pods, ref.stage)
 
     def _pods(self, namespace: str, job: JobUid) -> list[Body]:
         """The Pods of a Job, the newest first."""
         found = self._api.get(_path("v1", namespace, "pods"), labelSelector=f"{CONTROLLER}={job}") or {}
-        pods = [pod for pod in signs.items(found, "items") if signs.controller(pod) == job]
-        return sorted(pods, key=lambda pod: signs.text(signs.part(pod, "metadata"), "creationTimestamp"), reverse=True)
+        pods = [pod for pod in job_status.items(found, "items") if job_status.controller(pod) == job]
+        return sorted(
+            pods, key=lambda pod: job_status.text(job_status.part(pod, "metadata"), "creationTimestamp"), reverse=True
+        )
 
     def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
         if job is None or not _is(job, ref):
             return
-        for pod in self._pods(ref.namespace, signs.uid(job))[:1]:
-            name = signs.text(signs.part(pod, "metadata"), "name")
+        for pod in self._pods(ref.namespace, job_status.uid(job))[:1]:
+            name = job_status.text(job_status.part(pod, "metadata"), "name")
             path = f"{_path('v1', ref.namespace, 'pods')}/{name}/log"
-            wanted = {"container": signs.CONTAINER, "tailLines": str(lines), "limitBytes": str(max_bytes)}
+            wanted = {"container": job_status.CONTAINER, "tailLines": str(lines), "limitBytes": str(max_bytes)}
             yield from self._api.stream(path, max_bytes, **wanted)
 
     # --- WorkFlow objects -----------------------------------------------------------------------
@@ -170,15 +172,15 @@ def _stamp(at: datetime) -> str:
 
 
 def _ours(body: Body, workflow: WorkflowId) -> bool:
-    labels = signs.part(body, "metadata", "labels")
+    labels = job_status.part(body, "metadata", "labels")
     return labels.get(MANAGED_BY) == MANAGER and labels.get("workflow") == workflow
 
 
 def _is(job: Body, ref: JobRef) -> bool:
     """Whether a Job of the right name is the one that was meant, and not one made in its place."""
-    labels = signs.part(job, "metadata", "labels")
+    labels = job_status.part(job, "metadata", "labels")
     found = ref_of_labels(labels, ref.namespace)
-    return found is not None and found.name == ref.name and (ref.uid is None or signs.uid(job) == ref.uid)
+    return found is not None and found.name == ref.name and (ref.uid is None or job_status.uid(job) == ref.uid)
 
 
 def _path(version: str, namespace: str, plural: str) -> str:
