@@ -16,8 +16,8 @@ from urllib.parse import quote, unquote, urlencode
 from uuid import uuid4
 
 from functions.results import layout
+from functions.results.http_files import errors, pool, read
 from functions.results.ports import Content, NotFound, StorageRefused, StorageUnavailable
-from functions.results.web import errors, pool, read
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from functions.results.files import FileStorage
-from functions.results.places import Places
+from functions.results.http_files import WebFiles
 from functions.results.ports import Storage
-from functions.results.web import WebFiles
+from functions.results.split_storage import Places
 from functions.settings import SettingsError, variables
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _open(url: str, variables: Mapping[str, str], api: str = "") -> Storage:
                 raise SettingsError("RESULTS_URL: a file: URL names an absolute path, as file:///var/lib/sluice")
             return FileStorage(Path(unquote(parts.path)))
         case "s3" | "gs" | "az":
-            from functions.results.objects import open_bucket
+            from functions.results.object_store import open_bucket
 
             return open_bucket(url, variables)
         case "ipfs":

@@ -10,7 +10,7 @@ import pytest
 from support.ipfs_server import IpfsNode
 from support.serving import serving
 
-from functions.results.objects import ObjectStorage
+from functions.results.object_store import ObjectStorage
 from functions.results.ports import Storage
 from functions.results.storage import open_url
 

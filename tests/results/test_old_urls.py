@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from support.serving import serving
 
-from functions.results import web
 from functions.results.ports import NotFound, StorageTimeout, StorageUnavailable
 from functions.results.storage import open_url
 from functions.workflow.model import ResultFile

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from functions.results import layout
+from functions.results.http_files import WebFiles
 from functions.results.ports import Content, Storage
-from functions.results.web import WebFiles
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 
