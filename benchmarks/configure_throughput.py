@@ -71,7 +71,7 @@ def _times(folder: Path, url: str) -> tuple[float, float, float]:
 
 
 def _start() -> float:
-    return median(_seconds([sys.executable, "-c", "import functions.staging.configure"]) for _ in range(RUNS))
+    return median(_seconds([sys.executable, "-c", "import functions.staging.configure.program"]) for _ in range(RUNS))
 
 
 def _configure(folder: Path, volume: Path, url: str) -> list[str]:
@@ -85,7 +85,7 @@ def _configure(folder: Path, volume: Path, url: str) -> list[str]:
     policy = {"schemes": ["http"], "allow_private_addresses": True}
     task = {"workflow": "w", "results": "", "definition": {"stages": [stage]}, "fetch": policy}
     (folder / "task.json").write_text(json.dumps(task))
-    return ["-m", "functions.staging.configure", "--task", str(folder / "task.json"), "--volume", str(volume)]
+    return ["-m", "functions.staging.configure.program", "--task", str(folder / "task.json"), "--volume", str(volume)]
 
 
 def _seconds(command: list[str]) -> float:

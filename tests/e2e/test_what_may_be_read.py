@@ -31,7 +31,7 @@ def test_one_that_allows_files_reads_them(laptop: Laptop, tmp_path: Path) -> Non
 # Wherever a later stage of its user might look for code.
 PLANT = """
 for folder in "$TMPDIR" "$HOME" "$PWD"; do
-    for name in functions/__init__.py functions/staging/publish.py json.py sitecustomize.py \\
+    for name in functions/__init__.py functions/staging/publish/program.py json.py sitecustomize.py \\
                 .local/lib/python3.{11,12,13,14}/site-packages/planted.pth; do
         mkdir -p "$(dirname "$folder/$name")"
         echo "import pathlib; pathlib.Path('$MARK').touch()" > "$folder/$name"

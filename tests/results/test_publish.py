@@ -10,8 +10,8 @@ from support.publishing import OUTPUTS, task, volume
 
 from functions.results.layout import encode
 from functions.results.ports import Storage
-from functions.staging.publish import publish
-from functions.staging.publish_tree import TreeRefused
+from functions.staging.publish.program import publish
+from functions.staging.publish.tree import TreeRefused
 from functions.staging.report import Failure
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId

@@ -19,9 +19,8 @@ from support.publishing import task, volume
 
 from functions.results.files import FileStorage
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
-from functions.staging import publish_upload
-from functions.staging.publish import publish
-from functions.staging.publish_tree import TreeChanged, TreeRefused, walk
+from functions.staging.publish.program import publish
+from functions.staging.publish.tree import TreeChanged, TreeRefused, walk
 from functions.staging.report import Failure
 from functions.workflow.model import Manifest, Scope, WorkflowId
 

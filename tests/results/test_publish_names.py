@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.results.layout import key_of, url_of
-from functions.staging.publish_names import published_name, storage_path
+from functions.staging.publish.names import published_name, storage_path
 
 # What Linux allows: any bytes but NUL and `/`, at most 255, and neither `.` nor `..`.
 file_names = st.one_of(

@@ -28,7 +28,7 @@ MIB = 1 << 20
 def run(root: Path, given: Task, scope: str = "all", **environ: str) -> tuple[int, str, int]:
     """The exit code, the termination message and the peak of resident memory in bytes."""
     message = root / "message"
-    command = [sys.executable, "-m", "functions.staging.publish", "--volume", str(root), "--attempt", "1"]
+    command = [sys.executable, "-m", "functions.staging.publish.program", "--volume", str(root), "--attempt", "1"]
     command += ["--scope", scope, "--task", str(write_task(root / "task.json", given))]
     environment = {**os.environ, **environ, "TERMINATION_LOG": str(message)}
     code, memory = measured(command, environment, root / "stderr")
@@ -128,7 +128,7 @@ def test_many_files_need_little_memory(tmp_path: Path) -> None:
 
 def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
     program = (
-        "import sys, functions.staging.publish, functions.results.storage;"
+        "import sys, functions.staging.publish.program, functions.results.storage;"
         "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich'};"
         "print(sorted(heavy & sys.modules.keys()))"
     )

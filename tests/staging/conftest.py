@@ -8,10 +8,10 @@ import pytest
 from support.configuring import IMPATIENT, LOOPBACK, Configure, Outcome, task_of
 from support.datahost import DataHost
 
-from functions.staging.configure import run
+from functions.staging.configure.program import run
+from functions.staging.guarded_http import Web
 from functions.staging.progress import Progress
 from functions.staging.retry import Patience
-from functions.staging.web import Web
 from functions.workflow.environment import FetchPolicy
 
 

@@ -131,7 +131,15 @@ def test_a_second_run_gives_the_same_tree_and_nothing_of_the_first(configure: Co
 
 
 def _program(task: Path, volume: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "functions.staging.configure", "--task", str(task), "--volume", str(volume)]
+    command = [
+        sys.executable,
+        "-m",
+        "functions.staging.configure.program",
+        "--task",
+        str(task),
+        "--volume",
+        str(volume),
+    ]
     environment = os.environ | {"TERMINATION_LOG": str(task.parent / "termination")}
     return subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
 
@@ -190,5 +198,5 @@ def test_a_crash_is_neither_of_the_final_codes_and_shows_no_trace(tmp_path: Path
 
 def test_the_program_starts_without_the_heavy_libraries() -> None:
     heavy = ("urllib3", "obstore", "kubernetes", "sqlalchemy", "flask", "coincurve", "Crypto")
-    code = f"import sys, functions.staging.configure; print([m for m in {heavy!r} if m in sys.modules])"
+    code = f"import sys, functions.staging.configure.program; print([m for m in {heavy!r} if m in sys.modules])"
     assert json.loads(subprocess.check_output([sys.executable, "-c", code])) == []

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from support.configuring import IMPATIENT, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
+from functions.staging.guarded_http import Web, retry_after
 from functions.staging.retry import Patience, Trouble
-from functions.staging.web import Web, retry_after
 
 MB = 1 << 20
 

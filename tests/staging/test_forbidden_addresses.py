@@ -15,8 +15,8 @@ from support.configuring import IMPATIENT, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Request
 
 from functions.staging.addresses import is_public, resolve
+from functions.staging.guarded_http import Web, parse
 from functions.staging.report import Failure
-from functions.staging.web import Web, parse
 
 DATA = Path(__file__).parents[1] / "data"
 CERTIFICATE, KEY = str(DATA / "data.example-cert.pem"), str(DATA / "data.example-key.pem")

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.staging.fetch import Source
-from functions.staging.metadata import Metadata, endpoint_of
-from functions.staging.provider import Asset, Signer, files
+from functions.staging.configure.fetch import Source
+from functions.staging.configure.metadata import Metadata, endpoint_of
+from functions.staging.configure.provider import Asset, Signer, files
+from functions.staging.configure.sources import TextSource, source
+from functions.staging.guarded_http import Web
 from functions.staging.report import Failure
 from functions.staging.retry import Patience
-from functions.staging.sources import TextSource, source
-from functions.staging.web import Web
 from functions.workflow.document import Algorithm, Input, Remote
 from functions.workflow.stage_task import Task
 

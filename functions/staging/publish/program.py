@@ -1,4 +1,4 @@
-"""The publish stage: `python -m functions.staging.publish --task FILE --volume DIR --attempt N --scope all`.
+"""The publish stage: `python -m functions.staging.publish.program --task FILE --volume DIR --attempt N --scope all`.
 
 Uploads what may leave, and the manifest last. Run it again at any time, as the same attempt or the next:
 the manifest lists every file once, and the files of earlier attempts are removed after it.
@@ -22,9 +22,9 @@ import msgspec
 from functions.results.layout import attempt_folder
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError, variables
-from functions.staging.publish_progress import Tally
-from functions.staging.publish_tree import Entry, Skip, TreeChanged, TreeRefused, walk
-from functions.staging.publish_upload import Source, Uploader, failure
+from functions.staging.publish.tally import Tally
+from functions.staging.publish.tree import Entry, Skip, TreeChanged, TreeRefused, walk
+from functions.staging.publish.upload import Source, Uploader, failure
 from functions.staging.report import Failure, finish, log_to
 from functions.workflow.codes import Code
 from functions.workflow.environment import PublishPolicy

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from functions.staging.guarded_http import Web
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
-from functions.staging.web import Web
 
 
 @dataclass

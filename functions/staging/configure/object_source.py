@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from functions.staging.fetch import CHUNK, Body
+from functions.staging.configure.fetch import CHUNK, Body
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
 from functions.workflow.environment import FetchPolicy

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from functions.staging.meter import Meter
+from functions.staging.configure.meter import Meter
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
 

@@ -13,12 +13,12 @@ from urllib.parse import urlencode
 
 from functions import ethereum
 from functions.log import scrub
-from functions.staging.fetch import Body
-from functions.staging.metadata import as_object
+from functions.staging.configure.fetch import Body
+from functions.staging.configure.metadata import as_object
+from functions.staging.configure.sources import HttpSource
+from functions.staging.guarded_http import Refused, Web
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
-from functions.staging.sources import HttpSource
-from functions.staging.web import Refused, Web
 
 
 class Signer:

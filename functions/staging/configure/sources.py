@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from functions.log import scrub
-from functions.staging.fetch import CHUNK, Body, Source
+from functions.staging.configure.fetch import CHUNK, Body, Source
+from functions.staging.guarded_http import Refused, Web
 from functions.staging.report import Failure
 from functions.staging.retry import Patience, Trouble
-from functions.staging.web import Refused, Web
 from functions.workflow.environment import FetchPolicy
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, st
         case "file":
             return FileSource(unquote(urlsplit(url).path))
         case _:
-            from functions.staging.objects import ObjectSource
+            from functions.staging.configure.object_source import ObjectSource
 
             return ObjectSource.of(url, policy, credentials, patience)
 

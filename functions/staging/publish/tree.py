@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from functions.staging.publish_names import published_name
+from functions.staging.publish.names import published_name
 
 MAX_DEPTH = 100  # each level of folders holds a file descriptor
 

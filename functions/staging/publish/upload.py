@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
-from functions.staging.publish_names import storage_path
-from functions.staging.publish_progress import Tally
-from functions.staging.publish_tree import TreeChanged
+from functions.staging.publish.names import storage_path
+from functions.staging.publish.tally import Tally
+from functions.staging.publish.tree import TreeChanged
 from functions.staging.report import Failure
 from functions.workflow.model import ResultFile
 
@@ -72,7 +72,7 @@ class Uploader:
         if source.cut_at is not None and size > source.cut_at:
             chunks = _cut(chunks, source.cut_at, size)
         if source.recipient:
-            from functions.staging.publish_encrypt import encrypt, encrypted_size
+            from functions.staging.publish.encrypt import encrypt, encrypted_size
 
             chunks, size = encrypt(chunks, source.recipient), encrypted_size(size)
             path, content_type = f"{path}.age", "application/octet-stream"

@@ -1,4 +1,4 @@
-"""The configure stage: `python -m functions.staging.configure --task TASK.json --volume DIR`.
+"""The configure stage: `python -m functions.staging.configure.program --task TASK.json --volume DIR`.
 
 Lays the data sets, the algorithm and what belongs to them below DIR, in Ocean's layout. Ends 0, 31 (a data set
 failed) or 32 (the algorithm failed); anything else is a crash and worth another attempt. Running it again, after
@@ -23,13 +23,13 @@ from typing import TypeVar
 import msgspec
 
 from functions.settings import variables
-from functions.staging.fetch import Fetched, fetch, room
-from functions.staging.meter import Meter, replace
-from functions.staging.plan import Item, Plan, Planner
+from functions.staging.configure.download_plan import Item, Plan, Planner
+from functions.staging.configure.fetch import Fetched, fetch, room
+from functions.staging.configure.meter import Meter, replace
+from functions.staging.guarded_http import Web
 from functions.staging.progress import Tell, tell
 from functions.staging.report import Failure, finish, log_to
 from functions.staging.retry import Patience
-from functions.staging.web import Web
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
 from functions.workflow.stage_task import Task
