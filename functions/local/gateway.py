@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
-from functions.local.manifests import ManifestError
+from functions.local.knative_manifests import ManifestError
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager

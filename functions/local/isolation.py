@@ -8,7 +8,7 @@ import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-from functions.local import plan as plans
+from functions.local import launch_spec as plans
 
 
 class Isolation(StrEnum):

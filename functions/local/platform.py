@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.local.isolation import Isolation, probe
-from functions.local.manifests import load, of_kind
+from functions.local.knative_manifests import load, of_kind
 from functions.local.serve import Post, Server, function
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Platform:
 
         from functions.local.broker import Broker
         from functions.local.gateway import Gateway, matches
-        from functions.local.node import Node
+        from functions.local.kubelet import Node
         from functions.local.ticker import Ticker
         from functions.local.triggers import trigger
 

@@ -2,7 +2,7 @@
 
 It is a process of its own, so that a stage outlives the platform. It holds the lock of its Job's folder as long as it
 lives, so that a new node knows a living stage from a dead one. Only the standard library, and of it little: it is
-started for every stage. What it is to do is a plan, see functions/local/plan.py.
+started for every stage. What it is to do is a plan, see functions/local/launch_spec.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from functions.local import sandbox, tree
+from functions.local import process_tree, sandbox
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 LOOK = 0.05  # seconds between two looks at the memory
@@ -90,7 +90,7 @@ class Supervisor:
                 os.read(wake, 4096)
             if output in ready and not _copy(output, log):
                 watched.remove(output)  # all that could print have closed it
-        tree.kill_all()
+        process_tree.kill_all()
         while _copy(output, log):
             pass
         if self._stopped and self._verdict is None:
@@ -136,7 +136,7 @@ class Supervisor:
         self._next_look = now + LOOK
         if self._kill_at is not None:
             if now >= self._kill_at:
-                tree.signal_all(signal.SIGKILL)
+                process_tree.signal_all(signal.SIGKILL)
             return
         if self._stopped:
             self._end_it(now)
@@ -145,21 +145,21 @@ class Supervisor:
         elif broken := self._broken_limit(now):
             self._verdict = broken
             self._kill_at = now
-            tree.signal_all(signal.SIGKILL)
+            process_tree.signal_all(signal.SIGKILL)
 
     def _end_it(self, now: float, verdict: tuple[str, str, int | None] | None = None) -> None:
         self._verdict = verdict
         self._kill_at = now + GRACE
-        tree.signal_all(signal.SIGTERM)
+        process_tree.signal_all(signal.SIGTERM)
 
     def _broken_limit(self, now: float) -> tuple[str, str, int | None] | None:
-        pids = tree.descendants()
-        if self._plan["memory"] and tree.memory(pids, self._plan["memory"]) > self._plan["memory"]:
+        pids = process_tree.descendants()
+        if self._plan["memory"] and process_tree.memory(pids, self._plan["memory"]) > self._plan["memory"]:
             return "failed", "OOMKilled", 137
         if len(pids) > MOST_PROCESSES:
             return "failed", "TooManyProcesses", 137
         if self._plan["disk"] and now >= self._next_disk_look:
-            size = sum(tree.size(folder) for folder in self._plan["outputs"])
+            size = sum(process_tree.size(folder) for folder in self._plan["outputs"])
             # A tree of many files takes long to add up: never more than a tenth of the time.
             self._next_disk_look = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
             if size > self._plan["disk"]:

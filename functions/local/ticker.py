@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from functions.local.broker import Message
-from functions.local.manifests import ManifestError
+from functions.local.knative_manifests import ManifestError
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from functions.local.manifests import ManifestError
+from functions.local.knative_manifests import ManifestError
 
 Attributes = Mapping[str, str]
 Filter = Callable[[Attributes], bool]

@@ -12,7 +12,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from functions.local.gateway import Gateway, backend, matches
-from functions.local.manifests import ManifestError, load, of_kind
+from functions.local.knative_manifests import ManifestError, load, of_kind
 from functions.local.serve import PortTaken, Server
 
 API = "/api/v1/operator"

@@ -24,9 +24,9 @@ from functions.advance.event_filter import interest
 from functions.cluster.events import Event
 from functions.cluster.ports import Live, StageJob, State
 from functions.cluster.processes import ProcessCluster
-from functions.local import plan
+from functions.local import launch_spec
 from functions.local.isolation import Isolation, probe
-from functions.local.standby import Standby
+from functions.local.warm_supervisor import Standby
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Outcome, Stage
 
@@ -409,11 +409,11 @@ def test_a_supervisor_that_comes_late_starts_nothing(
     driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     late = tuple(
-        plan.bare_python(
+        launch_spec.bare_python(
             f"import time, os\nwhile not os.path.exists({str(driver.folder)!r} + '/go'): time.sleep(0.01)\n"
         )
     )
-    real = plan.bare_python
+    real = launch_spec.bare_python
 
     def slow(code: str) -> list[str]:
         return [*late[:-1], f"{late[-1]}\n{code}"]
@@ -480,8 +480,8 @@ def test_a_stage_that_cannot_be_started_is_not_tried_again_and_again(
 
     monkeypatch.setattr(Standby, "supervise", counted)
     # What a supervisor comes to that cannot write its lock.
-    monkeypatch.setattr("functions.local.plan.bare_python", lambda code: ["/bin/false"])
-    monkeypatch.setattr("functions.local.node.RESCAN", 3600.0)  # however slow this machine is
+    monkeypatch.setattr("functions.local.launch_spec.bare_python", lambda code: ["/bin/false"])
+    monkeypatch.setattr("functions.local.kubelet.RESCAN", 3600.0)  # however slow this machine is
     driver.restart_node()
     driver.create(script("exit 0"))
     first = tries.get(timeout=20)

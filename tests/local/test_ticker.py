@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from functions.local.broker import Message
-from functions.local.manifests import ManifestError, load, of_kind
+from functions.local.knative_manifests import ManifestError, load, of_kind
 from functions.local.ticker import Ticker, period, tick
 
 

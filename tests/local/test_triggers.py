@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.local.manifests import ManifestError, load, of_kind
+from functions.local.knative_manifests import ManifestError, load, of_kind
 from functions.local.triggers import Delivery, Trigger, duration, retryable, trigger
 
 ADDRESSES = {"advance": "http://advance", "submit": "http://submit"}

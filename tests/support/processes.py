@@ -11,7 +11,7 @@ from functions.cluster.events import Event
 from functions.cluster.ports import Cluster, JobRef, StageJob
 from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation, probe
-from functions.local.node import Node
+from functions.local.kubelet import Node
 from functions.workflow.model import JobUid
 
 

@@ -27,9 +27,9 @@ import msgspec
 from functions.cluster import stage_command
 from functions.cluster.events import Action, Event, job_event
 from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, live, write
-from functions.local import plan, tree
+from functions.local import launch_spec, process_tree
 from functions.local.isolation import Isolation
-from functions.local.standby import Standby
+from functions.local.warm_supervisor import Standby
 from functions.log import about
 from functions.workflow.model import Outcome
 
@@ -170,7 +170,7 @@ class Node:
                 self._start(folder, asked)
             return None
         self._not_before.pop(asked.uid, None)
-        tree.kill_strays(folder.path.parent)
+        process_tree.kill_strays(folder.path.parent)
         # It may have ended between the look at its end and the look at its supervisor.
         end = folder.end() or End(Outcome.LOST, reason="Lost")
         if end.outcome is Outcome.LOST:
@@ -180,10 +180,10 @@ class Node:
 
     def _start(self, folder: JobFolder, asked: Asked) -> None:
         job = asked.job
-        plan.prepare(folder)
+        launch_spec.prepare(folder)
         write(folder.path / "task.json", stage_command.task(job))
         path = folder.path / "plan.json"
-        write(path, msgspec.json.encode(plan.make(folder, job, self._isolation)))
+        write(path, msgspec.json.encode(launch_spec.make(folder, job, self._isolation)))
         child = self._standby.supervise(path)
         self._supervisors[asked.uid] = os.pidfd_open(child.pid)
         self._children[asked.uid] = child

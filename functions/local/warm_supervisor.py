@@ -9,7 +9,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from functions.local import plan as plans
+from functions.local import launch_spec as plans
 
 
 class Standby:
