@@ -69,9 +69,9 @@ def run(
     from functions.cli import watch
     from functions.cli.client import Client
     from functions.cli.download import writable
+    from functions.cli.file_server import shelf
     from functions.cli.keys import new_key
     from functions.cli.results import save
-    from functions.cli.shelf import shelf
     from functions.cli.submit import checked, start
 
     with interruptible(), shelf() as served, _folder(folder) as place:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from functions.cli.shelf import Shelf, shelf
+from functions.cli.file_server import Shelf, shelf
 
 
 @pytest.fixture
