@@ -85,7 +85,7 @@ def _configure(folder: Path, volume: Path, url: str) -> list[str]:
     policy = {"schemes": ["http"], "allow_private_addresses": True}
     task = {"workflow": "w", "results": "", "definition": {"stages": [stage]}, "fetch": policy}
     (folder / "task.json").write_text(json.dumps(task))
-    return ["-m", "functions.staging.configure.program", "--task", str(folder / "task.json"), "--volume", str(volume)]
+    return ["-m", "functions.staging.configure", "--task", str(folder / "task.json"), "--volume", str(volume)]
 
 
 def _seconds(command: list[str]) -> float:

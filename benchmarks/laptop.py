@@ -62,11 +62,9 @@ def _bare(folder: Path) -> float:
     common = ["--task", str(task), "--volume", str(volume)]
     return sum(
         (
-            _seconds([sys.executable, "-m", "functions.staging.configure.program", *common]),
+            _seconds([sys.executable, "-m", "functions.staging.configure", *common]),
             _seconds(["/bin/sh", "-c", "true"]),
-            _seconds(
-                [sys.executable, "-m", "functions.staging.publish.program", *common, "--attempt", "1", "--scope", "all"]
-            ),
+            _seconds([sys.executable, "-m", "functions.staging.publish", *common, "--attempt", "1", "--scope", "all"]),
         )
     )
 

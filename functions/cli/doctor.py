@@ -94,8 +94,8 @@ def _disk() -> tuple[bool, str]:
 
 
 def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
+    from functions.cluster.kubernetes import canary
     from functions.cluster.kubernetes.client import Api, NoCluster, access
-    from functions.cluster.kubernetes.cluster import canary
     from functions.cluster.ports import ClusterError
     from functions.settings import Settings, SettingsError
 

@@ -1,4 +1,4 @@
-"""The cluster of a laptop: Jobs as files below one folder. Here they are asked for; functions/local/kubelet.py runs them.
+"""The cluster of a laptop: Jobs as files below one folder. `local/kubelet.py` runs them.
 
     <folder>/<namespace>/<workflow>/data/                  the volume, /data of the contract
                                    /<stage>-<attempt>/     one Job

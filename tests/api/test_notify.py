@@ -104,7 +104,7 @@ def test_what_is_not_taken_stays_in_the_outbox(receiver: Receiver, status: int) 
 
 
 def test_a_receiver_that_is_not_there_or_never_answers_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notify, "SECONDS", 0.05)
+    monkeypatch.setattr(notifications, "SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (silent.getsockname()[1], 1):
             api, _ = told(f"http://127.0.0.1:{port}/")

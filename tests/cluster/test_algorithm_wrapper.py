@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import functions.cluster
+import functions.cluster.kubernetes
 
-SCRIPT = Path(functions.cluster.__file__).with_name("algorithm.sh").read_text()
+SCRIPT = Path(functions.cluster.kubernetes.__file__).with_name("algorithm.sh").read_text()
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 
 

@@ -11,7 +11,8 @@ import yaml
 from support.clusters import stage_job
 from support.fake_kube import FakeKube
 
-from functions.cluster.kubernetes.cluster import KubernetesCluster, client
+from functions.cluster.kubernetes import client
+from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import State, Unavailable
 from functions.settings import Settings, SettingsError
 
@@ -33,7 +34,7 @@ def account(secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The folder of a Pod's service account, for the API `secure`."""
     (tmp_path / "ca.crt").write_bytes((DATA / "kube-api-cert.pem").read_bytes())
     (tmp_path / "token").write_text("not-a-secret\n")
-    monkeypatch.setattr(api, "_ACCOUNT", tmp_path)
+    monkeypatch.setattr(client, "_ACCOUNT", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(secure.port))
     return tmp_path

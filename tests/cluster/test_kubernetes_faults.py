@@ -12,6 +12,7 @@ import pytest
 from support.clusters import stage_job
 from support.fake_kube import FakeKube, Fault, now
 
+from functions.cluster.kubernetes import client
 from functions.cluster.kubernetes.cluster import KubernetesCluster, status
 from functions.cluster.ports import AlienJob, Live, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
@@ -53,7 +54,7 @@ def test_f24_a_create_that_failed_and_was_done_all_the_same_is_healed_by_the_nex
 def test_f24_an_api_that_never_answers_is_given_up_after_a_time(
     kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(client, "READ_SECONDS", 0.05)
     impatient = KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(tmp_path)))
     kube.fail_next("get", "jobs", Fault(-1))
     with pytest.raises(Unavailable, match="does not answer"):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kubernetes_validate.utils import validate
 from support.clusters import stage_job
 
-from functions.cluster.kubernetes.cluster import job_manifests
+from functions.cluster.kubernetes import job_manifests
 from functions.cluster.kubernetes.pods import cores, quantity
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings

@@ -19,7 +19,7 @@ from support.fake_kube import FakeKube
 from support.schemas import errors
 
 from functions.cli.doctor import doctor
-from functions.cluster.kubernetes.cluster import canary, canary_probe
+from functions.cluster.kubernetes import canary, canary_probe
 from functions.cluster.kubernetes.pods import pod
 from functions.cluster.labels import MANAGED_BY, MANAGER
 from functions.settings import Settings

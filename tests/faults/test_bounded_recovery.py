@@ -12,6 +12,7 @@ import pytest
 from support.deployment import of_kind
 from support.world import World, record
 
+from functions.advance import notifications
 from functions.advance import sweep as sweeping
 from functions.advance.reconcile import look
 from functions.cluster.ports import Rejected, Unavailable
@@ -238,7 +239,7 @@ def test_a_notification_that_nobody_takes_is_dropped_in_the_end(monkeypatch: pyt
         tries += 1
         return False
 
-    monkeypatch.setattr(notify, "deliver", refused)
+    monkeypatch.setattr(notifications, "deliver", refused)
     world.run(world.submit())
     for _ in range(sweeping.MOST_DELIVERIES + 100):
         world.tick(2 * HOUR)

@@ -19,6 +19,7 @@ from support.death import Died, Fate, Mortal, MortalStore
 from support.world import DOCUMENT, ENVIRONMENT, World, record
 from werkzeug.test import Client
 
+from functions.advance import notifications
 from functions.cluster.ports import Rejected
 from functions.ethereum import sign
 from functions.store.ports import AgreementInUse
@@ -231,7 +232,7 @@ def settled(world: Trial) -> Any:
 def test_the_end_is_the_same_wherever_the_process_died(
     name: str, redelivered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "deliver", lambda *_: True)
+    monkeypatch.setattr(notifications, "deliver", lambda *_: True)
     undisturbed = Trial()
     handler = HANDLERS[name](undisturbed)
     calls = undisturbed.dying(0, False, handler)

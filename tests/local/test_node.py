@@ -418,12 +418,12 @@ def test_a_supervisor_that_comes_late_starts_nothing(
     def slow(code: str) -> list[str]:
         return [*late[:-1], f"{late[-1]}\n{code}"]
 
-    monkeypatch.setattr(plan, "bare_python", slow)
+    monkeypatch.setattr(launch_spec, "bare_python", slow)
     driver.restart_node()
     job = script("touch $OUTPUTS/started")
     driver.create(job)
     until(lambda: driver.node.running, lambda n: n == 1)
-    monkeypatch.setattr(plan, "bare_python", real)
+    monkeypatch.setattr(launch_spec, "bare_python", real)
     handle = os.pidfd_open(next(iter(driver.node._children.values())).pid)
     driver.node.stop(end_stages=False)  # killed before its supervisor had the lock
     kept = volume(driver, job).parent

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.serving import serving
 
+from functions.results import http_files
 from functions.results.ports import NotFound, StorageTimeout, StorageUnavailable
 from functions.results.storage import open_url
 from functions.workflow.model import ResultFile
@@ -132,7 +133,7 @@ def test_garbage_a_broken_body_and_nobody_there_are_unavailable(host: Callable[[
 def test_a_host_that_stalls_is_a_time_out(
     host: Callable[[Answer], Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(http_files, "READ_SECONDS", 0.2)
 
     def stall(handler: BaseHTTPRequestHandler) -> None:
         handler.connection.recv(1)  # until the client gives up

@@ -19,6 +19,7 @@ from support.publishing import task, volume
 
 from functions.results.files import FileStorage
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
+from functions.staging.publish import upload
 from functions.staging.publish.program import publish
 from functions.staging.publish.tree import TreeChanged, TreeRefused, walk
 from functions.staging.report import Failure
@@ -30,7 +31,7 @@ CALLS = 6 + 2 + 2  # files, admin logs, manifest and removal
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish_upload, "_DELAYS", (0.0,) * 4)
+    monkeypatch.setattr(upload, "_DELAYS", (0.0,) * 4)
 
 
 class Meddling:

@@ -28,7 +28,7 @@ MIB = 1 << 20
 def run(root: Path, given: Task, scope: str = "all", **environ: str) -> tuple[int, str, int]:
     """The exit code, the termination message and the peak of resident memory in bytes."""
     message = root / "message"
-    command = [sys.executable, "-m", "functions.staging.publish.program", "--volume", str(root), "--attempt", "1"]
+    command = [sys.executable, "-m", "functions.staging.publish", "--volume", str(root), "--attempt", "1"]
     command += ["--scope", scope, "--task", str(write_task(root / "task.json", given))]
     environment = {**os.environ, **environ, "TERMINATION_LOG": str(message)}
     code, memory = measured(command, environment, root / "stderr")

@@ -15,7 +15,7 @@ import pytest
 from support.postgres import fresh_database
 from support.records import add, at, record, start, submit
 
-from functions.store import sqlite
+from functions.store import pool, sqlite
 from functions.store.errors import RefusedStatement
 from functions.store.migrate import migrate
 from functions.store.ports import Query, StoreUnavailable
@@ -174,7 +174,7 @@ def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: Sq
 
 
 def test_a_pool_with_no_connection_left(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "POOL", 0.05)
+    monkeypatch.setattr(pool, "POOL", 0.05)
     with (
         closing(SqlStore(postgres_url, pool_size=1)) as store,
         store.begin(),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.world import ENVIRONMENT, World, environment
 
+from functions.advance import notifications
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
 from functions.cluster.instant import MemoryCluster
@@ -126,6 +127,6 @@ def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pyte
         told.append(event.workflow)
         return True
 
-    monkeypatch.setattr(notify, "deliver", taken)
+    monkeypatch.setattr(notifications, "deliver", taken)
     assert sweep(world.parts)["events delivered"] == BATCH + 10
     assert len(set(told)) == BATCH + 10

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from functions.cluster.kubernetes import job_status, pods
 from functions.cluster.kubernetes.client import Api
-from functions.cluster.kubernetes.cluster import job_status, pods
 from functions.cluster.labels import JOB_NAME, MANAGED_BY
 from functions.cluster.ports import StageJob, State
 from functions.settings import Settings

@@ -12,8 +12,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from functions.cluster.kubernetes import job_manifests, job_status
 from functions.cluster.kubernetes.client import Api, Body, Conflict, access
-from functions.cluster.kubernetes.cluster import job_manifests, job_status
 from functions.cluster.labels import MANAGED_BY, MANAGER, OURS, ref_of_labels
 from functions.cluster.ports import AlienJob, JobRef, Live, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings

@@ -212,7 +212,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as e:
         # The kind only: a text from deep inside may carry a URL with a password.
         return finish(1, "Crashed", f"{type(e).__name__} in configure", options.volume)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -206,7 +206,3 @@ def _run(options: argparse.Namespace) -> tuple[str, str]:
     except (OSError, msgspec.MsgspecError, SettingsError) as e:
         return "ResultUploadFailed", f"publish cannot start: {e}"
     return "", f"files: {len(manifest.files)}"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,5 @@
+"""`python -m functions.staging.configure`: fetch and verify the data and the algorithm."""
+
+from functions.staging.configure.program import main
+
+raise SystemExit(main())

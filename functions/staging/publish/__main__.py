@@ -1,0 +1,5 @@
+"""`python -m functions.staging.publish`: upload the results, the manifest last."""
+
+from functions.staging.publish.program import main
+
+raise SystemExit(main())
