@@ -12,8 +12,8 @@ from typing import Any
 
 from functions.cluster.events import Action, job_event, pod_event
 from functions.cluster.instant import MemoryCluster
-from functions.cluster.ports import JobRef, Live, State
-from functions.engine.app import Sluice
+from functions.cluster.ports import JobRef, JobStatus, State
+from functions.engine.app import App
 from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import grant
@@ -76,11 +76,11 @@ def environment(url: str, cluster: str = "memory") -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def parts(environ: Mapping[str, str]) -> Iterator[Sluice]:
+def open_app(environ: Mapping[str, str]) -> Iterator[App]:
     """The parts in this process, to prepare what a bench needs."""
-    sluice = Sluice(Settings.load(environ))
-    with closing(sluice.store):  # type: ignore[type-var]
-        yield sluice
+    app = App(Settings.load(environ))
+    with closing(app.store):  # type: ignore[type-var]
+        yield app
 
 
 def submission(agreement: str, key: str = KEY) -> dict[str, Any]:
@@ -113,17 +113,17 @@ def signed_question() -> str:
     return f"/api/v1/operator/compute?{urlencode(asked)}"
 
 
-def record(sluice: Sluice, workflow: str) -> Record:
+def record(app: App, workflow: str) -> Record:
     """A new workflow's record."""
-    terms = grant(sluice.environments[ENVIRONMENT], parse(WORKFLOW))
-    state = Workflow(WorkflowId(workflow), ENVIRONMENT, terms, sluice.clock())
+    limits = grant(app.environments[ENVIRONMENT], parse(WORKFLOW))
+    state = Workflow(WorkflowId(workflow), ENVIRONMENT, limits, app.clock())
     return Record(state, Submission(f"agreement-{workflow}", OWNER, "0xprovider", WORKFLOW, "secret"))
 
 
 def running_workflow(url: str, workflow: str) -> bytes:
     """Submit a workflow; the event that ends its configure stage."""
-    with environment(url) as environ, parts(environ) as sluice:
-        sluice.transitions.submit(record(sluice, workflow), "bench")
+    with environment(url) as environ, open_app(environ) as app:
+        app.transitions.submit(record(app, workflow), "bench")
     return ended(workflow, Stage.CONFIGURE)
 
 
@@ -137,7 +137,7 @@ def ended(workflow: str, stage: Stage) -> bytes:
 def uninteresting_event() -> bytes:
     """The body of a Job's update that says nothing new: four of five are of this kind."""
     ref = JobRef(WorkflowId("a" * 32), Stage.ALGORITHM, 1, ENVIRONMENT)
-    live = Live(State.RUNNING, JobUid("uid"))
+    live = JobStatus(State.RUNNING, JobUid("uid"))
     return json.dumps(job_event(ref, live, Action.UPDATE, "bench", datetime.now(UTC)).body).encode()
 
 

@@ -98,9 +98,9 @@ def _run(port: int, environ: dict[str, str], series: int, count: int, at_once: i
 
 
 def _submit(environ: dict[str, str], ids: list[str]) -> None:
-    with data.parts(environ) as sluice:
+    with data.open_app(environ) as app:
         for workflow in ids:
-            sluice.transitions.submit(data.record(sluice, workflow), "bench")
+            app.transitions.submit(data.record(app, workflow), "bench")
 
 
 def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
@@ -116,14 +116,14 @@ def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
             sent.append((opening + statement, dict(parameters)))
             return super().run(connection, statement, parameters, opening)
 
-    with data.parts(environ) as sluice:
-        sluice.transitions.submit(data.record(sluice, workflow), "bench")
-        sluice.store._connections.driver.__class__ = Recording  # type: ignore[attr-defined]
+    with data.open_app(environ) as app:
+        app.transitions.submit(data.record(app, workflow), "bench")
+        app.store._connections.driver.__class__ = Recording  # type: ignore[attr-defined]
         hint = interest(
             {"type": "dev.knative.apiserver.resource.update"}, json.loads(data.ended(workflow, Stage.CONFIGURE))
         )
         assert hint is not None
-        follow(sluice, hint, "bench-0")
+        follow(app, hint, "bench-0")
     return sent
 
 

@@ -19,11 +19,11 @@ from uuid import uuid4
 from benchmarks import data
 from benchmarks.rows import Row, at_most
 from functions.advance.sweep import sweep
-from functions.engine.app import Sluice
+from functions.engine.app import App
 from functions.store.json_columns import packed
 from functions.store.ports import Query
 from functions.workflow import decide as rules
-from functions.workflow.model import Admitted, Terms, WorkflowId
+from functions.workflow.model import Admitted, Limits, WorkflowId
 
 SIZES = (1_000, 100_000, 1_000_000)
 ROUNDS = 40
@@ -37,15 +37,15 @@ Question = Callable[[], object]
 def measure() -> Iterator[Row]:
     with ExitStack() as stack:
         server = stack.enter_context(data.postgres())
-        parts = {size: _crowd(stack, server, size) for size in SIZES}
-        questions: dict[str, Callable[[Sluice], Question]] = {
+        app = {size: _crowd(stack, server, size) for size in SIZES}
+        questions: dict[str, Callable[[App], Question]] = {
             "status of one": _status,
             "list of an owner's 100": _list,
             f"sweep with {DUE} due": _sweep,
             "admission of the oldest in the queue": _admission,
         }
         for name, prepare in questions.items():
-            yield from _compared(name, {size: partial(prepare, sluice) for size, sluice in parts.items()})
+            yield from _compared(name, {size: partial(prepare, app) for size, app in app.items()})
 
 
 def _compared(name: str, prepares: dict[int, Callable[[], Question]]) -> Iterator[Row]:
@@ -79,39 +79,39 @@ def _memory(prepare: Callable[[], Question]) -> int:
 # --- the questions --------------------------------------------------------------------------
 
 
-def _status(sluice: Sluice) -> Question:
-    return lambda: sluice.store.get(SOMEBODY)
+def _status(app: App) -> Question:
+    return lambda: app.store.get(SOMEBODY)
 
 
-def _list(sluice: Sluice) -> Question:
-    return lambda: sluice.store.find(Query(owner="owner-3"))
+def _list(app: App) -> Question:
+    return lambda: app.store.find(Query(owner="owner-3"))
 
 
-def _sweep(sluice: Sluice) -> Question:
+def _sweep(app: App) -> Question:
     """A sweep that finds Jobs which ended unannounced."""
     import psycopg2
 
     new = [WorkflowId(uuid4().hex) for _ in range(DUE)]
     for workflow in new:
-        sluice.transitions.submit(data.record(sluice, workflow), "bench")
-    with closing(psycopg2.connect(sluice.settings.database)) as connection, connection, connection.cursor() as cursor:
-        due = (sluice.clock() - timedelta(seconds=1)).replace(tzinfo=None)
+        app.transitions.submit(data.record(app, workflow), "bench")
+    with closing(psycopg2.connect(app.settings.database)) as connection, connection, connection.cursor() as cursor:
+        due = (app.clock() - timedelta(seconds=1)).replace(tzinfo=None)
         cursor.execute("UPDATE jobs SET wake_at = %s WHERE workflowid = ANY(%s)", (due, new))
 
     def question() -> None:
-        done = sweep(sluice)
+        done = sweep(app)
         assert done["configure moved on"] == DUE, done
 
     return question
 
 
-def _admission(sluice: Sluice) -> Question:
+def _admission(app: App) -> Question:
     def question() -> None:
-        with sluice.store.begin() as tx:
+        with app.store.begin() as tx:
             tx.slots_taken(QUEUE)
             oldest = tx.oldest_queued(QUEUE)
             assert oldest is not None
-            tx.save(rules.decide(oldest, Admitted(), sluice.clock()), "bench")
+            tx.save(rules.decide(oldest, Admitted(), app.clock()), "bench")
 
     return question
 
@@ -119,7 +119,7 @@ def _admission(sluice: Sluice) -> Question:
 # --- the workflows --------------------------------------------------------------------------
 
 
-def _crowd(stack: ExitStack, server: str, size: int) -> Sluice:
+def _crowd(stack: ExitStack, server: str, size: int) -> App:
     """The parts on a migrated database of its own with so many workflows in it."""
     from functions.store.migrate import migrate
 
@@ -137,7 +137,7 @@ def _crowd(stack: ExitStack, server: str, size: int) -> Sluice:
         "CHECKPOINT",
         **_parameters(size),
     )
-    return stack.enter_context(data.parts(stack.enter_context(data.environment(url))))
+    return stack.enter_context(data.open_app(stack.enter_context(data.environment(url))))
 
 
 def _run(url: str, *statements: str, **parameters: Any) -> None:
@@ -152,7 +152,7 @@ def _run(url: str, *statements: str, **parameters: Any) -> None:
 
 def _parameters(size: int) -> dict[str, Any]:
     document = {"kind": "WorkFlow", "metadata": {"secret": "s"}, "spec": {"metadata": data.WORKFLOW}}
-    return {"size": size, "queue": QUEUE, "document": packed(document), "terms": packed(Terms())}
+    return {"size": size, "queue": QUEUE, "document": packed(document), "terms": packed(Limits())}
 
 
 _SCRIPTS = (

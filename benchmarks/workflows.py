@@ -19,7 +19,7 @@ from typing import NamedTuple
 from benchmarks import data
 from benchmarks.rows import Row, at_least, at_most
 from benchmarks.serving import served, status_is
-from functions.engine.app import Sluice
+from functions.engine.app import App
 from functions.workflow.model import Manifest, ResultFile, Stage, WorkflowId
 
 WORKFLOWS = 600
@@ -40,15 +40,15 @@ def measure() -> Iterator[Row]:
     with (
         data.postgres() as url,
         data.environment(url) as environ,
-        data.parts(environ) as sluice,
+        data.open_app(environ) as app,
         served("submit", healthy, environ) as submit,
         served("advance", healthy, environ) as advance,
     ):
-        _run(sluice, submit.port, advance.port, "warm", WARM_UP)
+        _run(app, submit.port, advance.port, "warm", WARM_UP)
         began = time.perf_counter()
-        done = _run(sluice, submit.port, advance.port, "measured", WORKFLOWS)
+        done = _run(app, submit.port, advance.port, "measured", WORKFLOWS)
         minutes = (time.perf_counter() - began) / 60
-        _check(sluice, done)
+        _check(app, done)
     whole = median(one.seconds for one in done)
     yield Row(f"workflows: submit → finished, {AT_ONCE} at once", len(done) / minutes, "per minute", at_least(2100))
     yield Row("workflows: one, submit → finished, p50", whole, "s")
@@ -57,7 +57,7 @@ def measure() -> Iterator[Row]:
     yield Row("workflows: hand-over between stages, p50", hand_over * 1000, "ms", at_most(30))
 
 
-def _run(sluice: Sluice, submit: int, advance: int, series: str, count: int) -> list[_Done]:
+def _run(app: App, submit: int, advance: int, series: str, count: int) -> list[_Done]:
     todo, lock = iter(range(count)), threading.Lock()
 
     def client(number: int) -> list[_Done]:
@@ -68,14 +68,14 @@ def _run(sluice: Sluice, submit: int, advance: int, series: str, count: int) -> 
                     nth = next(todo, None)
                 if nth is None:
                     return done
-                done.append(_one(sluice, to_submit, to_advance, f"{series}-{nth}", key=f"0x{number + 1:064x}"))
+                done.append(_one(app, to_submit, to_advance, f"{series}-{nth}", key=f"0x{number + 1:064x}"))
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return [one for part in pool.map(client, range(AT_ONCE)) for one in part]
 
 
 def _one(
-    sluice: Sluice, submit: http.client.HTTPConnection, advance: http.client.HTTPConnection, agreement: str, key: str
+    app: App, submit: http.client.HTTPConnection, advance: http.client.HTTPConnection, agreement: str, key: str
 ) -> _Done:
     began = time.perf_counter()
     body = json.dumps(data.submission(agreement, key)).encode()
@@ -83,7 +83,7 @@ def _one(
     workflow = WorkflowId(json.loads(text)[0]["jobId"])
     hand_overs = _end(advance, workflow, Stage.CONFIGURE), _end(advance, workflow, Stage.ALGORITHM)
     file = ResultFile("outputs/result.csv", 8, "output", "file:///result.csv")
-    sluice.storage.put_manifest(workflow, 1, Manifest((file,)))
+    app.storage.put_manifest(workflow, 1, Manifest((file,)))
     _end(advance, workflow, Stage.PUBLISH)
     return _Done(workflow, time.perf_counter() - began, hand_overs)
 
@@ -96,9 +96,9 @@ def _end(advance: http.client.HTTPConnection, workflow: WorkflowId, stage: Stage
     return time.perf_counter() - began
 
 
-def _check(sluice: Sluice, done: list[_Done]) -> None:
+def _check(app: App, done: list[_Done]) -> None:
     for one in done:
-        record = sluice.store.get(one.workflow)
+        record = app.store.get(one.workflow)
         assert record is not None
         assert record.workflow.finished, one.workflow
         assert record.workflow.status == 70

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from functions.cluster.kubernetes.job_status import Body, job_over, part, pod_speaks, text
 from functions.cluster.labels import JOB_NAME, ref_of_labels, ref_of_name
-from functions.cluster.ports import JobRef, Live, State
+from functions.cluster.ports import JobRef, JobStatus, State
 from functions.workflow.model import (
     Manifest,
     Outcome,
@@ -77,7 +77,7 @@ def _of_resource(body: Body, deleted: bool) -> Hint | None:
     return Hint(ref, text(metadata, "name") or None)
 
 
-def observation(ref: JobRef, live: Live, manifest: Manifest | None = None) -> StageObservation | Tick:
+def observation(ref: JobRef, live: JobStatus, manifest: Manifest | None = None) -> StageObservation | Tick:
     """What the state of a Job means to the rules. `manifest`: what a publish that succeeded has published."""
     match live.state:
         case State.RUNNING:

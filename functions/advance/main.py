@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.advance.event_filter import Hint, interest
 from functions.api import cloudevents, http
-from functions.engine.app import Sluice, sluice
+from functions.engine.app import App, current_app
 from functions.log import about
 
 logger = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ def receive(call: http.Call) -> Response:
     if event.type == TICK:
         from functions.advance.sweep import sweep
 
-        sweep(call.sluice)
+        sweep(call.app)
     elif hint := interest(event.attributes, event.data):
-        follow(call.sluice, hint, event.id)
+        follow(call.app, hint, event.id)
     return http.empty()
 
 
-def bury(call: http.Call) -> Response:
+def add_dead_letter(call: http.Call) -> Response:
     """An event that could not be delivered: kept for somebody to read (`sluice dead-letters`).
 
     Only what identifies it is kept, because its data may carry URLs with credentials.
@@ -53,21 +53,21 @@ def bury(call: http.Call) -> Response:
         kept, number, reason = {"attributes": {}}, call.request.headers.get("ce-id", ""), e.message
     kept["attributes"].pop("knativeerrordata", None)
     logger.error("dead letter", extra=about(event=number, reason=scrub(reason)))
-    call.sluice.store.bury(number[:LONGEST_ID], scrub(reason), kept, call.sluice.clock())
+    call.app.store.add_dead_letter(number[:LONGEST_ID], scrub(reason), kept, call.app.clock())
     return http.empty()
 
 
-def follow(parts: Sluice, hint: Hint, cause: str) -> None:
+def follow(app: App, hint: Hint, cause: str) -> None:
     """Go and look, if the hint is of the attempt that runs; otherwise complete what its first delivery left open."""
     from functions.advance.reconcile import look
 
-    workflow = parts.store.state(hint.ref.workflow)
+    workflow = app.store.state(hint.ref.workflow)
     if workflow is None:
         logger.info("unknown workflow", extra=about(workflow=hint.ref.workflow, event=cause))
     elif (workflow.stage, workflow.attempt) == (hint.ref.stage, hint.ref.attempt):
-        look(parts, workflow, cause, hint.pod)
+        look(app, workflow, cause, hint.pod)
     else:
-        parts.transitions.carry_out(workflow.id, cause)
+        app.transitions.carry_out(workflow.id, cause)
 
 
 def _identity(data: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _identity(data: Any) -> dict[str, Any]:
 ROUTER = http.Router(
     [
         Rule("/", endpoint=receive, methods=["POST"]),
-        Rule("/dead-letters", endpoint=bury, methods=["POST"]),
+        Rule("/dead-letters", endpoint=add_dead_letter, methods=["POST"]),
         Rule("/healthz", endpoint=http.healthz, methods=["GET"]),
     ]
 )
@@ -89,4 +89,4 @@ ROUTER = http.Router(
 @functions_framework.http
 def advance(request: Request) -> Response:
     """The function that Knative calls."""
-    return ROUTER.answer(request, sluice)
+    return ROUTER.answer(request, current_app)

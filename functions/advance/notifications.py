@@ -14,20 +14,20 @@ from functions.store.ports import Outgoing
 from functions.workflow.model import Record
 
 if TYPE_CHECKING:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
 
 logger = logging.getLogger(__name__)
 
 SECONDS = 3.0  # for connecting and for each wait
 
 
-def deliver(sluice: Sluice, outgoing: Outgoing) -> bool:
+def deliver(app: App, outgoing: Outgoing) -> bool:
     """POST one event. True if it was taken, or if nobody is to be told of it; False: try again later."""
-    url = {"started": sluice.settings.notify_start_url, "finished": sluice.settings.notify_stop_url}.get(outgoing.kind)
-    record = sluice.store.get(outgoing.workflow) if url else None
+    url = {"started": app.settings.notify_start_url, "finished": app.settings.notify_stop_url}.get(outgoing.kind)
+    record = app.store.get(outgoing.workflow) if url else None
     if not url or record is None:
         return True
-    return _post(url, payload(record, sluice.settings.operator_private_key), outgoing)
+    return _post(url, payload(record, app.settings.operator_private_key), outgoing)
 
 
 def payload(record: Record, private_key: str) -> dict[str, Any]:

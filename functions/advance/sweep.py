@@ -21,7 +21,7 @@ from functions.store.ports import StoreUnavailable
 from functions.workflow.model import Verdict, Workflow, WorkflowId
 
 if TYPE_CHECKING:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
     from functions.store.ports import Outgoing
 
 logger = logging.getLogger(__name__)
@@ -39,19 +39,19 @@ MOST_DELIVERIES = 500
 CAUSE = "sweep"
 
 
-def sweep(parts: Sluice) -> Counter[str]:
+def sweep(app: App) -> Counter[str]:
     """Do what is due, as far as the time reaches. Returns how much of what was repaired.
 
     Raises StoreUnavailable where not even what is due can be asked.
     """
-    run = _Sweep(parts)
-    run.each(parts.store.claim_intents, run.complete)
-    run.each(parts.store.claim_workflows, run.look)
-    for environment in parts.store.queues():
+    run = _Sweep(app)
+    run.each(app.store.claim_intents, run.complete)
+    run.each(app.store.claim_workflows, run.look)
+    for environment in app.store.queues():
         run.admit(environment)
-    for namespace in sorted({environment.place for environment in parts.environments.values()}):
-        run.tidy(namespace)
-    parts.store.forget_nonces(forgettable(parts.clock()))
+    for namespace in sorted({environment.namespace for environment in app.environments.values()}):
+        run.collect_orphans(namespace)
+    app.store.forget_nonces(forgettable(app.clock()))
     run.deliver()  # last: whoever is told may be slow
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
@@ -61,10 +61,10 @@ def sweep(parts: Sluice) -> Counter[str]:
 class _Sweep:
     """One run. What is unavailable for one workflow must not keep it from the others: that comes up again."""
 
-    def __init__(self, parts: Sluice) -> None:
-        self.parts = parts
+    def __init__(self, app: App) -> None:
+        self.app = app
         self.done: Counter[str] = Counter()
-        self._began = parts.clock()
+        self._began = app.clock()
         self._waited = 0  # how many in a row were unavailable
 
     def each(self, claim: Callable[[datetime, datetime, int], Sequence[T]], repair: Callable[[T], None]) -> None:
@@ -78,7 +78,7 @@ class _Sweep:
     def _due(self, claim: Callable[[datetime, datetime, int], Sequence[T]]) -> Iterator[T]:
         """What was due at the beginning, claimed a batch at a time: nothing comes up twice in one sweep."""
         while self._in_time():
-            batch = claim(self._began, self.parts.clock() + CLAIM, BATCH)
+            batch = claim(self._began, self.app.clock() + CLAIM, BATCH)
             for item in batch:
                 if not self._in_time():
                     return  # its claim runs out by the next tick
@@ -87,51 +87,51 @@ class _Sweep:
                 return
 
     def _in_time(self) -> bool:
-        return self.parts.clock() < self._began + BUDGET
+        return self.app.clock() < self._began + BUDGET
 
     def complete(self, workflow: WorkflowId) -> None:
         """Carry out intents that a handler left open."""
         self.done["open intents"] += 1
-        self.parts.transitions.carry_out(workflow, CAUSE)
+        self.app.transitions.carry_out(workflow, CAUSE)
 
     def look(self, workflow: Workflow) -> None:
         """See whether the Job of a workflow has ended or gone unannounced, or its time is over."""
-        if look(self.parts, workflow, CAUSE) is Verdict.APPLIED:
+        if look(self.app, workflow, CAUSE) is Verdict.APPLIED:
             self.done[f"{workflow.phase} moved on"] += 1
 
     def admit(self, environment: str) -> None:
         """Give free slots to queued workflows, and start as many of them as the time reaches for."""
-        admitted = self._guarded(self.parts.transitions.admit, environment) if self._in_time() else None
+        admitted = self._guarded(self.app.transitions.admit, environment) if self._in_time() else None
         for workflow in admitted or ():
             self.done["admitted"] += 1
             if self._in_time():  # else their open intents are due soon
-                self._guarded(self.parts.transitions.carry_out, workflow, CAUSE)
+                self._guarded(self.app.transitions.carry_out, workflow, CAUSE)
 
     def deliver(self) -> None:
         """Deliver what goes outside. After a failure the rest waits too: it mostly goes to the same place."""
-        for event in self._due(self.parts.store.claim_events):
+        for event in self._due(self.app.store.claim_events):
             if self._guarded(self._send, event):
                 self.done["events delivered"] += 1
             elif event.tries < MOST_DELIVERIES:
                 return
-            self.parts.store.close_event(event)
+            self.app.store.close_event(event)
 
     def _send(self, event: Outgoing) -> bool:
         from functions.advance.notifications import deliver
 
-        return deliver(self.parts, event)
+        return deliver(self.app, event)
 
-    def tidy(self, namespace: str) -> None:
+    def collect_orphans(self, namespace: str) -> None:
         """Clean up after workflows that are over but still own something. Unknown ones are somebody else's."""
-        owners = self._guarded(self.parts.cluster.leftovers, namespace, 500) or ()
-        alive = self.parts.store.unfinished(owners) if owners else set()
+        owners = self._guarded(self.app.cluster.orphans, namespace, 500) or ()
+        alive = self.app.store.unfinished(owners) if owners else set()
         for workflow in (w for w in owners if w not in alive):
             if not self._in_time():
                 return
-            if self.parts.store.state(workflow) is None:
+            if self.app.store.state(workflow) is None:
                 logger.warning("not ours, left alone", extra=about(workflow=workflow))
                 continue
-            self._guarded(self.parts.cluster.clean_up, workflow, namespace)
+            self._guarded(self.app.cluster.clean_up, workflow, namespace)
             self.done["leftovers removed"] += 1
 
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:

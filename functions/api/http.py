@@ -23,7 +23,7 @@ from functions import log
 from functions.settings import SettingsError
 
 if TYPE_CHECKING:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ class Call:
     """One request, what its path captured, and the parts it may use."""
 
     request: Request
-    sluice: Sluice
+    app: App
     captured: Mapping[str, str]
 
     @cached_property
     def body(self) -> bytes:
         """The whole body. Raises HttpError 413 if it is larger than allowed."""
-        return read_body(self.request, self.sluice.settings.max_body)
+        return read_body(self.request, self.app.settings.max_body)
 
     @cached_property
     def params(self) -> Mapping[str, Any]:
@@ -79,10 +79,10 @@ class Router:
         self.rules = tuple(rules)
         self._map = Map(rules, merge_slashes=False)
 
-    def answer(self, request: Request, sluice: Callable[[], Sluice]) -> Response:
+    def answer(self, request: Request, app: Callable[[], App]) -> Response:
         """Call the handler of the request's route; every failure becomes a JSON error with the right code."""
         try:
-            response = self._dispatch(request, sluice)
+            response = self._dispatch(request, app)
         except RequestRedirect as redirect:
             response = Response(status=redirect.code, headers={"Location": redirect.new_url})
         except Exception as error:
@@ -91,7 +91,7 @@ class Router:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
-    def _dispatch(self, request: Request, sluice: Callable[[], Sluice]) -> Response:
+    def _dispatch(self, request: Request, app: Callable[[], App]) -> Response:
         adapter = self._map.bind_to_environ(request.environ)
         try:
             handler, captured = adapter.match()
@@ -104,7 +104,7 @@ class Router:
             ) from None
         except NotFound:
             raise HttpError(404, "Not Found: no such path") from None
-        response: Response = handler(Call(request, sluice(), captured))
+        response: Response = handler(Call(request, app(), captured))
         return response
 
 

@@ -54,9 +54,9 @@ def sweep(as_json: bool) -> None:
 
     try:
         from functions.advance import sweep as sweeping
-        from functions.engine.app import sluice
+        from functions.engine.app import current_app
 
-        repaired = dict(sweeping.sweep(sluice()))
+        repaired = dict(sweeping.sweep(current_app()))
     except SettingsError as e:
         fail(str(e))
     except StoreUnavailable:

@@ -128,7 +128,7 @@ def _environment(settings: Settings, namespace: str) -> Environment:
     from functions.workflow.environment import Environment
 
     known = load(settings).values() if settings.environments_file else ()
-    return next((each for each in known if each.place == namespace), Environment(id=namespace))
+    return next((each for each in known if each.namespace == namespace), Environment(id=namespace))
 
 
 def _tell(namespace: str, verdict: Verdict) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from functions.cluster.kubernetes.job_status import CONTAINER
 from functions.cluster.labels import JOB_NAME, job_labels
-from functions.cluster.ports import JobRef, Live
+from functions.cluster.ports import JobRef, JobStatus
 from functions.workflow.model import JobUid, Outcome
 
 
@@ -31,7 +31,7 @@ class Event:
     body: Mapping[str, Any]
 
 
-def job_event(ref: JobRef, live: Live, action: Action, event_id: str, at: datetime) -> Event:
+def job_event(ref: JobRef, live: JobStatus, action: Action, event_id: str, at: datetime) -> Event:
     """What is announced of a Job in the state `live`."""
     status: dict[str, Any] = {"active": 1, "ready": 1, "terminating": 0}
     if live.outcome is Outcome.SUCCEEDED:
@@ -54,7 +54,7 @@ def job_event(ref: JobRef, live: Live, action: Action, event_id: str, at: dateti
     return _event(body, "jobs", action, event_id, at)
 
 
-def pod_event(ref: JobRef, live: Live, event_id: str, at: datetime) -> Event:
+def pod_event(ref: JobRef, live: JobStatus, event_id: str, at: datetime) -> Event:
     """What is announced of the Pod whose container has ended as `live` says."""
     metadata = _metadata(pod_name(ref), ref, JobUid(f"pod-of-{live.uid}"), at)
     metadata["labels"] = {**job_labels(ref), JOB_NAME: ref.name}

@@ -15,16 +15,16 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from functions.cluster.events import Action, Event, job_event, pod_event
-from functions.cluster.ports import AlienJob, JobRef, Live, StageJob, State, Unavailable
+from functions.cluster.ports import JobRef, JobStatus, NameConflict, StageJob, State, Unavailable
 from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
 
-SUCCESS = Live(State.ENDED, None, Outcome.SUCCEEDED, 0)
+SUCCESS = JobStatus(State.ENDED, None, Outcome.SUCCEEDED, 0)
 
 
 @dataclass(slots=True)
 class _Job:
     ref: JobRef
-    live: Live
+    live: JobStatus
     log: bytes = b""
     leaving: bool = False
     asked: StageJob | None = None
@@ -67,10 +67,10 @@ class MemoryCluster:
             new = held is None
             if held is None:
                 uid = _uid(ref, self.created[ref.name])
-                held = self._jobs[_key(ref)] = _Job(replace(ref, uid=uid), Live(State.RUNNING, uid), asked=job)
+                held = self._jobs[_key(ref)] = _Job(replace(ref, uid=uid), JobStatus(State.RUNNING, uid), asked=job)
                 self.created[ref.name] += 1
         if held.asked is None:
-            raise AlienJob(f"a Job {ref.name} exists and is not ours")
+            raise NameConflict(f"a Job {ref.name} exists and is not ours")
         if held.leaving:
             raise Unavailable(f"{ref.name} is being deleted", retry_after=1)
         if new:
@@ -92,11 +92,11 @@ class MemoryCluster:
         _raise(lost)
         return held is None or not self.lingering
 
-    def read(self, ref: JobRef, pod: str | None = None) -> Live:
+    def read(self, ref: JobRef, pod: str | None = None) -> JobStatus:
         lost = self._called("read")
         with self._lock:
             held = self._ours(ref)
-            live = held.live if held is not None else Live(State.GONE)
+            live = held.live if held is not None else JobStatus(State.GONE)
             if held is None and self.instant:
                 live = replace(SUCCESS, uid=_uid(ref, 0))
         _raise(lost)
@@ -110,7 +110,7 @@ class MemoryCluster:
             self.vanish(ref)
         _raise(lost)
 
-    def leftovers(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
+    def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
         lost = self._called("leftovers")
         with self._lock:
             owners = {h.ref.workflow for h in self._jobs.values() if h.asked and h.ref.namespace == namespace}
@@ -153,7 +153,7 @@ class MemoryCluster:
         with self._lock:
             held = self._jobs[_key(ref)]
             held.log += log
-            held.live = Live(State.ENDED, held.live.uid, ended, exit_code, reason, oom_killed)
+            held.live = JobStatus(State.ENDED, held.live.uid, ended, exit_code, reason, oom_killed)
         if exit_code is not None:
             self._say(lambda: pod_event(held.ref, held.live, str(uuid4()), self.clock()))
         self._say_job(held, Action.UPDATE)
@@ -176,19 +176,19 @@ class MemoryCluster:
         """The Job's container runs."""
         with self._lock:
             held = self._jobs[_key(ref)]
-            held.live = Live(State.RUNNING, held.live.uid, since=since)
+            held.live = JobStatus(State.RUNNING, held.live.uid, since=since)
 
     def stick(self, ref: JobRef, reason: str, since: datetime) -> None:
         """The Job's Pod waits for what will not come."""
         with self._lock:
             held = self._jobs[_key(ref)]
-            held.live = Live(State.STUCK, held.live.uid, reason=reason, since=since)
+            held.live = JobStatus(State.STUCK, held.live.uid, reason=reason, since=since)
 
     def occupy(self, ref: JobRef) -> None:
         """Somebody else has a Job of this name."""
         with self._lock:
             uid = JobUid(str(uuid4()))
-            self._jobs[_key(ref)] = _Job(replace(ref, uid=uid), Live(State.RUNNING, uid))
+            self._jobs[_key(ref)] = _Job(replace(ref, uid=uid), JobStatus(State.RUNNING, uid))
 
     def fail_next(self, method: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
         """The next calls of `method` fail with `error`; `after` they were carried out, if so said."""
@@ -232,7 +232,7 @@ class MemoryCluster:
     def _change(self, ref: JobRef, state: State) -> None:
         with self._lock:
             held = self._jobs[_key(ref)]
-            held.live = Live(state, held.live.uid)
+            held.live = JobStatus(state, held.live.uid)
 
     def _say_job(self, held: _Job, action: Action) -> None:
         if held.asked is not None:

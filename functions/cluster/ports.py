@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
-from functions.workflow.model import JobUid, Outcome, Scope, Stage, Terms, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Limits, Outcome, Scope, Stage, Workflow, WorkflowId
 
 
 class ClusterError(Exception):
@@ -41,7 +41,7 @@ class Rejected(ClusterError):
         self.final = final
 
 
-class AlienJob(ClusterError):
+class NameConflict(ClusterError):
     """A Job of this name exists and is not ours: somebody else's object, never touched. An incident."""
 
 
@@ -73,7 +73,7 @@ class StageJob:
     stage: Stage
     attempt: int
     environment: Environment
-    terms: Terms
+    limits: Limits
     definition: Definition
     secret: str  # Ocean's job secret, given to the algorithm as `secret`
     scope: Scope  # for publish
@@ -81,7 +81,7 @@ class StageJob:
 
     @property
     def ref(self) -> JobRef:
-        return JobRef(self.workflow, self.stage, self.attempt, self.terms.namespace or self.environment.place)
+        return JobRef(self.workflow, self.stage, self.attempt, self.limits.namespace or self.environment.namespace)
 
 
 class State(StrEnum):
@@ -93,7 +93,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class JobStatus:
     """What the cluster says of a Job right now."""
 
     state: State
@@ -116,7 +116,7 @@ class Cluster(Protocol):
         """Have the Job deleted, its Pods with it; idempotent. True if nothing of it is left already."""
         ...
 
-    def read(self, ref: JobRef, pod: str | None = None) -> Live:
+    def read(self, ref: JobRef, pod: str | None = None) -> JobStatus:
         """The truth about the Job. `pod`: the name of its Pod, where an event told it; saves a search."""
         ...
 
@@ -124,7 +124,7 @@ class Cluster(Protocol):
         """Delete everything the workflow owns, running or not; idempotent."""
         ...
 
-    def leftovers(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
+    def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
         """The workflows that own anything in the cluster, at most `limit`; for the sweep."""
         ...
 

@@ -26,7 +26,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from functions.cluster.ports import AlienJob, JobRef, Live, Rejected, StageJob, State, Unavailable
+from functions.cluster.ports import JobRef, JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -104,7 +104,7 @@ class JobFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.DecodeError:
-            raise AlienJob(f"{self.path.name}: job.json is not a Job of this version of Sluice") from None
+            raise NameConflict(f"{self.path.name}: job.json is not a Job of this version of Sluice") from None
 
     def ask(self, asked: Asked) -> None:
         """Create the Job. Raises FileExistsError."""
@@ -159,10 +159,10 @@ class ProcessCluster:
         self._wake()
         return False
 
-    def read(self, ref: JobRef, pod: str | None = None) -> Live:
+    def read(self, ref: JobRef, pod: str | None = None) -> JobStatus:
         found = self._find(ref)
         if found is None:
-            return Live(State.GONE)
+            return JobStatus(State.GONE)
         folder, asked = found
         with _io():
             return live(asked, folder.end())
@@ -175,7 +175,7 @@ class ProcessCluster:
             discard(self._folder, home)
         self._wake()
 
-    def leftovers(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
+    def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
         if not _SAFE.fullmatch(namespace):
             return []
         with _io():
@@ -206,7 +206,7 @@ class ProcessCluster:
         try:
             with _io():
                 asked = folder.asked() if folder else None
-        except AlienJob:
+        except NameConflict:
             return None
         if folder is None or asked is None or ref.uid not in (None, asked.uid):
             return None
@@ -236,11 +236,11 @@ class ProcessCluster:
                 os.close(pipe)
 
 
-def live(asked: Asked, end: End | None) -> Live:
+def live(asked: Asked, end: End | None) -> JobStatus:
     """What the files of a Job say of it."""
     if end is None:
-        return Live(State.RUNNING, asked.uid)
-    return Live(State.ENDED, asked.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
+        return JobStatus(State.RUNNING, asked.uid)
+    return JobStatus(State.ENDED, asked.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
 
 
 def jobs(folder: Path) -> Iterator[JobFolder]:

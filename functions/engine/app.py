@@ -30,7 +30,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Sluice:
+class App:
     """The parts of one process. Tests give other settings, another clock, other ids."""
 
     settings: Settings
@@ -82,8 +82,8 @@ class Sluice:
 
 
 @cache
-def sluice() -> Sluice:
+def current_app() -> App:
     """The parts of this process, from its environment variables."""
     settings = Settings.load()
     log.setup(settings.log_level)
-    return Sluice(settings)
+    return App(settings)

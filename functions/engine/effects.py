@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-from functions.cluster.ports import AlienJob, ClusterError, JobRef, Rejected, StageJob, Unavailable
+from functions.cluster.ports import ClusterError, JobRef, NameConflict, Rejected, StageJob, Unavailable
 from functions.log import about
 from functions.results.storage import place_of
 from functions.workflow.decide import scope
@@ -43,7 +43,7 @@ FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
 
 
-class Parts(Protocol):
+class AppParts(Protocol):
     """What a transition needs; each part is made at its first use (functions/engine/app.py)."""
 
     @property
@@ -71,8 +71,8 @@ class NotYet(Exception):
 class Effects:
     """Carries effects out."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, app: AppParts) -> None:
+        self._app = app
 
     def carry_out(
         self, tx: Transaction, current: Workflow, intent: Intent, now: datetime
@@ -81,17 +81,17 @@ class Effects:
 
         Raises Unavailable, StorageUnavailable and NotYet: it is still to be done.
         """
-        parts, effect = self._parts, intent.effect
+        app, effect = self._app, intent.effect
         match effect:
             case CreateJob():
                 return self._create(tx, current, intent, effect, now)
             case DeleteJob(stage, attempt):
-                gone = parts.cluster.delete(job_of(parts, current, stage, attempt))
+                gone = app.cluster.delete(job_of(app, current, stage, attempt))
                 return None, StageLost(stage, attempt) if gone else None
             case CleanUp():
-                parts.cluster.clean_up(current.id, _namespace(parts, current))
+                app.cluster.clean_up(current.id, _namespace(app, current))
             case RemoveResults():
-                parts.storage.remove(current.id)
+                app.storage.remove(current.id)
             case Report():
                 self._report(tx, current)
             case Emit():
@@ -104,7 +104,7 @@ class Effects:
         self, tx: Transaction, current: Workflow, intent: Intent, effect: CreateJob, now: datetime
     ) -> tuple[JobUid | None, StageObservation | None]:
         record = tx.record(current.id)
-        environment = self._parts.environments.get(current.environment)
+        environment = self._app.environments.get(current.environment)
         if record is None or environment is None:
             return None, _refused(effect, "EnvironmentUnknown")
         try:
@@ -116,23 +116,23 @@ class Effects:
             stage=effect.stage,
             attempt=effect.attempt,
             environment=environment,
-            terms=current.terms,
+            limits=current.limits,
             definition=definition,
             secret=record.submission.secret,
             scope=scope(current),
-            results=place_of(self._parts.settings),
+            results=place_of(self._app.settings),
         )
-        patience_ends = intent.created_at + pause(effect) + timedelta(seconds=current.terms.queue_seconds)
+        patience_ends = intent.created_at + pause(effect) + timedelta(seconds=current.limits.queue_seconds)
         try:
-            return self._parts.cluster.create(job), None
+            return self._app.cluster.create(job), None
         except Rejected as e:
             logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
             if e.final or now >= patience_ends:
                 return None, _refused(effect, e.reason)
             raise NotYet(next_try(intent, now)) from None
-        except AlienJob:
+        except NameConflict:
             logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
-            return None, _refused(effect, "AlienJob")
+            return None, _refused(effect, "NameConflict")
         except Unavailable:
             if now >= patience_ends:
                 return None, _refused(effect, "ClusterUnavailable")
@@ -143,24 +143,24 @@ class Effects:
         if record is None or record.submission.origin is None:
             return
         try:
-            self._parts.cluster.report(record.submission.origin, current)
+            self._app.cluster.report(record.submission.origin, current)
         except Unavailable:
             raise
         except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
             logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
 
 
-def job_of(parts: Parts, workflow: Workflow, stage: Stage, attempt: int) -> JobRef:
+def job_of(app: AppParts, workflow: Workflow, stage: Stage, attempt: int) -> JobRef:
     """Where the Job of an attempt is to be found."""
-    return JobRef(workflow.id, stage, attempt, _namespace(parts, workflow), workflow.job_uid)
+    return JobRef(workflow.id, stage, attempt, _namespace(app, workflow), workflow.job_uid)
 
 
-def _namespace(parts: Parts, workflow: Workflow) -> str:
+def _namespace(app: AppParts, workflow: Workflow) -> str:
     """Where its Jobs run since it was submitted, whatever became of its environment meanwhile."""
-    if workflow.terms.namespace:
-        return workflow.terms.namespace
-    environment = parts.environments.get(workflow.environment)
-    return environment.place if environment else workflow.environment
+    if workflow.limits.namespace:
+        return workflow.limits.namespace
+    environment = app.environments.get(workflow.environment)
+    return environment.namespace if environment else workflow.environment
 
 
 def next_try(intent: Intent, now: datetime) -> datetime:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from functions.cluster.ports import Unavailable
-from functions.engine.effects import Effects, NotYet, Parts, given_up, next_try
+from functions.engine.effects import AppParts, Effects, NotYet, given_up, next_try
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import StoreUnavailable
@@ -58,9 +58,9 @@ class _Round:
 class Transitions:
     """Moves workflows. Raises StoreUnavailable, Unavailable and StorageUnavailable: nothing is lost, try again."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._effects = Effects(parts)
+    def __init__(self, app: AppParts) -> None:
+        self._app = app
+        self._effects = Effects(app)
 
     def submit(self, record: Record, cause: str, first: Callable[[Transaction], None] | None = None) -> Record:
         """Record a new workflow and start it if a slot is free; as it was recorded. Raises AgreementInUse.
@@ -68,10 +68,10 @@ class Transitions:
         `first` is done in the same transaction; what it raises is raised, and nothing is recorded. What is
         unavailable once it is recorded is not raised: who submitted again would be refused.
         """
-        now = self._parts.clock()
+        now = self._app.clock()
         decision = rules.submit(record.workflow, now)
         recorded = replace(record, workflow=decision.workflow)
-        with self._parts.store.begin() as tx:
+        with self._app.store.begin() as tx:
             if first is not None:
                 first(tx)
             tx.add(recorded)
@@ -85,9 +85,9 @@ class Transitions:
 
     def apply(self, workflow: WorkflowId, seen: Observation, cause: str) -> Verdict:
         """Make what `seen` makes of the workflow, and carry it out."""
-        now = self._parts.clock()
+        now = self._app.clock()
         admitted: list[WorkflowId] = []
-        with self._parts.store.begin() as tx:
+        with self._app.store.begin() as tx:
             current = tx.lock(workflow)
             if current is None:
                 return Verdict.UNKNOWN
@@ -110,14 +110,14 @@ class Transitions:
 
     def admit(self, environment: str) -> Sequence[WorkflowId]:
         """Give free slots of the environment to the oldest queued workflows: those, to be carried out."""
-        with self._parts.store.begin() as tx:
-            return self._admit(tx, environment, self._parts.clock())
+        with self._app.store.begin() as tx:
+            return self._admit(tx, environment, self._app.clock())
 
     def carry_out(self, workflow: WorkflowId, cause: str) -> None:
         """Carry out the open intents of a workflow, and those that follow from them."""
         again = True
         while again:
-            with self._parts.store.begin() as tx:
+            with self._app.store.begin() as tx:
                 current = tx.lock(workflow)
                 intents = tx.intents(workflow) if current is not None else ()
                 if current is None or not intents:
@@ -136,13 +136,13 @@ class Transitions:
 
     def _save(self, tx: Transaction, decision: Decision, cause: str) -> None:
         """Store a decision, without the events that nobody asked to be told of."""
-        settings = self._parts.settings
+        settings = self._app.settings
         told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
         wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind))
         tx.save(replace(decision, effects=wanted), cause)
 
     def _admit(self, tx: Transaction, environment: str, now: datetime) -> list[WorkflowId]:
-        limits = self._parts.environments.get(environment)
+        limits = self._app.environments.get(environment)
         free = limits.max_jobs - tx.slots_taken(environment) if limits else 0
         admitted: list[WorkflowId] = []
         while len(admitted) < free and (queued := tx.oldest_queued(environment)) is not None:
@@ -153,7 +153,7 @@ class Transitions:
     def _round(self, tx: Transaction, current: Workflow, intents: Sequence[Intent], cause: str) -> _Round:
         """Transaction B: carry out intents in their order, up to the first that cannot be done now."""
         left = _Round()
-        now = self._parts.clock()
+        now = self._app.clock()
         for intent in intents:
             if now < intent.created_at + pause(intent.effect):
                 continue  # the sweep takes it when it is due; nothing that waits for it can stand behind it

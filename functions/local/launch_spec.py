@@ -55,7 +55,7 @@ def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
         "environ": {**kept, "PYTHONPATH": ROOT, "TERMINATION_LOG": str(folder.termination)},
         "termination": str(folder.termination),
         "log_bytes": _STAGE_LOG_BYTES,
-        "seconds": job.terms.stage_seconds,
+        "seconds": job.limits.stage_seconds,
         "memory": 0,
         "disk": 0,
     }
@@ -78,19 +78,19 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
         "secret": job.secret,
         **stage_command.variables(job, volume),
     }
-    terms = job.terms
+    limits = job.limits
     return {
         **_common(folder),
         "isolation": isolation,
-        "view": view(home.parent.parent.parent, home, folder.path, terms.memory, _own_files(job)),
+        "view": view(home.parent.parent.parent, home, folder.path, limits.memory, _own_files(job)),
         "command": command,
         "environ": environ,
         "termination": None,  # only our own programs are believed
         "cwd": scratch,
         "log_bytes": job.environment.publish.max_log_bytes,
-        "seconds": terms.algorithm_seconds if job.stage is Stage.ALGORITHM else terms.stage_seconds,
-        "memory": terms.memory,
-        "disk": terms.disk,
+        "seconds": limits.algorithm_seconds if job.stage is Stage.ALGORITHM else limits.stage_seconds,
+        "memory": limits.memory,
+        "disk": limits.disk,
     }
 
 

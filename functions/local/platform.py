@@ -185,11 +185,11 @@ def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
 
 
 def _forget_parts() -> None:
-    from functions.engine.app import sluice
+    from functions.engine.app import current_app
 
-    if sluice.cache_info().currsize and "store" in (parts := vars(sluice())):
+    if current_app.cache_info().currsize and "store" in (parts := vars(current_app())):
         parts["store"].close()
-    sluice.cache_clear()
+    current_app.cache_clear()
 
 
 def _check_settings(environments: str) -> None:

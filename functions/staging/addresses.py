@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from functions.staging.report import Failure
-from functions.staging.retry import Trouble
+from functions.staging.retry import TransientError
 
 Lookup = Callable[..., list[tuple[Any, ...]]]  # socket.getaddrinfo, or a test's
 
@@ -29,10 +29,10 @@ def resolve(host: str, port: int, *, private: bool, lookup: Lookup = socket.geta
     try:
         found = lookup(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Trouble(f"the name {host} does not resolve", absent=True) from None
+        raise TransientError(f"the name {host} does not resolve", absent=True) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not addresses:
-        raise Trouble(f"the name {host} has no address", absent=True)
+        raise TransientError(f"the name {host} has no address", absent=True)
     if not private and not all(map(is_public, addresses)):
         raise Failure("DataForbidden", f"{host} is not a public address; this environment fetches from no other")
     return addresses

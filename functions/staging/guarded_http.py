@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from functions.staging.addresses import Lookup, resolve
 from functions.staging.report import Failure
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 from functions.workflow.environment import FetchPolicy
 
 if TYPE_CHECKING:
@@ -75,19 +75,19 @@ class Web:
         *,
         private: bool = False,
         trusted: tuple[str, ...] = (),
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         lookup: Lookup = socket.getaddrinfo,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._schemes = schemes & set(_PORTS)
         self._private = private
         self._trusted = frozenset(parse(url).origin for url in trusted)
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._lookup = lookup
         self._tls = tls
 
     @classmethod
-    def of(cls, policy: FetchPolicy, patience: Patience) -> Web:
+    def of(cls, policy: FetchPolicy, patience: RetryPolicy) -> Web:
         """The operator's gateways may stand on private addresses; nothing else may unless the policy says so."""
         gateways = (policy.ipfs_gateway, policy.arweave_gateway)
         private = policy.allow_private_addresses
@@ -111,9 +111,9 @@ class Web:
         except SSLError as e:
             if "CERTIFICATE_VERIFY_FAILED" in str(e):
                 raise Failure("DataUnavailable", "the server's TLS certificate is not valid for its name") from None
-            raise Trouble("the TLS connection broke") from None
+            raise TransientError("the TLS connection broke") from None
         except HTTPError as e:
-            raise Trouble(_describe(e), absent=isinstance(e, NewConnectionError)) from None
+            raise TransientError(_describe(e), absent=isinstance(e, NewConnectionError)) from None
         finally:
             if response is not None:
                 response.close()
@@ -226,7 +226,7 @@ def retry_after(value: str | None) -> float | None:
 def _judge(response: BaseHTTPResponse) -> None:
     status = response.status
     if status >= 500 or status in _WORTH_RETRYING:
-        raise Trouble(f"the server answers {status}", retry_after(response.headers.get("retry-after")))
+        raise TransientError(f"the server answers {status}", retry_after(response.headers.get("retry-after")))
     if status not in (200, 206):
         raise Refused(status, response.read(_EXPLANATION, decode_content=False).decode(errors="replace"))
     encoding = response.headers.get("content-encoding", "identity").strip().lower()

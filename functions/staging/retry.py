@@ -13,7 +13,7 @@ from functions.staging.report import Failure
 T = TypeVar("T")
 
 
-class Trouble(Exception):
+class TransientError(Exception):
     """Something that may be over soon.
 
     `after`: seconds the other side asked us to wait. `restart`: what we have of the file is of no more use.
@@ -29,7 +29,7 @@ class Trouble(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How often to try without any progress, and the seconds in between; timeouts of one connection."""
 
     tries: int = 6
@@ -39,7 +39,7 @@ class Patience:
     connect: float = 10.0
     stall: float = 30.0  # without a byte
 
-    def delay(self, failures: int, trouble: Trouble) -> float:
+    def delay(self, failures: int, trouble: TransientError) -> float:
         """Seconds to wait after the n-th failure in a row: doubling, with jitter, or what the other side asked for."""
         if trouble.after is not None:
             return trouble.after
@@ -63,7 +63,7 @@ class Patience:
             before = progress()
             try:
                 return action()
-            except Trouble as trouble:
+            except TransientError as trouble:
                 failures = 1 if progress() > before else failures + 1
                 if failures >= (self.absent if trouble.absent and not progress() else self.tries):
                     raise Failure("DataUnavailable", f"{trouble.text} ({failures} times in a row)") from None

@@ -34,32 +34,32 @@ _LOG_TYPES = {
 def running_jobs(call: Call) -> Response:
     """GET /runningjobs: what is not finished, of all owners."""
     require_admin(call)
-    return answer([running(record) for record in call.sluice.store.find(_page(call, unfinished=True))])
+    return answer([running(record) for record in call.app.store.find(_page(call, unfinished=True))])
 
 
 def job_ids(call: Call) -> Response:
     """GET /list: the ids of all jobs, newest first."""
     require_admin(call)
-    return answer(call.sluice.store.ids(_page(call)))
+    return answer(call.app.store.ids(_page(call)))
 
 
 def info(call: Call) -> Response:
     """GET /info?jobId=: all that is recorded of one job."""
     record = _job(call)
-    attempts = call.sluice.store.attempts(record.workflow.id)
+    attempts = call.app.store.attempts(record.workflow.id)
     return answer(views.info(record, attempts, _progress(call, record, attempts)))
 
 
 def history(call: Call) -> Response:
     """GET /history?jobId=: every step of one job and what caused it."""
     record = _job(call)
-    return answer(views.history(call.sluice.store.history(record.workflow.id)))
+    return answer(views.history(call.app.store.history(record.workflow.id)))
 
 
 def dead_letters(call: Call) -> Response:
     """GET /dead-letters: events that could not be handled, newest first."""
     require_admin(call)
-    return answer(views.dead_letters(call.sluice.store.dead_letters(query(call.params).limit)))
+    return answer(views.dead_letters(call.app.store.dead_letters(query(call.params).limit)))
 
 
 def logs(call: Call) -> Response:
@@ -87,7 +87,7 @@ def _job(call: Call) -> Record:
     job = given(call.params, "jobId")
     if job is None:
         raise HttpError(400, "`jobId` is required")
-    record = call.sluice.store.get(WorkflowId(job))
+    record = call.app.store.get(WorkflowId(job))
     if record is None:
         raise HttpError(404, f"No job {job}")
     return record
@@ -101,7 +101,7 @@ def _stage(call: Call) -> Stage:
 
 
 def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | None:
-    attempts = [each for each in call.sluice.store.attempts(record.workflow.id) if each.stage is stage]
+    attempts = [each for each in call.app.store.attempts(record.workflow.id) if each.stage is stage]
     if not attempts:
         return None
     chunks = _printed(call, record, attempts[-1], MAX_LINES)
@@ -112,8 +112,8 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
 def _printed(call: Call, record: Record, attempt: Attempt, lines: int) -> Iterator[bytes]:
     from functions.engine.effects import job_of
 
-    ref = job_of(call.sluice, record.workflow, attempt.stage, attempt.attempt)
-    return call.sluice.cluster.logs(replace(ref, uid=attempt.job_uid), lines, MAX_LOG)
+    ref = job_of(call.app, record.workflow, attempt.stage, attempt.attempt)
+    return call.app.cluster.logs(replace(ref, uid=attempt.job_uid), lines, MAX_LOG)
 
 
 def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progress | None:
@@ -131,6 +131,6 @@ def _published_log(call: Call, record: Record, stage: Stage) -> Content | None:
     if found is None or record.workflow.removed or record.workflow.expired:
         return None
     try:
-        return call.sluice.storage.open(found, max(0, found.size - MAX_LOG), found.size)
+        return call.app.storage.open(found, max(0, found.size - MAX_LOG), found.size)
     except NotFound:
         return None

@@ -20,7 +20,7 @@ def jobs(call: Call) -> Response:
     if not (wanted.agreement_id or wanted.workflow or wanted.owner):
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
     signer = require_signer(call, signed_message(call.params), prefix=_STATUS_PREFIX)
-    found = call.sluice.store.find(wanted)
+    found = call.app.store.find(wanted)
     consume(call, signer, prefix=_STATUS_PREFIX)
     return answer(statuses(found))
 
@@ -30,7 +30,7 @@ def result(call: Call) -> Response:
     require(call.params, _RESULT, "GET:/getResult")
     signer = require_signer(call, signed_message(call.params), prefix=_RESULT_PREFIX)
     job = given(call.params, "jobId")
-    record = call.sluice.store.get(WorkflowId(job)) if job else None
+    record = call.app.store.get(WorkflowId(job)) if job else None
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])
     record = _own(record, call, signer.address)
@@ -46,7 +46,7 @@ def result(call: Call) -> Response:
         raise HttpError(404, f"No such index {index} in this compute job")
     from functions.status.results import respond
 
-    return respond(call.request, files[index], call.sluice.storage)
+    return respond(call.request, files[index], call.app.storage)
 
 
 def _index(value: object) -> int:

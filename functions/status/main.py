@@ -7,7 +7,7 @@ from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
 from functions.api.http import Router, healthz, route
-from functions.engine.app import sluice
+from functions.engine.app import current_app
 from functions.status import admin, jobs, public
 
 ROUTES = Router(
@@ -33,4 +33,4 @@ ROUTES = Router(
 @functions_framework.http
 def status(request: Request) -> Response:
     """The function that Knative calls."""
-    return ROUTES.answer(request, sluice)
+    return ROUTES.answer(request, current_app)

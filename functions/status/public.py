@@ -19,7 +19,7 @@ _API_VERSION = "1.0.1"
 
 def index(call: Call) -> Response:
     """GET /: operator-service's keys, and our own version."""
-    settings = call.sluice.settings
+    settings = call.app.settings
     service: views.Service = {
         "address": settings.operator_address or None,
         "algoTimeLimit": settings.legacy.get("ALGO_POD_TIMEOUT"),
@@ -34,11 +34,11 @@ def index(call: Call) -> Response:
 def environments(call: Call) -> Response:
     """GET /environments: those that accept the chain, if one is given."""
     wanted = chain(call.params)
-    running, now = call.sluice.store.running(), call.sluice.clock()
+    running, now = call.app.store.running(), call.app.clock()
     return answer(
         [
             views.environment(offered, running.get(offered.id, 0), now)
-            for offered in call.sluice.environments.values()
+            for offered in call.app.environments.values()
             if wanted is None or offered.accepts_chain(wanted)
         ]
     )

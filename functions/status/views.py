@@ -10,7 +10,7 @@ from functions.api.ocean.answers import File, Status, epoch, files, status
 from functions.staging import progress
 from functions.store.ports import Attempt
 from functions.workflow.environment import Environment
-from functions.workflow.model import Line, Record
+from functions.workflow.model import HistoryEntry, Record
 
 
 class Service(TypedDict):
@@ -141,7 +141,7 @@ def info(record: Record, attempts: Iterable[Attempt], told: progress.Progress | 
     }
 
 
-def history(lines: Sequence[tuple[Line, str]]) -> list[Step]:
+def history(lines: Sequence[tuple[HistoryEntry, str]]) -> list[Step]:
     return [
         {
             "step": line.step,

@@ -19,8 +19,8 @@ from functions.workflow.model import (
     Decision,
     Effect,
     Emit,
+    HistoryEntry,
     JobUid,
-    Line,
     Phase,
     Record,
     Stage,
@@ -46,7 +46,7 @@ class _Tables:
 
     records: dict[WorkflowId, Record] = field(default_factory=dict)
     attempts: dict[tuple[WorkflowId, Stage, int], Attempt] = field(default_factory=dict)
-    history: dict[tuple[WorkflowId, int], tuple[Line, str]] = field(default_factory=dict)
+    history: dict[tuple[WorkflowId, int], tuple[HistoryEntry, str]] = field(default_factory=dict)
     outbox: dict[int, _Open] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)  # of each provider the highest that is forgotten
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
@@ -237,7 +237,7 @@ class MemoryStore:
         wanted = (provider, key)
         return next((r for r in records if (r.submission.provider, r.submission.idempotency_key) == wanted), None)
 
-    def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:
+    def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
         with self._lock:
             found = [entry for (owner, _), entry in self._tables.history.items() if owner == workflow]
         return sorted(found, key=lambda entry: entry[0].step)
@@ -300,7 +300,7 @@ class MemoryStore:
                 nonces[address] = max(nonce, nonces.get(address, -1))
                 del used[address, nonce]
 
-    def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
+    def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
         with self._lock:
             self._tables.dead_letters[event_id] = {"event_id": event_id, "at": now, "reason": reason, "event": event}
 

@@ -15,8 +15,8 @@ from functions.workflow.model import (
     AttemptEnd,
     Decision,
     Effect,
+    HistoryEntry,
     JobUid,
-    Line,
     Record,
     Stage,
     Workflow,
@@ -150,7 +150,7 @@ class Store(Protocol):
 
     def by_idempotency_key(self, provider: str, key: str) -> Record | None: ...
 
-    def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:
+    def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
         """The lines with their causes, oldest first."""
         ...
 
@@ -199,7 +199,7 @@ class Store(Protocol):
 
     # dead letters: events that could not be handled, for somebody to read
 
-    def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None: ...
+    def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None: ...
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """Newest first: `event_id`, `at`, `reason`, `event`. An event that was buried twice is there once."""

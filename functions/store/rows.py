@@ -21,8 +21,9 @@ from functions.workflow.model import (
     Emit,
     Ending,
     Halt,
+    HistoryEntry,
     JobUid,
-    Line,
+    Limits,
     Manifest,
     Outcome,
     Phase,
@@ -32,7 +33,6 @@ from functions.workflow.model import (
     Stage,
     Stop,
     Submission,
-    Terms,
     Workflow,
     WorkflowId,
 )
@@ -63,14 +63,14 @@ def _time(value: datetime | str | None) -> datetime | None:
 
 
 def workflow_of(row: Row) -> Workflow:
-    terms = msgspec.json.decode(row["terms"], type=Terms)
+    limits = msgspec.json.decode(row["terms"], type=Limits)
     phase, created, deadline = Phase(row["phase"]), time_of(row["datecreated"]), _time(row["deadline"])
     if phase is Phase.QUEUED and deadline is None:  # inserted by operator-service
-        deadline = created + timedelta(seconds=terms.queue_seconds)
+        deadline = created + timedelta(seconds=limits.queue_seconds)
     return Workflow(
         id=WorkflowId(row["workflowid"]),
         environment=row["namespace"] or "",
-        terms=terms,
+        limits=limits,
         created_at=created,
         phase=phase,
         attempt=row["attempt"],
@@ -138,7 +138,7 @@ def record_values(record: Record) -> dict[str, Any]:
         **manifest_values(record.manifest if workflow.finished else None),
         "workflowid": workflow.id,
         "namespace": workflow.environment,
-        "terms": json_columns.packed(workflow.terms),
+        "terms": json_columns.packed(workflow.limits),
         "reported": workflow.reported,
         "datecreated": workflow.created_at,
         "laststatusupdate": workflow.created_at,
@@ -189,7 +189,7 @@ def effect_of(row: Row) -> Effect:
             raise ValueError(f"an intent of the unknown kind {other!r}: the database is newer than this program")
 
 
-def line_values(workflow: WorkflowId, line: Line, cause: str) -> dict[str, Any]:
+def line_values(workflow: WorkflowId, line: HistoryEntry, cause: str) -> dict[str, Any]:
     return {
         "workflow": workflow,
         "step": line.step,
@@ -204,8 +204,8 @@ def line_values(workflow: WorkflowId, line: Line, cause: str) -> dict[str, Any]:
     }
 
 
-def line_of(row: Row) -> tuple[Line, str]:
-    line = Line(
+def line_of(row: Row) -> tuple[HistoryEntry, str]:
+    line = HistoryEntry(
         step=row["step"],
         at=time_of(row["at"]),
         before=Phase(row["before"]),

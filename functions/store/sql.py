@@ -14,7 +14,7 @@ from functions.store.outbox import next_due
 from functions.store.pool import Row, open_connections
 from functions.store.ports import Attempt, Outgoing, Query
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
-from functions.workflow.model import Line, Record, Stage, Workflow, WorkflowId
+from functions.workflow.model import HistoryEntry, Record, Stage, Workflow, WorkflowId
 
 STATE = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s"
 BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idempotency_key = %(key)s"
@@ -113,7 +113,7 @@ class SqlStore:
     def by_idempotency_key(self, provider: str, key: str) -> Record | None:
         return next((rows.record_of(row) for row in self._read(BY_KEY, provider=provider, key=key)), None)
 
-    def history(self, workflow: WorkflowId) -> Sequence[tuple[Line, str]]:
+    def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
         return [rows.line_of(row) for row in self._read(HISTORY, workflow=workflow)]
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
@@ -172,7 +172,7 @@ class SqlStore:
         self._write(FORGET, before=before)
         self._write(RAISE_FORGOTTEN, before=before)
 
-    def bury(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
+    def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
         self._write(BURY, event_id=event_id, at=now, reason=reason, event=msgspec.json.encode(event).decode())
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:

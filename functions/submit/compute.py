@@ -56,7 +56,7 @@ def start(call: Call) -> Response:
         owner=owner,
         provider=signer.address,
         document=_document(params),
-        secret=call.sluice.new_id(),
+        secret=call.app.new_id(),
         idempotency_key=key,
     )
     if (first := _answered_before(call, wanted, environment)) is not None:
@@ -69,11 +69,11 @@ def start(call: Call) -> Response:
 def _submit(call: Call, wanted: Submission, environment: Environment, signer: Signer) -> Response:
     """The nonce is used up in the transaction that records the job: with both, or with neither."""
     try:
-        record = prepare(call.sluice, wanted, environment)
+        record = prepare(call.app, wanted, environment)
     except Invalid as e:
         raise HttpError(400, str(e)) from None
     try:
-        call.sluice.transitions.submit(record, wanted.provider, first=signer.consume)
+        call.app.transitions.submit(record, wanted.provider, first=signer.consume)
     except (AgreementInUse, NonceRefused) as e:
         # The same request, with its key, may have come twice at once.
         if (first := _answered_before(call, wanted, environment)) is not None:
@@ -103,10 +103,10 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
     wanted = query(call.params)
     signer = require_signer(call, signed_message(call.params), prefix=_STOP_PREFIX)
     require_unused(call, signer, prefix=_STOP_PREFIX)
-    store = call.sluice.store
+    store = call.app.store
     for workflow in list(_all(store.ids, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0))):
         try:
-            call.sluice.transitions.apply(workflow, request, cause=signer.address)
+            call.app.transitions.apply(workflow, request, cause=signer.address)
         except (Unavailable, StorageUnavailable):
             logger.warning("recorded, carried out later", extra=about(workflow=workflow))
     found = store.find(wanted)
@@ -140,11 +140,11 @@ def _idempotency_key(call: Call) -> str | None:
 
 
 def _agreement_in_use(call: Call, agreement: str) -> bool:
-    return bool(call.sluice.store.find(Query(agreement_id=agreement, unfinished=True, limit=1)))
+    return bool(call.app.store.find(Query(agreement_id=agreement, unfinished=True, limit=1)))
 
 
 def _environment(call: Call) -> Environment:
-    environment = call.sluice.environments.get(str(call.params["environment"]))
+    environment = call.app.environments.get(str(call.params["environment"]))
     if environment is None or not environment.accepts_chain(chain(call.params)):
         raise HttpError(400, "Environment invalid or does not exist")
     return environment
@@ -163,7 +163,7 @@ def _answered_before(call: Call, wanted: Submission, environment: Environment) -
     """The first answer to the same Idempotency-Key of the same provider. Raises HttpError 422 for another request."""
     if wanted.idempotency_key is None:
         return None
-    first = call.sluice.store.by_idempotency_key(wanted.provider, wanted.idempotency_key)
+    first = call.app.store.by_idempotency_key(wanted.provider, wanted.idempotency_key)
     if first is None:
         return None
     made = first.submission
@@ -176,5 +176,5 @@ def _answered_before(call: Call, wanted: Submission, environment: Environment) -
 def _first_answer(record: Record) -> Response:
     """The job as it was the moment it was recorded; the same for every repetition."""
     workflow = record.workflow
-    recorded = Workflow(workflow.id, workflow.environment, workflow.terms, workflow.created_at)
+    recorded = Workflow(workflow.id, workflow.environment, workflow.limits, workflow.created_at)
     return answer(statuses([Record(recorded, record.submission)]))

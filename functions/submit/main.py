@@ -7,7 +7,7 @@ from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
 from functions.api.http import Router, healthz, route
-from functions.engine.app import sluice
+from functions.engine.app import current_app
 from functions.submit import compute, migrate_route, workflow_objects
 
 ROUTES = Router(
@@ -25,4 +25,4 @@ ROUTES = Router(
 @functions_framework.http
 def submit(request: Request) -> Response:
     """The function that Knative calls."""
-    return ROUTES.answer(request, sluice)
+    return ROUTES.answer(request, current_app)

@@ -13,5 +13,5 @@ def upgrade(call: Call) -> Response:
     require_admin(call)
     from functions.store.migrate import migrate
 
-    migrate(call.sluice.settings.database)
+    migrate(call.app.settings.database)
     return Response("", 200, content_type="text/html; charset=utf-8")

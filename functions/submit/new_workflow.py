@@ -9,7 +9,7 @@ from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
 
 if TYPE_CHECKING:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
 
 _NEEDED = ("algorithm", "compute", "input", "output")  # in operator-service's order
 
@@ -18,14 +18,14 @@ class Invalid(ValueError):
     """The document cannot be accepted; the message says where and why."""
 
 
-def prepare(sluice: Sluice, submission: Submission, environment: Environment, *, id: str | None = None) -> Record:
+def prepare(app: App, submission: Submission, environment: Environment, *, id: str | None = None) -> Record:
     """The record of a new workflow, `id` or a new one. Raises Invalid."""
     definition = _definition(submission.document, environment)
     workflow = Workflow(
-        id=WorkflowId(id or sluice.new_id()),
+        id=WorkflowId(id or app.new_id()),
         environment=environment.id,
-        terms=grant(environment, definition),
-        created_at=sluice.clock(),
+        limits=grant(environment, definition),
+        created_at=app.clock(),
         reported=submission.origin is not None,
     )
     return Record(workflow, submission)

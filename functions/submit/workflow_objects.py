@@ -22,15 +22,15 @@ from functions.workflow.environment import Environment
 from functions.workflow.model import (
     DeleteRequested,
     Ending,
+    Limits,
     Phase,
     Submission,
-    Terms,
     Workflow,
     WorkflowId,
 )
 
 if TYPE_CHECKING:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +46,17 @@ def changed(call: Call) -> Response:
 
     Where the cluster is away it answers 503: the event comes again, and does nothing twice.
     """
-    seen = cloudevents.read(call.request, call.sluice.settings.max_body)
+    seen = cloudevents.read(call.request, call.app.settings.max_body)
     if not _is_workflow(seen):
         return empty()
     namespace, name, uid = _names(seen)
-    sluice, origin, workflow = call.sluice, f"{namespace}/{name}", WorkflowId(uid.replace("-", ""))
-    live = sluice.cluster.workflow_object(origin)
+    app, origin, workflow = call.app, f"{namespace}/{name}", WorkflowId(uid.replace("-", ""))
+    live = app.cluster.workflow_object(origin)
     alive = live is not None and live["metadata"]["uid"] == uid
     if seen.type == _DELETED and not alive:
-        _deleted(sluice, workflow, origin, seen)
+        _deleted(app, workflow, origin, seen)
     elif seen.type in _TYPES and alive and live is not None:
-        _applied(sluice, workflow, origin, live, seen)
+        _applied(app, workflow, origin, live, seen)
     return empty()
 
 
@@ -79,14 +79,14 @@ def _names(seen: cloudevents.Event) -> tuple[str, str, str]:
     return namespace, name, uid
 
 
-def _deleted(sluice: Sluice, workflow: WorkflowId, origin: str, seen: cloudevents.Event) -> None:
-    record = sluice.store.get(workflow)
+def _deleted(app: App, workflow: WorkflowId, origin: str, seen: cloudevents.Event) -> None:
+    record = app.store.get(workflow)
     if record is not None and record.submission.origin == origin:
-        sluice.transitions.apply(workflow, DeleteRequested(), cause=seen.id)
+        app.transitions.apply(workflow, DeleteRequested(), cause=seen.id)
 
 
-def _applied(sluice: Sluice, workflow: WorkflowId, origin: str, live: Any, seen: cloudevents.Event) -> None:
-    if live["metadata"].get("deletionTimestamp") or sluice.store.get(workflow) is not None:
+def _applied(app: App, workflow: WorkflowId, origin: str, live: Any, seen: cloudevents.Event) -> None:
+    if live["metadata"].get("deletionTimestamp") or app.store.get(workflow) is not None:
         return
     spec = live.get("spec") if isinstance(live.get("spec"), dict) else {}
     document = spec.get("metadata")
@@ -95,27 +95,27 @@ def _applied(sluice: Sluice, workflow: WorkflowId, origin: str, live: Any, seen:
         owner=origin,
         provider=OWNER,
         document=document if isinstance(document, dict) else {},
-        secret=sluice.new_id(),
+        secret=app.new_id(),
         origin=origin,
     )
     try:
-        environment = _environment(sluice, origin.split("/")[0])
-        record = prepare(sluice, submission, environment, id=workflow)
+        environment = _environment(app, origin.split("/")[0])
+        record = prepare(app, submission, environment, id=workflow)
     except Invalid as e:
         # Telling it changes the object, which is announced in turn: once is enough.
         if _told(live) != (why := f"Invalid: {e}"):
-            _reject(sluice, workflow, origin, why)
+            _reject(app, workflow, origin, why)
         return
     try:
-        sluice.transitions.submit(record, cause=seen.id)
+        app.transitions.submit(record, cause=seen.id)
     except AgreementInUse:
         logger.info("submitted already", extra=about(workflow=workflow, event=seen.id))
 
 
-def _environment(sluice: Sluice, namespace: str) -> Environment:
+def _environment(app: App, namespace: str) -> Environment:
     """The environment whose Jobs run in the object's own namespace: rights there are what RBAC has checked."""
-    for environment in sluice.environments.values():
-        if environment.place == namespace:
+    for environment in app.environments.values():
+        if environment.namespace == namespace:
             return environment
     raise Invalid(f"no environment runs its Jobs in the namespace {namespace}")
 
@@ -126,13 +126,13 @@ def _told(live: Any) -> Any:
     return status.get("reason") if isinstance(status, dict) else None
 
 
-def _reject(sluice: Sluice, workflow: WorkflowId, origin: str, why: str) -> None:
+def _reject(app: App, workflow: WorkflowId, origin: str, why: str) -> None:
     """Told in the object's status; nothing is recorded, so that a corrected object is submitted."""
-    now = sluice.clock()
+    now = app.clock()
     rejected = Workflow(
         id=workflow,
         environment=origin.split("/")[0],
-        terms=Terms(),
+        limits=Limits(),
         created_at=now,
         phase=Phase.FINISHED,
         status=Code.ALGORITHM_PROVISIONING_FAILED,
@@ -141,7 +141,7 @@ def _reject(sluice: Sluice, workflow: WorkflowId, origin: str, why: str) -> None
         reported=True,
     )
     try:
-        sluice.cluster.report(origin, rejected)
+        app.cluster.report(origin, rejected)
     except Unavailable:
         raise
     except ClusterError as e:  # deleted meanwhile

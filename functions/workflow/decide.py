@@ -51,7 +51,7 @@ _THEIRS = (Stage.ALGORITHM, Stage.FILTER)  # not our programs: they say no more 
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
     """The first line of a new workflow: it is queued, even if a slot is given to it the moment after."""
-    limit = now + timedelta(seconds=workflow.terms.queue_seconds)
+    limit = now + timedelta(seconds=workflow.limits.queue_seconds)
     queued = replace(workflow, deadline=limit, wake_at=limit)
     return steps.applied(queued, queued, "submitted", now)
 
@@ -80,7 +80,7 @@ def scope(workflow: Workflow) -> Scope:
     Where there is a filter, only outputs that it has passed leave: after a failure or a stop nothing does, and never
     what the algorithm has printed, which may be the data themselves.
     """
-    ending, filtered = workflow.ending, workflow.terms.filtered
+    ending, filtered = workflow.ending, workflow.limits.filtered
     if ending is None:
         return Scope.OUTPUTS if filtered else Scope.ALL
     unprovided = ending.code in (Code.DATA_FAILED, Code.ALGORITHM_PROVISIONING_FAILED)
@@ -151,12 +151,12 @@ def _never_ran(w: Workflow) -> bool:
 def _grace(w: Workflow) -> timedelta:
     """A stage's time begins with its Job. Until that is created (quota, outage), its creation's own limit counts."""
     uncreated = w.stage is not None and w.halt is None and w.job_uid is None
-    return timedelta(seconds=w.terms.queue_seconds) if uncreated else timedelta()
+    return timedelta(seconds=w.limits.queue_seconds) if uncreated else timedelta()
 
 
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
-    if now >= w.created_at + timedelta(seconds=w.terms.queue_seconds):
+    if now >= w.created_at + timedelta(seconds=w.limits.queue_seconds):
         return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
     held = replace(w, deadline=steps.stage_deadline(w, stage, now), waiting="", runs_since=None)
     return _look_again(held, now + steps.CHECK_AFTER)
@@ -164,7 +164,7 @@ def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
 
 def _expire(w: Workflow, now: datetime) -> Decision:
     # Not by `wake_at`, which a sweep moves when it claims the workflow; it is None where nothing can expire.
-    if w.wake_at is None or w.finished_at is None or now < w.finished_at + timedelta(seconds=w.terms.storage_expiry):
+    if w.wake_at is None or w.finished_at is None or now < w.finished_at + timedelta(seconds=w.limits.storage_expiry):
         return Decision(w, Verdict.LATE)
     gone = replace(w, expired=True, wake_at=None)
     return steps.applied(w, gone, "results expired", now, effects=(RemoveResults(),))
@@ -269,7 +269,7 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
         case Stage.CONFIGURE:
             return steps.start(w, Stage.ALGORITHM, event, now)
         case Stage.ALGORITHM:
-            return steps.start(w, Stage.FILTER if w.terms.filtered else Stage.PUBLISH, event, now)
+            return steps.start(w, Stage.FILTER if w.limits.filtered else Stage.PUBLISH, event, now)
         case Stage.FILTER:
             return steps.start(w, Stage.PUBLISH, event, now)
         case Stage.PUBLISH:
@@ -281,7 +281,7 @@ def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | Non
 
     A Job that never came to be was refused for good, or was tried for long enough.
     """
-    if stage not in (Stage.CONFIGURE, Stage.PUBLISH) or w.attempt >= w.terms.attempts:
+    if stage not in (Stage.CONFIGURE, Stage.PUBLISH) or w.attempt >= w.limits.attempts:
         return False
     if outcome is Outcome.LOST:
         return True

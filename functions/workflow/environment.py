@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from functions.workflow.document import Definition
-from functions.workflow.model import Terms
+from functions.workflow.model import Limits
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
 
 GIB = 1 << 30
@@ -71,17 +72,16 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()
 
-    @property
-    def place(self) -> str:
-        """The Kubernetes namespace where its Jobs run."""
-        return self.namespace or self.id
+    def __post_init__(self) -> None:
+        """Its Jobs run in the Kubernetes namespace of its own name unless another is given."""
+        force_setattr(self, "namespace", self.namespace or self.id)
 
     def accepts_chain(self, chain_id: int | str | None) -> bool:
         """Whether a job for this chain may run here; chain ids compare as numbers, whatever their JSON type."""
         return not self.allowed_chain_id or str(chain_id) in map(str, self.allowed_chain_id)
 
 
-def grant(environment: Environment, definition: Definition) -> Terms:
+def grant(environment: Environment, definition: Definition) -> Limits:
     """The terms of one workflow: what it asks for, up to what the environment allows."""
     compute = definition.stage.compute
     asked = compute.resources
@@ -96,7 +96,7 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         if asked.gpus is not None:
             gpus = min(gpus, max(asked.gpus, 0))
     limit = environment.max_job_duration
-    return Terms(
+    return Limits(
         algorithm_seconds=min(limit, compute.maxtime) if compute.maxtime else limit,
         stage_seconds=environment.stage_seconds,
         queue_seconds=environment.queue_seconds,
@@ -109,5 +109,5 @@ def grant(environment: Environment, definition: Definition) -> Terms:
         memory=max(memory, LEAST_MEMORY),
         disk=int(environment.disk_gb * GIB),
         gpus=gpus,
-        namespace=environment.place,
+        namespace=environment.namespace,
     )

@@ -63,7 +63,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Limits:
     """What the environment grants one workflow, fixed when it is submitted. Seconds, cores, bytes."""
 
     algorithm_seconds: int = 60
@@ -110,7 +110,7 @@ class Workflow:
 
     id: WorkflowId
     environment: str
-    terms: Terms
+    limits: Limits
     created_at: datetime
     phase: Phase = Phase.QUEUED
     attempt: int = 0
@@ -282,7 +282,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HistoryEntry:
     """One line of a workflow's history: an edge of the state machine, or something that befell it."""
 
     step: int
@@ -314,7 +314,7 @@ class Decision:
     workflow: Workflow
     verdict: Verdict
     effects: tuple[Effect, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[HistoryEntry, ...] = ()
     closed: AttemptEnd | None = None
     manifest: Manifest | None = None  # to be stored as the results
     slot_freed: bool = False

@@ -14,13 +14,13 @@ from functions.workflow.model import (
     Effect,
     Emit,
     Halt,
-    Line,
+    HistoryEntry,
+    Limits,
     Outcome,
     Phase,
     RemoveResults,
     Report,
     Stage,
-    Terms,
     Verdict,
     Workflow,
 )
@@ -53,17 +53,17 @@ def pause(effect: Effect) -> timedelta:
 
 def patience(w: Workflow, reason: str) -> timedelta:
     """How long a Pod may wait with that reason."""
-    return timedelta(seconds=w.terms.start_seconds if reason in SLOW_STARTS else w.terms.stuck_seconds)
+    return timedelta(seconds=w.limits.start_seconds if reason in SLOW_STARTS else w.limits.stuck_seconds)
 
 
 def stage_deadline(w: Workflow, stage: Stage, now: datetime) -> datetime:
     """When a stage that starts now has taken too long, even if its Job's own deadline was never announced."""
-    return now + timedelta(seconds=job_seconds(w.terms, stage)) + DEADLINE_SLACK
+    return now + timedelta(seconds=job_seconds(w.limits, stage)) + DEADLINE_SLACK
 
 
-def job_seconds(terms: Terms, stage: Stage) -> int:
+def job_seconds(limits: Limits, stage: Stage) -> int:
     """How long the Job may exist. Its clock runs while its Pod still waits; the stage's begins with the container."""
-    return terms.start_seconds + _seconds(terms, stage)
+    return limits.start_seconds + _seconds(limits, stage)
 
 
 def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workflow:
@@ -75,11 +75,11 @@ def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workfl
         return replace(w, waiting="")
     created = w.deadline - (stage_deadline(w, stage, now) - now)
     begun = min(max(since, created), now)
-    return replace(w, waiting="", runs_since=begun, deadline=begun + timedelta(seconds=_seconds(w.terms, stage)))
+    return replace(w, waiting="", runs_since=begun, deadline=begun + timedelta(seconds=_seconds(w.limits, stage)))
 
 
-def _seconds(terms: Terms, stage: Stage) -> int:
-    return terms.algorithm_seconds if stage is Stage.ALGORITHM else terms.stage_seconds
+def _seconds(limits: Limits, stage: Stage) -> int:
+    return limits.algorithm_seconds if stage is Stage.ALGORITHM else limits.stage_seconds
 
 
 def start(
@@ -125,7 +125,7 @@ def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: st
 
 def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
     """The end. Frees the environment's slot, if the workflow had one."""
-    keep = w.terms.storage_expiry
+    keep = w.limits.storage_expiry
     expires = now + timedelta(seconds=keep) if keep and before.phase is Phase.PUBLISH and not w.removed else None
     after = replace(
         w,
@@ -159,7 +159,7 @@ def applied(
 ) -> Decision:
     """`before` has become `after`."""
     after = replace(after, step=before.step + 1)
-    line = Line(after.step, now, before.phase, after.phase, after.status, event, reason, before.attempt)
+    line = HistoryEntry(after.step, now, before.phase, after.phase, after.status, event, reason, before.attempt)
     if after.reported:
         effects = (*effects, Report())
     return Decision(after, Verdict.APPLIED, effects, (line,))

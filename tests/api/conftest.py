@@ -3,12 +3,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from support.api import Api, parts
+from support.api import Api, app
 
 
 @pytest.fixture
 def api() -> Api:
-    return Api(parts())
+    return Api(app())
 
 
 @pytest.fixture

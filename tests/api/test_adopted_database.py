@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from support.api import ADMIN, API, Api, parts
+from support.api import ADMIN, API, Api, app
 
 from functions.results.ports import Content
 from functions.store.ports import Query
@@ -38,8 +38,8 @@ def test_its_jobs_are_answered_as_before_and_new_ones_are_accepted(
 ) -> None:
     adopt(empty_postgres_url)
     with closing(SqlStore(empty_postgres_url)) as store:
-        api = Api(parts(store, database_url=empty_postgres_url))
-        api.sluice.__dict__["storage"] = Elsewhere()
+        api = Api(app(store, database_url=empty_postgres_url))
+        api.app.__dict__["storage"] = Elsewhere()
         for _ in range(2):
             assert api.submit.post(f"{API}/pgsqlinit", headers=ADMIN).status_code == 200
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.api import API, DOCUMENT, OTHER_KEY, OWNER, Api, parts
+from support.api import API, DOCUMENT, OTHER_KEY, OWNER, Api, app
 from werkzeug.test import TestResponse
 
 from functions.cluster.ports import Unavailable
@@ -129,7 +129,7 @@ def test_an_agreement_is_free_again_once_its_job_is_over(api: Api) -> None:
 
 
 def test_of_one_agreement_submitted_many_times_at_once_one_becomes_a_job(store: Store) -> None:
-    api = Api(parts(store))
+    api = Api(app(store))
     bodies = [api.start_body() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(api.post, bodies))
@@ -155,7 +155,7 @@ def test_a_database_that_is_away_is_503_and_the_same_request_passes_later(
         raise StoreUnavailable("away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(api.sluice.store, "find", away)
+        broken.setattr(api.app.store, "find", away)
         answered = api.post(body)
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
     assert api.post(body).status_code == 200
@@ -165,7 +165,7 @@ def test_a_database_that_is_away_is_503_and_the_same_request_passes_later(
 
 
 def test_an_idempotency_key_gets_the_first_answer_again_even_by_the_very_same_request(store: Store) -> None:
-    api = Api(parts(store))
+    api = Api(app(store))
     body, headers = api.start_body(), {"Idempotency-Key": "k1"}
     first = api.post(body, headers)
     assert first.status_code == 200
@@ -198,7 +198,7 @@ def test_an_idempotency_key_is_the_providers_own_and_needs_its_signature(api: Ap
 
 
 def test_the_same_key_at_once_makes_one_job_and_one_answer(store: Store) -> None:
-    api = Api(parts(store))
+    api = Api(app(store))
     bodies = [*(api.start_body() for _ in range(5)), *([api.start_body()] * 5)]
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda body: api.post(body, {"Idempotency-Key": "k"}), bodies))
@@ -240,7 +240,7 @@ def test_lists_are_newest_first_and_come_in_pages(api: Api) -> None:
     jobs = []
     for number in range(5):
         jobs.append(api.start(agreementId=f"0xagreement{number}")["jobId"])
-        api.sluice.clock.pass_(seconds=1)  # type: ignore[attr-defined]
+        api.app.clock.pass_(seconds=1)  # type: ignore[attr-defined]
 
     def page(**asked: Any) -> list[str]:
         answered = api.get("/compute", api.signed(OWNER, owner=OWNER, **asked))
@@ -259,7 +259,7 @@ def test_a_failed_job_says_why_and_a_good_one_has_no_such_keys(api: Api) -> None
     assert "reason" not in api.jobs(job)[0]
     api.end_stage(job, Stage.CONFIGURE)
     seen = StageEnded(Stage.ALGORITHM, 1, None, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
-    api.sluice.transitions.apply(WorkflowId(job), seen, "test")
+    api.app.transitions.apply(WorkflowId(job), seen, "test")
     api.end_stage(job, Stage.PUBLISH)
     found = api.jobs(job)[0]
     assert (found["status"], found["statusText"], found["reason"]) == (41, "Algorithm failed", "OOMKilled")
@@ -296,7 +296,7 @@ def test_a_stop_without_a_job_is_for_all_of_the_owners(api: Api) -> None:
     other = api.start(agreementId="0xother", owner="0xother")["jobId"]
     answered = json.loads(stop(api).text)
     assert {job["jobId"]: job["stopreq"] for job in answered} == dict.fromkeys(mine, 1)
-    record = api.sluice.store.get(WorkflowId(other))
+    record = api.app.store.get(WorkflowId(other))
     assert record is not None
     assert record.workflow.stop == 0
 
@@ -310,14 +310,14 @@ def test_a_stop_needs_an_owner_worth_the_name(api: Api) -> None:
     api.start()
     answered = api.submit.put(f"{API}/compute", query_string=api.signed("x", owner="x"))
     assert answered.status_code == 400
-    assert not any(record.workflow.stop for record in api.sluice.store.find(Query()))
+    assert not any(record.workflow.stop for record in api.app.store.find(Query()))
 
 
 def test_a_forged_stop_or_delete_changes_nothing(api: Api) -> None:
     job = api.start()["jobId"]
     api.key = OTHER_KEY
     assert stop(api, jobId=job).status_code == stop(api, "DELETE", jobId=job).status_code == 401
-    record = api.sluice.store.get(WorkflowId(job))
+    record = api.app.store.get(WorkflowId(job))
     assert record is not None
     assert (record.workflow.stop, record.workflow.removed) == (0, False)
 
@@ -368,7 +368,7 @@ JSONISH = st.recursive(
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_no_signed_body_makes_an_internal_error(data: st.DataObject) -> None:
-    api = Api(parts())
+    api = Api(app())
     body = api.start_body()
     stage = copy.deepcopy(DOCUMENT["stages"][0])
     name = data.draw(st.sampled_from(sorted(stage)))

@@ -171,5 +171,5 @@ def test_running_jobs_are_counted_and_queued_ones_are_not(api: Api) -> None:
 
 def test_last_seen_is_now(api: Api) -> None:
     before = int(announced(api)[0]["lastSeen"])
-    api.sluice.clock.pass_(seconds=7)  # type: ignore[attr-defined]
+    api.app.clock.pass_(seconds=7)  # type: ignore[attr-defined]
     assert int(announced(api)[0]["lastSeen"]) == before + 7

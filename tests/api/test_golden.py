@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.api import ADMIN, API, OWNER, Api, parts
+from support.api import ADMIN, API, OWNER, Api, app
 from werkzeug.test import TestResponse
 
 from functions.workflow.model import Manifest, ResultFile
@@ -47,8 +47,8 @@ ROUTES: dict[str, Callable[[Api, str], TestResponse]] = {
 
 @pytest.mark.parametrize("name", ROUTES)
 def test_the_answer_of_a_route_is_byte_for_byte_what_is_documented(name: str, tmp_path: Path) -> None:
-    api = Api(parts(results_url=f"file://{tmp_path}", database_url=f"sqlite:///{tmp_path}/sluice.db"))
-    storage = api.sluice.storage
+    api = Api(app(results_url=f"file://{tmp_path}", database_url=f"sqlite:///{tmp_path}/sluice.db"))
+    storage = api.app.storage
     result = ResultFile(
         "outputs/count.csv", 5, "output", storage.put("j/1/outputs/count.csv", [b"a,b\n1"], 5, "text/csv")
     )
@@ -56,7 +56,9 @@ def test_the_answer_of_a_route_is_byte_for_byte_what_is_documented(name: str, tm
     log = ResultFile("adminlogs/configure.log", 8, "configrationLog", log_url)
     job = api.finished(Manifest((result,), (log,)), agreementId="0xdone")
     api.start(agreementId="0xrunning")
-    api.sluice.store.bury("e1", "404", {"attributes": {"id": "e1"}, "object": {}}, datetime(2026, 11, 22, tzinfo=UTC))
+    api.app.store.add_dead_letter(
+        "e1", "404", {"attributes": {"id": "e1"}, "object": {}}, datetime(2026, 11, 22, tzinfo=UTC)
+    )
     answered = as_text(ROUTES[name](api, job))
     file = GOLDEN / f"{name}.http"
     if os.environ.get("UPDATE_GOLDEN"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from coincurve import PublicKey
-from support.api import NOW, Api, parts
+from support.api import NOW, Api, app
 
 from functions import ethereum
 from functions.advance import notifications
@@ -63,21 +63,21 @@ def receiver() -> Iterator[Receiver]:
 
 
 def told(url: str) -> tuple[Api, str]:
-    api = Api(parts(notify_start_url=url, operator_private_key=KEY))
+    api = Api(app(notify_start_url=url, operator_private_key=KEY))
     return api, api.start()["jobId"]
 
 
 def events(api: Api) -> list[Outgoing]:
     later = NOW + timedelta(minutes=1)
-    return list(api.sluice.store.claim_events(later, later + timedelta(minutes=1), 10))
+    return list(api.app.store.claim_events(later, later + timedelta(minutes=1), 10))
 
 
 def test_a_start_is_told_as_operator_engine_tells_it(receiver: Receiver) -> None:
     api, job = told(receiver.url)
     (event,) = events(api)
-    assert notifications.deliver(api.sluice, event)
+    assert notifications.deliver(api.app, event)
     ((kind, sent),) = receiver.got
-    record = api.sluice.store.get(WorkflowId(job))
+    record = api.app.store.get(WorkflowId(job))
     assert record is not None
     assert kind == "application/json"
     assert list(sent) == ["algoDID", "jobId", "secret", "DID", "signature"]
@@ -99,7 +99,7 @@ def test_what_is_not_taken_stays_in_the_outbox(receiver: Receiver, status: int) 
     receiver.status = status
     api, _ = told(receiver.url)
     (event,) = events(api)
-    assert not notifications.deliver(api.sluice, event)
+    assert not notifications.deliver(api.app, event)
     assert len(receiver.got) == 1, "no redirect is followed"
 
 
@@ -109,18 +109,18 @@ def test_a_receiver_that_is_not_there_or_never_answers_costs_little(monkeypatch:
         for port in (silent.getsockname()[1], 1):
             api, _ = told(f"http://127.0.0.1:{port}/")
             (event,) = events(api)
-            assert not notifications.deliver(api.sluice, event)
+            assert not notifications.deliver(api.app, event)
 
 
 def test_nobody_to_tell_is_nothing_to_retry() -> None:
     api, job = told("")
-    assert notifications.deliver(api.sluice, Outgoing(1, WorkflowId(job), "started", 0, NOW))
+    assert notifications.deliver(api.app, Outgoing(1, WorkflowId(job), "started", 0, NOW))
     api, _ = told("http://127.0.0.1:1/")
-    assert notifications.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "started", 0, NOW))
-    assert notifications.deliver(api.sluice, Outgoing(1, WorkflowId("unknown"), "something else", 0, NOW))
+    assert notifications.deliver(api.app, Outgoing(1, WorkflowId("unknown"), "started", 0, NOW))
+    assert notifications.deliver(api.app, Outgoing(1, WorkflowId("unknown"), "something else", 0, NOW))
 
 
 def test_a_malformed_url_is_a_failure_and_not_an_accident() -> None:
     api, _ = told("http://[broken/")
     (event,) = events(api)
-    assert not notifications.deliver(api.sluice, event)
+    assert not notifications.deliver(api.app, event)

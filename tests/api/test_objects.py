@@ -26,8 +26,8 @@ def api(api: Api) -> Api:
     """The recorded object lives in the namespace of an environment."""
     import msgspec
 
-    offered = api.sluice.environments["ocean-compute"]
-    api.sluice.__dict__["environments"] = {"demo": msgspec.structs.replace(offered, id="demo")}
+    offered = api.app.environments["ocean-compute"]
+    api.app.__dict__["environments"] = {"demo": msgspec.structs.replace(offered, id="demo")}
     api.cluster.objects[ORIGIN] = ADDED["data"]
     return api
 
@@ -37,7 +37,7 @@ def send(api: Api, event: Any) -> TestResponse:
 
 
 def jobs(api: Api) -> list[str]:
-    return [record.workflow.id for record in api.sluice.store.find(Query())]
+    return [record.workflow.id for record in api.app.store.find(Query())]
 
 
 def test_an_applied_object_is_submitted_once_however_often_it_is_announced(api: Api) -> None:
@@ -45,7 +45,7 @@ def test_an_applied_object_is_submitted_once_however_often_it_is_announced(api: 
         answered = send(api, event)
         assert (answered.status_code, answered.data) == (204, b"")
     assert jobs(api) == [ID]
-    record = api.sluice.store.get(ID)
+    record = api.app.store.get(ID)
     assert record is not None
     assert (record.submission.origin, record.submission.owner, record.workflow.reported) == (ORIGIN, ORIGIN, True)
     assert record.workflow.phase is Phase.CONFIGURE
@@ -55,7 +55,7 @@ def test_a_deleted_object_stops_its_workflow_and_removes_it(api: Api) -> None:
     send(api, ADDED)
     del api.cluster.objects[ORIGIN]
     assert send(api, DELETED).status_code == 204
-    record = api.sluice.store.get(ID)
+    record = api.app.store.get(ID)
     assert record is not None
     assert record.workflow.removed
     assert api.cluster.present() == []
@@ -71,7 +71,7 @@ def test_what_counts_is_the_object_not_the_event(api: Api) -> None:
     forged = json.loads(json.dumps(ADDED))
     forged["data"]["spec"]["metadata"]["stages"][0]["algorithm"]["rawcode"] = "print('mine')"
     send(api, forged)
-    record = api.sluice.store.get(ID)
+    record = api.app.store.get(ID)
     assert record is not None
     assert record.submission.document == ADDED["data"]["spec"]["metadata"]
 
@@ -79,7 +79,7 @@ def test_what_counts_is_the_object_not_the_event(api: Api) -> None:
 def test_a_forged_deletion_of_a_living_object_stops_nothing(api: Api) -> None:
     send(api, ADDED)
     send(api, DELETED)
-    record = api.sluice.store.get(ID)
+    record = api.app.store.get(ID)
     assert record is not None
     assert not record.workflow.removed
 
@@ -89,7 +89,7 @@ def test_a_deletion_that_names_somebody_elses_job_stops_nothing(api: Api) -> Non
     forged = json.loads(json.dumps(DELETED))
     forged["data"]["metadata"]["uid"] = provider_job
     send(api, forged)
-    record = api.sluice.store.get(WorkflowId(provider_job))
+    record = api.app.store.get(WorkflowId(provider_job))
     assert record is not None
     assert not record.workflow.removed
 
@@ -136,7 +136,7 @@ def test_a_rejection_is_told_once_although_telling_it_is_announced_too(api: Api)
 
 
 def test_an_object_in_a_namespace_without_an_environment_is_rejected(api: Api) -> None:
-    api.sluice.__dict__["environments"] = {}
+    api.app.__dict__["environments"] = {}
     send(api, ADDED)
     told = api.cluster.reported[ORIGIN]
     assert told.ending is not None

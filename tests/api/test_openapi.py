@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
-from support.api import ADMIN, OWNER, Api, parts
+from support.api import ADMIN, OWNER, Api, app
 from werkzeug.wrappers import Request
 
 from functions.status import openapi
@@ -25,12 +25,12 @@ from functions.workflow.model import Manifest, ResultFile
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Api:
     folder = tmp_path_factory.mktemp("results")
-    return Api(parts(results_url=f"file://{folder}", database_url=f"sqlite:///{folder}/sluice.db"))
+    return Api(app(results_url=f"file://{folder}", database_url=f"sqlite:///{folder}/sluice.db"))
 
 
 @pytest.fixture(scope="module")
 def job(api: Api) -> str:
-    url = api.sluice.storage.put("j/1/outputs/a.csv", [b"a,b\n"], 4, "text/csv")
+    url = api.app.storage.put("j/1/outputs/a.csv", [b"a,b\n"], 4, "text/csv")
     return api.finished(Manifest((ResultFile("outputs/a.csv", 4, "output", url, content_type="text/csv"),)))
 
 

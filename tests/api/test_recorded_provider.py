@@ -18,7 +18,7 @@ from support.api import ADMIN, API, DOCUMENT, KEY, OTHER_KEY
 from support.served import served
 
 from functions import ethereum
-from functions.engine.app import Sluice
+from functions.engine.app import App
 from functions.settings import Settings
 from functions.workflow.model import Manifest, Outcome, ResultFile, Stage, StageEnded, WorkflowId
 
@@ -40,7 +40,7 @@ class Running:
     """Both functions and their record."""
 
     ports: Mapping[str, int]
-    record: Sluice
+    record: App
 
     def call(self, function: str, method: str, target: str, headers: Mapping[str, str], body: Any = None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[function], timeout=20)
@@ -93,7 +93,7 @@ def running(folder: Path) -> Iterator[Running]:
         "THREADS": "8",
     }
     with served("submit", "status", **environ) as ports:
-        functions = Running(ports, Sluice(Settings.load(environ)))
+        functions = Running(ports, App(Settings.load(environ)))
         upgraded = functions.call("submit", "POST", f"{API}/pgsqlinit", ADMIN)
         assert (upgraded[0], upgraded[2]) == (200, b""), "the database comes to be over HTTP"
         yield functions
@@ -200,7 +200,7 @@ def test_of_many_submissions_at_once_with_one_nonce_exactly_one_passes(running: 
 def test_a_database_that_is_not_there_is_503_in_json() -> None:
     environ = {"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/none", "SLUICE_CLUSTER": "memory"}
     with served("status", **environ) as ports:
-        code, headers, body = Running(ports, Sluice(Settings.load(environ))).call(
+        code, headers, body = Running(ports, App(Settings.load(environ))).call(
             "status", "GET", f"{API}/environments", {}
         )
     assert (code, headers["Retry-After"]) == (503, "5")

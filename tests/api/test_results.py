@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import ADMIN, OTHER_KEY, OWNER, Api, parts
+from support.api import ADMIN, OTHER_KEY, OWNER, Api, app
 from werkzeug.test import TestResponse
 
 from functions import ethereum
@@ -28,14 +28,14 @@ CONTENT = b"species,count\nGentoo,124\n"
 
 @pytest.fixture
 def api(tmp_path: Path) -> Api:
-    return Api(parts(results_url=f"file://{tmp_path}", allowed_providers=PROVIDERS))
+    return Api(app(results_url=f"file://{tmp_path}", allowed_providers=PROVIDERS))
 
 
 PROVIDERS = (ethereum.address("0x" + "11" * 32), ethereum.address(OTHER_KEY))
 
 
 def published(api: Api, job: str = "j", name: str = "outputs/count.csv", type: str = "output") -> ResultFile:
-    url = api.sluice.storage.put(f"{job}/1/{name}", [CONTENT], len(CONTENT), "text/csv")
+    url = api.app.storage.put(f"{job}/1/{name}", [CONTENT], len(CONTENT), "text/csv")
     return ResultFile(name, len(CONTENT), type, url, content_type="text/csv")
 
 
@@ -105,16 +105,16 @@ def test_results_are_only_for_the_provider_that_created_the_job(api: Api) -> Non
 
 def test_jobs_of_operator_service_are_bound_to_their_owner_alone(api: Api) -> None:
     """The address it stored is nobody's: it was recovered from another text than the one that was signed."""
-    record = api.sluice.store.get(WorkflowId(api.finished(Manifest(files=(published(api),)))))
+    record = api.app.store.get(WorkflowId(api.finished(Manifest(files=(published(api),)))))
     assert record is not None
     adopted = Record(
         replace(record.workflow, id=WorkflowId("old"), step=0),
         replace(record.submission, agreement_id="0xold", provider="0x15d3ef1bc483403b15e48d7a7c01684546e83646"),
         record.manifest,
     )
-    with api.sluice.store.begin() as tx:
+    with api.app.store.begin() as tx:
         tx.add(adopted)
-    api.sluice.store._tables.records[WorkflowId("old")] = adopted  # type: ignore[attr-defined]
+    api.app.store._tables.records[WorkflowId("old")] = adopted  # type: ignore[attr-defined]
     assert fetch(api, "old").data == CONTENT
 
 
@@ -125,13 +125,13 @@ def test_a_job_without_results_says_so(api: Api) -> None:
 
 def test_removed_and_expired_results_are_gone(api: Api) -> None:
     removed = api.finished(Manifest(files=(published(api),)), agreementId="0x1")
-    api.sluice.transitions.apply(WorkflowId(removed), DeleteRequested(), "test")
+    api.app.transitions.apply(WorkflowId(removed), DeleteRequested(), "test")
     assert error(fetch(api, removed)) == (410, f"The results of job {removed} were removed")
 
-    api.sluice.environments["ocean-compute"] = brief(api)  # type: ignore[index]
+    api.app.environments["ocean-compute"] = brief(api)  # type: ignore[index]
     expired = api.finished(Manifest(files=(published(api),)), agreementId="0x2")
-    api.sluice.clock.pass_(hours=1)  # type: ignore[attr-defined]
-    assert api.sluice.transitions.apply(WorkflowId(expired), Tick(), "test") is Verdict.APPLIED
+    api.app.clock.pass_(hours=1)  # type: ignore[attr-defined]
+    assert api.app.transitions.apply(WorkflowId(expired), Tick(), "test") is Verdict.APPLIED
     assert error(fetch(api, expired)) == (410, f"The results of job {expired} have expired")
     assert api.jobs(expired)[0]["results"] == ""
 
@@ -139,7 +139,7 @@ def test_removed_and_expired_results_are_gone(api: Api) -> None:
 def brief(api: Api) -> Any:
     import msgspec
 
-    return msgspec.structs.replace(api.sluice.environments["ocean-compute"], storage_expiry=60)
+    return msgspec.structs.replace(api.app.environments["ocean-compute"], storage_expiry=60)
 
 
 def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_published(api: Api) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, parts, settings
+from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, app, settings
 
 from functions import ethereum
 from functions.advance.sweep import sweep
@@ -163,7 +163,7 @@ def test_a_nonce_that_is_refused_is_not_used_up() -> None:
 
 
 def test_requests_of_one_provider_may_overtake_each_other(store: Store) -> None:
-    api = Api(parts(store))
+    api = Api(app(store))
     asked = [api.signed(OWNER, owner=OWNER, nonce=NONCE + turn) for turn in range(24)]
     secrets.SystemRandom().shuffle(asked)
     with ThreadPoolExecutor(8) as pool:
@@ -174,31 +174,31 @@ def test_requests_of_one_provider_may_overtake_each_other(store: Store) -> None:
 
 
 def test_what_is_too_old_to_be_remembered_is_refused(store: Store) -> None:
-    api = Api(parts(store))
+    api = Api(app(store))
 
     def answered(nonce: int) -> int:
         return api.get("/compute", api.signed(OWNER, owner=OWNER, nonce=nonce)).status_code
 
     assert answered(NONCE) == 200
     for minutes, unused in [(10, 200), (10, 400), (60, 400)]:
-        api.sluice.clock.pass_(minutes=minutes)  # type: ignore[attr-defined]
-        sweep(api.sluice)
+        api.app.clock.pass_(minutes=minutes)  # type: ignore[attr-defined]
+        sweep(api.app)
         assert (answered(NONCE), answered(NONCE - minutes)) == (400, unused)
     assert answered(NONCE + 1) == 200, "a provider whose clock stands still may go on"
 
 
 @pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9], ids=["ns", "µs", "ms", "s"])
 def test_a_provider_whose_clock_is_minutes_behind_may_be_overtaken_too(unit: int) -> None:
-    api = Api(parts())
+    api = Api(app())
     now = NONCE // unit
     for nonce in (now + 2, now + 1, now):
         assert api.get("/compute", api.signed(OWNER, owner=OWNER, nonce=nonce)).status_code == 200
-        api.sluice.clock.pass_(minutes=3)  # type: ignore[attr-defined]
-        sweep(api.sluice)
+        api.app.clock.pass_(minutes=3)  # type: ignore[attr-defined]
+        sweep(api.app)
 
 
 def test_of_twenty_requests_at_once_with_one_nonce_exactly_one_passes(store: Store) -> None:
-    api = Api(parts(store))
+    api = Api(app(store))
     asked = [api.signed(OWNER, owner=OWNER, nonce=NONCE - turn) for turn in (2, 1, 0)]
     with ThreadPoolExecutor(20) as pool:
         for one in asked:
@@ -231,7 +231,7 @@ def test_a_replay_is_told_in_json_on_every_route(api: Api) -> None:
 
 def test_nonces_of_one_provider_do_not_count_for_another() -> None:
     providers = (ethereum.address(KEY), ethereum.address(OTHER_KEY))
-    one = Api(parts(allowed_providers=providers))
+    one = Api(app(allowed_providers=providers))
     for key in (KEY, OTHER_KEY):
         one.key = key
         assert one.get("/compute", one.signed(OWNER, owner=OWNER, nonce=NONCE)).status_code == 200
@@ -240,7 +240,7 @@ def test_nonces_of_one_provider_do_not_count_for_another() -> None:
 def test_of_many_mixed_requests_at_once_exactly_the_valid_ones_pass(store: Store, rounds: int) -> None:
     """Valid, replayed, forged and missing signatures; each valid one by a provider of its own, so that all may pass."""
     keys = [f"0x{secrets.token_hex(31):0>64}" for _ in range(rounds)]
-    api = Api(parts(store, allowed_providers=tuple(ethereum.address(key) for key in keys)))
+    api = Api(app(store, allowed_providers=tuple(ethereum.address(key) for key in keys)))
     requests: list[tuple[str, dict[str, Any]]] = []
     for key, kind in itertools.product(keys, ("valid", "replayed", "forged", "missing")):
         signature = ethereum.sign(OTHER_KEY if kind == "forged" else key, f"{OWNER}{NONCE}")
@@ -283,8 +283,8 @@ def test_upgrading_the_database_needs_the_admin_header(api: Api) -> None:
 
 
 def test_admin_routes_are_open_only_where_that_is_asked_for_and_no_admin_is_set() -> None:
-    assert Api(parts(allowed_admins=(), open_admin=True)).get("/list").status_code == 200
-    assert Api(parts(allowed_admins=())).get("/list", headers={"Admin": ""}).status_code == 400
-    assert Api(parts(allowed_admins=())).get("/list", headers=ADMIN).status_code == 401
-    assert Api(parts(open_admin=True)).get("/list").status_code == 400
-    assert Api(parts(allowed_admins=("",))).get("/list", headers={"Admin": ""}).status_code == 400
+    assert Api(app(allowed_admins=(), open_admin=True)).get("/list").status_code == 200
+    assert Api(app(allowed_admins=())).get("/list", headers={"Admin": ""}).status_code == 400
+    assert Api(app(allowed_admins=())).get("/list", headers=ADMIN).status_code == 401
+    assert Api(app(open_admin=True)).get("/list").status_code == 400
+    assert Api(app(allowed_admins=("",))).get("/list", headers={"Admin": ""}).status_code == 400

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import API, OTHER_KEY, OWNER, Api, parts
+from support.api import API, OTHER_KEY, OWNER, Api, app
 from support.death import Fate, MortalStore
 from werkzeug.test import TestResponse
 
@@ -21,13 +21,13 @@ class Trial:
     """One signed request to a platform whose record can fail at any of its calls."""
 
     def __init__(self, route: str, folder: Path) -> None:
-        self.api = Api(parts(results_url=f"file://{folder}"))
-        self.record = self.api.sluice.store
+        self.api = Api(app(results_url=f"file://{folder}"))
+        self.record = self.api.app.store
         self.method, self.path = route.split()
         self.asked = self.api.start_body() if self.method == "POST" else self._about_a_job()
 
     def _about_a_job(self) -> dict[str, Any]:
-        url = self.api.sluice.storage.put("j/1/outputs/a", [b"a"], 1, "text/plain")
+        url = self.api.app.storage.put("j/1/outputs/a", [b"a"], 1, "text/plain")
         done = Manifest(files=(ResultFile("outputs/a", 1, "output", url),))
         start = self.api.start if self.method == "PUT" else lambda: {"jobId": self.api.finished(done)}
         job = start()["jobId"]
@@ -35,7 +35,7 @@ class Trial:
 
     def send(self, fate: Fate | None = None) -> TestResponse:
         """The very same request each time, with a record that fails as `fate` has it."""
-        self.api.sluice.__dict__["store"] = MortalStore(self.record, fate or Fate(), "store")
+        self.api.app.__dict__["store"] = MortalStore(self.record, fate or Fate(), "store")
         client = self.api.status if self.method == "GET" else self.api.submit
         return client.open(f"{API}{self.path}", method=self.method, json=self.asked)
 
@@ -70,8 +70,8 @@ def test_a_job_that_is_recorded_is_told_and_runs_whatever_is_away_then(tmp_path:
         assert answered.json is not None
         job = WorkflowId(answered.json[0]["jobId"])
         trial.send()
-        trial.api.sluice.clock.pass_(seconds=60)  # type: ignore[attr-defined]
-        sweep(trial.api.sluice)
+        trial.api.app.clock.pass_(seconds=60)  # type: ignore[attr-defined]
+        sweep(trial.api.app)
         assert [record.workflow.id for record in trial.record.find(Query())] == [job]
         assert f"{job}-configure-1" in trial.api.cluster.created
 

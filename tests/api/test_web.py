@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.api import parts
+from support.api import app
 from werkzeug.datastructures import Headers
 from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
@@ -40,7 +40,7 @@ def chunked(body: bytes) -> Request:
 
 
 def params(asked: Request) -> Any:
-    return Call(asked, parts(max_body=LIMIT), {}).params
+    return Call(asked, app(max_body=LIMIT), {}).params
 
 
 def refusal(action: Callable[[], Any]) -> HttpError:
@@ -126,7 +126,7 @@ def client(handler: Callable[[Call], Response]) -> Client:
     router = Router([Rule("/thing", endpoint=handler, methods=["GET"])])
 
     def application(environ: Any, start_response: Any) -> Any:
-        return router.answer(Request(environ), parts)(environ, start_response)
+        return router.answer(Request(environ), app)(environ, start_response)
 
     return Client(application)
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from support.clusters import PRINTED, Driver, until
 
-from functions.cluster.ports import AlienJob, JobRef, Live, State
+from functions.cluster.ports import JobRef, JobStatus, NameConflict, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
 
 
@@ -17,7 +17,7 @@ def workflow() -> str:
     return uuid4().hex
 
 
-def ended(driver: Driver, ref: JobRef) -> Live:
+def ended(driver: Driver, ref: JobRef) -> JobStatus:
     return until(lambda: driver.cluster.read(ref), lambda live: live.state is State.ENDED)
 
 
@@ -106,11 +106,11 @@ def test_a_foreign_job_of_our_name_is_an_incident_and_never_touched(cluster_unde
     job = cluster_under_test.job(workflow)
     if not cluster_under_test.occupy(job.ref):
         pytest.skip("names are ours alone here")
-    with pytest.raises(AlienJob):
+    with pytest.raises(NameConflict):
         cluster_under_test.cluster.create(job)
     assert cluster_under_test.cluster.read(job.ref).state is State.GONE
     assert cluster_under_test.cluster.delete(job.ref) is True
-    with pytest.raises(AlienJob):  # it is still there
+    with pytest.raises(NameConflict):  # it is still there
         cluster_under_test.cluster.create(job)
 
 
@@ -118,11 +118,11 @@ def test_cleaning_up_leaves_nothing_of_the_workflow(cluster_under_test: Driver, 
     job = cluster_under_test.job(workflow)
     cluster_under_test.create(job)
     namespace = job.ref.namespace
-    assert workflow in cluster_under_test.cluster.leftovers(namespace, 100)
+    assert workflow in cluster_under_test.cluster.orphans(namespace, 100)
     for _ in range(2):
         cluster_under_test.cluster.clean_up(WorkflowId(workflow), namespace)
     assert gone(cluster_under_test, job.ref)
-    assert workflow not in cluster_under_test.cluster.leftovers(namespace, 100)
+    assert workflow not in cluster_under_test.cluster.orphans(namespace, 100)
 
 
 def test_cleaning_up_spares_other_workflows(cluster_under_test: Driver, workflow: str) -> None:
@@ -137,7 +137,7 @@ def test_no_more_leftovers_are_told_than_asked_for(cluster_under_test: Driver) -
     for name in (uuid4().hex, uuid4().hex, uuid4().hex):
         job = cluster_under_test.job(name)
         cluster_under_test.create(job)
-    assert len(cluster_under_test.cluster.leftovers(job.ref.namespace, 2)) == 2
+    assert len(cluster_under_test.cluster.orphans(job.ref.namespace, 2)) == 2
 
 
 def test_of_what_the_program_printed_the_end_can_be_read(cluster_under_test: Driver, workflow: str) -> None:

@@ -14,10 +14,10 @@ from support.fake_kube import FakeKube, Fault, now
 
 from functions.cluster.kubernetes import client
 from functions.cluster.kubernetes.cluster import KubernetesCluster, status
-from functions.cluster.ports import AlienJob, Live, Rejected, StageJob, State, Unavailable
+from functions.cluster.ports import JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
 from functions.workflow.codes import Code
-from functions.workflow.model import Ending, JobUid, Outcome, Phase, Stage, Terms, Workflow, WorkflowId
+from functions.workflow.model import Ending, JobUid, Limits, Outcome, Phase, Stage, Workflow, WorkflowId
 
 ALGORITHM = stage_job("w", Stage.ALGORITHM)
 
@@ -45,7 +45,7 @@ def test_f24_a_create_that_failed_and_was_done_all_the_same_is_healed_by_the_nex
     with pytest.raises(Unavailable):
         kubernetes.create(first)
     uid = kubernetes.create(first)
-    assert kubernetes.read(first.ref) == Live(State.RUNNING, uid)
+    assert kubernetes.read(first.ref) == JobStatus(State.RUNNING, uid)
     assert kube.created == {first.ref.name: 1}
     owners = {o["metadata"]["ownerReferences"][0]["uid"] for k, o in kube.objects.items() if k[0] == "jobs"}
     assert owners == {kube.objects[("configmaps", "demo", "w")]["metadata"]["uid"]}
@@ -80,7 +80,7 @@ def test_f25_a_conflict_with_somebody_elses_job_is_an_incident(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, labels: dict[str, str]
 ) -> None:
     alien = kube.put("jobs", {"metadata": {"name": job.ref.name, "labels": labels}, "spec": {"suspend": True}})
-    with pytest.raises(AlienJob):
+    with pytest.raises(NameConflict):
         kubernetes.create(job)
     assert kubernetes.delete(job.ref) is True
     assert kube.find("jobs", job.ref.name) == alien
@@ -88,7 +88,7 @@ def test_f25_a_conflict_with_somebody_elses_job_is_an_incident(
 
 def test_f25_somebody_elses_owner_of_our_name_is_an_incident(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
     kube.put("configmaps", {"metadata": {"name": "w"}})
-    with pytest.raises(AlienJob):
+    with pytest.raises(NameConflict):
         kubernetes.create(stage_job("w", Stage.CONFIGURE))
 
 
@@ -187,7 +187,7 @@ def test_f27_what_was_deleted_by_hand_is_gone(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, lost: str
 ) -> None:
     kube.remove(lost, job.ref.name if lost == "jobs" else "w")
-    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.GONE)
+    assert kubernetes.read(replace(job.ref, uid=uid)) == JobStatus(State.GONE)
 
 
 def test_f27_a_job_that_is_being_deleted_is_gone_with_its_last_pod(
@@ -195,9 +195,9 @@ def test_f27_a_job_that_is_being_deleted_is_gone_with_its_last_pod(
 ) -> None:
     kube.lingering = True
     kubernetes.delete(replace(job.ref, uid=uid))
-    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.RUNNING, uid)
+    assert kubernetes.read(replace(job.ref, uid=uid)) == JobStatus(State.RUNNING, uid)
     kube.pod_state(job.ref.name, {"terminated": {"exitCode": 137, "reason": "Error"}}, "Failed")
-    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.GONE)
+    assert kubernetes.read(replace(job.ref, uid=uid)) == JobStatus(State.GONE)
 
 
 def test_f27_an_algorithm_never_starts_on_a_new_empty_volume(
@@ -258,7 +258,7 @@ def test_f28_a_job_that_gets_no_pod_at_all_is_stuck_since_it_began(
     held = kube.objects[("jobs", "demo", job.ref.name)]
     held["status"] = {"startTime": "2026-11-22T02:29:57Z", "active": 0, "terminating": 0, "uncountedTerminatedPods": {}}
     since = datetime(2026, 11, 22, 2, 29, 57, tzinfo=UTC)
-    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.STUCK, uid, reason="NoPod", since=since)
+    assert kubernetes.read(replace(job.ref, uid=uid)) == JobStatus(State.STUCK, uid, reason="NoPod", since=since)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_f28_a_job_that_has_or_had_pods_elsewhere_is_not_stuck_for_the_want_of_o
 ) -> None:
     kube.remove("pods", kube.pod_of(job.ref.name))
     kube.objects[("jobs", "demo", job.ref.name)]["status"] = status
-    assert kubernetes.read(replace(job.ref, uid=uid)) == Live(State.RUNNING, uid)
+    assert kubernetes.read(replace(job.ref, uid=uid)) == JobStatus(State.RUNNING, uid)
 
 
 @pytest.mark.parametrize("by_pod", [True, False])
@@ -286,7 +286,7 @@ def test_a_container_that_runs_says_since_when(
     pod = kube.pod_state(job.ref.name, {"running": {"startedAt": "2026-11-22T02:29:57Z"}})
     since = datetime(2026, 11, 22, 2, 29, 57, tzinfo=UTC)
     live = kubernetes.read(replace(job.ref, uid=uid), pod if by_pod else None)
-    assert live == Live(State.RUNNING, uid, since=since)
+    assert live == JobStatus(State.RUNNING, uid, since=since)
 
 
 def test_f29_a_program_that_was_killed_for_its_memory_says_so(
@@ -294,14 +294,14 @@ def test_f29_a_program_that_was_killed_for_its_memory_says_so(
 ) -> None:
     pod = kube.terminate(job.ref.name, 137, "OOMKilled")
     live = kubernetes.read(replace(job.ref, uid=uid), pod)
-    assert live == Live(State.ENDED, uid, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
+    assert live == JobStatus(State.ENDED, uid, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
 
 
 def test_f29_a_pod_evicted_for_its_disk_use_has_failed(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
     kube.pod_state(job.ref.name, {"terminated": {"exitCode": 137, "reason": "Error"}}, "Failed", reason="Evicted")
-    assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, 137, "Evicted")
+    assert kubernetes.read(job.ref) == JobStatus(State.ENDED, uid, Outcome.FAILED, 137, "Evicted")
 
 
 def test_f29_a_pod_refused_by_its_node_has_failed_without_an_exit_code(
@@ -309,7 +309,7 @@ def test_f29_a_pod_refused_by_its_node_has_failed_without_an_exit_code(
 ) -> None:
     pod = kube.objects[("pods", "demo", kube.pod_of(job.ref.name))]
     pod["status"] |= {"phase": "Failed", "reason": "OutOfcpu"}
-    assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, None, "OutOfcpu")
+    assert kubernetes.read(job.ref) == JobStatus(State.ENDED, uid, Outcome.FAILED, None, "OutOfcpu")
 
 
 def drained(kube: FakeKube, job: StageJob) -> str:
@@ -325,7 +325,7 @@ def test_f29_a_drained_pod_says_nothing_because_its_job_replaces_it(
     job = stage_job("w", Stage.CONFIGURE)
     uid = kubernetes.create(job)
     pod = drained(kube, job)
-    assert kubernetes.read(replace(job.ref, uid=uid), pod) == Live(State.RUNNING, uid)
+    assert kubernetes.read(replace(job.ref, uid=uid), pod) == JobStatus(State.RUNNING, uid)
     kube.start_pod(job.ref.name)
     kube.terminate(job.ref.name, 0)
     assert kubernetes.read(replace(job.ref, uid=uid), pod).outcome is Outcome.SUCCEEDED
@@ -336,7 +336,9 @@ def test_f29_a_drained_algorithm_has_failed_and_says_that_it_was_disrupted(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, pod_is_gone: bool
 ) -> None:
     pod = drained(kube, job)
-    assert kubernetes.read(replace(job.ref, uid=uid), pod) == Live(State.RUNNING, uid)  # the Job has not decided yet
+    assert kubernetes.read(replace(job.ref, uid=uid), pod) == JobStatus(
+        State.RUNNING, uid
+    )  # the Job has not decided yet
     said = f"Pod demo/{pod} has condition DisruptionTarget matching FailJob rule at index 0"
     if pod_is_gone:
         kube.remove("pods", pod)
@@ -346,7 +348,9 @@ def test_f29_a_drained_algorithm_has_failed_and_says_that_it_was_disrupted(
         ("Failed", "PodFailurePolicy"),
         message=said if pod_is_gone else "",
     )
-    assert kubernetes.read(replace(job.ref, uid=uid), pod) == Live(State.ENDED, uid, Outcome.FAILED, None, "Disrupted")
+    assert kubernetes.read(replace(job.ref, uid=uid), pod) == JobStatus(
+        State.ENDED, uid, Outcome.FAILED, None, "Disrupted"
+    )
 
 
 def test_f29_a_program_that_fails_after_its_first_pod_was_drained_says_its_own_reason(
@@ -357,7 +361,7 @@ def test_f29_a_program_that_fails_after_its_first_pod_was_drained_says_its_own_r
     drained(kube, job)
     kube.start_pod(job.ref.name)
     kube.finish(job.ref.name, 31, message="DataUnavailable: input 0 answered 404")
-    assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, 31, "DataUnavailable")
+    assert kubernetes.read(job.ref) == JobStatus(State.ENDED, uid, Outcome.FAILED, 31, "DataUnavailable")
 
 
 def test_f29_the_deadline_is_a_time_out_whatever_the_killed_program_answers(
@@ -367,7 +371,7 @@ def test_f29_the_deadline_is_a_time_out_whatever_the_killed_program_answers(
     kube.objects[("pods", "demo", pod)]["metadata"]["deletionTimestamp"] = now()
     kube.job_condition(job.ref.name, ("FailureTarget", "DeadlineExceeded"), ("Failed", "DeadlineExceeded"))
     live = kubernetes.read(replace(job.ref, uid=uid), pod)
-    assert live == Live(State.ENDED, uid, Outcome.TIMED_OUT, None, "DeadlineExceeded")
+    assert live == JobStatus(State.ENDED, uid, Outcome.TIMED_OUT, None, "DeadlineExceeded")
 
 
 def test_f29_the_exit_code_stands_in_the_job_where_the_pod_is_gone(
@@ -378,7 +382,7 @@ def test_f29_the_exit_code_stands_in_the_job_where_the_pod_is_gone(
     kube.job_condition(
         job.ref.name, ("FailureTarget", "PodFailurePolicy"), ("Failed", "PodFailurePolicy"), message=said
     )
-    assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, 42, "Error")
+    assert kubernetes.read(job.ref) == JobStatus(State.ENDED, uid, Outcome.FAILED, 42, "Error")
 
 
 def test_f29_a_failed_job_that_left_nothing_says_its_own_reason(
@@ -386,7 +390,7 @@ def test_f29_a_failed_job_that_left_nothing_says_its_own_reason(
 ) -> None:
     kube.remove("pods", kube.pod_of(job.ref.name))
     kube.job_condition(job.ref.name, ("FailureTarget", "BackoffLimitExceeded"), ("Failed", "BackoffLimitExceeded"))
-    assert kubernetes.read(job.ref) == Live(State.ENDED, uid, Outcome.FAILED, None, "BackoffLimitExceeded")
+    assert kubernetes.read(job.ref) == JobStatus(State.ENDED, uid, Outcome.FAILED, None, "BackoffLimitExceeded")
 
 
 def test_f29_our_own_programs_say_why_they_failed_and_no_other_is_believed(
@@ -413,7 +417,7 @@ def test_f30_a_condition_counts_only_where_it_is_known_and_true(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, conditions: list[dict[str, str]]
 ) -> None:
     kube.objects[("jobs", "demo", job.ref.name)]["status"]["conditions"] = conditions
-    assert kubernetes.read(job.ref) == Live(State.RUNNING, uid)
+    assert kubernetes.read(job.ref) == JobStatus(State.RUNNING, uid)
 
 
 def test_f30_a_failure_target_is_no_end_while_a_pod_is_alive(
@@ -438,7 +442,7 @@ def test_f31_a_claim_that_cannot_be_mounted_is_a_stuck_stage(
     since = datetime(2026, 11, 22, 2, 29, 57, tzinfo=UTC)
     waits = [{"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": "2026-11-22T02:29:57Z"}]
     kube.pod_state(job.ref.name, {"waiting": {"reason": "ContainerCreating"}}, "Pending", conditions=waits)
-    assert kubernetes.read(job.ref) == Live(State.STUCK, uid, reason="FailedMount", since=since)
+    assert kubernetes.read(job.ref) == JobStatus(State.STUCK, uid, reason="FailedMount", since=since)
 
 
 def test_f31_a_claim_that_is_being_removed_is_not_used_again(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
@@ -461,13 +465,13 @@ def test_f32_kueue_holds_a_job_back_lets_it_go_and_takes_it_back(
     uid = kubernetes.create(queued)
     held = kube.objects[("jobs", "demo", job.ref.name)]
     assert held["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
-    assert kubernetes.read(job.ref) == Live(State.SUSPENDED, uid)
+    assert kubernetes.read(job.ref) == JobStatus(State.SUSPENDED, uid)
     held["spec"]["suspend"] = False
     kube.start_pod(job.ref.name)
-    assert kubernetes.read(job.ref) == Live(State.RUNNING, uid)
+    assert kubernetes.read(job.ref) == JobStatus(State.RUNNING, uid)
     held["spec"]["suspend"] = True  # evicted: its Pod is removed
     kube.remove("pods", kube.pod_of(job.ref.name))
-    assert kubernetes.read(job.ref) == Live(State.SUSPENDED, uid)
+    assert kubernetes.read(job.ref) == JobStatus(State.SUSPENDED, uid)
 
 
 def test_f8_a_pod_that_somebody_else_made_with_our_labels_proves_nothing(
@@ -479,14 +483,14 @@ def test_f8_a_pod_that_somebody_else_made_with_our_labels_proves_nothing(
         ended = {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": {"exitCode": 0}}}]}
         forged = {"metadata": {**ours["metadata"], "name": "forged", "ownerReferences": owners}, "status": ended}
         kube.put("pods", forged)
-        assert kubernetes.read(replace(job.ref, uid=uid), "forged") == Live(State.RUNNING, uid)
+        assert kubernetes.read(replace(job.ref, uid=uid), "forged") == JobStatus(State.RUNNING, uid)
 
 
 def test_f7_an_event_before_our_own_record_of_the_job_still_finds_the_truth(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
     pod = kube.terminate(job.ref.name, 0)
-    assert kubernetes.read(job.ref, pod) == Live(State.ENDED, uid, Outcome.SUCCEEDED, 0)
+    assert kubernetes.read(job.ref, pod) == JobStatus(State.ENDED, uid, Outcome.SUCCEEDED, 0)
 
 
 # --- WorkFlow objects -----------------------------------------------------------------------
@@ -496,7 +500,7 @@ def workflow(phase: Phase, code: int = 40, ending: Ending | None = None) -> Work
     at = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     end = at if phase is Phase.FINISHED else None
     return Workflow(
-        WorkflowId("w"), "demo", Terms(), at, phase=phase, status=code, ending=ending, finished_at=end, reported=True
+        WorkflowId("w"), "demo", Limits(), at, phase=phase, status=code, ending=ending, finished_at=end, reported=True
     )
 
 

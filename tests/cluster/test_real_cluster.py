@@ -17,7 +17,7 @@ from support.world import MemoryStorage, assemble
 
 from functions.advance.sweep import sweep
 from functions.cluster.kubernetes.cluster import KubernetesCluster
-from functions.engine.app import Sluice, utc_now
+from functions.engine.app import App, utc_now
 from functions.settings import Settings
 from functions.workflow.codes import Code
 from functions.workflow.document import parse
@@ -29,7 +29,7 @@ PATIENCE = 300.0  # seconds, image pulls included
 
 
 @pytest.fixture
-def parts(real_namespace: tuple[str, Settings]) -> Sluice:
+def app(real_namespace: tuple[str, Settings]) -> App:
     namespace, settings = real_namespace
     storage: Any = MemoryStorage()
     if settings.results_url:
@@ -41,62 +41,62 @@ def parts(real_namespace: tuple[str, Settings]) -> Sluice:
     return made
 
 
-def submit(parts: Sluice, code: str, entrypoint: str = "python3 $ALGO") -> WorkflowId:
+def submit(app: App, code: str, entrypoint: str = "python3 $ALGO") -> WorkflowId:
     image, _, tag = os.environ.get("SLUICE_TEST_ALGORITHM_IMAGE", "python:3.11-slim").rpartition(":")
     algorithm = {"rawcode": code, "container": {"entrypoint": entrypoint, "image": image, "tag": tag}}
     document = {"stages": [{"index": 0, "input": [], "compute": {}, "output": {}, "algorithm": algorithm}]}
-    [environment] = parts.environments.values()
-    terms = grant(environment, parse(document))
-    workflow = Workflow(WorkflowId(uuid4().hex), environment.id, terms, parts.clock())
+    [environment] = app.environments.values()
+    limits = grant(environment, parse(document))
+    workflow = Workflow(WorkflowId(uuid4().hex), environment.id, limits, app.clock())
     submission = Submission(workflow.id, "0xowner", "0xprovider", document, "secret")
-    return parts.transitions.submit(Record(workflow, submission), "test").workflow.id
+    return app.transitions.submit(Record(workflow, submission), "test").workflow.id
 
 
-def state(parts: Sluice, workflow: WorkflowId) -> Workflow:
-    found = parts.store.state(workflow)
+def state(app: App, workflow: WorkflowId) -> Workflow:
+    found = app.store.state(workflow)
     assert found is not None
     return found
 
 
-def run_until(parts: Sluice, workflow: WorkflowId, phase: Phase) -> Workflow:
+def run_until(app: App, workflow: WorkflowId, phase: Phase) -> Workflow:
     """Sweep, in place of events, until the workflow is in that phase."""
     deadline = time.monotonic() + PATIENCE
-    while state(parts, workflow).phase is not phase:
-        assert time.monotonic() < deadline, list(parts.store.history(workflow))
-        sweep(parts)
+    while state(app, workflow).phase is not phase:
+        assert time.monotonic() < deadline, list(app.store.history(workflow))
+        sweep(app)
         time.sleep(0.5)
-    return state(parts, workflow)
+    return state(app, workflow)
 
 
-def test_a_workflow_runs_to_its_end_and_leaves_nothing(parts: Sluice) -> None:
-    workflow = submit(parts, "import os; open(os.environ['OUTPUTS'] + '/a.txt', 'w').write('hello')")
-    end = run_until(parts, workflow, Phase.FINISHED)
-    record = parts.store.get(workflow)
+def test_a_workflow_runs_to_its_end_and_leaves_nothing(app: App) -> None:
+    workflow = submit(app, "import os; open(os.environ['OUTPUTS'] + '/a.txt', 'w').write('hello')")
+    end = run_until(app, workflow, Phase.FINISHED)
+    record = app.store.get(workflow)
     assert record is not None
-    if parts.settings.results_url:
+    if app.settings.results_url:
         assert (end.status, [file.filename for file in record.manifest.files]) == (Code.FINISHED, ["a.txt"])
     else:
         assert end.status == Code.UPLOAD_FAILED
-    assert "algorithm succeeded" in [line.event for line, _ in parts.store.history(workflow)]
-    assert workflow not in parts.cluster.leftovers(parts.environments[end.environment].place, 100)
+    assert "algorithm succeeded" in [line.event for line, _ in app.store.history(workflow)]
+    assert workflow not in app.cluster.orphans(app.environments[end.environment].namespace, 100)
 
 
-def test_the_exit_code_of_an_algorithm_is_told(parts: Sluice) -> None:
-    end = run_until(parts, submit(parts, "raise SystemExit(3)"), Phase.FINISHED)
+def test_the_exit_code_of_an_algorithm_is_told(app: App) -> None:
+    end = run_until(app, submit(app, "raise SystemExit(3)"), Phase.FINISHED)
     assert end.ending is not None
     assert (end.status, end.ending.reason, end.ending.exit_code) == (Code.ALGORITHM_FAILED, "AlgorithmExit:3", 3)
 
 
-def test_an_algorithm_can_write_nowhere_but_to_its_outputs_logs_and_scratch(parts: Sluice) -> None:
+def test_an_algorithm_can_write_nowhere_but_to_its_outputs_logs_and_scratch(app: App) -> None:
     tried = " ".join(f"touch {path}/x && exit 9;" for path in ("/data", "/data/inputs", "/data/transformations", "/"))
-    end = run_until(parts, submit(parts, "0", f"{tried} touch /data/outputs/x /data/logs/x /tmp/x"), Phase.PUBLISH)
+    end = run_until(app, submit(app, "0", f"{tried} touch /data/outputs/x /data/logs/x /tmp/x"), Phase.PUBLISH)
     assert end.ending is None
 
 
-def test_a_stop_ends_a_running_algorithm(parts: Sluice) -> None:
-    workflow = submit(parts, "import time; time.sleep(3600)")
-    run_until(parts, workflow, Phase.ALGORITHM)
-    parts.transitions.apply(workflow, StopRequested(), "test")
-    end = run_until(parts, workflow, Phase.FINISHED)
+def test_a_stop_ends_a_running_algorithm(app: App) -> None:
+    workflow = submit(app, "import time; time.sleep(3600)")
+    run_until(app, workflow, Phase.ALGORITHM)
+    app.transitions.apply(workflow, StopRequested(), "test")
+    end = run_until(app, workflow, Phase.FINISHED)
     assert end.ending is not None
     assert end.ending.reason == "StopRequested"

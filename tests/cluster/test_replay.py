@@ -33,9 +33,9 @@ from functions.workflow.decide import decide
 from functions.workflow.model import (
     AttemptEnd,
     DeleteJob,
+    Limits,
     Outcome,
     Phase,
-    Terms,
     Tick,
     Workflow,
 )
@@ -77,7 +77,7 @@ class Replay:
         self.workflow = Workflow(
             REF.workflow,
             "demo",
-            Terms(stuck_seconds=stuck_seconds, start_seconds=stuck_seconds),
+            Limits(stuck_seconds=stuck_seconds, start_seconds=stuck_seconds),
             START,
             phase=Phase.ALGORITHM,
             attempt=1,

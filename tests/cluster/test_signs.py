@@ -15,7 +15,7 @@ from functions.advance.event_filter import interest
 from functions.cluster.events import Action, job_event, pod_event
 from functions.cluster.kubernetes.job_status import judge_job, judge_pod
 from functions.cluster.labels import job_labels, ref_of_labels, ref_of_name
-from functions.cluster.ports import JobRef, Live, State
+from functions.cluster.ports import JobRef, JobStatus, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
 
 AFTER_FAILURE = json.loads((FOLDER / "pods-after-failure.json").read_text())
@@ -100,7 +100,7 @@ def test_other_names_are_not_ours(name: str) -> None:
 def test_the_events_we_make_are_read_as_the_clusters_are(ref: JobRef, code: int | None) -> None:
     uid = JobUid("u")
     outcome = {0: Outcome.SUCCEEDED, 3: Outcome.FAILED, None: Outcome.TIMED_OUT}[code]
-    live = Live(State.ENDED, uid, outcome, code)
+    live = JobStatus(State.ENDED, uid, outcome, code)
     told = job_event(ref, live, Action.UPDATE, "1", START)
     read = judge_job(told.body, [], ref.stage)
     assert (read.state, read.uid, read.outcome) == (State.ENDED, uid, outcome)
@@ -116,7 +116,7 @@ def test_the_events_we_make_are_read_as_the_clusters_are(ref: JobRef, code: int 
 
 def test_a_created_job_is_announced_and_not_followed() -> None:
     ref = JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo")
-    event = job_event(ref, Live(State.RUNNING, JobUid("u")), Action.ADD, "1", START)
+    event = job_event(ref, JobStatus(State.RUNNING, JobUid("u")), Action.ADD, "1", START)
     attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
     assert interest(attributes, event.body) is None
 

@@ -23,7 +23,7 @@ from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import GIB, Environment
-from functions.workflow.model import Scope, Stage, Terms, WorkflowId
+from functions.workflow.model import Limits, Scope, Stage, WorkflowId
 from functions.workflow.quantity import quantity as parsed_quantity
 from functions.workflow.stage_task import Task
 
@@ -67,13 +67,13 @@ DOCUMENT = {
 
 
 def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> StageJob:
-    terms = Terms(algorithm_seconds=90, cpu=1.5, memory=2 * GIB, disk=10 * GIB, gpus=environment.gpu_number)
+    limits = Limits(algorithm_seconds=90, cpu=1.5, memory=2 * GIB, disk=10 * GIB, gpus=environment.gpu_number)
     values: dict[str, Any] = {
         "workflow": WorkflowId("3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"),
         "stage": stage,
         "attempt": 1,
         "environment": environment,
-        "terms": terms,
+        "terms": limits,
         "definition": parse(DOCUMENT),
         "secret": "s3cr3t",
         "scope": Scope.OUTPUTS,
@@ -157,7 +157,7 @@ environments = st.builds(
     run_as_user=st.integers(1, 65_000),
 )
 granted = st.builds(
-    Terms,
+    Limits,
     cpu=st.floats(0.1, 64),
     memory=st.integers(1 << 20, 1 << 40),
     disk=st.integers(1 << 20, 1 << 44),
@@ -166,9 +166,9 @@ granted = st.builds(
 
 
 @settings(max_examples=60, deadline=None)
-@given(environment=environments, terms=granted, stage=st.sampled_from(Stage), attempt=st.integers(1, 99))
-def test_no_pod_leaves_the_policy(environment: Environment, terms: Terms, stage: Stage, attempt: int) -> None:
-    job = make(stage, environment, terms=terms, attempt=attempt)
+@given(environment=environments, limits=granted, stage=st.sampled_from(Stage), attempt=st.integers(1, 99))
+def test_no_pod_leaves_the_policy(environment: Environment, limits: Limits, stage: Stage, attempt: int) -> None:
+    job = make(stage, environment, limits=limits, attempt=attempt)
     assert list(deviations(job)) == []
 
 

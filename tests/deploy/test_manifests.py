@@ -181,7 +181,7 @@ def environments_of(name: str, folder: Path) -> dict[str, Environment]:
 def test_the_environments_of_each_overlay_can_be_read(name: str, tmp_path: Path) -> None:
     namespaces = of_kind("install", "Namespace")
     for each in environments_of(name, tmp_path).values():
-        assert namespaces[each.place]["metadata"]["labels"]["oceanprotocol.com/environment"] == "true"
+        assert namespaces[each.namespace]["metadata"]["labels"]["oceanprotocol.com/environment"] == "true"
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
@@ -192,7 +192,7 @@ def test_as_many_workflows_as_may_run_at_once_fit_into_the_quota(name: str, tmp_
         needed = {"cpu": 0.0, "memory": 0.0}
         for stage in Stage:
             job = stage_job("w1", stage)
-            job = replace(job, environment=each, terms=grant(each, job.definition))
+            job = replace(job, environment=each, limits=grant(each, job.definition))
             (container,) = stage_pod(job, Settings(), "w1")["spec"]["containers"]
             limits = container["resources"]["limits"]
             needed["cpu"] = max(needed["cpu"], cores(limits["cpu"]))
@@ -252,14 +252,14 @@ def test_the_target_is_a_function_of_its_file(name: str, function: str) -> None:
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_probes_ask_a_path_that_the_function_answers(name: str, function: str) -> None:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
 
     container = function_pods(name)[function]["containers"][0]
     paths = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
-    assert [answer(function, "GET", path, Sluice(Settings())) for path in paths] == [200]
+    assert [answer(function, "GET", path, App(Settings())) for path in paths] == [200]
 
 
-def answer(function: str, method: str, path: str, parts: Any) -> int:
+def answer(function: str, method: str, path: str, app: Any) -> int:
     """What the function's own router says, without a server."""
     import importlib
 
@@ -270,7 +270,7 @@ def answer(function: str, method: str, path: str, parts: Any) -> int:
 
     module = importlib.import_module(f"functions.{function}.main")
     (router,) = [value for value in vars(module).values() if isinstance(value, Router)]
-    status: int = router.answer(Request(EnvironBuilder(path, method=method).get_environ()), lambda: parts).status_code
+    status: int = router.answer(Request(EnvironBuilder(path, method=method).get_environ()), lambda: app).status_code
     return status
 
 
@@ -360,14 +360,14 @@ def woken(name: str, attributes: Mapping[str, str]) -> list[str]:
 
 
 def test_what_cannot_be_delivered_lands_where_advance_keeps_it() -> None:
-    from functions.engine.app import Sluice
+    from functions.engine.app import App
 
     for name, trigger in of_kind("base", "Trigger").items():
         delivery = trigger["spec"]["delivery"]
         assert delivery["retry"] >= 1
         if name != "ticks-to-advance":  # the next one comes within the minute
             sink = delivery["deadLetterSink"]
-            assert answer(sink["ref"]["name"], "GET", sink["uri"], Sluice(Settings())) == 405  # POST alone
+            assert answer(sink["ref"]["name"], "GET", sink["uri"], App(Settings())) == 405  # POST alone
 
 
 def test_the_sources_watch_what_our_jobs_are_labelled_with() -> None:

@@ -16,7 +16,7 @@ from support.schemas import DATA, errors
 
 from functions.cluster.kubernetes.cluster import status
 from functions.workflow.document import Definition, parse
-from functions.workflow.model import Ending, Phase, Terms, Workflow, WorkflowId
+from functions.workflow.model import Ending, Limits, Phase, Workflow, WorkflowId
 
 CRD = of_kind("install", "CustomResourceDefinition")["workflows.oceanprotocol.com"]
 SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -112,11 +112,11 @@ def test_the_status_that_is_written_is_in_the_schema() -> None:
     from datetime import UTC, datetime
 
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    running = Workflow(WorkflowId("w"), "ocean-compute", Terms(), now, phase=Phase.ALGORITHM, status=40)
+    running = Workflow(WorkflowId("w"), "ocean-compute", Limits(), now, phase=Phase.ALGORITHM, status=40)
     failed = Workflow(
         WorkflowId("w"),
         "ocean-compute",
-        Terms(),
+        Limits(),
         now,
         phase=Phase.FINISHED,
         status=41,

@@ -52,7 +52,7 @@ def reason(world: World, w: WorkflowId) -> tuple[int, str]:
 
 def nothing_open(world: World) -> bool:
     later = world.clock() + timedelta(days=365)
-    return not world.parts.store.claim_intents(later, later, 10)
+    return not world.app.store.claim_intents(later, later, 10)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_algorithm_that_is_lost_is_not_run_again() -> None:
 def test_a_cluster_that_creates_nothing_any_more_is_waited_for_as_long_as_the_queue_and_no_longer() -> None:
     world = World(queue_seconds=24 * 3600)
     world.cluster.fail_next("create", Unavailable("down"), times=FOR_EVER)
-    world.parts.transitions.submit(record(world.parts, 1), "test")
+    world.app.transitions.submit(record(world.app, 1), "test")
     w = WorkflowId(f"{1:032x}")
     until_finished(world, w, hours=72)
     assert reason(world, w) == (Code.DATA_FAILED, "ClusterUnavailable")
@@ -187,7 +187,7 @@ def test_a_storage_whose_manifest_can_never_be_read_ends_the_workflow_as_not_pub
 
     world.storage.manifest = away  # type: ignore[method-assign,assignment]
     with pytest.raises(StorageUnavailable):
-        look(world.parts, world.state(w), "test")
+        look(world.app, world.state(w), "test")
     until_finished(world, w, hours=48)
     assert reason(world, w) == (Code.UPLOAD_FAILED, "DeadlineExceeded")
 
@@ -210,14 +210,14 @@ def test_deleting_and_cleaning_up_are_given_up_after_so_many_tries(method: str) 
 
 def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> None:
     world = World()
-    new = record(world.parts, 1)
+    new = record(world.app, 1)
     reported = replace(
         new,
         workflow=replace(new.workflow, reported=True),
         submission=replace(new.submission, origin="ocean-compute/w"),
     )
     world.cluster.fail_next("report", Unavailable("down"), times=FOR_EVER)
-    world.parts.transitions.submit(reported, "test")
+    world.app.transitions.submit(reported, "test")
     world.tick()
     for _ in range(8 * transitions.MOST_TRIES):
         world.tick(HOUR)
@@ -230,8 +230,8 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
 
 def test_a_notification_that_nobody_takes_is_dropped_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    settings = replace(world.parts.settings, notify_start_url="http://127.0.0.1:1/start")
-    object.__setattr__(world.parts, "settings", settings)
+    settings = replace(world.app.settings, notify_start_url="http://127.0.0.1:1/start")
+    object.__setattr__(world.app, "settings", settings)
     tries = 0
 
     def refused(*_: object) -> bool:
@@ -266,7 +266,7 @@ def test_a_job_that_times_out_is_not_waited_for_beyond_its_deadline() -> None:
     world.deliver()
     for _ in range(22):
         world.tick()
-    attempts = {a.stage: a.end for a in world.parts.store.attempts(w)}
+    attempts = {a.stage: a.end for a in world.app.store.attempts(w)}
     ended = attempts[Stage.ALGORITHM]
     assert ended is not None
     assert ended.outcome is Outcome.TIMED_OUT

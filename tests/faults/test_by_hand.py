@@ -22,11 +22,11 @@ from functions.workflow.model import WorkflowId
 
 
 def sluice(*arguments: str, **environ: str) -> Result:
-    app.sluice.cache_clear()
+    app.current_app.cache_clear()
     try:
         return CliRunner().invoke(main, arguments, env=environ)
     finally:
-        app.sluice.cache_clear()
+        app.current_app.cache_clear()
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def test_sluice_sweep_says_when_the_database_is_not_there(tmp_path: Path) -> Non
 
 def test_sluice_history_tells_each_step_and_what_caused_it(tmp_path: Path) -> None:
     world = World()
-    object.__setattr__(world.parts, "settings", replace(world.parts.settings, open_admin=True))
+    object.__setattr__(world.app, "settings", replace(world.app.settings, open_admin=True))
     w = world.submit()
     world.end_job(w)
     event_id = world.events[1][0]["ce-id"]  # the Pod has ended
     world.deliver()
     world.stop(w)
     world.run(w)
-    with serving(make_server("127.0.0.1", 0, function("status", world.parts), threaded=True)) as status:
+    with serving(make_server("127.0.0.1", 0, function("status", world.app), threaded=True)) as status:
         environ = {"HOME": str(tmp_path), "SLUICE_URL": f"http://127.0.0.1:{status.port}", "COLUMNS": "200"}
         shown = sluice("history", w, **environ)
         in_json = sluice("history", w, "--json", **environ)

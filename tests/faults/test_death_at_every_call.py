@@ -35,31 +35,31 @@ class Trial(World):
     def __init__(self) -> None:
         super().__init__(filter_image="operator/filter", max_jobs=1, storage_expiry=EXPIRY)
         told = "http://127.0.0.1:1/"
-        settings = replace(self.parts.settings, signature_required=False, notify_start_url=told, notify_stop_url=told)
-        object.__setattr__(self.parts, "settings", settings)
-        object.__setattr__(self.parts, "new_id", lambda: W)
+        settings = replace(self.app.settings, signature_required=False, notify_start_url=told, notify_stop_url=told)
+        object.__setattr__(self.app, "settings", settings)
+        object.__setattr__(self.app, "new_id", lambda: W)
         self.fate = Fate()
-        self.immortal = dict(self.parts.__dict__)
+        self.immortal = dict(self.app.__dict__)
 
     def dying(self, at: int, after: bool, handler: Callable[[], Any]) -> list[str]:
         """Run `handler` in a process that dies at its `at`-th call; the calls it made."""
         self.fate = fate = Fate(at, after)
-        parts = self.parts.__dict__
-        parts.pop("transitions", None)
-        parts["store"] = MortalStore(self.immortal["store"], fate, "store")
-        parts["cluster"] = Mortal(self.immortal["cluster"], fate, "cluster")
-        parts["storage"] = Mortal(self.immortal["storage"], fate, "storage")
+        app = self.app.__dict__
+        app.pop("transitions", None)
+        app["store"] = MortalStore(self.immortal["store"], fate, "store")
+        app["cluster"] = Mortal(self.immortal["cluster"], fate, "cluster")
+        app["storage"] = Mortal(self.immortal["storage"], fate, "storage")
         with suppress(Died):
             handler()
-        parts.pop("transitions", None)
-        parts.update({name: self.immortal[name] for name in ("store", "cluster", "storage")})
+        app.pop("transitions", None)
+        app.update({name: self.immortal[name] for name in ("store", "cluster", "storage")})
         return fate.calls
 
 
 def submit(world: Trial) -> Callable[[], Any]:
     def handler() -> None:
         with suppress(AgreementInUse):
-            world.parts.transitions.submit(announced(record(world.parts, 1)), "test")
+            world.app.transitions.submit(announced(record(world.app, 1)), "test")
 
     return handler
 
@@ -84,7 +84,7 @@ def stage_over(stage: Stage, exit_code: int = 0, waiting: bool = False) -> Calla
     def prepare(world: Trial) -> Callable[[], Any]:
         submit(world)()
         if waiting:
-            world.parts.transitions.submit(record(world.parts, 2), "test")
+            world.app.transitions.submit(record(world.app, 2), "test")
         reach(world, stage)
         world.end_job(W, exit_code, reason="" if exit_code == 0 else "Error")
         event = world.events[0]
@@ -119,8 +119,8 @@ def over_http(method: str) -> Callable[[Trial], Callable[[], Any]]:
 
     def prepare(world: Trial) -> Callable[[], Any]:
         if method != "POST":
-            world.parts.transitions.submit(announced(record(world.parts, 1)), "test")
-        client, nonces = Client(function("submit", world.parts)), count(1_700_000_000)
+            world.app.transitions.submit(announced(record(world.app, 1)), "test")
+        client, nonces = Client(function("submit", world.app)), count(1_700_000_000)
 
         def handler() -> None:
             nonce = next(nonces)
@@ -141,7 +141,7 @@ def over_http(method: str) -> Callable[[Trial], Callable[[], Any]]:
 
 def dead_letter(world: Trial) -> Callable[[], Any]:
     """The broker gives an event up."""
-    client = Client(function("advance", world.parts))
+    client = Client(function("advance", world.app))
     headers = {"ce-specversion": "1.0", "ce-type": "t", "ce-source": "s", "ce-id": "lost", "knativeerrorcode": "500"}
 
     def handler() -> None:
@@ -172,7 +172,7 @@ def request(what: str, stage: Stage | None) -> Callable[[Trial], Callable[[], An
 def tick(world: Trial) -> Callable[[], Any]:
     """A sweep that finds an ended Job, a queued workflow behind it, and an open intent."""
     submit(world)()
-    world.parts.transitions.submit(record(world.parts, 2), "test")
+    world.app.transitions.submit(record(world.app, 2), "test")
     world.end_job(W)
     world.events.clear()
     world.clock.sleep(60)
@@ -203,7 +203,7 @@ def settled(world: Trial) -> Any:
             world.end_job(ref.workflow)
         world.deliver()
         world.tick()
-    found = [world.parts.store.get(WorkflowId(str(n).zfill(32))) for n in (1, 2)]
+    found = [world.app.store.get(WorkflowId(str(n).zfill(32))) for n in (1, 2)]
     return [
         None
         if r is None
@@ -214,7 +214,7 @@ def settled(world: Trial) -> Any:
             (r.workflow.removed, r.workflow.expired),
             r.workflow.ending,
             r.manifest,
-            [(a.stage, a.attempt, a.end and a.end.outcome) for a in world.parts.store.attempts(r.workflow.id)],
+            [(a.stage, a.attempt, a.end and a.end.outcome) for a in world.app.store.attempts(r.workflow.id)],
             list(world.lines(r.workflow.id)),
         )
         for r in found
@@ -222,7 +222,7 @@ def settled(world: Trial) -> Any:
         sorted(world.cluster.created.items()),
         world.cluster.present(),
         set(world.storage.removed),
-        [letter["event_id"] for letter in world.parts.store.dead_letters(10)],
+        [letter["event_id"] for letter in world.app.store.dead_letters(10)],
         {origin: (w.phase, w.status, w.step) for origin, w in world.cluster.reported.items()},
     ]
 

@@ -34,7 +34,7 @@ def at_once(action: Callable[[], Any]) -> list[Any]:
 def test_an_event_delivered_sixteen_times_at_once_is_one_transition(store: Store) -> None:
     for _ in range(20):
         world = World(store=store, max_jobs=100)
-        w = world.parts.transitions.submit(record(world.parts, world.parts.new_id()), "test").workflow.id
+        w = world.app.transitions.submit(record(world.app, world.app.new_id()), "test").workflow.id
         world.events.clear()
         world.end_job(w)
         event = world.events[0]
@@ -47,8 +47,8 @@ def test_of_sixteen_submissions_of_one_agreement_one_is_taken(store: Store) -> N
     world = World(store=store)
 
     def submit() -> Any:
-        new = record(world.parts, world.parts.new_id(), agreement="0xone")
-        return world.parts.transitions.submit(new, "test")
+        new = record(world.app, world.app.new_id(), agreement="0xone")
+        return world.app.transitions.submit(new, "test")
 
     answers = at_once(submit)
     assert sum(isinstance(answer, AgreementInUse) for answer in answers) == AT_ONCE - 1
@@ -56,7 +56,7 @@ def test_of_sixteen_submissions_of_one_agreement_one_is_taken(store: Store) -> N
 
 def test_slots_hold_while_everything_is_submitted_at_once(store: Store) -> None:
     world = World(store=store, max_jobs=3)
-    answers = at_once(lambda: world.parts.transitions.submit(record(world.parts, world.parts.new_id()), "test"))
+    answers = at_once(lambda: world.app.transitions.submit(record(world.app, world.app.new_id()), "test"))
     phases = [world.state(answer.workflow.id).phase for answer in answers]
     assert phases.count(Phase.CONFIGURE) == 3
     assert phases.count(Phase.QUEUED) == AT_ONCE - 3
@@ -65,9 +65,7 @@ def test_slots_hold_while_everything_is_submitted_at_once(store: Store) -> None:
 
 def test_sixteen_sweeps_at_once_repair_each_workflow_once(store: Store) -> None:
     world = World(store=store, max_jobs=100)
-    ids = [
-        world.parts.transitions.submit(record(world.parts, world.parts.new_id()), "test").workflow.id for _ in range(12)
-    ]
+    ids = [world.app.transitions.submit(record(world.app, world.app.new_id()), "test").workflow.id for _ in range(12)]
     for w in ids:
         world.end_job(w)
     world.events.clear()
@@ -82,7 +80,7 @@ def test_sixteen_sweeps_at_once_repair_each_workflow_once(store: Store) -> None:
 def test_a_stop_that_races_the_completion_ends_without_an_algorithm_or_deletes_it(store: Store, first: str) -> None:
     for _ in range(10):
         world = World(store=store, max_jobs=100)
-        w = world.parts.transitions.submit(record(world.parts, world.parts.new_id()), "test").workflow.id
+        w = world.app.transitions.submit(record(world.app, world.app.new_id()), "test").workflow.id
         world.events.clear()
         world.end_job(w)
         event = world.events[0]

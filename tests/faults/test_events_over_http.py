@@ -113,7 +113,7 @@ def world() -> World:
 @pytest.fixture
 def deliver(world: World) -> Callable[[Event], TestResponse]:
     """Posts an event to `advance` on the world's parts."""
-    client = Client(function("advance", world.parts))
+    client = Client(function("advance", world.app))
 
     def post(event: Event) -> TestResponse:
         headers, body = event
@@ -208,7 +208,7 @@ def test_f21_who_cannot_be_served_now_is_told_when_to_come_again(
         raise Unavailable("away", retry_after=7) if part == "cluster" else StoreUnavailable("away")
 
     with monkeypatch.context() as patch:
-        target = world.parts.transitions if part == "store" else type(world.cluster)
+        target = world.app.transitions if part == "store" else type(world.cluster)
         patch.setattr(target, "apply" if part == "store" else "read", away)
         answered = deliver(event)
     assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5" if part == "store" else "7")
@@ -221,7 +221,7 @@ def test_f21_an_event_that_waits_too_long_for_a_lock_comes_again_and_passes(
     with closing(SqlStore(postgres_url)) as store:
         monkeypatch.setattr(store._connections.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
         world = World(store=store)
-        client = Client(function("advance", world.parts))
+        client = Client(function("advance", world.app))
         w = world.submit()
         headers, body = over(world, w)
         with store.begin() as holder:
@@ -235,16 +235,16 @@ def test_f21_an_event_that_waits_too_long_for_a_lock_comes_again_and_passes(
 def test_f11_a_poison_event_leaves_the_queue_for_the_dead_letters_and_is_listed(tmp_path: Path) -> None:
     """Through a broker with Knative's rules, into the record, out by the command line."""
     world = World()
-    object.__setattr__(world.parts, "settings", replace(world.parts.settings, open_admin=True))
+    object.__setattr__(world.app, "settings", replace(world.app.settings, open_admin=True))
     headers, body = over(world, world.submit())
     poison = Message({**headers, "ce-id": "poison-1"}, json.dumps(body).encode())
 
     def fails(*_: object, **__: object) -> Any:
         raise ZeroDivisionError
 
-    world.parts.transitions.apply = fails  # type: ignore[method-assign]
-    advance = make_server("127.0.0.1", 0, function("advance", world.parts), threaded=True)
-    status = make_server("127.0.0.1", 0, function("status", world.parts), threaded=True)
+    world.app.transitions.apply = fails  # type: ignore[method-assign]
+    advance = make_server("127.0.0.1", 0, function("advance", world.app), threaded=True)
+    status = make_server("127.0.0.1", 0, function("status", world.app), threaded=True)
     broker = Broker(Post(urllib3.PoolManager()), workers=2)
     with serving(advance), serving(status):
         to = f"http://127.0.0.1:{advance.port}"
@@ -252,7 +252,7 @@ def test_f11_a_poison_event_leaves_the_queue_for_the_dead_letters_and_is_listed(
         broker.start([Trigger("t", lambda _: True, f"{to}/", delivery)])
         try:
             assert broker.accept(poison)
-            until(lambda: world.parts.store.dead_letters(10), lambda letters: len(letters) == 1)
+            until(lambda: world.app.store.dead_letters(10), lambda letters: len(letters) == 1)
         finally:
             broker.stop()
         home = {"HOME": str(tmp_path), "SLUICE_URL": f"http://127.0.0.1:{status.port}"}
@@ -272,14 +272,14 @@ def test_f11_a_workflow_that_cannot_be_handled_does_not_keep_the_sweep_from_the_
     world.end_job(poison)
     world.end_job(healthy)
     world.events.clear()
-    applying = world.parts.transitions.apply
+    applying = world.app.transitions.apply
 
     def apply(workflow: Any, *more: Any) -> Any:
         if workflow == poison:
             raise ZeroDivisionError
         return applying(workflow, *more)
 
-    world.parts.transitions.apply = apply  # type: ignore[method-assign,assignment]
+    world.app.transitions.apply = apply  # type: ignore[method-assign,assignment]
     repaired = world.tick()
     assert repaired["failed"] == 1
     assert world.state(healthy).stage is Stage.ALGORITHM
@@ -290,9 +290,9 @@ def test_f11_a_workflow_that_cannot_be_handled_does_not_keep_the_sweep_from_the_
 def test_f16_a_document_that_nobody_can_read_any_more_fails_its_workflow_instead_of_the_handler() -> None:
     """Such as a row that operator-service has inserted while it was being replaced."""
     world = World()
-    new = record(world.parts, 1)
+    new = record(world.app, 1)
     object.__setattr__(new.submission, "document", {})
-    world.parts.transitions.submit(new, "test")
+    world.app.transitions.submit(new, "test")
     for _ in range(3):
         world.tick()
     ending = world.state(new.workflow.id).ending

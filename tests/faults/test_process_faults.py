@@ -115,7 +115,7 @@ def test_f16_new_code_on_an_older_schema_says_what_to_run_and_loses_nothing(
         upgrade(url, revision[:4])
     with closing(SqlStore(url)) as store:
         world = World(store=store)
-        client = Client(function("advance", world.parts))
+        client = Client(function("advance", world.app))
         tick = {"ce-specversion": "1.0", "ce-type": "dev.knative.sources.ping", "ce-source": "/p", "ce-id": "1"}
         answered = client.post("/", headers=tick)
         assert (answered.status_code, answered.headers["Retry-After"]) == (503, "5")
@@ -181,7 +181,7 @@ def at_once(actions: Sequence[Callable[[], Any]]) -> list[Any]:
 def test_f17_a_sweep_and_a_handler_at_once_make_one_transition(store: Store) -> None:
     for _ in range(10):
         world = World(store=store, max_jobs=100)
-        w = world.parts.transitions.submit(record(world.parts, world.parts.new_id()), "test").workflow.id
+        w = world.app.transitions.submit(record(world.app, world.app.new_id()), "test").workflow.id
         world.end_job(w)
         event = world.events[-1]
         world.clock.sleep(60)
@@ -193,18 +193,18 @@ def test_f17_a_sweep_and_a_handler_at_once_make_one_transition(store: Store) -> 
 @pytest.mark.parametrize("at", [1, 2, 5, 20, 60])
 def test_f18_what_a_dead_sweep_had_claimed_comes_up_again(store: Store, at: int) -> None:
     world = World(store=store, max_jobs=100)
-    ids = [world.parts.transitions.submit(record(world.parts, n), "test").workflow.id for n in range(12)]
+    ids = [world.app.transitions.submit(record(world.app, n), "test").workflow.id for n in range(12)]
     for w in ids:
         world.end_job(w)
     world.events.clear()
     world.clock.sleep(60)
-    parts = world.parts.__dict__
-    parts["store"] = MortalStore(store, Fate(at), "store")
-    parts.pop("transitions")
+    app = world.app.__dict__
+    app["store"] = MortalStore(store, Fate(at), "store")
+    app.pop("transitions")
     with suppress(Died):
-        sweeping.sweep(world.parts)
-    parts["store"] = store
-    parts.pop("transitions", None)
+        sweeping.sweep(world.app)
+    app["store"] = store
+    app.pop("transitions", None)
     world.tick(sweeping.CLAIM.total_seconds())
     assert {world.state(w).phase for w in ids} == {Phase.ALGORITHM}
     assert set(world.cluster.created.values()) == {1}

@@ -270,11 +270,11 @@ def test_the_environment_is_put_back_and_a_database_of_elsewhere_is_not_touched(
 def test_parts_of_earlier_settings_in_the_same_process_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from functions.engine.app import sluice
+    from functions.engine.app import current_app
 
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    sluice.cache_clear()
-    assert sluice().settings.database_url == ""
+    current_app.cache_clear()
+    assert current_app().settings.database_url == ""
     with Platform(tmp_path) as platform:
         assert Client(platform.url).call("GET", f"{API}/environments")[0] == 200
 

@@ -22,7 +22,7 @@ from support.processes import ProcessDriver
 
 from functions.advance.event_filter import interest
 from functions.cluster.events import Event
-from functions.cluster.ports import Live, StageJob, State
+from functions.cluster.ports import JobStatus, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local import launch_spec
 from functions.local.isolation import Isolation, probe
@@ -65,13 +65,13 @@ def driver(tmp_path: Path, told: Told, isolation: Isolation) -> Iterator[Process
     driver.close()
 
 
-def script(command: str, stage: Stage = Stage.ALGORITHM, **terms: Any) -> StageJob:
+def script(command: str, stage: Stage = Stage.ALGORITHM, **limits: Any) -> StageJob:
     """A Job whose program is a shell script."""
     job = stage_job(uuid4().hex, stage, entrypoint=command)
-    return replace(job, terms=replace(job.terms, **terms))
+    return replace(job, limits=replace(job.limits, **limits))
 
 
-def ended(driver: ProcessDriver, job: StageJob) -> Live:
+def ended(driver: ProcessDriver, job: StageJob) -> JobStatus:
     driver.cluster.create(job)
     return until(lambda: driver.cluster.read(job.ref), lambda live: live.state is State.ENDED)
 

@@ -14,9 +14,7 @@ file_names = st.one_of(
     st.binary(min_size=1, max_size=255).map(lambda b: b.replace(b"/", b"_").replace(b"\0", b"_")),
     st.text(min_size=1, max_size=60).map(lambda t: t.replace("/", "_").replace("\0", "_").encode(errors="replace")),
 ).filter(lambda name: name not in (b".", b".."))
-paths = st.lists(file_names, min_size=1, max_size=6).map(
-    lambda parts: "/".join(["outputs", *map(published_name, parts)])
-)
+paths = st.lists(file_names, min_size=1, max_size=6).map(lambda app: "/".join(["outputs", *map(published_name, app)]))
 
 
 @given(file_names)

@@ -76,7 +76,7 @@ def test_admin_logs_go_to_their_own_bucket_and_are_removed_from_it(bucket: Any) 
     assert not (bucket.root / "results" / "w1" / "1" / "adminlogs").exists()
     assert [b"".join(storage.open(file).chunks) for file in (output, log)] == [b"1", b"2"]
     storage.remove(W)
-    assert not [path for path in bucket.root.rglob("*") if path.is_file() and "w1" in path.parts]
+    assert not [path for path in bucket.root.rglob("*") if path.is_file() and "w1" in path.app]
 
 
 def test_a_bucket_that_does_not_exist_is_refused_not_retried(bucket: Any) -> None:

@@ -11,7 +11,7 @@ from support.datahost import DataHost
 from functions.staging.configure.program import run
 from functions.staging.guarded_http import Web
 from functions.staging.progress import Progress
-from functions.staging.retry import Patience
+from functions.staging.retry import RetryPolicy
 from functions.workflow.environment import FetchPolicy
 
 
@@ -31,7 +31,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Progre
         algorithm: dict[str, Any] | None = None,
         output: dict[str, Any] | None = None,
         policy: FetchPolicy = LOOPBACK,
-        patience: Patience = IMPATIENT,
+        patience: RetryPolicy = IMPATIENT,
         credentials: dict[str, str] | None = None,
         web: Web | None = None,
     ) -> Outcome:

@@ -16,7 +16,7 @@ from support.configuring import IMPATIENT, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
 from functions.staging.guarded_http import Web, retry_after
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 
 MB = 1 << 20
 
@@ -266,11 +266,11 @@ def test_several_files_come_at_once(configure: Configure, host: DataHost) -> Non
 
 
 def test_delays_grow_up_to_a_limit_and_yield_to_retry_after() -> None:
-    patience = Patience(first=1, longest=8)
-    delays = [patience.delay(n, Trouble("x")) for n in range(1, 8)]
+    patience = RetryPolicy(first=1, longest=8)
+    delays = [patience.delay(n, TransientError("x")) for n in range(1, 8)]
     for delay, longest in zip(delays, (1, 2, 4, 8, 8, 8, 8), strict=True):
         assert longest / 2 <= delay <= longest
-    assert patience.delay(1, Trouble("x", after=70.0)) == 70.0
+    assert patience.delay(1, TransientError("x", after=70.0)) == 70.0
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, None), ("7", 7.0), ("soon", None), ("-1", None)])
@@ -323,7 +323,7 @@ def test_a_part_that_cannot_be_had_any_more_means_to_begin_again(
 def test_a_host_that_was_never_there_is_given_up_sooner_than_one_that_fails(
     configure: Configure, host: DataHost
 ) -> None:
-    patience = Patience(tries=6, absent=4, first=0.001, longest=0.001)
+    patience = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = server.getsockname()[1]
     refused = configure({"url": f"http://127.0.0.1:{closed}/a"}, patience=patience)
@@ -350,7 +350,7 @@ def test_a_host_that_vanishes_in_the_middle_is_waited_for_as_long_as_any(configu
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
     host.routes["/a"] = File(Pattern(3 * MB), break_after=MB)
-    patience = Patience(tries=6, absent=4, first=0.001, longest=0.001)
+    patience = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
     web = Web(frozenset({"http"}), private=True, patience=patience, lookup=once)
     outcome = configure({"url": f"http://data.example:{host.port}/a"}, patience=patience, web=web)
     assert outcome.message.endswith("(6 times in a row)")

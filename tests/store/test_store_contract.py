@@ -23,6 +23,7 @@ from functions.workflow.model import (
     DeleteRequested,
     Ending,
     JobUid,
+    Limits,
     Manifest,
     Outcome,
     Phase,
@@ -34,7 +35,6 @@ from functions.workflow.model import (
     StageLost,
     StageStuck,
     StopRequested,
-    Terms,
     Tick,
     WorkflowId,
 )
@@ -53,8 +53,8 @@ MANIFEST = Manifest(
 
 
 def test_a_record_comes_back_as_it_was_added(store: Store) -> None:
-    terms = Terms(algorithm_seconds=7, filtered=True, cpu=0.5, memory=1 << 40, gpus=2)
-    new = record(terms=terms, idempotency_key="k", origin="ns/name")
+    limits = Limits(algorithm_seconds=7, filtered=True, cpu=0.5, memory=1 << 40, gpus=2)
+    new = record(limits=limits, idempotency_key="k", origin="ns/name")
     workflow = submit(store, new)
     assert store.get(workflow.id) == replace(new, workflow=workflow)
     assert store.state(workflow.id) == workflow
@@ -492,7 +492,7 @@ def test_concurrent_transitions_of_one_workflow_lose_nothing(store: Store) -> No
 
 
 def test_workflows_are_claimed_when_they_are_due_and_not_again(store: Store) -> None:
-    early, late = submit(store, record(terms=Terms(queue_seconds=10))), submit(store, record(at(100)))
+    early, late = submit(store, record(limits=Limits(queue_seconds=10))), submit(store, record(at(100)))
     assert list(store.claim_workflows(at(9), at(40), 10)) == []
     assert list(store.claim_workflows(at(10), at(40), 10)) == [replace(early, wake_at=at(40))]
     assert list(store.claim_workflows(at(20), at(50), 10)) == []
@@ -501,7 +501,7 @@ def test_workflows_are_claimed_when_they_are_due_and_not_again(store: Store) -> 
 
 def test_finished_workflows_are_claimed_only_when_their_results_expire(store: Store) -> None:
     finish(store, start(store))
-    kept = finish(store, start(store, record(terms=Terms(storage_expiry=100))))
+    kept = finish(store, start(store, record(limits=Limits(storage_expiry=100))))
     assert [workflow.id for workflow in store.claim_workflows(at(10**6), at(10**6 + 30), 10)] == [kept.id]
 
 
@@ -560,9 +560,9 @@ def test_queues_are_told_once_each(store: Store) -> None:
 
 
 def test_dead_letters_are_kept_newest_first(store: Store) -> None:
-    store.bury("e1", "bad JSON", {"type": "x"}, at(1))
-    store.bury("e2", "always fails", {"data": {"a": [1]}}, at(2))
-    store.bury("e1", "bad JSON again", {"type": "x"}, at(3))
+    store.add_dead_letter("e1", "bad JSON", {"type": "x"}, at(1))
+    store.add_dead_letter("e2", "always fails", {"data": {"a": [1]}}, at(2))
+    store.add_dead_letter("e1", "bad JSON again", {"type": "x"}, at(3))
     assert list(store.dead_letters(10)) == [
         {"event_id": "e1", "at": at(3), "reason": "bad JSON again", "event": {"type": "x"}},
         {"event_id": "e2", "at": at(2), "reason": "always fails", "event": {"data": {"a": [1]}}},

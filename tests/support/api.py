@@ -18,7 +18,7 @@ from werkzeug.test import Client, TestResponse
 from functions import ethereum
 from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef
-from functions.engine.app import Sluice
+from functions.engine.app import App
 from functions.settings import Settings
 from functions.store.memory import MemoryStore
 from functions.store.ports import Store
@@ -83,18 +83,18 @@ class Clock:
         self.now += timedelta(**time)
 
 
-def parts(store: Store | None = None, **other: Any) -> Sluice:
+def app(store: Store | None = None, **other: Any) -> App:
     """The parts of one process on the memory cluster, with ids and a clock that a test can foresee."""
     numbers = itertools.count(1)
-    sluice = Sluice(settings(**other), clock=Clock(), new_id=lambda: f"{next(numbers):032x}")
+    app = App(settings(**other), clock=Clock(), new_id=lambda: f"{next(numbers):032x}")
     # What bootstrap would build lazily from settings is put in its place.
-    sluice.__dict__.update(store=store or MemoryStore(), cluster=MemoryCluster(), environments=environments())
-    return sluice
+    app.__dict__.update(store=store or MemoryStore(), cluster=MemoryCluster(), environments=environments())
+    return app
 
 
-def function(name: str, sluice: Sluice) -> Flask:
+def function(name: str, app: App) -> Flask:
     """The WSGI application of a function on the given parts."""
-    with patch("functions.engine.app.sluice", lambda: sluice):
+    with patch("functions.engine.app.current_app", lambda: app):
         create: Callable[..., Flask] = functions_framework.create_app
         return create(name, str(ROOT / f"functions/{name}/main.py"))
 
@@ -103,13 +103,13 @@ def function(name: str, sluice: Sluice) -> Flask:
 class Api:
     """A client of both functions, which signs like a Provider."""
 
-    sluice: Sluice
+    app: App
     key: str = KEY
     _nonces: Iterator[int] = field(default_factory=lambda: itertools.count(int(NOW.timestamp() * 10**9)))
 
     def __post_init__(self) -> None:
-        self.submit = Client(function("submit", self.sluice))
-        self.status = Client(function("status", self.sluice))
+        self.submit = Client(function("submit", self.app))
+        self.status = Client(function("status", self.app))
 
     def nonce(self) -> int:
         return next(self._nonces)
@@ -150,15 +150,15 @@ class Api:
 
     @property
     def cluster(self) -> MemoryCluster:
-        assert isinstance(self.sluice.cluster, MemoryCluster)
-        return self.sluice.cluster
+        assert isinstance(self.app.cluster, MemoryCluster)
+        return self.app.cluster
 
     def end_stage(self, job: str, stage: Stage, manifest: Manifest | None = None) -> None:
         """The stage's Job succeeds; publish with what it published."""
         self.cluster.finish(JobRef(WorkflowId(job), stage, 1, "ocean-compute"))
         published = (manifest or Manifest()) if stage is Stage.PUBLISH else None
         seen = StageEnded(stage, 1, None, Outcome.SUCCEEDED, 0, manifest=published)
-        assert self.sluice.transitions.apply(WorkflowId(job), seen, "test") is Verdict.APPLIED
+        assert self.app.transitions.apply(WorkflowId(job), seen, "test") is Verdict.APPLIED
 
     def finished(self, manifest: Manifest | None = None, **start: Any) -> str:
         """The id of a job that has succeeded and published `manifest`."""

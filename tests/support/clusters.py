@@ -12,11 +12,11 @@ from support.fake_kube import FakeKube
 
 from functions.cluster.instant import MemoryCluster
 from functions.cluster.kubernetes.cluster import KubernetesCluster
-from functions.cluster.ports import Cluster, JobRef, Live, StageJob, State
+from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
 from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import GIB, Environment
-from functions.workflow.model import JobUid, Scope, Stage, Terms, WorkflowId
+from functions.workflow.model import JobUid, Limits, Scope, Stage, WorkflowId
 
 NAMESPACE = "demo"
 PRINTED = b"hello\nthere\n"
@@ -38,7 +38,7 @@ def stage_job(
         stage=stage,
         attempt=attempt,
         environment=Environment(id="demo", namespace=namespace),
-        terms=Terms(algorithm_seconds=60, cpu=0.5, memory=GIB // 4, disk=GIB),
+        limits=Limits(algorithm_seconds=60, cpu=0.5, memory=GIB // 4, disk=GIB),
         definition=parse(document),
         secret="s3cr3t",
         scope=Scope.ALL,
@@ -165,7 +165,7 @@ class RealKubeDriver:
         pass
 
 
-def until(read: Callable[[], Live], right: Callable[[Live], bool], seconds: float = 60) -> Live:
+def until(read: Callable[[], JobStatus], right: Callable[[JobStatus], bool], seconds: float = 60) -> JobStatus:
     """The first reading that is right; the last one when the time is over."""
     deadline = time.monotonic() + seconds
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from functions.staging.progress import Progress
-from functions.staging.retry import Patience
+from functions.staging.retry import RetryPolicy
 from functions.workflow.environment import FetchPolicy
 from functions.workflow.stage_task import Task
 
@@ -19,7 +19,7 @@ LOOPBACK = FetchPolicy(
     max_bytes=1 << 30,
     seconds=30,
 )
-IMPATIENT = Patience(tries=3, first=0.01, longest=0.02, connect=2, stall=0.3)
+IMPATIENT = RetryPolicy(tries=3, first=0.01, longest=0.02, connect=2, stall=0.3)
 
 
 def task_of(

@@ -80,10 +80,10 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FakeApi
 
     def do_GET(self) -> None:
-        parts = urlsplit(self.path)
+        app = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        params = dict(parse_qsl(parts.query)) or (json.loads(body) if body else {})
-        path = parts.path.removeprefix(API)
+        params = dict(parse_qsl(app.query)) or (json.loads(body) if body else {})
+        path = app.path.removeprefix(API)
         self.fake.asked.append(Asked(self.command, path, params, dict(self.headers)))
         if path == "/getResult":
             self._result(self.fake.results[int(params["index"])][1])

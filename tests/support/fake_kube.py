@@ -298,7 +298,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         assert self.headers["Authorization"] == "Bearer not-a-secret"
-        namespace, plural, name, sub = _parts(url.path)
+        namespace, plural, name, sub = _app(url.path)
         verb = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(self.command, "get" if name else "list")
         resource = f"{plural}/{sub}" if sub else plural
         self.kube.rights.add((verb, _group(url.path), resource))
@@ -346,7 +346,7 @@ def _group(path: str) -> str:
     return path.split("/")[2] if path.startswith("/apis/") else ""
 
 
-def _parts(path: str) -> tuple[str, str, str, str]:
+def _app(path: str) -> tuple[str, str, str, str]:
     """namespace, plural, name, subresource"""
     rest: Iterator[str] = iter(path.partition("/namespaces/")[2].split("/"))
     return next(rest), next(rest), next(rest, ""), next(rest, "")

@@ -20,7 +20,7 @@ from functions import log
 from functions.advance.main import ROUTER as ADVANCE
 from functions.cluster.events import Event
 from functions.cluster.instant import MemoryCluster
-from functions.engine.app import Sluice
+from functions.engine.app import App
 from functions.results import layout
 from functions.settings import Settings
 from functions.submit.main import ROUTES as SUBMIT
@@ -60,19 +60,19 @@ def _leave_manifest(event: Event) -> None:
 
 
 @cache
-def parts() -> Sluice:
+def app() -> App:
     settings = Settings.load()
     log.setup(settings.log_level)
-    sluice = Sluice(settings, clock=hurried_now)
-    sluice.__dict__["cluster"] = MemoryCluster(instant=True, announce=announce, clock=hurried_now)
-    return sluice
+    app = App(settings, clock=hurried_now)
+    app.__dict__["cluster"] = MemoryCluster(instant=True, announce=announce, clock=hurried_now)
+    return app
 
 
 @functions_framework.http
 def submit(request: Request) -> Response:
-    return SUBMIT.answer(request, parts)
+    return SUBMIT.answer(request, app)
 
 
 @functions_framework.http
 def advance(request: Request) -> Response:
-    return ADVANCE.answer(request, parts)
+    return ADVANCE.answer(request, app)

@@ -86,7 +86,7 @@ class Invariants:
             assert w.stop is not Stop.NONE
 
     def _slots_hold(self) -> None:
-        for environment in self.world.parts.environments.values():
+        for environment in self.world.app.environments.values():
             running = [
                 f
                 for f in self.world.records()

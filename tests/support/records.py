@@ -12,6 +12,7 @@ from functions.workflow.model import (
     Admitted,
     Decision,
     JobUid,
+    Limits,
     Manifest,
     Observation,
     Outcome,
@@ -19,7 +20,6 @@ from functions.workflow.model import (
     Stage,
     StageEnded,
     Submission,
-    Terms,
     Workflow,
     WorkflowId,
 )
@@ -37,12 +37,12 @@ def record(
     *,
     environment: str = "ocean-compute",
     agreement: str | None = None,
-    terms: Terms | None = None,
+    limits: Limits | None = None,
     **submission: str | None,
 ) -> Record:
     """A workflow that was not submitted yet."""
     id_ = WorkflowId(uuid4().hex)
-    workflow = Workflow(id_, environment, terms or Terms(), created)
+    workflow = Workflow(id_, environment, limits or Limits(), created)
     asked = {"owner": "0xOwner", "provider": "0xprovider", "secret": "s3cret", **submission}
     return Record(workflow, Submission(agreement_id=agreement or f"agreement-{id_}", document=DOCUMENT, **asked))  # type: ignore[arg-type]
 

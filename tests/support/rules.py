@@ -11,6 +11,7 @@ from functions.workflow.model import (
     Admitted,
     DeleteRequested,
     JobUid,
+    Limits,
     Manifest,
     Observation,
     Outcome,
@@ -20,7 +21,6 @@ from functions.workflow.model import (
     StageLost,
     StageStuck,
     StopRequested,
-    Terms,
     Tick,
     Workflow,
     WorkflowId,
@@ -32,9 +32,9 @@ MANIFEST = Manifest((ResultFile("outputs/a.csv", 3, "output", "file:///r/a.csv")
 UID = JobUid("uid-1")
 
 
-def new(terms: Terms | None = None) -> Workflow:
+def new(limits: Limits | None = None) -> Workflow:
     """A workflow as it is just after its submission."""
-    return submit(Workflow(WorkflowId("w"), "ocean-compute", terms or Terms(), NOW), NOW).workflow
+    return submit(Workflow(WorkflowId("w"), "ocean-compute", limits or Limits(), NOW), NOW).workflow
 
 
 def observations(w: Workflow) -> Iterator[Observation]:
@@ -55,10 +55,10 @@ def observations(w: Workflow) -> Iterator[Observation]:
             yield StageEnded(stage, attempt, UID, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
 
 
-def reachable(terms: Terms | None = None) -> dict[Workflow, Workflow]:
+def reachable(limits: Limits | None = None) -> dict[Workflow, Workflow]:
     """All states that some sequence of observations leads to; times and step counts do not tell states apart."""
     found: dict[Workflow, Workflow] = {}
-    queue = [new(terms)]
+    queue = [new(limits)]
     while queue:
         w = queue.pop()
         for state in (w, replace(w, job_uid=UID) if w.stage else w):  # before and after its Job is recorded

@@ -14,7 +14,7 @@ from functions.advance.main import follow
 from functions.advance.sweep import sweep
 from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef
-from functions.engine.app import Sluice
+from functions.engine.app import App
 from functions.engine.effects import job_of
 from functions.results.ports import Content
 from functions.settings import Settings
@@ -97,23 +97,21 @@ def assemble(
     storage: Any = None,
     clock: Callable[[], datetime] | None = None,
     **limits: Any,
-) -> Sluice:
+) -> App:
     """The parts, with these adapters instead of those that settings would name."""
-    parts = Sluice(Settings(cluster="memory", results_url="memory:"), clock=clock or Clock())
-    parts.__dict__["environments"] = {ENVIRONMENT: environment(**limits)}
-    parts.__dict__["store"] = store if store is not None else MemoryStore()
-    parts.__dict__["cluster"] = cluster if cluster is not None else MemoryCluster(clock=parts.clock)
-    parts.__dict__["storage"] = storage if storage is not None else MemoryStorage()
-    return parts
+    app = App(Settings(cluster="memory", results_url="memory:"), clock=clock or Clock())
+    app.__dict__["environments"] = {ENVIRONMENT: environment(**limits)}
+    app.__dict__["store"] = store if store is not None else MemoryStore()
+    app.__dict__["cluster"] = cluster if cluster is not None else MemoryCluster(clock=app.clock)
+    app.__dict__["storage"] = storage if storage is not None else MemoryStorage()
+    return app
 
 
-def record(
-    parts: Sluice, number: int | str, agreement: str | None = None, document: Mapping[str, Any] = DOCUMENT
-) -> Record:
+def record(app: App, number: int | str, agreement: str | None = None, document: Mapping[str, Any] = DOCUMENT) -> Record:
     """A submission as `submit` would record it."""
     id_ = WorkflowId(number if isinstance(number, str) else f"{number:032x}")
-    terms = grant(parts.environments[ENVIRONMENT], parse(document))
-    workflow = Workflow(id_, ENVIRONMENT, terms, parts.clock())
+    limits = grant(app.environments[ENVIRONMENT], parse(document))
+    workflow = Workflow(id_, ENVIRONMENT, limits, app.clock())
     return Record(workflow, Submission(agreement or f"agreement-{id_}", "0xowner", "0xprovider", document, "secret"))
 
 
@@ -129,7 +127,7 @@ class World:
             clock=self.clock,
             lingering=options.pop("lingering", False),
         )
-        self.parts = assemble(
+        self.app = assemble(
             options.pop("store", None), options.pop("cluster", self.cluster), self.storage, self.clock, **options
         )
         self._numbers = count(1)
@@ -137,8 +135,8 @@ class World:
     # --- users
 
     def submit(self, **options: Any) -> WorkflowId:
-        new = record(self.parts, next(self._numbers), **options)
-        return self.parts.transitions.submit(new, "test").workflow.id
+        new = record(self.app, next(self._numbers), **options)
+        return self.app.transitions.submit(new, "test").workflow.id
 
     def reached(self, stage: Stage) -> WorkflowId:
         """A new workflow for which all went well until `stage` runs."""
@@ -149,10 +147,10 @@ class World:
         return workflow
 
     def stop(self, workflow: WorkflowId) -> Verdict:
-        return self.parts.transitions.apply(workflow, StopRequested(), "test")
+        return self.app.transitions.apply(workflow, StopRequested(), "test")
 
     def delete(self, workflow: WorkflowId) -> Verdict:
-        return self.parts.transitions.apply(workflow, DeleteRequested(), "test")
+        return self.app.transitions.apply(workflow, DeleteRequested(), "test")
 
     # --- Jobs
 
@@ -160,7 +158,7 @@ class World:
         """The Job of the current attempt."""
         state = self.state(workflow)
         assert state.stage is not None
-        return job_of(self.parts, state, state.stage, state.attempt)
+        return job_of(self.app, state, state.stage, state.attempt)
 
     def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
         """The current Job's program ends; a publish that succeeds has left its manifest."""
@@ -184,12 +182,12 @@ class World:
         """What `advance` does with an event."""
         attributes = {key.removeprefix("ce-").lower(): value for key, value in headers.items()}
         if hint := interest(attributes, body):
-            follow(self.parts, hint, attributes.get("id", ""))
+            follow(self.app, hint, attributes.get("id", ""))
 
     def tick(self, seconds: float = 60) -> Mapping[str, int]:
         """Time passes and the sweep runs."""
         self.clock.sleep(seconds)
-        return sweep(self.parts)
+        return sweep(self.app)
 
     def run(self, workflow: WorkflowId) -> None:
         """Every Job succeeds and every event comes, to the end."""
@@ -209,10 +207,10 @@ class World:
     # --- what there is
 
     def state(self, workflow: WorkflowId) -> Workflow:
-        found = self.parts.store.state(workflow)
+        found = self.app.store.state(workflow)
         assert found is not None
         return found
 
     def lines(self, workflow: WorkflowId) -> Iterator[str]:
         """The events of the history."""
-        return (line.event for line, _ in self.parts.store.history(workflow))
+        return (line.event for line, _ in self.app.store.history(workflow))

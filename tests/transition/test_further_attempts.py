@@ -31,7 +31,7 @@ def test_results_outlast_a_storage_that_is_away_for_twenty_minutes() -> None:
         world.tick()
     assert world.state(w).phase is Phase.PUBLISH
     world.run(w)
-    found = world.parts.store.get(w)
+    found = world.app.store.get(w)
     assert found is not None
     assert (found.workflow.status, [f.path for f in found.manifest.files]) == (Code.FINISHED, ["outputs/a.csv"])
 
@@ -47,7 +47,7 @@ def test_a_further_attempt_has_its_pause_whatever_comes_meanwhile_and_keeps_its_
     for _ in range(3):
         world.receive(*failed)
         world.tick(3)
-        world.parts.transitions.carry_out(w, "test")
+        world.app.transitions.carry_out(w, "test")
     assert (world.state(w).attempt, world.state(w).job_uid) == (2, None)
     assert world.cluster.running() == []
     assert world.state(queued).phase is Phase.QUEUED
@@ -90,10 +90,10 @@ def test_a_stop_in_the_pause_of_publish_lets_publish_go_on_and_a_delete_ends_it(
 
 def test_the_status_of_a_workflow_object_does_not_wait_for_a_pause() -> None:
     world = World()
-    new = record(world.parts, 1)
+    new = record(world.app, 1)
     submission = replace(new.submission, origin="ocean-compute/w")
     w = new.workflow.id
-    world.parts.transitions.submit(Record(replace(new.workflow, reported=True), submission), "test")
+    world.app.transitions.submit(Record(replace(new.workflow, reported=True), submission), "test")
     world.end_job(w, 3, reason="Error")
     world.deliver()
     assert (world.state(w).attempt, world.cluster.running()) == (2, [])

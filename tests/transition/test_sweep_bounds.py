@@ -12,8 +12,8 @@ from functions.advance import notifications
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
 from functions.cluster.instant import MemoryCluster
-from functions.cluster.ports import JobRef, Live, StageJob, Unavailable
-from functions.engine.app import Sluice
+from functions.cluster.ports import JobRef, JobStatus, StageJob, Unavailable
+from functions.engine.app import App
 from functions.engine.transitions import Transitions
 from functions.store.ports import Outgoing, StoreUnavailable
 from functions.workflow.model import JobUid, WorkflowId
@@ -32,7 +32,7 @@ def looks(world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, error: 
     """Every read of a Job takes so long from now on, and ends with the error if there is one."""
     read, seen = MemoryCluster.read, list[Any]()
 
-    def slow(cluster: MemoryCluster, ref: JobRef, pod: str | None = None) -> Live:
+    def slow(cluster: MemoryCluster, ref: JobRef, pod: str | None = None) -> JobStatus:
         seen.append(ref.workflow)
         world.clock.sleep(seconds)
         if error is not None:
@@ -49,7 +49,7 @@ def test_a_cluster_that_is_away_is_asked_a_few_times_and_not_for_every_workflow(
     world = World(max_jobs=100)
     crowd(world, 100)
     seen = looks(world, monkeypatch, 3, Unavailable("away"))
-    assert sweep(world.parts)["postponed"] == AWAY
+    assert sweep(world.app)["postponed"] == AWAY
     assert len(seen) == AWAY
 
 
@@ -60,12 +60,12 @@ def test_a_sweep_begins_nothing_new_when_its_time_is_over_and_the_next_one_goes_
     workflows = crowd(world, 30)
     seen = looks(world, monkeypatch, 4)
     began = world.clock.now
-    sweep(world.parts)
+    sweep(world.app)
     assert len(seen) == 10
     assert world.clock.now <= began + BUDGET
     for _ in range(2):
         world.clock.now += MINUTE
-        sweep(world.parts)
+        sweep(world.app)
     assert set(seen) == set(workflows)
 
 
@@ -74,7 +74,7 @@ def test_no_workflow_is_looked_at_twice_in_one_sweep(monkeypatch: pytest.MonkeyP
     workflows = crowd(world, 2 * BATCH)
     monkeypatch.setattr(sweeping, "BUDGET", timedelta(hours=1))
     seen = looks(world, monkeypatch, 1)  # each batch takes longer than its claim
-    sweep(world.parts)
+    sweep(world.app)
     assert sorted(seen) == sorted(workflows)
 
 
@@ -92,14 +92,14 @@ def test_a_workflow_that_somebody_holds_does_not_keep_the_sweep_from_the_others(
         return apply(transitions, workflow, *rest)
 
     monkeypatch.setattr(Transitions, "apply", waiting)
-    assert sweep(world.parts)["postponed"] == 1
+    assert sweep(world.app)["postponed"] == 1
     assert sorted(seen) == sorted(others)
 
 
 def test_what_is_admitted_when_the_time_is_over_is_started_by_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=0)
     workflows = [world.submit() for _ in range(30)]
-    world.parts.__dict__["environments"] = {ENVIRONMENT: environment(max_jobs=100)}
+    world.app.__dict__["environments"] = {ENVIRONMENT: environment(max_jobs=100)}
     create = MemoryCluster.create
 
     def slow(cluster: MemoryCluster, job: StageJob) -> JobUid:
@@ -108,25 +108,25 @@ def test_what_is_admitted_when_the_time_is_over_is_started_by_the_next_sweep(mon
 
     monkeypatch.setattr(MemoryCluster, "create", slow)
     began = world.clock.now
-    assert sweep(world.parts)["admitted"] == 30
+    assert sweep(world.app)["admitted"] == 30
     assert world.clock.now <= began + BUDGET
     for _ in range(3):
         world.clock.now += MINUTE
-        sweep(world.parts)
+        sweep(world.app)
     assert sorted(ref.workflow for ref in world.cluster.running()) == sorted(workflows)
 
 
 def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=200)
-    object.__setattr__(world.parts.settings, "notify_start_url", "https://told.example/")
+    object.__setattr__(world.app.settings, "notify_start_url", "https://told.example/")
     for _ in range(BATCH + 10):
         world.submit()
     told: list[WorkflowId] = []
 
-    def taken(_parts: Sluice, event: Outgoing) -> bool:
+    def taken(_app: App, event: Outgoing) -> bool:
         told.append(event.workflow)
         return True
 
     monkeypatch.setattr(notifications, "deliver", taken)
-    assert sweep(world.parts)["events delivered"] == BATCH + 10
+    assert sweep(world.app)["events delivered"] == BATCH + 10
     assert len(set(told)) == BATCH + 10

@@ -15,7 +15,7 @@ from functions.settings import Settings
 from functions.store.ports import AgreementInUse
 from functions.workflow.codes import Code
 from functions.workflow.document import parse
-from functions.workflow.model import Phase, Scope, Stage, Stop, Terms, Verdict, Workflow, WorkflowId
+from functions.workflow.model import Limits, Phase, Scope, Stage, Stop, Verdict, Workflow, WorkflowId
 
 
 def test_a_workflow_runs_through_its_stages_and_leaves_nothing_behind() -> None:
@@ -31,7 +31,7 @@ def test_a_workflow_runs_through_its_stages_and_leaves_nothing_behind() -> None:
         "publish succeeded",
     ]
     assert world.cluster.present() == []
-    found = world.parts.store.get(w)
+    found = world.app.store.get(w)
     assert found is not None
     assert [f.path for f in found.manifest.files] == ["outputs/a.csv"]
 
@@ -47,7 +47,7 @@ def test_stages_run_with_the_document_and_the_terms_of_the_submission() -> None:
     w = world.submit()
     asked = world.cluster.asked(world.job(w))
     assert asked is not None
-    assert (asked.stage, asked.attempt, asked.terms.memory) == (Stage.CONFIGURE, 1, 2 << 30)
+    assert (asked.stage, asked.attempt, asked.limits.memory) == (Stage.CONFIGURE, 1, 2 << 30)
     assert asked.definition.stage.algorithm.rawcode == "print(1)"
 
 
@@ -58,7 +58,7 @@ def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cl
     world.deliver()
     algorithm = world.job(w)
     assert (algorithm.stage, algorithm.namespace) == (Stage.ALGORITHM, "jobs")
-    world.parts.__dict__["environments"] = {"another": environment(id="another")}
+    world.app.__dict__["environments"] = {"another": environment(id="another")}
     world.tick()
     assert world.state(w).stage is Stage.ALGORITHM
     assert world.cluster.running() == [algorithm]
@@ -72,7 +72,7 @@ def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cl
 def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_path: Path) -> None:
     (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
     world = World()
-    world.parts.__dict__["settings"] = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
+    world.app.__dict__["settings"] = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
     w = world.submit()
     asked = world.cluster.asked(world.job(w))
     assert asked is not None
@@ -82,7 +82,7 @@ def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_pa
 def test_all_stages_run_where_the_first_did_whatever_the_environments_file_says_by_now() -> None:
     world = World(namespace="before")
     w = world.submit()
-    world.parts.__dict__["environments"] = {ENVIRONMENT: environment(namespace="after")}
+    world.app.__dict__["environments"] = {ENVIRONMENT: environment(namespace="after")}
     world.run(w)
     assert world.state(w).status == Code.FINISHED
     assert world.cluster.present() == []
@@ -93,10 +93,10 @@ def test_a_record_from_before_namespaces_were_recorded_goes_by_its_environment(
     environments: dict[str, str], place: str
 ) -> None:
     world = World()
-    world.parts.__dict__["environments"] = {id: environment(namespace=name) for id, name in environments.items()}
-    stored = msgspec.json.decode(b'{"algorithm_seconds": 60}', type=Terms)
+    world.app.__dict__["environments"] = {id: environment(namespace=name) for id, name in environments.items()}
+    stored = msgspec.json.decode(b'{"algorithm_seconds": 60}', type=Limits)
     old = Workflow(WorkflowId("w"), ENVIRONMENT, stored, world.clock())
-    assert job_of(world.parts, old, Stage.CONFIGURE, 1).namespace == place
+    assert job_of(world.app, old, Stage.CONFIGURE, 1).namespace == place
 
 
 def test_no_more_run_than_the_environment_allows_and_the_oldest_comes_next() -> None:
@@ -209,7 +209,7 @@ def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -
 def test_what_is_submitted_while_the_cluster_is_down_is_started_later() -> None:
     world = World()
     world.cluster.fail_next("create", Unavailable("down"))
-    world.parts.transitions.submit(record(world.parts, 99), "test")
+    world.app.transitions.submit(record(world.app, 99), "test")
     w = WorkflowId(f"{99:032x}")
     assert world.state(w).phase is Phase.CONFIGURE
     world.tick()
@@ -323,9 +323,9 @@ def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alo
     world.run(w)
 
     def stray(workflow: str) -> StageJob:
-        terms = world.state(w).terms
+        limits = world.state(w).limits
         return StageJob(
-            WorkflowId(workflow), Stage.ALGORITHM, 1, environment(), terms, parse(DOCUMENT), "s", Scope.ALL, "memory:"
+            WorkflowId(workflow), Stage.ALGORITHM, 1, environment(), limits, parse(DOCUMENT), "s", Scope.ALL, "memory:"
         )
 
     world.cluster.create(stray(w))
@@ -336,9 +336,9 @@ def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alo
 
 def test_only_who_asked_to_be_told_costs_an_event() -> None:
     quiet, told = World(), World()
-    object.__setattr__(told.parts, "settings", replace(told.parts.settings, notify_stop_url="http://127.0.0.1:1/stop"))
+    object.__setattr__(told.app, "settings", replace(told.app.settings, notify_stop_url="http://127.0.0.1:1/stop"))
     for world in (quiet, told):
         world.run(world.submit())
     later = told.clock() + timedelta(days=1)
-    assert quiet.parts.store.claim_events(later, later, 10) == []
-    assert [event.kind for event in told.parts.store.claim_events(later, later, 10)] == ["finished"]
+    assert quiet.app.store.claim_events(later, later, 10) == []
+    assert [event.kind for event in told.app.store.claim_events(later, later, 10)] == ["finished"]

@@ -191,11 +191,11 @@ def test_anything_at_all_as_a_document(value: Any) -> None:
 def test_what_is_asked_for_is_granted_up_to_the_environments_limits() -> None:
     environment = Environment(id="e", cpu_number=2, ram_gb=4, max_job_duration=600, gpu_number=1)
     asked = {"maxtime": 60, "resources": {"requests_cpu": "500m", "requests_memory": "512Mi", "gpus": 0}}
-    terms = grant(environment, parse(changed("compute", asked)))
-    assert (terms.algorithm_seconds, terms.cpu, terms.memory, terms.gpus) == (60, 0.5, 512 << 20, 0)
+    limits = grant(environment, parse(changed("compute", asked)))
+    assert (limits.algorithm_seconds, limits.cpu, limits.memory, limits.gpus) == (60, 0.5, 512 << 20, 0)
     greedy = {"maxtime": 9999, "resources": {"requests_cpu": 64, "requests_memory": "1Ti", "gpus": 8}}
-    terms = grant(environment, parse(changed("compute", greedy)))
-    assert (terms.algorithm_seconds, terms.cpu, terms.memory, terms.gpus) == (600, 2, 4 * GIB, 1)
+    limits = grant(environment, parse(changed("compute", greedy)))
+    assert (limits.algorithm_seconds, limits.cpu, limits.memory, limits.gpus) == (600, 2, 4 * GIB, 1)
 
 
 @pytest.mark.parametrize(
@@ -233,8 +233,8 @@ def test_nobody_can_ask_his_limits_away(cpu: str, memory: str) -> None:
         definition = parse(changed("compute", asked))
     except DocumentError:
         return
-    terms = grant(Environment(id="e", cpu_number=2, ram_gb=4), definition)
-    assert (0.001 <= terms.cpu <= 2, 16 << 20 <= terms.memory <= 4 * GIB) == (True, True)
+    limits = grant(Environment(id="e", cpu_number=2, ram_gb=4), definition)
+    assert (0.001 <= limits.cpu <= 2, 16 << 20 <= limits.memory <= 4 * GIB) == (True, True)
 
 
 @pytest.mark.parametrize(("text", "size"), [("1Gi", 1 << 30), ("1.5Gi", 3 << 29), ("2G", 2 * 10**9), ("10", 10)])

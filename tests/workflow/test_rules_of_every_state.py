@@ -14,6 +14,7 @@ from functions.workflow.model import (
     Decision,
     DeleteJob,
     JobUid,
+    Limits,
     Observation,
     Outcome,
     Phase,
@@ -22,14 +23,13 @@ from functions.workflow.model import (
     StageLost,
     Stop,
     StopRequested,
-    Terms,
     Tick,
     Verdict,
     Workflow,
 )
 
 Steps = list[tuple[Workflow, Observation, Decision]]
-TERMS = [Terms(attempts=3), Terms(attempts=3, filtered=True, storage_expiry=60), Terms(attempts=1)]
+TERMS = [Limits(attempts=3), Limits(attempts=3, filtered=True, storage_expiry=60), Limits(attempts=1)]
 LEGAL_EDGES = {
     (Phase.QUEUED, Phase.QUEUED),
     (Phase.QUEUED, Phase.CONFIGURE),
@@ -63,7 +63,7 @@ def steps(states: list[Workflow]) -> Steps:
 
 
 def test_every_phase_is_reached_in_many_shapes(states: list[Workflow]) -> None:
-    filtered = states[0].terms.filtered
+    filtered = states[0].limits.filtered
     assert {w.phase for w in states} == set(Phase) - (set() if filtered else {Phase.FILTER})
     assert len(states) > 60
 
@@ -132,7 +132,7 @@ def test_the_next_stage_starts_only_after_the_one_before_was_recorded_as_ended(s
 
 def test_attempts_are_bounded_and_an_algorithm_never_runs_twice(states: list[Workflow]) -> None:
     for w in states:
-        assert w.attempt <= w.terms.attempts
+        assert w.attempt <= w.limits.attempts
         if w.stage in (Stage.ALGORITHM, Stage.FILTER):
             assert w.attempt == 1
 

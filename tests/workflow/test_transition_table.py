@@ -16,6 +16,7 @@ from functions.workflow.model import (
     DeleteJob,
     DeleteRequested,
     Emit,
+    Limits,
     Observation,
     Outcome,
     Phase,
@@ -28,7 +29,6 @@ from functions.workflow.model import (
     StageStuck,
     Stop,
     StopRequested,
-    Terms,
     Tick,
     Verdict,
     Workflow,
@@ -36,9 +36,9 @@ from functions.workflow.model import (
 from functions.workflow.steps import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause, stage_deadline
 
 
-def at(stage: Stage, attempt: int = 1, terms: Terms | None = None) -> Workflow:
+def at(stage: Stage, attempt: int = 1, limits: Limits | None = None) -> Workflow:
     """A workflow whose `stage` runs."""
-    w = decide(new(terms), Admitted(), NOW).workflow
+    w = decide(new(limits), Admitted(), NOW).workflow
     deadline = stage_deadline(w, stage, NOW)
     return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, deadline=deadline)
 
@@ -82,17 +82,17 @@ def test_without_a_filter_an_algorithms_results_are_published() -> None:
 
 
 def test_with_a_filter_they_are_filtered_first() -> None:
-    d = ended(at(Stage.ALGORITHM, terms=Terms(filtered=True)), Outcome.SUCCEEDED, 0)
+    d = ended(at(Stage.ALGORITHM, limits=Limits(filtered=True)), Outcome.SUCCEEDED, 0)
     assert (d.workflow.phase, d.workflow.status) == (Phase.FILTER, 50)
 
 
 def test_what_the_filter_passes_is_published() -> None:
-    d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.SUCCEEDED, 0)
+    d = ended(at(Stage.FILTER, limits=Limits(filtered=True)), Outcome.SUCCEEDED, 0)
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.OUTPUTS)
 
 
 def test_what_the_filter_refuses_stays_here() -> None:
-    d = ended(at(Stage.FILTER, terms=Terms(filtered=True)), Outcome.FAILED, 1)
+    d = ended(at(Stage.FILTER, limits=Limits(filtered=True)), Outcome.FAILED, 1)
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ADMIN_LOGS)
     end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
     assert end.workflow.status == Code.FILTER_REFUSED
@@ -102,7 +102,7 @@ def test_what_the_filter_refuses_stays_here() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST])
 def test_unfiltered_outputs_and_logs_do_not_leave_after_a_failure(outcome: Outcome) -> None:
-    d = ended(at(Stage.ALGORITHM, terms=Terms(filtered=True)), outcome, 3)
+    d = ended(at(Stage.ALGORITHM, limits=Limits(filtered=True)), outcome, 3)
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ADMIN_LOGS)
 
 
@@ -144,7 +144,7 @@ def test_publish_is_tried_again_and_then_ends_62() -> None:
 
 
 def test_each_further_attempt_waits_longer_and_by_default_all_of_them_for_more_than_twenty_minutes() -> None:
-    pauses = [pause(CreateJob(Stage.PUBLISH, attempt)) for attempt in range(1, Terms().attempts + 1)]
+    pauses = [pause(CreateJob(Stage.PUBLISH, attempt)) for attempt in range(1, Limits().attempts + 1)]
     assert pauses[0] == timedelta()
     assert pauses == sorted(pauses)
     assert sum(pauses, timedelta()) > timedelta(minutes=20)
@@ -153,8 +153,8 @@ def test_each_further_attempt_waits_longer_and_by_default_all_of_them_for_more_t
 
 
 def test_the_time_of_a_further_attempt_begins_after_its_pause() -> None:
-    terms = Terms(stage_seconds=60, start_seconds=0)
-    w = ended(at(Stage.PUBLISH, attempt=4, terms=terms), Outcome.FAILED, 62).workflow
+    limits = Limits(stage_seconds=60, start_seconds=0)
+    w = ended(at(Stage.PUBLISH, attempt=4, limits=limits), Outcome.FAILED, 62).workflow
     assert w.deadline == NOW + PAUSES[3] + timedelta(seconds=60) + DEADLINE_SLACK
     assert w.wake_at is not None
     assert w.wake_at > NOW + PAUSES[3]
@@ -185,7 +185,7 @@ def test_a_job_that_the_cluster_refuses_is_not_asked_for_again(stage: Stage) -> 
 
 
 def test_a_queue_that_never_let_a_job_go_is_not_queued_for_again() -> None:
-    w = decide(at(Stage.CONFIGURE, terms=Terms(queue_seconds=60)), Tick(suspended=True), LONG_AFTER).workflow
+    w = decide(at(Stage.CONFIGURE, limits=Limits(queue_seconds=60)), Tick(suspended=True), LONG_AFTER).workflow
     assert decide(w, StageLost(Stage.CONFIGURE, 1), LONG_AFTER).workflow.phase is Phase.PUBLISH
 
 
@@ -222,7 +222,7 @@ def test_a_job_that_was_never_created_is_not_lost() -> None:
 
 @pytest.mark.parametrize(("stage", "status"), [(Stage.ALGORITHM, 41), (Stage.FILTER, 51)])
 def test_what_is_not_ours_and_was_disrupted_has_failed_and_is_not_run_again(stage: Stage, status: int) -> None:
-    d = ended(at(stage, terms=Terms(filtered=True)), Outcome.FAILED, None, "Disrupted")
+    d = ended(at(stage, limits=Limits(filtered=True)), Outcome.FAILED, None, "Disrupted")
     assert d.effects == (CreateJob(Stage.PUBLISH, 1),)
     assert failed_with(d) == (status, "Disrupted")
 
@@ -282,7 +282,7 @@ def test_deleting_a_finished_workflow_removes_its_results_and_keeps_its_end() ->
 
 
 def test_who_waits_too_long_for_a_slot_is_told() -> None:
-    w = decide(new(Terms(queue_seconds=60)), Tick(), NOW + timedelta(seconds=60)).workflow
+    w = decide(new(Limits(queue_seconds=60)), Tick(), NOW + timedelta(seconds=60)).workflow
     assert (w.phase, w.status) == (Phase.FINISHED, Code.QUEUE_EXPIRED)
 
 
@@ -300,7 +300,7 @@ def test_a_pod_that_waits_is_given_its_grace_and_then_fails_with_its_reason() ->
 
 @pytest.mark.parametrize("reason", ["NoPod", "Unschedulable", "FailedMount"])
 def test_a_pod_that_waits_for_room_is_given_more_time(reason: str) -> None:
-    w = at(Stage.ALGORITHM, terms=Terms(stuck_seconds=60, start_seconds=600))
+    w = at(Stage.ALGORITHM, limits=Limits(stuck_seconds=60, start_seconds=600))
     seen = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW)
     early = decide(w, seen, NOW + timedelta(seconds=599))
     assert (early.verdict, early.workflow.waiting) == (Verdict.UNCHANGED, reason)
@@ -313,9 +313,9 @@ def failed_with(d: Decision) -> tuple[int, str]:
     return d.workflow.ending.code, d.workflow.ending.reason
 
 
-def waiting(stage: Stage, reason: str = "ImagePullBackOff", terms: Terms | None = None) -> Workflow:
+def waiting(stage: Stage, reason: str = "ImagePullBackOff", limits: Limits | None = None) -> Workflow:
     """A workflow whose `stage` was seen to wait and may go on waiting."""
-    return decide(at(stage, terms=terms), StageStuck(stage, 1, UID, reason, NOW), NOW).workflow
+    return decide(at(stage, limits=limits), StageStuck(stage, 1, UID, reason, NOW), NOW).workflow
 
 
 def test_an_algorithm_that_never_ran_has_not_run_out_of_time_but_failed() -> None:
@@ -353,7 +353,7 @@ def test_the_next_stage_has_not_waited_yet() -> None:
 
 
 def test_a_stage_may_run_as_long_as_granted_however_long_its_pod_has_waited() -> None:
-    w = waiting(Stage.ALGORITHM, "Unschedulable", Terms(algorithm_seconds=60, start_seconds=600))
+    w = waiting(Stage.ALGORITHM, "Unschedulable", Limits(algorithm_seconds=60, start_seconds=600))
     begun = NOW + timedelta(seconds=590)
     runs = decide(w, Tick(runs_since=begun), begun + timedelta(seconds=30)).workflow
     over = begun + timedelta(seconds=60)
@@ -365,7 +365,7 @@ def test_a_stage_may_run_as_long_as_granted_however_long_its_pod_has_waited() ->
 
 @pytest.mark.parametrize("wrong", [timedelta(minutes=-5), timedelta(minutes=5)])
 def test_a_node_whose_clock_is_wrong_neither_takes_nor_gives_more_than_the_wait(wrong: timedelta) -> None:
-    w = at(Stage.ALGORITHM, terms=Terms(algorithm_seconds=60))
+    w = at(Stage.ALGORITHM, limits=Limits(algorithm_seconds=60))
     seen_at = NOW + timedelta(seconds=40)
     runs = decide(w, Tick(runs_since=NOW + timedelta(seconds=30) + wrong), seen_at).workflow
     assert runs.runs_since is not None
@@ -391,7 +391,7 @@ def test_a_stage_past_its_deadline_is_halted_and_counts_as_timed_out() -> None:
 
 
 def test_a_suspended_job_does_not_run_out_of_time_until_the_queue_does() -> None:
-    w = at(Stage.ALGORITHM, terms=Terms(queue_seconds=7200))
+    w = at(Stage.ALGORITHM, limits=Limits(queue_seconds=7200))
     assert w.deadline is not None
     later = decide(w, Tick(suspended=True), w.deadline).workflow
     assert later.halt is None
@@ -409,7 +409,7 @@ def test_the_time_of_a_job_that_was_suspended_in_mid_run_begins_anew() -> None:
 
 
 def test_results_expire_when_the_environment_says_so() -> None:
-    w = ended(at(Stage.PUBLISH, terms=Terms(storage_expiry=60)), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
+    w = ended(at(Stage.PUBLISH, limits=Limits(storage_expiry=60)), Outcome.SUCCEEDED, 0, manifest=MANIFEST).workflow
     assert decide(w, Tick(), NOW + timedelta(seconds=59)).effects == ()
     gone = decide(w, Tick(), NOW + timedelta(seconds=60))
     assert (gone.workflow.expired, gone.effects) == (True, (RemoveResults(),))

@@ -10,7 +10,7 @@ from functions.settings import Settings
 
 def require_admin(call: Call) -> None:
     """Raises HttpError 400 without the header, 401 with a wrong one."""
-    settings = call.sluice.settings
+    settings = call.app.settings
     if settings.open_admin and not settings.allowed_admins:
         return
     given = call.request.headers.get("Admin", "")

@@ -17,21 +17,21 @@ def require_signer(call: Call, message: str, *, prefix: str = "") -> Signer:
     `prefix`: what operator-service puts before everything that is wrong with a nonce, by route.
     """
     try:
-        return verify(call.params, message, call.sluice.settings, call.sluice.clock())
+        return verify(call.params, message, call.app.settings, call.app.clock())
     except Refused as e:
         raise _error(e, prefix) from None
 
 
 def require_unused(call: Call, signer: Signer, *, prefix: str = "") -> None:
     """Refuse a nonce that was used before; of equal requests at once all may pass here. Raises HttpError."""
-    if call.sluice.store.nonce_used(signer.address, signer.nonce):
+    if call.app.store.nonce_used(signer.address, signer.nonce):
         raise _error(signer.replayed(), prefix)
 
 
 def consume(call: Call, signer: Signer, *, prefix: str = "") -> None:
     """Use the signer's nonce up: of equal requests exactly one passes. Raises HttpError."""
     try:
-        with call.sluice.store.begin() as tx:
+        with call.app.store.begin() as tx:
             signer.consume(tx)
     except NonceRefused as e:
         raise _error(e, prefix) from None

@@ -20,7 +20,7 @@ from functions.cluster.ports import StageJob, State
 from functions.settings import Settings
 from functions.workflow.document import Algorithm, Compute, Container, Definition, Output, StageDocument
 from functions.workflow.environment import Environment
-from functions.workflow.model import Scope, Stage, Terms, WorkflowId
+from functions.workflow.model import Limits, Scope, Stage, WorkflowId
 
 # Not `sluice`: neither the sources nor the sweep shall take the canary for a workflow's Job.
 MANAGER = "sluice-doctor"
@@ -60,7 +60,7 @@ def manifest(name: str, environment: Environment, image: str, public: str, more:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": environment.place, "labels": labels},
+        "metadata": {"name": name, "namespace": environment.namespace, "labels": labels},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": int(WAIT),
@@ -117,7 +117,7 @@ def _stage_job(name: str, environment: Environment) -> StageJob:
         stage=Stage.ALGORITHM,
         attempt=1,
         environment=environment,
-        terms=Terms(cpu=0.1, memory=128 << 20, disk=64 << 20),
+        limits=Limits(cpu=0.1, memory=128 << 20, disk=64 << 20),
         definition=Definition(stages=[stage]),
         secret="",
         scope=Scope.ADMIN_LOGS,

@@ -15,7 +15,7 @@ from typing import Any
 from functions.cluster.kubernetes import job_manifests, job_status
 from functions.cluster.kubernetes.client import Api, Body, Conflict, access
 from functions.cluster.labels import MANAGED_BY, MANAGER, OURS, ref_of_labels
-from functions.cluster.ports import AlienJob, JobRef, Live, Rejected, StageJob, State, Unavailable
+from functions.cluster.ports import JobRef, JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
 from functions.workflow.codes import failed
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
@@ -59,7 +59,7 @@ class KubernetesCluster:
         if found is None:
             raise Rejected("VolumeLost", "the workflow's objects were removed, its data with them", final=True)
         if not _ours(found, job.workflow):
-            raise AlienJob(f"a ConfigMap {job.workflow} exists and is not ours")
+            raise NameConflict(f"a ConfigMap {job.workflow} exists and is not ours")
         return job_status.uid(found)
 
     def _ensure(self, path: str, body: Body) -> None:
@@ -71,7 +71,7 @@ class KubernetesCluster:
         if found is None or job_status.leaving(found):
             raise Unavailable(f"{ref.name} is being deleted", retry_after=1)
         if not _is(found, ref):
-            raise AlienJob(f"a Job {ref.name} exists and is not ours")
+            raise NameConflict(f"a Job {ref.name} exists and is not ours")
         return job_status.uid(found)
 
     def delete(self, ref: JobRef) -> bool:
@@ -91,7 +91,7 @@ class KubernetesCluster:
         path = _path("v1", namespace, "configmaps")
         self._api.delete(f"{path}/{workflow}", {"propagationPolicy": "Background"})
 
-    def leftovers(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
+    def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
         owners = self._api.get(_path("v1", namespace, "configmaps"), labelSelector=OURS, limit=str(limit)) or {}
         return [
             WorkflowId(job_status.text(job_status.part(found, "metadata"), "name"))
@@ -101,7 +101,7 @@ class KubernetesCluster:
 
     # --- read -----------------------------------------------------------------------------------
 
-    def read(self, ref: JobRef, pod: str | None = None) -> Live:
+    def read(self, ref: JobRef, pod: str | None = None) -> JobStatus:
         if pod and ref.uid:
             found = self._api.get(f"{_path('v1', ref.namespace, 'pods')}/{pod}")
             if found is not None and job_status.controller(found) == ref.uid and job_status.trusted(found):
@@ -110,7 +110,7 @@ class KubernetesCluster:
                     return live
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
         if job is None or not _is(job, ref):
-            return Live(State.GONE)
+            return JobStatus(State.GONE)
         pods = [] if job_status.job_succeeded(job) else self._pods(ref.namespace, job_status.uid(job))
         return job_status.judge_job(job, pods, ref.stage)
 

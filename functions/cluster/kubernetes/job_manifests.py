@@ -50,7 +50,7 @@ def claim(job: StageJob, owner_uid: str) -> dict[str, Any]:
     environment = job.environment
     spec: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": quantity(job.terms.disk)}},
+        "resources": {"requests": {"storage": quantity(job.limits.disk)}},
     }
     if environment.storage_class:
         spec["storageClassName"] = environment.storage_class
@@ -65,7 +65,7 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
         "backoffLimit": 0,  # another attempt is another Job, which the rules decide
         "completions": 1,
         "parallelism": 1,
-        "activeDeadlineSeconds": job_seconds(job.terms, job.stage),
+        "activeDeadlineSeconds": job_seconds(job.limits, job.stage),
         "ttlSecondsAfterFinished": KEEP_FINISHED,
         "podReplacementPolicy": "Failed",  # never two Pods on one volume
         "podFailurePolicy": {

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.cluster.ports import Live, State
+from functions.cluster.ports import JobStatus, State
 from functions.workflow.model import JobUid, Outcome, Stage
 
 Body = Mapping[str, Any]
@@ -100,19 +100,19 @@ def job_over(job: Body) -> bool:
     return bool(condition(job, "FailureTarget")) and not status.get("active") and status.get("terminating") == 0
 
 
-def judge_job(job: Body, pods: Sequence[Body], stage: Stage) -> Live:
+def judge_job(job: Body, pods: Sequence[Body], stage: Stage) -> JobStatus:
     """What the Job and all of its Pods say together."""
     if job_succeeded(job):
-        return Live(State.ENDED, uid(job), Outcome.SUCCEEDED, 0)
+        return JobStatus(State.ENDED, uid(job), Outcome.SUCCEEDED, 0)
     failing = condition(job, "Failed") or condition(job, "FailureTarget")
     if failing:
         # Its Pods are being killed; the stage ends when the last of them is gone.
         ended = job_over(job) or not any(map(_alive, pods))
-        return _failure(job, failing, pods, stage) if ended else Live(State.RUNNING, uid(job))
+        return _failure(job, failing, pods, stage) if ended else JobStatus(State.RUNNING, uid(job))
     if leaving(job):
-        return Live(State.RUNNING, uid(job)) if any(map(_alive, pods)) else Live(State.GONE)
+        return JobStatus(State.RUNNING, uid(job)) if any(map(_alive, pods)) else JobStatus(State.GONE)
     if part(job, "spec").get("suspend") is True:
-        return Live(State.SUSPENDED, uid(job))
+        return JobStatus(State.SUSPENDED, uid(job))
     if not pods:
         return _without_pod(job)
     judged = [judge_pod(pod, stage) for pod in pods]
@@ -120,22 +120,22 @@ def judge_job(job: Body, pods: Sequence[Body], stage: Stage) -> Live:
         failed_for_good = seen.outcome is not Outcome.FAILED or part(job, "spec").get("backoffLimit") == 0
         if seen.state is not State.RUNNING and failed_for_good:
             return seen
-    return Live(State.RUNNING, uid(job), since=next((seen.since for seen in judged if seen.since), None))
+    return JobStatus(State.RUNNING, uid(job), since=next((seen.since for seen in judged if seen.since), None))
 
 
-def _without_pod(job: Body) -> Live:
+def _without_pod(job: Body) -> JobStatus:
     """A Job that began and never had a Pod: somebody refuses it, such as a quota or an admission webhook."""
     status = part(job, "status")
     begun = _time(text(status, "startTime"))
     if begun is None or any(status.get(counter) for counter in _COUNTERS):
-        return Live(State.RUNNING, uid(job))
-    return Live(State.STUCK, uid(job), reason="NoPod", since=begun)
+        return JobStatus(State.RUNNING, uid(job))
+    return JobStatus(State.STUCK, uid(job), reason="NoPod", since=begun)
 
 
-def _failure(job: Body, failing: Body, pods: Sequence[Body], stage: Stage) -> Live:
+def _failure(job: Body, failing: Body, pods: Sequence[Body], stage: Stage) -> JobStatus:
     reason = text(failing, "reason")
     if reason == "DeadlineExceeded":
-        return Live(State.ENDED, uid(job), Outcome.TIMED_OUT, reason=reason)
+        return JobStatus(State.ENDED, uid(job), Outcome.TIMED_OUT, reason=reason)
     for pod in pods:
         seen = judge_pod(pod, stage)
         if seen.outcome is Outcome.FAILED:
@@ -143,23 +143,23 @@ def _failure(job: Body, failing: Body, pods: Sequence[Body], stage: Stage) -> Li
     # The Pod is gone; with `podFailurePolicy` the Job's message still has the exit code.
     code = _EXIT_CODE.search(text(failing, "message"))
     if code:
-        return Live(State.ENDED, uid(job), Outcome.FAILED, int(code[1]), "Error")
+        return JobStatus(State.ENDED, uid(job), Outcome.FAILED, int(code[1]), "Error")
     if DISRUPTED in text(failing, "message") or any(condition(pod, DISRUPTED) for pod in pods):
         reason = "Disrupted"
-    return Live(State.ENDED, uid(job), Outcome.FAILED, reason=reason or "Failed")
+    return JobStatus(State.ENDED, uid(job), Outcome.FAILED, reason=reason or "Failed")
 
 
 # --- the Pod --------------------------------------------------------------------------------
 
 
-def judge_pod(pod: Body, stage: Stage) -> Live:
+def judge_pod(pod: Body, stage: Stage) -> JobStatus:
     """What one Pod says; RUNNING where it says nothing final.
 
     A Pod that is being deleted says nothing: its exit code is the killing's. Nor does one that was
     disrupted (preempted, drained): its Job replaces it or has failed.
     """
     owner = controller(pod)
-    running = Live(State.RUNNING, owner)
+    running = JobStatus(State.RUNNING, owner)
     if not trusted(pod):
         return running
     status = part(pod, "status")
@@ -167,7 +167,7 @@ def judge_pod(pod: Body, stage: Stage) -> Live:
     if terminated:
         return _exit(terminated, status, owner, stage)
     if status.get("phase") == "Failed":  # evicted or refused by the node before a container could end
-        return Live(State.ENDED, owner, Outcome.FAILED, reason=text(status, "reason") or "PodFailed")
+        return JobStatus(State.ENDED, owner, Outcome.FAILED, reason=text(status, "reason") or "PodFailed")
     begun = _time(text(part(_state(pod), "running"), "startedAt"))
     return _wait(pod, owner) or replace(running, since=begun)
 
@@ -184,10 +184,10 @@ def pod_speaks(pod: Body) -> bool:
     return not leaving(pod) and bool(_fatal_wait(pod) or _unschedulable(pod))
 
 
-def _exit(terminated: Body, status: Body, owner: JobUid | None, stage: Stage) -> Live:
+def _exit(terminated: Body, status: Body, owner: JobUid | None, stage: Stage) -> JobStatus:
     code = terminated.get("exitCode")
     if code == 0:
-        return Live(State.ENDED, owner, Outcome.SUCCEEDED, 0)
+        return JobStatus(State.ENDED, owner, Outcome.SUCCEEDED, 0)
     reason = text(terminated, "reason")
     if status.get("reason") == "Evicted":
         reason = "Evicted"
@@ -196,16 +196,16 @@ def _exit(terminated: Body, status: Body, owner: JobUid | None, stage: Stage) ->
         said = text(terminated, "message").partition(":")[0]
         reason = said if _REASON.fullmatch(said) else reason
     exit_code = code if isinstance(code, int) else None
-    return Live(State.ENDED, owner, Outcome.FAILED, exit_code, reason or "Error", reason == "OOMKilled")
+    return JobStatus(State.ENDED, owner, Outcome.FAILED, exit_code, reason or "Error", reason == "OOMKilled")
 
 
-def _wait(pod: Body, owner: JobUid | None) -> Live | None:
+def _wait(pod: Body, owner: JobUid | None) -> JobStatus | None:
     """Whether and since when the Pod waits for what will not come."""
     reason = _fatal_wait(pod) or _unschedulable(pod) or _unmounted(pod)
     if not reason:
         return None
     begun = _changed(pod, "PodReadyToStartContainers" if reason == "FailedMount" else "PodScheduled")
-    return Live(State.STUCK, owner, reason=reason, since=begun or _created(pod))
+    return JobStatus(State.STUCK, owner, reason=reason, since=begun or _created(pod))
 
 
 def _state(pod: Body) -> Body:

@@ -132,10 +132,14 @@ def _env(job: StageJob, base: str) -> list[dict[str, Any]]:
 def _resources(job: StageJob) -> dict[str, str]:
     if _ours(job.stage):
         return dict(_STAGING)
-    terms = job.terms
-    resources = {"cpu": cores(terms.cpu), "memory": quantity(terms.memory), "ephemeral-storage": quantity(terms.disk)}
-    if terms.gpus and job.stage is Stage.ALGORITHM:
-        resources[job.environment.gpu_resource] = str(terms.gpus)
+    limits = job.limits
+    resources = {
+        "cpu": cores(limits.cpu),
+        "memory": quantity(limits.memory),
+        "ephemeral-storage": quantity(limits.disk),
+    }
+    if limits.gpus and job.stage is Stage.ALGORITHM:
+        resources[job.environment.gpu_resource] = str(limits.gpus)
     return resources
 
 

@@ -12,7 +12,7 @@ from functions.staging.configure.provider import Asset, Signer, files
 from functions.staging.configure.sources import TextSource, source
 from functions.staging.guarded_http import Web
 from functions.staging.report import Failure
-from functions.staging.retry import Patience
+from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Algorithm, Input, Remote
 from functions.workflow.stage_task import Task
 
@@ -38,7 +38,7 @@ class Planner:
     """Asks Providers and the metadata service where it must. All methods raise Failure."""
 
     def __init__(
-        self, task: Task, web: Web, patience: Patience, credentials: Mapping[str, str], wait: Callable[[float], None]
+        self, task: Task, web: Web, patience: RetryPolicy, credentials: Mapping[str, str], wait: Callable[[float], None]
     ) -> None:
         self._task = task
         self._web = web

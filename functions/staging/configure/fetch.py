@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 
 from functions.staging.configure.meter import Meter
 from functions.staging.report import Failure
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 
 CHUNK = 1 << 20  # bytes; a download holds two of them
 
@@ -92,7 +92,7 @@ class Download:
         self._hash = Hash(hasher)
         self._furthest = 0
 
-    def run(self, patience: Patience) -> Fetched:
+    def run(self, patience: RetryPolicy) -> Fetched:
         """Go on until all is there. Raises Failure, once nothing has come for `patience.tries` connections."""
         patience.persist(self._name, self._connect, self._meter.wait, lambda: self._furthest)
         return Fetched(self._position, self._hash.hex())
@@ -100,19 +100,19 @@ class Download:
     def _connect(self) -> None:
         try:
             self._receive()
-        except Trouble as trouble:
+        except TransientError as trouble:
             if trouble.restart:
                 self._version = None
             raise
         if self._size is not None and self._position != self._size:
-            raise Trouble(f"{self._position} of {self._size} bytes came")
+            raise TransientError(f"{self._position} of {self._size} bytes came")
 
     def _receive(self) -> None:
         with self._source.open(self._position, self._version) as body:
             if body.start != self._position or body.version != self._version:
                 self._restart(body)
             elif body.start and body.size != self._size:
-                raise Trouble("the file has another size than before", restart=True)
+                raise TransientError("the file has another size than before", restart=True)
             if body.size != self._size:
                 self._size = body.size
                 self._meter.begin(self._name, body.size)
@@ -121,7 +121,7 @@ class Download:
 
     def _restart(self, body: Body) -> None:
         if body.start:
-            raise Trouble("the server continues another file")
+            raise TransientError("the server continues another file")
         self._meter.add(-self._position)
         self._file.seek(0)
         self._file.truncate()
@@ -138,7 +138,13 @@ class Download:
 
 
 def fetch(
-    name: str, source: Source, target: Path, drafts: Path, meter: Meter, patience: Patience, sha256: str | None = None
+    name: str,
+    source: Source,
+    target: Path,
+    drafts: Path,
+    meter: Meter,
+    patience: RetryPolicy,
+    sha256: str | None = None,
 ) -> Fetched:
     """Bring `source` to `target`, which appears only when it is whole; `name` is what people are told.
 

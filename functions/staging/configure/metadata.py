@@ -10,7 +10,7 @@ from typing import Any
 
 from functions.staging.guarded_http import Web
 from functions.staging.report import Failure
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Metadata:
 
     web: Web
     uri: str | None
-    patience: Patience
+    patience: RetryPolicy
     wait: Callable[[float], None]
     _silent: bool = field(default=False, init=False)
 
@@ -31,7 +31,7 @@ class Metadata:
             return self._read(did)
         except Failure as e:
             logging.warning("no DDO of %s: %s", did, e.text)
-        except Trouble as e:
+        except TransientError as e:
             self._silent = True
             logging.warning("no DDO of %s: %s; the metadata service is not asked again", did, e.text)
         return None

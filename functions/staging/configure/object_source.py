@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from functions.staging.configure.fetch import CHUNK, Body
 from functions.staging.report import Failure
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 from functions.workflow.environment import FetchPolicy
 
 # obstore's names for the credentials, by scheme.
@@ -43,7 +43,7 @@ class ObjectSource:
     kind: str
 
     @classmethod
-    def of(cls, url: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: Patience) -> ObjectSource:
+    def of(cls, url: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: RetryPolicy) -> ObjectSource:
         """Raises Failure for a URL without an object's name, and where the storage cannot be opened."""
         parts = urlsplit(url)
         scheme, bucket, key = parts.scheme.lower(), parts.netloc, unquote(parts.path.lstrip("/"))
@@ -63,14 +63,14 @@ class ObjectSource:
             stream = (bytes(chunk) for chunk in got.stream(min_chunk_size=CHUNK))
             yield Body(stream, start if options else 0, got.meta["size"], got.meta["e_tag"])
         except known.PreconditionError:
-            raise Trouble("the object was replaced meanwhile", restart=True) from None
+            raise TransientError("the object was replaced meanwhile", restart=True) from None
         except (known.NotFoundError, FileNotFoundError):
             raise Failure("DataUnavailable", "no such object, or none that may be read") from None
         except (known.PermissionDeniedError, known.UnauthenticatedError):
             raise Failure("DataUnavailable", "the storage refuses to let it be read") from None
         except known.BaseError as e:
             # The kind only: the text carries internal URLs.
-            raise Trouble(f"the storage fails ({type(e).__name__})") from None
+            raise TransientError(f"the storage fails ({type(e).__name__})") from None
 
     def _get(self, options: Any) -> Any:
         try:
@@ -80,7 +80,7 @@ class ObjectSource:
             raise Failure("DataUnavailable", unusable) from None
 
 
-def _store(scheme: str, bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: Patience) -> Any:
+def _store(scheme: str, bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], patience: RetryPolicy) -> Any:
     from obstore.exceptions import BaseError
     from obstore.store import from_url
 

@@ -29,7 +29,7 @@ from functions.staging.configure.meter import Meter, replace
 from functions.staging.guarded_http import Web
 from functions.staging.progress import Tell, tell
 from functions.staging.report import Failure, finish, log_to
-from functions.staging.retry import Patience
+from functions.staging.retry import RetryPolicy
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
 from functions.workflow.stage_task import Task
@@ -46,7 +46,7 @@ class Configure:
     """One run of the stage."""
 
     def __init__(
-        self, task: Task, volume: Path, web: Web, patience: Patience, credentials: Mapping[str, str], tell: Tell
+        self, task: Task, volume: Path, web: Web, patience: RetryPolicy, credentials: Mapping[str, str], tell: Tell
     ) -> None:
         self._task = task
         self._volume = volume
@@ -165,12 +165,12 @@ def run(
     volume: Path,
     *,
     credentials: Mapping[str, str] | None = None,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
     web: Web | None = None,
     tell: Tell = tell,
 ) -> int:
     """Carry out the stage and return its exit code; the termination message says why."""
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     try:
         with room():
             _check(task)

@@ -18,7 +18,7 @@ from functions.staging.configure.metadata import as_object
 from functions.staging.configure.sources import HttpSource
 from functions.staging.guarded_http import Refused, Web
 from functions.staging.report import Failure
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 
 
 class Signer:
@@ -76,7 +76,7 @@ class ProviderSource:
                     body = stack.enter_context(download.open(start, version))
             except Refused as e:
                 if "nonce" in e.body.lower():
-                    raise Trouble("the Provider has seen a later nonce, of another job") from None
+                    raise TransientError("the Provider has seen a later nonce, of another job") from None
                 raise
             yield body
 
@@ -93,7 +93,7 @@ class ProviderSource:
 
 
 def files(
-    asset: Asset, web: Web, signer: Signer, patience: Patience, wait: Callable[[float], None]
+    asset: Asset, web: Web, signer: Signer, patience: RetryPolicy, wait: Callable[[float], None]
 ) -> list[ProviderSource]:
     """The files of an asset. Raises Failure, also where the Provider lists none."""
 

@@ -15,7 +15,7 @@ from functions.log import scrub
 from functions.staging.configure.fetch import CHUNK, Body, Source
 from functions.staging.guarded_http import Refused, Web
 from functions.staging.report import Failure
-from functions.staging.retry import Patience, Trouble
+from functions.staging.retry import RetryPolicy, TransientError
 from functions.workflow.environment import FetchPolicy
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
-def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, str], patience: Patience) -> Source:
+def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, str], patience: RetryPolicy) -> Source:
     """Raises Failure (DataForbidden) for a scheme that this environment does not fetch from."""
     scheme = urlsplit(url).scheme.lower()
     if scheme not in policy.schemes:
@@ -74,7 +74,7 @@ class HttpSource:
                 yield Body(chunks(response), begin, size, _validator(response))
         except Refused as e:
             if start and e.status in (412, 416):
-                raise Trouble("the server has no such part any more", restart=True) from None
+                raise TransientError("the server has no such part any more", restart=True) from None
             raise
 
 
@@ -152,7 +152,7 @@ def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
     if response.status == 206:
         found = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         if not found:
-            raise Trouble("the server sends a part without saying which")
+            raise TransientError("the server sends a part without saying which")
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = response.headers.get("content-length", "")
     return 0, int(length) if length.isdigit() and not response.headers.get("transfer-encoding") else None
