@@ -111,7 +111,7 @@ class MemoryCluster:
         _raise(lost)
 
     def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
-        lost = self._called("leftovers")
+        lost = self._called("orphans")
         with self._lock:
             owners = {h.ref.workflow for h in self._jobs.values() if h.asked and h.ref.namespace == namespace}
         _raise(lost)

@@ -27,7 +27,7 @@ def api(api: Api) -> Api:
     import msgspec
 
     offered = api.app.environments["ocean-compute"]
-    api.app.__dict__["environments"] = {"demo": msgspec.structs.replace(offered, id="demo")}
+    api.app.__dict__["environments"] = {"demo": msgspec.structs.replace(offered, id="demo", namespace="demo")}
     api.cluster.objects[ORIGIN] = ADDED["data"]
     return api
 

@@ -73,7 +73,7 @@ def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> Stag
         "stage": stage,
         "attempt": 1,
         "environment": environment,
-        "terms": limits,
+        "limits": limits,
         "definition": parse(DOCUMENT),
         "secret": "s3cr3t",
         "scope": Scope.OUTPUTS,

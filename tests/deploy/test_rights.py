@@ -47,7 +47,7 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
         "create": lambda: (cluster.create(there), cluster.create(absent)),
         "delete": lambda: (cluster.delete(there.ref), cluster.delete(absent.ref)),
         "clean_up": lambda: cluster.clean_up(ref.workflow, "demo"),
-        "leftovers": lambda: cluster.orphans("demo", 10),
+        "orphans": lambda: cluster.orphans("demo", 10),
         "read": lambda: (cluster.read(ref, kube.pod_of(ref.name)), cluster.read(there.ref)),
         "logs": lambda: list(cluster.logs(ref, 10, 100)),
         "workflow_object": lambda: cluster.workflow_object("demo/w1"),

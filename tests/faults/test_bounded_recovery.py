@@ -200,7 +200,7 @@ def test_deleting_and_cleaning_up_are_given_up_after_so_many_tries(method: str) 
     with pytest.raises(Unavailable):
         world.delete(w)
     until_finished(world, w, hours=2)
-    world.cluster.fail_next("leftovers", Unavailable("down"), times=FOR_EVER)  # so that intents alone are counted
+    world.cluster.fail_next("orphans", Unavailable("down"), times=FOR_EVER)  # so that intents alone are counted
     for _ in range(transitions.MOST_TRIES + 10):
         world.tick(HOUR)
     tries = world.cluster.calls[method]

@@ -134,7 +134,7 @@ def _program(task: Path, volume: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
-        "functions.staging.configure.program",
+        "functions.staging.configure",
         "--task",
         str(task),
         "--volume",
