@@ -152,15 +152,15 @@ def _run(url: str, *statements: str, **parameters: Any) -> None:
 
 def _parameters(size: int) -> dict[str, Any]:
     document = {"kind": "WorkFlow", "metadata": {"secret": "s"}, "spec": {"metadata": data.WORKFLOW}}
-    return {"size": size, "queue": QUEUE, "document": packed(document), "terms": packed(Limits())}
+    return {"size": size, "queue": QUEUE, "document": packed(document), "limits": packed(Limits())}
 
 
 _SCRIPTS = (
     """
-    INSERT INTO jobs (agreementid, workflowid, owner, provider, status, namespace, workflow, terms, phase, step,
+    INSERT INTO jobs (agreementid, workflowid, owner, provider, status, namespace, workflow, limits, phase, step,
                       datecreated, datefinished, wake_at, deadline)
     SELECT 'agreement-' || n, md5(n::text), 'owner-' || n %% (%(size)s / 100), 'provider-' || n %% 10,
-           CASE WHEN n %% 20 = 0 THEN 1 ELSE 70 END, %(queue)s, %(document)s, %(terms)s,
+           CASE WHEN n %% 20 = 0 THEN 1 ELSE 70 END, %(queue)s, %(document)s, %(limits)s,
            CASE WHEN n %% 20 = 0 THEN 'queued' ELSE 'finished' END,
            CASE WHEN n %% 20 = 0 THEN 1 ELSE 5 END,
            timestamp '2026-01-01' + n * interval '1 second',

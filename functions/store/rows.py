@@ -39,7 +39,7 @@ from functions.workflow.model import (
 
 # Columns of `jobs`: of a workflow alone, and of the whole record.
 STATE = """
-    workflowid, namespace, terms, datecreated, phase, attempt, job_uid, waiting, runs_since,
+    workflowid, namespace, limits, datecreated, phase, attempt, job_uid, waiting, runs_since,
     status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin"""
@@ -63,7 +63,7 @@ def _time(value: datetime | str | None) -> datetime | None:
 
 
 def workflow_of(row: Row) -> Workflow:
-    limits = msgspec.json.decode(row["terms"], type=Limits)
+    limits = msgspec.json.decode(row["limits"], type=Limits)
     phase, created, deadline = Phase(row["phase"]), time_of(row["datecreated"]), _time(row["deadline"])
     if phase is Phase.QUEUED and deadline is None:  # inserted by operator-service
         deadline = created + timedelta(seconds=limits.queue_seconds)
@@ -138,7 +138,7 @@ def record_values(record: Record) -> dict[str, Any]:
         **manifest_values(record.manifest if workflow.finished else None),
         "workflowid": workflow.id,
         "namespace": workflow.environment,
-        "terms": json_columns.packed(workflow.limits),
+        "limits": json_columns.packed(workflow.limits),
         "reported": workflow.reported,
         "datecreated": workflow.created_at,
         "laststatusupdate": workflow.created_at,

@@ -1,4 +1,5 @@
--- What migrations 0001 to 0009 together make of a new SQLite file. A test fails when they would make another.
+-- The schema of a new SQLite file: what the migrations make, in one script. A test compares the two.
+-- Written by: PYTHONPATH=tests python -m support.sqlite_schema
 CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -65,9 +66,11 @@ CREATE TABLE jobs (
     attempt INTEGER DEFAULT '0' NOT NULL,
     step INTEGER DEFAULT '0' NOT NULL,
     job_uid VARCHAR(255),
+    waiting TEXT,
+    runs_since DATETIME,
     wake_at DATETIME DEFAULT '1970-01-01 00:00:00.000000',
     deadline DATETIME,
-    terms TEXT DEFAULT '{}' NOT NULL,
+    limits TEXT DEFAULT '{}' NOT NULL,
     halt TEXT,
     ending TEXT,
     expired BOOLEAN DEFAULT 0 NOT NULL,
@@ -76,14 +79,12 @@ CREATE TABLE jobs (
     chain_id VARCHAR(255),
     idempotency_key VARCHAR(255),
     origin VARCHAR(255),
-    waiting TEXT,
-    runs_since DATETIME,
     CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'publish', 'finished')),
     CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
     CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
 );
-CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
 CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);
+CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
 CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreementid) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
@@ -129,4 +130,4 @@ CREATE TABLE used_nonces (
     provider VARCHAR(255) NOT NULL,
     PRIMARY KEY (nanoseconds, provider)
 );
-INSERT INTO alembic_version VALUES ('0009');
+INSERT INTO alembic_version VALUES ('0002');

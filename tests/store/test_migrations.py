@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from support.records import NOW, add, at, finish, record, start
+from support.sqlite_schema import render
 
 from functions.store.errors import RefusedStatement
-from functions.store.migrate import MIGRATIONS, migrate, upgrade
+from functions.store.migrate import MIGRATIONS, SQLITE_SCHEMA, migrate, upgrade
 from functions.store.ports import Query
 from functions.store.sql import SqlStore
 from functions.workflow.model import Ending, Phase, Stop, WorkflowId
@@ -70,8 +71,12 @@ def test_a_new_sqlite_file_is_what_all_migrations_would_make_of_it(tmp_path: Pat
 
 def test_an_sqlite_file_of_an_earlier_revision_is_brought_up_to_date(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/old.db"
-    upgrade(url, "0003")
-    assert migrate(url) == ALL[3:]
+    upgrade(url, "0001")
+    assert migrate(url) == ALL[1:]
+
+
+def test_the_script_for_a_new_sqlite_file_is_up_to_date() -> None:
+    assert SQLITE_SCHEMA.read_text() == render(), "write it anew: PYTHONPATH=tests python -m support.sqlite_schema"
 
 
 def test_a_database_of_a_newer_program_is_left_as_it_is(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:

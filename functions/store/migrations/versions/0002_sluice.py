@@ -1,0 +1,261 @@
+"""Sluice's columns of `jobs`, its own tables, and the adoption of the rows that operator-service left.
+
+Every new column of `jobs` has a default, so that operator-service's own INSERT still works. Such a row is a queued
+workflow, which the next sweep finds.
+"""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+ALGORITHM_FAILED = 41  # Ocean's status
+_PHASE_OF = {20: "configure", 30: "configure", 40: "algorithm", 50: "filter", 60: "publish"}  # any other: queued
+_PHASES = "'queued', 'configure', 'algorithm', 'filter', 'publish', 'finished'"
+_UNFINISHED = "datefinished IS NULL"
+_NONCE_UNITS = ((11, 10**9), (14, 10**6), (17, 10**3))  # below 10^n: nanoseconds in one unit
+_LARGEST_NONCE = 2**63 - 1
+
+
+def upgrade() -> None:
+    _add_columns()
+    _create_attempts_and_history()
+    _adopt_jobs()
+    _constrain_jobs()
+    _index_jobs()
+    _adopt_nonces()
+    _create_outbox()
+
+
+# --- jobs -----------------------------------------------------------------------------------
+
+
+def _add_columns() -> None:
+    columns: list[sa.Column[object]] = [
+        sa.Column("phase", sa.String(16), nullable=False, server_default="queued"),
+        sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("step", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("job_uid", sa.String(255)),
+        sa.Column("waiting", sa.Text),
+        sa.Column("runs_since", sa.DateTime),
+        sa.Column("wake_at", sa.DateTime, server_default="1970-01-01 00:00:00.000000"),
+        sa.Column("deadline", sa.DateTime),
+        sa.Column("limits", sa.Text, nullable=False, server_default="{}"),
+        sa.Column("halt", sa.Text),
+        sa.Column("ending", sa.Text),
+        sa.Column("expired", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("reported", sa.Boolean, nullable=False, server_default=sa.false()),
+        sa.Column("admin_files", sa.Text),
+        sa.Column("chain_id", sa.String(255)),
+        sa.Column("idempotency_key", sa.String(255)),
+        sa.Column("origin", sa.String(255)),
+    ]
+    for column in columns:
+        op.add_column("jobs", column)
+    op.create_index("ux_jobs_workflowid", "jobs", ["workflowid"], unique=True)
+
+
+def _constrain_jobs() -> None:
+    with op.batch_alter_table("jobs") as jobs:  # SQLite can add a check only by copying the table
+        jobs.create_check_constraint("ck_jobs_phase", f"phase IN ({_PHASES})")
+        jobs.create_check_constraint("ck_jobs_finished", "(phase = 'finished') = (datefinished IS NOT NULL)")
+        jobs.create_check_constraint("ck_jobs_wakes_up", "phase = 'finished' OR wake_at IS NOT NULL")
+        jobs.alter_column("datecreated", existing_type=sa.DateTime(), nullable=False)
+
+
+def _index_jobs() -> None:
+    """One index for each question that is asked again and again, and for what may be there only once."""
+    _index("ux_jobs_live_agreement", "jobs", ["agreementid"], _UNFINISHED, unique=True)
+    _index(
+        "ux_jobs_idempotency_key", "jobs", ["provider", "idempotency_key"], "idempotency_key IS NOT NULL", unique=True
+    )
+    _index("ix_jobs_wake", "jobs", ["wake_at"], "wake_at IS NOT NULL")
+    _index("ix_jobs_queued", "jobs", ["namespace", "datecreated", "workflowid"], "phase = 'queued'")
+    _index("ix_jobs_running", "jobs", ["namespace"], "phase NOT IN ('queued', 'finished')")
+    _index("ix_jobs_unfinished", "jobs", ["datecreated", "workflowid"], _UNFINISHED)
+    op.create_index("ix_jobs_owner", "jobs", ["owner", "datecreated", "workflowid"])
+    op.create_index("ix_jobs_provider", "jobs", ["provider", "datecreated", "workflowid"])
+    op.create_index("ix_jobs_created", "jobs", ["datecreated", "workflowid"])
+
+
+def _index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+    condition = sa.text(where)
+    op.create_index(name, table, columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+# --- tables of our own ----------------------------------------------------------------------
+
+
+def _workflow(*, primary_key: bool) -> sa.Column[str]:
+    job = sa.ForeignKey("jobs.workflowid", ondelete="CASCADE")
+    return sa.Column("workflow", sa.String(255), job, primary_key=primary_key, nullable=False)
+
+
+def _create_attempts_and_history() -> None:
+    op.create_table(
+        "stage_attempts",
+        _workflow(primary_key=True),
+        sa.Column("stage", sa.String(16), primary_key=True),
+        sa.Column("attempt", sa.Integer, primary_key=True),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.Column("job_uid", sa.String(255)),
+        sa.Column("ended_at", sa.DateTime),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("exit_code", sa.Integer),
+        sa.Column("reason", sa.Text),
+        sa.CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="ck_stage_attempts_ended"),
+    )
+    op.create_table(
+        "history",
+        _workflow(primary_key=True),
+        sa.Column("step", sa.Integer, primary_key=True),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("before", sa.String(16), nullable=False),
+        sa.Column("after", sa.String(16), nullable=False),
+        sa.Column("status", sa.Integer, nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("cause", sa.Text, nullable=False),
+    )
+
+
+def _create_outbox() -> None:
+    """Effects that are decided and not yet carried out, the environments' locks, and events nobody could handle."""
+    op.create_table(
+        "intents",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+        _workflow(primary_key=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("stage", sa.String(16)),
+        sa.Column("attempt", sa.Integer),
+        sa.Column("event", sa.String(32)),
+        sa.Column("due_at", sa.DateTime, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.CheckConstraint("kind <> 'emit' OR event IS NOT NULL", name="ck_intents_event"),
+        sa.CheckConstraint(
+            "kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)",
+            name="ck_intents_stage",
+        ),
+    )
+    op.create_index("ix_intents_workflow", "intents", ["workflow"])
+    _index("ix_intents_due", "intents", ["due_at"], "kind <> 'emit'")
+    _index("ix_intents_outgoing", "intents", ["due_at"], "kind = 'emit'")
+    op.create_table("slots", sa.Column("environment", sa.String(255), primary_key=True))
+    op.create_table(
+        "dead_letters",
+        sa.Column("event_id", sa.Text, primary_key=True),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("event", sa.Text, nullable=False),
+    )
+    op.create_index("ix_dead_letters_at", "dead_letters", ["at"])
+    op.create_table(
+        "used_nonces",
+        sa.Column("nanoseconds", sa.BigInteger, primary_key=True, autoincrement=False),  # first: pruned by age
+        sa.Column("provider", sa.String(255), primary_key=True),
+    )
+
+
+# --- adoption -------------------------------------------------------------------------------
+
+
+def _adopt_jobs() -> None:
+    """Finished jobs stay as they are. Unfinished ones end as lost: only operator-engine's memory knew what ran."""
+    connection = op.get_bind()
+    names = ("workflowid", "status", "statustext", "workflow", "phase", "step", "ending", "chain_id")
+    times = ("datefinished", "datecreated", "wake_at")
+    jobs = sa.table("jobs", *map(sa.column, names), *(sa.column(name, sa.DateTime) for name in times))
+    now = datetime.now(UTC).replace(tzinfo=None)
+    # A row without a date could neither be listed in order nor be waited for.
+    connection.execute(sa.update(jobs).where(jobs.c.datecreated.is_(None)).values(datecreated=now))
+    _record_losses(connection, jobs, now)
+    connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.datefinished.is_(None))
+        .values(
+            status=ALGORITHM_FAILED,
+            statustext="Algorithm failed",
+            datefinished=now,
+            step=1,
+            ending=json.dumps({"code": ALGORITHM_FAILED, "reason": "Lost"}),
+        )
+    )
+    connection.execute(sa.update(jobs).values(phase="finished", wake_at=None))
+    _fill_chain_ids(connection, jobs)
+
+
+def _record_losses(connection: sa.Connection, jobs: sa.TableClause, now: datetime) -> None:
+    """The only history line of each job that ends by its adoption."""
+    lines = {
+        "workflow": jobs.c.workflowid,
+        "step": sa.literal(1),
+        "at": sa.literal(now, sa.DateTime),
+        "before": sa.case(_PHASE_OF, value=jobs.c.status, else_="queued"),
+        "after": sa.literal("finished"),
+        "status": sa.literal(ALGORITHM_FAILED),
+        "event": sa.literal("lost"),
+        "reason": sa.literal("Lost"),
+        "attempt": sa.literal(0),
+        "cause": sa.literal("migration"),
+    }
+    history = sa.table("history", *map(sa.column, lines))
+    lost = sa.select(*lines.values()).where(jobs.c.datefinished.is_(None))
+    connection.execute(sa.insert(history).from_select(list(lines), lost))
+
+
+def _fill_chain_ids(connection: sa.Connection, jobs: sa.TableClause) -> None:
+    """operator-service has the chain only in the document, where no index finds it."""
+    found = connection.execute(sa.select(jobs.c.workflowid, jobs.c.workflow)).all()
+    known = [{"id": id_, "chain": chain} for id_, document in found if (chain := _chain_id(document)) is not None]
+    if known:
+        update = sa.update(jobs).where(jobs.c.workflowid == sa.bindparam("id")).values(chain_id=sa.bindparam("chain"))
+        connection.execute(update, known)
+
+
+def _chain_id(document: str | None) -> str | None:
+    try:
+        chain = json.loads(document or "")["spec"]["metadata"]["chainId"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if chain is None else str(chain)
+
+
+def _adopt_nonces() -> None:
+    """Keep one row per provider: its highest nonce, in nanoseconds. It and all below are refused.
+
+    operator-service keeps texts of any unit in rows of any number.
+    """
+    connection = op.get_bind()
+    op.add_column("nonces", sa.Column("nanoseconds", sa.BigInteger, nullable=False, server_default="0"))
+    nonces = sa.table("nonces", *map(sa.column, ("provider", "nonce", "nanoseconds")))
+    highest: dict[str, int] = {}
+    for provider, nonce in connection.execute(sa.select(nonces.c.provider, nonces.c.nonce)):
+        highest[provider] = max(highest.get(provider, 0), nanoseconds(nonce))
+    connection.execute(sa.delete(nonces))
+    if highest:
+        rows = [{"provider": name, "nonce": str(value), "nanoseconds": value} for name, value in highest.items()]
+        connection.execute(sa.insert(nonces), rows)
+    op.create_index("ux_nonces_provider", "nonces", ["provider"], unique=True)
+
+
+def nanoseconds(nonce: str | None) -> int:
+    """The nonce, a time since 1970 in any unit, in nanoseconds. What is not a number counts as 0.
+
+    Below 10^11 it is in seconds (with or without a fraction), below 10^14 in milliseconds, below 10^17 in
+    microseconds, else in nanoseconds.
+    """
+    try:
+        value = Decimal(nonce or "0")
+    except InvalidOperation:
+        return 0
+    if not value.is_finite() or value < 0:
+        return 0
+    factor = next((factor for digits, factor in _NONCE_UNITS if value < 10**digits), 1)
+    return min(int(value * factor), _LARGEST_NONCE)
