@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from functions.advance.event_filter import observation
-from functions.cluster.ports import JobRef, JobStatus, State, Unavailable
-from functions.engine.effects import job_of
+from functions.cluster.ports import JobRef, JobStatus, State, Unavailable, job_ref
 from functions.results.ports import StorageUnavailable
 from functions.workflow.model import Manifest, Outcome, Stage, StageObservation, Tick, Verdict, Workflow
 
@@ -19,7 +18,7 @@ def look(app: App, workflow: Workflow, cause: str, pod: str | None = None) -> Ve
     """Read the current Job of `workflow` and apply what is seen. `pod`: the name of its Pod, if an event told it."""
     if workflow.stage is None:
         return app.transitions.apply(workflow.id, Tick(), cause)
-    ref = job_of(app, workflow, workflow.stage, workflow.attempt)
+    ref = job_ref(workflow, workflow.stage, workflow.attempt, app.environments)
     try:
         seen = _seen(app, ref, pod)
     except (Unavailable, StorageUnavailable):

@@ -65,6 +65,19 @@ class JobRef:
         return job_name(self.workflow, self.stage, self.attempt)
 
 
+def job_ref(workflow: Workflow, stage: Stage, attempt: int, environments: Mapping[str, Environment]) -> JobRef:
+    """Name the Job of one attempt of a workflow's stage."""
+    return JobRef(workflow.id, stage, attempt, namespace_of(workflow, environments), workflow.job_uid)
+
+
+def namespace_of(workflow: Workflow, environments: Mapping[str, Environment]) -> str:
+    """The namespace of a workflow's Jobs: fixed at submission; in old records that of its environment today."""
+    if workflow.limits.namespace:
+        return workflow.limits.namespace
+    environment = environments.get(workflow.environment)
+    return environment.namespace if environment else workflow.environment
+
+
 @dataclass(frozen=True, slots=True)
 class StageJob:
     """Everything an adapter needs to run one attempt of one stage."""

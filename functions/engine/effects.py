@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-from functions.cluster.ports import ClusterError, JobRef, NameConflict, Rejected, StageJob, Unavailable
+from functions.cluster.ports import (
+    ClusterError,
+    NameConflict,
+    Rejected,
+    StageJob,
+    Unavailable,
+    job_ref,
+    namespace_of,
+)
 from functions.log import about
 from functions.results.storage import place_of
 from functions.workflow.decide import scope
@@ -22,7 +30,6 @@ from functions.workflow.model import (
     Outcome,
     RemoveResults,
     Report,
-    Stage,
     StageEnded,
     StageLost,
     StageObservation,
@@ -86,10 +93,10 @@ class Effects:
             case CreateJob():
                 return self._create(tx, current, intent, effect, now)
             case DeleteJob(stage, attempt):
-                gone = app.cluster.delete(job_of(app, current, stage, attempt))
+                gone = app.cluster.delete(job_ref(current, stage, attempt, app.environments))
                 return None, StageLost(stage, attempt) if gone else None
             case CleanUp():
-                app.cluster.clean_up(current.id, _namespace(app, current))
+                app.cluster.clean_up(current.id, namespace_of(current, app.environments))
             case RemoveResults():
                 app.storage.remove(current.id)
             case Report():
@@ -148,19 +155,6 @@ class Effects:
             raise
         except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
             logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
-
-
-def job_of(app: AppParts, workflow: Workflow, stage: Stage, attempt: int) -> JobRef:
-    """Where the Job of an attempt is to be found."""
-    return JobRef(workflow.id, stage, attempt, _namespace(app, workflow), workflow.job_uid)
-
-
-def _namespace(app: AppParts, workflow: Workflow) -> str:
-    """Where its Jobs run since it was submitted, whatever became of its environment meanwhile."""
-    if workflow.limits.namespace:
-        return workflow.limits.namespace
-    environment = app.environments.get(workflow.environment)
-    return environment.namespace if environment else workflow.environment
 
 
 def next_try(intent: Intent, now: datetime) -> datetime:

@@ -11,12 +11,12 @@ from werkzeug.wrappers import Response
 from functions.api.auth.admin import require_admin
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import given, query, running
-from functions.cluster.ports import Unavailable
+from functions.cluster.ports import Unavailable, job_ref
 from functions.results.ports import Content, NotFound
-from functions.staging.progress import Progress, last
 from functions.status import views
 from functions.store.ports import Attempt, Query
 from functions.workflow.model import Record, Stage, WorkflowId
+from functions.workflow.progress import Progress, last
 
 # The end of a log is what tells: that much of it.
 MAX_LOG = 10 * (1 << 20)  # bytes
@@ -110,9 +110,7 @@ def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | Non
 
 
 def _printed(call: Call, record: Record, attempt: Attempt, lines: int) -> Iterator[bytes]:
-    from functions.engine.effects import job_of
-
-    ref = job_of(call.app, record.workflow, attempt.stage, attempt.attempt)
+    ref = job_ref(record.workflow, attempt.stage, attempt.attempt, call.app.environments)
     return call.app.cluster.logs(replace(ref, uid=attempt.job_uid), lines, MAX_LOG)
 
 

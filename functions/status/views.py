@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from functions.api.ocean.answers import File, Status, epoch, files, status
-from functions.staging import progress
 from functions.store.ports import Attempt
+from functions.workflow import progress
 from functions.workflow.environment import Environment
 from functions.workflow.model import HistoryEntry, Record
 

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 from support.world import DOCUMENT, ENVIRONMENT, World, environment, record
 
-from functions.cluster.ports import Rejected, StageJob, Unavailable
-from functions.engine.effects import job_of
+from functions.cluster.ports import Rejected, StageJob, Unavailable, job_ref
 from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
 from functions.store.ports import AgreementInUse
@@ -96,7 +95,7 @@ def test_a_record_from_before_namespaces_were_recorded_goes_by_its_environment(
     world.app.__dict__["environments"] = {id: environment(namespace=name) for id, name in environments.items()}
     stored = msgspec.json.decode(b'{"algorithm_seconds": 60}', type=Limits)
     old = Workflow(WorkflowId("w"), ENVIRONMENT, stored, world.clock())
-    assert job_of(world.app, old, Stage.CONFIGURE, 1).namespace == place
+    assert job_ref(old, Stage.CONFIGURE, 1, world.app.environments).namespace == place
 
 
 def test_no_more_run_than_the_environment_allows_and_the_oldest_comes_next() -> None:

@@ -15,9 +15,9 @@ from support.publishing import task, volume, write_task
 
 from functions.results.files import FileStorage
 from functions.results.storage import open_url
-from functions.staging.progress import Progress, last
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import WorkflowId
+from functions.workflow.progress import Progress, last
 from functions.workflow.stage_task import Task
 
 W = WorkflowId("w1")

@@ -10,9 +10,9 @@ from support.datahost import DataHost
 
 from functions.staging.configure.program import run
 from functions.staging.guarded_http import Web
-from functions.staging.progress import Progress
 from functions.staging.retry import RetryPolicy
 from functions.workflow.environment import FetchPolicy
+from functions.workflow.progress import Progress
 
 
 @pytest.fixture

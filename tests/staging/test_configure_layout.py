@@ -14,7 +14,7 @@ import pytest
 from support.configuring import Configure, task_of
 from support.datahost import DataHost, File, Held, Pattern
 
-from functions.staging.progress import Progress, last
+from functions.workflow.progress import Progress, last
 
 
 def test_lays_out_the_folders_of_oceans_contract(configure: Configure, host: DataHost) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from functions.staging.progress import Progress
 from functions.staging.retry import RetryPolicy
 from functions.workflow.environment import FetchPolicy
+from functions.workflow.progress import Progress
 from functions.workflow.stage_task import Task
 
 LOOPBACK = FetchPolicy(

@@ -13,9 +13,8 @@ from functions.advance.event_filter import interest
 from functions.advance.main import follow
 from functions.advance.sweep import sweep
 from functions.cluster.instant import MemoryCluster
-from functions.cluster.ports import JobRef
+from functions.cluster.ports import JobRef, job_ref
 from functions.engine.app import App
-from functions.engine.effects import job_of
 from functions.results.ports import Content
 from functions.settings import Settings
 from functions.store.memory import MemoryStore
@@ -158,7 +157,7 @@ class World:
         """The Job of the current attempt."""
         state = self.state(workflow)
         assert state.stage is not None
-        return job_of(self.app, state, state.stage, state.attempt)
+        return job_ref(state, state.stage, state.attempt, self.app.environments)
 
     def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
         """The current Job's program ends; a publish that succeeds has left its manifest."""

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from functions.staging.progress import EVERY, Progress, Tell, tell
+from functions.staging.progress import EVERY, Tell, tell
 from functions.staging.report import Failure
 from functions.workflow.environment import FetchPolicy
+from functions.workflow.progress import Progress
 
 _SPARE = 1 << 20  # bytes to leave on the volume
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from functions.staging.progress import EVERY, Progress, Tell, tell
+from functions.staging.progress import EVERY, Tell, tell
+from functions.workflow.progress import Progress
 
 
 class Tally:
