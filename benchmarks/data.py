@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.cluster.events import Action, job_event, pod_event
-from functions.cluster.instant import MemoryCluster
+from functions.cluster.instant_cluster import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.engine.app import App
 from functions.settings import Settings
@@ -130,7 +130,7 @@ def running_workflow(url: str, workflow: str) -> bytes:
 def ended(workflow: str, stage: Stage) -> bytes:
     """The body of the Pod event which says that this stage's container has ended with 0."""
     ref = JobRef(WorkflowId(workflow), stage, 1, ENVIRONMENT)
-    live = MemoryCluster(instant=True).read(ref)
+    live = InstantCluster().read(ref)
     return json.dumps(pod_event(ref, live, "bench", datetime.now(UTC)).body).encode()
 
 

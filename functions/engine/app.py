@@ -68,9 +68,9 @@ class App:
 
                 return ProcessCluster(Path(self.settings.process_dir))
             case "memory":
-                from functions.cluster.instant import MemoryCluster
+                from functions.cluster.instant_cluster import InstantCluster
 
-                return MemoryCluster(instant=True)
+                return InstantCluster()
             case other:
                 raise SettingsError(f"SLUICE_CLUSTER must be kubernetes, processes or memory, not {other!r}")
 

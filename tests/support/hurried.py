@@ -12,19 +12,21 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from threading import get_ident
+from uuid import uuid4
 
 import functions_framework
 from werkzeug.wrappers import Request, Response
 
 from functions import log
 from functions.advance.main import ROUTER as ADVANCE
-from functions.cluster.events import Event
-from functions.cluster.instant import MemoryCluster
+from functions.cluster.events import Action, Event, job_event, pod_event
+from functions.cluster.instant_cluster import InstantCluster
+from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.engine.app import App
 from functions.results import layout
 from functions.settings import Settings
 from functions.submit.main import ROUTES as SUBMIT
-from functions.workflow.model import Manifest, ResultFile
+from functions.workflow.model import JobUid, Manifest, ResultFile, WorkflowId
 
 SPEED = 20  # so that the sweep's ten seconds of patience are half a second
 BEGAN = "HURRIED_SINCE"
@@ -59,12 +61,31 @@ def _leave_manifest(event: Event) -> None:
     half.replace(folder / layout.MANIFEST)
 
 
+class HurriedCluster(InstantCluster):
+    """Every Job succeeds at once, and all its events are announced before `create` returns."""
+
+    def __init__(self) -> None:
+        self._created: dict[WorkflowId, list[JobRef]] = {}
+
+    def create(self, job: StageJob) -> JobUid:
+        uid, ref, at = super().create(job), job.ref, hurried_now()
+        self._created.setdefault(job.workflow, []).append(ref)
+        announce(job_event(ref, JobStatus(State.RUNNING, uid), Action.ADD, str(uuid4()), at))
+        announce(pod_event(ref, self.read(ref), str(uuid4()), at))
+        announce(job_event(ref, self.read(ref), Action.UPDATE, str(uuid4()), at))
+        return uid
+
+    def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
+        for ref in self._created.pop(workflow, ()):
+            announce(job_event(ref, self.read(ref), Action.DELETE, str(uuid4()), hurried_now()))
+
+
 @cache
 def app() -> App:
     settings = Settings.load()
     log.setup(settings.log_level)
     app = App(settings, clock=hurried_now)
-    app.__dict__["cluster"] = MemoryCluster(instant=True, announce=announce, clock=hurried_now)
+    app.__dict__["cluster"] = HurriedCluster()
     return app
 
 
