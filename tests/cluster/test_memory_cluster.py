@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 from support.clusters import stage_job
+from support.memory_cluster import MemoryCluster
 
 from functions.cluster.events import Event
-from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import State, Unavailable
 from functions.workflow.model import Outcome, Stage
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from support.memory_cluster import MemoryCluster
 from support.world import ENVIRONMENT, World, environment
 
 from functions.advance import notifications
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
-from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef, JobStatus, StageJob, Unavailable
 from functions.engine.app import App
 from functions.engine.transitions import Transitions

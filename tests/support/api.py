@@ -13,10 +13,10 @@ from unittest.mock import patch
 
 import functions_framework
 from flask import Flask
+from support.memory_cluster import MemoryCluster
 from werkzeug.test import Client, TestResponse
 
 from functions import ethereum
-from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef
 from functions.engine.app import App
 from functions.settings import Settings

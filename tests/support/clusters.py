@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from support.fake_kube import FakeKube
+from support.memory_cluster import MemoryCluster
 
-from functions.cluster.instant import MemoryCluster
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
 from functions.settings import Settings

@@ -9,10 +9,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from support.memory_cluster import MemoryCluster
+
 from functions.advance.event_filter import interest
 from functions.advance.main import follow
 from functions.advance.sweep import sweep
-from functions.cluster.instant import MemoryCluster
 from functions.cluster.ports import JobRef, job_ref
 from functions.engine.app import App
 from functions.results.ports import Content
