@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.cluster.events import Action, job_event, pod_event
-from functions.cluster.instant_cluster import InstantCluster
+from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.engine.app import App
 from functions.settings import Settings

@@ -68,7 +68,7 @@ class App:
 
                 return ProcessCluster(Path(self.settings.process_dir))
             case "memory":
-                from functions.cluster.instant_cluster import InstantCluster
+                from functions.cluster.instant import InstantCluster
 
                 return InstantCluster()
             case other:

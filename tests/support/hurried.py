@@ -20,7 +20,7 @@ from werkzeug.wrappers import Request, Response
 from functions import log
 from functions.advance.main import ROUTER as ADVANCE
 from functions.cluster.events import Action, Event, job_event, pod_event
-from functions.cluster.instant_cluster import InstantCluster
+from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.engine.app import App
 from functions.results import layout
