@@ -1,4 +1,4 @@
-"""What the cluster in memory offers beyond the contract: faults on demand, events, many processes as one cluster."""
+"""The instant cluster of the package, and what the memory cluster of the tests offers beyond the contract."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ from support.clusters import stage_job
 from support.memory_cluster import MemoryCluster
 
 from functions.cluster.events import Event
-from functions.cluster.ports import State, Unavailable
+from functions.cluster.instant import InstantCluster
+from functions.cluster.ports import Cluster, State, Unavailable
 from functions.workflow.model import Outcome, Stage
 
 JOB = stage_job("w")
 
 
-def test_instant_jobs_have_ended_when_they_are_created() -> None:
-    cluster = MemoryCluster(instant=True)
+def test_an_instant_job_has_succeeded_when_it_is_created() -> None:
+    cluster: Cluster = InstantCluster()
     uid = cluster.create(JOB)
-    live = cluster.read(JOB.ref)
-    assert (live.state, live.outcome, live.uid) == (State.ENDED, Outcome.SUCCEEDED, uid)
+    status = cluster.read(JOB.ref)
+    assert (status.state, status.outcome, status.uid) == (State.ENDED, Outcome.SUCCEEDED, uid)
 
 
 def test_processes_that_share_nothing_see_the_same_instant_cluster() -> None:
-    one, other = MemoryCluster(instant=True), MemoryCluster(instant=True)
+    one, other = InstantCluster(), InstantCluster()
     uid = one.create(JOB)
     assert other.read(replace(JOB.ref, uid=uid)) == one.read(replace(JOB.ref, uid=uid))
     assert other.create(JOB) == uid
 
 
-def test_a_job_made_anew_has_another_uid() -> None:
+def test_an_instant_cluster_holds_nothing() -> None:
+    cluster: Cluster = InstantCluster()
+    cluster.create(JOB)
+    assert cluster.delete(JOB.ref) is True
+    assert list(cluster.orphans(JOB.ref.namespace, 10)) == []
+    assert list(cluster.logs(JOB.ref, 10, 10)) == []
+    assert cluster.workflow_object("demo/w") is None
+
+
+def test_a_job_created_again_after_its_removal_has_another_uid() -> None:
     cluster = MemoryCluster()
     first = cluster.create(JOB)
     cluster.vanish(JOB.ref)
@@ -50,7 +60,7 @@ def test_a_planned_failure_comes_before_the_call_or_after_it() -> None:
     assert (cluster.calls["create"], cluster.created[JOB.ref.name]) == (3, 1)
 
 
-def test_a_lingering_job_is_in_the_way_until_it_is_gone() -> None:
+def test_a_lingering_job_blocks_its_name_until_it_is_gone() -> None:
     cluster = MemoryCluster(lingering=True)
     cluster.create(JOB)
     assert cluster.delete(JOB.ref) is False
@@ -66,11 +76,11 @@ def test_a_job_announces_its_creation_its_end_and_its_removal() -> None:
     cluster.create(JOB)
     cluster.finish(JOB.ref, 3)
     cluster.delete(JOB.ref)
-    told = [(event.headers["ce-kind"], event.headers["ce-type"].rsplit(".", 1)[-1]) for event in events]
-    assert told == [("Job", "add"), ("Pod", "update"), ("Job", "update"), ("Job", "delete")]
+    announced = [(event.headers["ce-kind"], event.headers["ce-type"].rsplit(".", 1)[-1]) for event in events]
+    assert announced == [("Job", "add"), ("Pod", "update"), ("Job", "update"), ("Job", "delete")]
 
 
-def test_a_queueing_system_holds_a_job_back_and_lets_it_go() -> None:
+def test_a_queueing_system_suspends_a_job_and_resumes_it() -> None:
     cluster = MemoryCluster()
     cluster.create(JOB)
     cluster.suspend(JOB.ref)
@@ -79,7 +89,7 @@ def test_a_queueing_system_holds_a_job_back_and_lets_it_go() -> None:
     assert cluster.read(JOB.ref).state is State.RUNNING
 
 
-def test_of_many_that_create_the_same_job_at_once_all_get_the_one() -> None:
+def test_eight_threads_that_create_the_same_job_at_once_all_get_one_job() -> None:
     cluster = MemoryCluster()
     gate = threading.Barrier(8)
     uids: list[str] = []

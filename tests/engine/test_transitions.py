@@ -44,10 +44,10 @@ def test_a_fault_free_workflow_costs_few_calls_to_the_cluster() -> None:
 def test_stages_run_with_the_document_and_the_terms_of_the_submission() -> None:
     world = World(ram_gb=2)
     w = world.submit()
-    asked = world.cluster.asked(world.job(w))
-    assert asked is not None
-    assert (asked.stage, asked.attempt, asked.limits.memory) == (Stage.CONFIGURE, 1, 2 << 30)
-    assert asked.definition.stage.algorithm.rawcode == "print(1)"
+    requested = world.cluster.request(world.job(w))
+    assert requested is not None
+    assert (requested.stage, requested.attempt, requested.limits.memory) == (Stage.CONFIGURE, 1, 2 << 30)
+    assert requested.definition.stage.algorithm.rawcode == "print(1)"
 
 
 def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cleaned_up() -> None:
@@ -73,9 +73,9 @@ def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_pa
     world = World()
     world.app.__dict__["settings"] = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
     w = world.submit()
-    asked = world.cluster.asked(world.job(w))
-    assert asked is not None
-    assert asked.results == "s3://mounted"
+    requested = world.cluster.request(world.job(w))
+    assert requested is not None
+    assert requested.results == "s3://mounted"
 
 
 def test_all_stages_run_where_the_first_did_whatever_the_environments_file_says_by_now() -> None:

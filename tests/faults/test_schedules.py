@@ -217,15 +217,14 @@ class Chaos(World):
     def settle(self) -> None:
         """No more trouble: Jobs end, nothing is announced, only ticks come. Everything must come to its end."""
         self.fate.at = 0
-        self.cluster._failures.clear()
+        self.cluster.fail_no_more()
         for _ in range(400):
             self.events.clear()
             open_ = [w for w in self.workflows() if not w.finished]
             if not open_ and not self.cluster.present():
                 break
             for ref in self.cluster.present():
-                job = self.cluster._jobs[ref.namespace, ref.name]
-                if job.leaving:
+                if self.cluster.is_being_deleted(ref):
                     self.cluster.vanish(ref)
                 elif ref in self.cluster.running() and self.state(ref.workflow).stage is ref.stage:
                     self.end_job(ref.workflow)
