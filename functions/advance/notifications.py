@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.log import about
 from functions.store.ports import Outgoing
+from functions.workflow.document import asset_ids
 from functions.workflow.model import Record
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def deliver(app: App, outgoing: Outgoing) -> bool:
 
 def payload(record: Record, private_key: str) -> dict[str, Any]:
     """What is sent, keys in operator-engine's order; without a key the signature is null."""
-    algorithm, inputs = _ids(record)
+    algorithm, inputs = asset_ids(record.submission.document, unnamed=None)
     job, secret = record.workflow.id, record.submission.secret
     return {
         "algoDID": algorithm,
@@ -49,11 +50,6 @@ def sign(private_key: str, secret: str, inputs: list[str], job: str, algorithm: 
 
     text = "".join(json.dumps(value) for value in (secret, inputs, job, algorithm))
     return sign_text(private_key, text).removeprefix("0x")
-
-
-def _ids(record: Record) -> tuple[str | None, list[str]]:
-    stage = record.submission.document["stages"][0]
-    return stage["algorithm"].get("id"), [item["id"] for item in stage["input"] if "id" in item]
 
 
 def _post(url: str, content: dict[str, Any], outgoing: Outgoing) -> bool:

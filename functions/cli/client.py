@@ -132,11 +132,11 @@ class Client:
         return found[0]
 
     def _signature(self, owner: str | None, job: str | None = None) -> dict[str, str]:
-        from functions.api.auth.message import message
+        from functions.api.auth.signature import signed_message
         from functions.ethereum import sign
 
         nonce = str(time.time_ns())
-        return {"nonce": nonce, "providerSignature": sign(self._key, message(owner, job) + nonce)}
+        return {"nonce": nonce, "providerSignature": sign(self._key, signed_message(owner, job) + nonce)}
 
     def _json(self, method: str, path: str, **about: Any) -> Any:
         answer = self._send(method, path, **about)

@@ -8,9 +8,10 @@ from itertools import chain as one_after_another
 
 from werkzeug.wrappers import Response
 
-from functions.api.auth.admin import require_admin
+from functions.api.auth.guard import require_admin
 from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import given, query, running
+from functions.api.ocean.answers import running
+from functions.api.ocean.requests import filter_value, query
 from functions.cluster.ports import Unavailable, job_ref
 from functions.results.ports import Content, NotFound
 from functions.status import views
@@ -84,7 +85,7 @@ def _page(call: Call, *, unfinished: bool = False) -> Query:
 
 def _job(call: Call) -> Record:
     require_admin(call)
-    job = given(call.params, "jobId")
+    job = filter_value(call.params, "jobId")
     if job is None:
         raise HttpError(400, "`jobId` is required")
     record = call.app.store.get(WorkflowId(job))

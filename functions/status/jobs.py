@@ -6,7 +6,8 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import consume, require_signer
 from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import given, query, require, signed_message, statuses
+from functions.api.ocean.answers import statuses
+from functions.api.ocean.requests import filter_value, message, query, require
 from functions.workflow.model import Record, WorkflowId
 
 _STATUS_PREFIX = "Error getting the status: "
@@ -19,7 +20,7 @@ def jobs(call: Call) -> Response:
     wanted = query(call.params)
     if not (wanted.agreement_id or wanted.workflow or wanted.owner):
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
-    signer = require_signer(call, signed_message(call.params), prefix=_STATUS_PREFIX)
+    signer = require_signer(call, message(call.params), prefix=_STATUS_PREFIX)
     found = call.app.store.find(wanted)
     consume(call, signer, prefix=_STATUS_PREFIX)
     return answer(statuses(found))
@@ -28,8 +29,8 @@ def jobs(call: Call) -> Response:
 def result(call: Call) -> Response:
     """GET /getResult: one published file, for the job's owner through the provider that created the job."""
     require(call.params, _RESULT, "GET:/getResult")
-    signer = require_signer(call, signed_message(call.params), prefix=_RESULT_PREFIX)
-    job = given(call.params, "jobId")
+    signer = require_signer(call, message(call.params), prefix=_RESULT_PREFIX)
+    job = filter_value(call.params, "jobId")
     record = call.app.store.get(WorkflowId(job)) if job else None
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])

@@ -10,7 +10,7 @@ from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Response
 
 from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import chain
+from functions.api.ocean.requests import chain_id
 from functions.status import views
 
 # The release of operator-service whose API this is; clients see it at `/`.
@@ -33,7 +33,7 @@ def index(call: Call) -> Response:
 
 def environments(call: Call) -> Response:
     """GET /environments: those that accept the chain, if one is given."""
-    wanted = chain(call.params)
+    wanted = chain_id(call.params)
     running, now = call.app.store.running(), call.app.clock()
     return answer(
         [

@@ -12,7 +12,8 @@ from werkzeug.wrappers import Response
 from functions.api.auth.guard import consume, require_signer, require_unused
 from functions.api.auth.signature import NonceRefused, Signer
 from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import PAGE, chain, given, query, require, signed_message, statuses
+from functions.api.ocean.answers import statuses
+from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
 from functions.cluster.ports import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
@@ -91,17 +92,17 @@ def stop(call: Call) -> Response:
 def delete(call: Call) -> Response:
     """DELETE /compute: stop the job if it runs, remove its results and what it has in the cluster."""
     require(call.params, _STOP, "DELETE:/compute")
-    if not (given(call.params, "jobId") or given(call.params, "agreementId")):
+    if not (filter_value(call.params, "jobId") or filter_value(call.params, "agreementId")):
         # All of an owner's results must not go because a parameter was forgotten.
         raise HttpError(400, '"jobId" or "agreementId" is required in the call to DELETE:/compute')
     return _end(call, DeleteRequested(), unfinished=False)
 
 
 def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
-    if given(call.params, "owner") is None:
+    if filter_value(call.params, "owner") is None:
         raise HttpError(400, "`owner` must be an address")
     wanted = query(call.params)
-    signer = require_signer(call, signed_message(call.params), prefix=_STOP_PREFIX)
+    signer = require_signer(call, message(call.params), prefix=_STOP_PREFIX)
     require_unused(call, signer, prefix=_STOP_PREFIX)
     store = call.app.store
     for workflow in list(_all(store.ids, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0))):
@@ -145,7 +146,7 @@ def _agreement_in_use(call: Call, agreement: str) -> bool:
 
 def _environment(call: Call) -> Environment:
     environment = call.app.environments.get(str(call.params["environment"]))
-    if environment is None or not environment.accepts_chain(chain(call.params)):
+    if environment is None or not environment.accepts_chain(chain_id(call.params)):
         raise HttpError(400, "Environment invalid or does not exist")
     return environment
 
@@ -154,8 +155,8 @@ def _document(params: Any) -> dict[str, Any]:
     """The document as it is recorded: with the chain in it, as operator-service writes it."""
     workflow = params["workflow"]
     document = dict(workflow) if isinstance(workflow, dict) else {}
-    if chain(params) is not None:
-        document["chainId"] = params.get("chainId", params.get("chain_id"))
+    if (chain := chain_id(params)) is not None:
+        document["chainId"] = chain
     return document
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from werkzeug.wrappers import Response
 
-from functions.api.auth.admin import require_admin
+from functions.api.auth.guard import require_admin
 from functions.api.http import Call
 
 

@@ -7,7 +7,7 @@ Fields that old clients send and nothing reads (`nodeUri`, `brizoUri`, …) are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -159,6 +159,19 @@ def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
     for path, expected in _problems(definition, schemes):
         raise DocumentError(path, expected)
     return definition
+
+
+def asset_ids(document: Mapping[str, Any], *, unnamed: str | None) -> tuple[str | None, list[str]]:
+    """Return the ids of the algorithm and of the inputs of an unchecked document, such as an old database may hold.
+
+    `unnamed` stands for an algorithm without the key `id`. Inputs without an id are left out.
+    """
+    stages = document.get("stages")
+    stage = stages[0] if isinstance(stages, list) and stages and isinstance(stages[0], dict) else {}
+    algorithm, inputs = stage.get("algorithm"), stage.get("input")
+    algorithm_id = algorithm.get("id", unnamed) if isinstance(algorithm, dict) else unnamed
+    items = inputs if isinstance(inputs, list) else []
+    return algorithm_id, [item["id"] for item in items if isinstance(item, dict) and "id" in item]
 
 
 def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:

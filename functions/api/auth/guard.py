@@ -1,20 +1,23 @@
-"""The signature at the door of a route.
+"""What a route asks of its caller: an allowed signer with a fresh nonce, or the `Admin` header.
 
-The order is: `require_signer`, the work, `consume` right before the answer. So a request that is answered with 503 has
-not used its nonce up, and may be sent again as it is. What changes something asks `require_unused` first, so that
-an old request that is sent again changes nothing.
+A signed route calls `require_signer`, does its work, and calls `consume` right before it answers. A request that is
+answered with 503 has therefore not used its nonce and may be sent again unchanged. Routes that change something call
+`require_unused` before the work, so that a replayed request changes nothing.
 """
 
 from __future__ import annotations
 
+import hmac
+
 from functions.api.auth.signature import NonceRefused, Refused, Signer, verify
 from functions.api.http import Call, HttpError
+from functions.settings import Settings
 
 
 def require_signer(call: Call, message: str, *, prefix: str = "") -> Signer:
-    """The allowed signer of the request, its nonce still unused. Raises HttpError.
+    """Return the allowed signer of the request, whose nonce is not consumed yet. Raises HttpError.
 
-    `prefix`: what operator-service puts before everything that is wrong with a nonce, by route.
+    `prefix` is what operator-service's route puts before an error about a nonce.
     """
     try:
         return verify(call.params, message, call.app.settings, call.app.clock())
@@ -23,13 +26,13 @@ def require_signer(call: Call, message: str, *, prefix: str = "") -> Signer:
 
 
 def require_unused(call: Call, signer: Signer, *, prefix: str = "") -> None:
-    """Refuse a nonce that was used before; of equal requests at once all may pass here. Raises HttpError."""
+    """Refuse a nonce that was used before. Concurrent copies of one request may all pass. Raises HttpError."""
     if call.app.store.nonce_used(signer.address, signer.nonce):
         raise _error(signer.replayed(), prefix)
 
 
 def consume(call: Call, signer: Signer, *, prefix: str = "") -> None:
-    """Use the signer's nonce up: of equal requests exactly one passes. Raises HttpError."""
+    """Use the signer's nonce. Of concurrent copies of one request, exactly one passes. Raises HttpError."""
     try:
         with call.app.store.begin() as tx:
             signer.consume(tx)
@@ -37,6 +40,25 @@ def consume(call: Call, signer: Signer, *, prefix: str = "") -> None:
         raise _error(e, prefix) from None
 
 
+def require_admin(call: Call) -> None:
+    """Require the `Admin` header. Raises HttpError 400 if it is missing, 401 if it is wrong."""
+    settings = call.app.settings
+    if settings.open_admin and not settings.allowed_admins:
+        return
+    given = call.request.headers.get("Admin", "")
+    if not given:
+        raise HttpError(400, "Admin header is empty.")
+    if not _is_admin(given, settings):
+        raise HttpError(401, "Access admin route failed due to invalid admin address.")
+
+
 def _error(refused: Refused, prefix: str) -> HttpError:
     text = f"{prefix}{refused}" if isinstance(refused, NonceRefused) else str(refused)
     return HttpError(refused.status, text)
+
+
+def _is_admin(given: str, settings: Settings) -> bool:
+    """Compare with every entry, each in constant time, ignoring case as operator-service does."""
+    candidate = given.lower().encode()
+    matches = [hmac.compare_digest(candidate, admin.lower().encode()) for admin in settings.allowed_admins if admin]
+    return any(matches)

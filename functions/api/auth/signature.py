@@ -52,6 +52,11 @@ class Signer:
         )
 
 
+def signed_message(owner: Any, job: str | None = None) -> str:
+    """Return what a Provider signs, before the nonce: the owner (`None` if missing), then the job if one is named."""
+    return f"{owner}{job or ''}"
+
+
 def verify(params: Mapping[str, Any], message: str, settings: Settings, now: datetime) -> Signer:
     """The allowed signer of `message`; its nonce is not consumed yet. Raises Refused."""
     signature, nonce = params.get("providerSignature"), params.get("nonce")
