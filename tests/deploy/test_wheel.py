@@ -30,8 +30,8 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of a virtual environment with the wheel in it, and its dependencies from this one."""
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder)
-    install = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "install", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--quiet", str(wheel)], check=True, timeout=60)
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin/python"), "--quiet"]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(wheel)], check=True, timeout=60)
     # A path in a .pth file adds the packages, but not the .pth of the editable installation among them.
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
