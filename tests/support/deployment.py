@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from support.kustomize import Manifest, read, render
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
+
+from functions.api.http import Router
+from functions.engine.app import App
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "k8s_install"
 OVERLAYS = ("kind", "production", "eventing-only")
+WITH_FUNCTIONS = ("base", *OVERLAYS)
 FUNCTIONS = ("submit", "advance", "status")
 SERVING = "serving.knative.dev/"
 
@@ -26,7 +33,7 @@ def rendered(name: str) -> tuple[Manifest, ...]:
     return tuple(render(ROOT / "knative" / folder))
 
 
-EVERYTHING = ("base", *OVERLAYS, "install")
+EVERYTHING = (*WITH_FUNCTIONS, "install")
 
 
 def of_kind(name: str, kind: str, group: str = "") -> dict[str, Manifest]:
@@ -49,3 +56,16 @@ def pods(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def function_pods(name: str) -> dict[str, dict[str, Any]]:
     """The Pod spec of each function."""
     return {label.split()[1]: spec for label, spec in pods(name) if label.split()[1] in FUNCTIONS}
+
+
+def environment(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a Pod's `env`, by variable."""
+    return {entry["name"]: entry for entry in pod["containers"][0]["env"]}
+
+
+def answer(function: str, method: str, path: str, app: App) -> int:
+    """The status that the function's own router answers, without a server."""
+    module = importlib.import_module(f"functions.{function}.main")
+    (router,) = [value for value in vars(module).values() if isinstance(value, Router)]
+    status: int = router.answer(Request(EnvironBuilder(path, method=method).get_environ()), lambda: app).status_code
+    return status

@@ -1,0 +1,146 @@
+"""Variables, Secrets, environments and probes of the functions agree with the settings and the code."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from support.clusters import stage_job
+from support.deployment import FUNCTIONS, ROOT, WITH_FUNCTIONS, answer, environment, function_pods, of_kind, rendered
+
+from functions.cluster.kubernetes.pods import pod as stage_pod
+from functions.engine.app import App
+from functions.environments import load
+from functions.settings import Settings
+from functions.workflow.environment import GIB, Environment, grant
+from functions.workflow.model import Stage
+from functions.workflow.quantity import cores, quantity
+
+VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_every_variable_is_a_setting(name: str) -> None:
+    named = set(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
+    for pod in function_pods(name).values():
+        named |= environment(pod).keys() - {"FUNCTION_TARGET"}
+    assert named <= VARIABLES.keys()
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_no_secret_setting_stands_in_plain_text(name: str) -> None:
+    plain = set(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
+    for pod in function_pods(name).values():
+        plain |= {key for key, entry in environment(pod).items() if "value" in entry}
+    assert {key for key, field in VARIABLES.items() if field.metadata["secret"]} & plain == set()
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_settings_of_each_overlay_can_be_read(name: str) -> None:
+    settings = Settings.load(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
+    assert settings.cluster == "kubernetes"
+    assert settings.signature_required is (name != "kind")
+    assert not settings.open_admin
+
+
+def environments_of(name: str, folder: Path) -> dict[str, Environment]:
+    """What the functions of an overlay read from the ConfigMap that is mounted into them."""
+    maps = of_kind(name, "ConfigMap")
+    path, _, key = maps["sluice-settings"]["data"]["ENVIRONMENTS_FILE"].rpartition("/")
+    for pod in function_pods(name).values():
+        volume = {v["name"]: v for v in pod["volumes"]}["environments"]
+        assert volume["configMap"]["name"] == "sluice-environments"
+        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        assert mounts["environments"] == path
+    file = folder / key
+    file.write_text(maps["sluice-environments"]["data"][key])
+    return load(Settings(environments_file=str(file)))
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_environments_of_each_overlay_can_be_read(name: str, tmp_path: Path) -> None:
+    namespaces = of_kind("install", "Namespace")
+    for each in environments_of(name, tmp_path).values():
+        assert namespaces[each.namespace]["metadata"]["labels"]["oceanprotocol.com/environment"] == "true"
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_as_many_workflows_as_may_run_at_once_fit_into_the_quota(name: str, tmp_path: Path) -> None:
+    hard = of_kind("install", "ResourceQuota")["environment"]["spec"]["hard"]
+    largest = of_kind("install", "LimitRange")["environment"]["spec"]["limits"][-1]["max"]["storage"]
+    for each in environments_of(name, tmp_path).values():
+        needed = {"cpu": 0.0, "memory": 0.0}
+        for stage in Stage:
+            job = stage_job("w1", stage)
+            job = replace(job, environment=each, limits=grant(each, job.definition))
+            (container,) = stage_pod(job, Settings(), "w1")["spec"]["containers"]
+            limits = container["resources"]["limits"]
+            needed["cpu"] = max(needed["cpu"], cores(limits["cpu"]))
+            needed["memory"] = max(needed["memory"], quantity(limits["memory"]))
+        assert each.max_jobs * needed["cpu"] <= cores(hard["limits.cpu"])
+        assert each.max_jobs * needed["memory"] <= quantity(hard["limits.memory"])
+        assert each.max_jobs * each.disk_gb * GIB <= quantity(hard["requests.storage"])
+        assert each.disk_gb * GIB <= quantity(largest)
+        assert each.max_jobs <= int(hard["persistentvolumeclaims"])
+
+
+def test_the_environment_for_trying_out_finds_room_beside_knative(tmp_path: Path) -> None:
+    (small,) = environments_of("kind", tmp_path).values()
+    assert small.cpu_number <= 0.25
+    assert small.ram_gb <= 1
+    assert small.disk_gb <= 1
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_storage_secret_is_mounted_where_the_settings_look(name: str) -> None:
+    folder = of_kind(name, "ConfigMap")["sluice-settings"]["data"]["SLUICE_CREDENTIALS"]
+    for pod in function_pods(name).values():
+        mounts = {m["mountPath"]: m["name"] for m in pod["containers"][0]["volumeMounts"]}
+        volumes = {v["name"]: v for v in pod["volumes"]}
+        assert volumes[mounts[folder]]["secret"]["secretName"] == "sluice-storage"
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_every_secret_that_must_be_there_has_a_template(name: str) -> None:
+    templates = {
+        (o["metadata"]["name"], key) for o in rendered("install") if o["kind"] == "Secret" for key in o["stringData"]
+    }
+    for pod in function_pods(name).values():
+        for entry in environment(pod).values():
+            if reference := entry.get("valueFrom", {}).get("secretKeyRef"):
+                assert (reference["name"], reference["key"]) in templates
+
+
+def test_try_out_passwords_are_in_the_kind_overlay_alone_and_say_so() -> None:
+    for name in ("base", "production", "eventing-only"):
+        assert of_kind(name, "Secret") == {}
+    for secret in of_kind("kind", "Secret").values():
+        values = " ".join(secret["stringData"].values())
+        assert "try-out-only" in values
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_target_is_a_function_of_its_file(name: str, function: str) -> None:
+    pod = function_pods(name)[function]
+    assert environment(pod)["FUNCTION_TARGET"]["value"] == function
+    tree = ast.parse((ROOT / "functions" / function / "main.py").read_text())
+    defined = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    assert "http" in ast.dump(defined[0].decorator_list[0])
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_probes_ask_a_path_that_the_function_answers(name: str, function: str) -> None:
+    container = function_pods(name)[function]["containers"][0]
+    paths = {container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")}
+    assert [answer(function, "GET", path, App(Settings())) for path in paths] == [200]
+
+
+def test_the_sample_secrets_hold_no_secret() -> None:
+    text = (ROOT / "k8s_install/secrets.yml.sample").read_text()
+    for secret in yaml.safe_load_all(text):
+        assert all(value in ("", "[]") or "USER:PASSWORD" in value for value in secret["stringData"].values())

@@ -1,0 +1,100 @@
+"""The HTTPRoute: which request from outside reaches which function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from support.deployment import SERVING, WITH_FUNCTIONS, of_kind
+
+
+def reached(name: str, method: str, path: str) -> str | None:
+    """The function that the gateway calls, by Gateway API's precedence: exact before prefix, then the first."""
+    hits = []
+    for number, rule in enumerate(of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]):
+        for match in rule["matches"]:
+            wanted = match["path"]["value"]
+            exact = match["path"]["type"] == "Exact"
+            prefix = not exact and (path == wanted or path.startswith(f"{wanted}/"))
+            if match.get("method", method) == method and ((exact and path == wanted) or prefix):
+                hits.append((not exact, -len(wanted), "method" not in match, number, function_of(rule)))
+    return min(hits)[-1] if hits else None
+
+
+def function_of(rule: Mapping[str, Any]) -> str:
+    (backend,) = rule["backendRefs"]
+    for rewrite in rule.get("filters", []):
+        host: str = rewrite["urlRewrite"]["hostname"]
+        function, namespace, *_ = host.split(".")
+        assert namespace == "sluice"
+        return function
+    return str(backend["name"])
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+@pytest.mark.parametrize(
+    ("method", "path", "function"),
+    [
+        ("POST", "/api/v1/operator/compute", "submit"),
+        ("PUT", "/api/v1/operator/compute", "submit"),
+        ("DELETE", "/api/v1/operator/compute", "submit"),
+        ("GET", "/api/v1/operator/compute", "status"),
+        ("POST", "/api/v1/operator/pgsqlinit", "submit"),
+        ("GET", "/api/v1/operator/getResult", "status"),
+        ("GET", "/api/v1/operator/environments", "status"),
+        ("GET", "/api/v1/operator/runningjobs", "status"),
+        ("GET", "/api/v1/docs/", "status"),
+        ("GET", "/spec", "status"),
+        ("GET", "/", "status"),
+        ("POST", "/dead-letters", None),
+        ("GET", "/healthz", None),
+    ],
+)
+def test_a_request_reaches_its_function(name: str, method: str, path: str, function: str | None) -> None:
+    assert reached(name, method, path) == function
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_no_request_from_outside_reaches_a_path_that_takes_events(name: str) -> None:
+    for path in ("/", "/dead-letters", "//", "/api/v1/docs/", "/spec"):
+        assert reached(name, "POST", path) in (None, "status")
+    assert "advance" not in {function_of(r) for r in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]}
+
+
+def test_every_route_of_submit_is_reached_and_every_other_one_is_of_status() -> None:
+    from functions.status.main import ROUTES as READS
+    from functions.submit.main import ROUTES as CHANGES
+
+    for routes, function in ((CHANGES, "submit"), (READS, "status")):
+        for method, path in published(routes):
+            if path not in ("/healthz",) and (method, path, function) != ("POST", "/", "submit"):
+                assert reached("base", method, path) == function, (method, path)
+
+
+def published(router: Any) -> list[tuple[str, str]]:
+    """Method and path of everything a function answers."""
+    rules = next(value for value in vars(router).values() if hasattr(value, "iter_rules")).iter_rules()
+    return [
+        (method, rule.rule.split("<")[0].rstrip("/") or "/" if "<" in rule.rule else rule.rule)
+        for rule in rules
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    ]
+
+
+def test_a_backend_in_another_namespace_has_its_grant() -> None:
+    for name in ("kind", "production"):
+        (grant,) = of_kind(name, "ReferenceGrant").values()
+        for rule in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]:
+            (backend,) = rule["backendRefs"]
+            assert backend["namespace"] == grant["metadata"]["namespace"]
+            assert {"group": "", "kind": "Service", "name": backend["name"]} in grant["spec"]["to"]
+            assert function_of(rule) in ("submit", "status")
+
+
+@pytest.mark.parametrize("name", ["base", "kind", "production"])
+def test_the_gateway_waits_as_long_as_the_function_may_take(name: str) -> None:
+    services = of_kind(name, "Service", SERVING)
+    for rule in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]:
+        seconds = services[function_of(rule)]["spec"]["template"]["spec"]["timeoutSeconds"]
+        assert rule["timeouts"] == {"request": f"{seconds}s"}
