@@ -86,7 +86,7 @@ def test_the_probe_tells_what_it_reaches_from_what_it_does_not() -> None:
         assert canary_probe.run(attempts, 10) == ["open"]
 
 
-def test_a_target_that_never_answers_counts_as_shut() -> None:
+def test_a_target_that_never_answers_counts_as_out_of_reach() -> None:
     never = threading.Event()
     assert canary_probe.run({"silent": never.wait}, 0.05) == []
     never.set()
@@ -135,7 +135,7 @@ def test_the_probe_as_the_pod_runs_it_reports_and_exits(shut: bool, tmp_path: Pa
     assert json.loads(log.read_text()) == {"tried": ["target"], "reached": found, "lasting": found}
 
 
-def test_what_is_shut_after_a_moment_is_told_from_what_stays_open() -> None:
+def test_the_probe_tells_a_late_policy_from_a_missing_one() -> None:
     tried = []
 
     def open_at_first() -> None:
@@ -183,14 +183,14 @@ def said(reached: list[str], lasting: list[str]) -> dict[str, Any]:
     return {"exitCode": canary_probe.REACHED if reached else 0, "reason": "Error", "message": report}
 
 
-def test_a_canary_that_reaches_nothing_is_good_news_and_leaves_nothing(kube: FakeKube, tmp_path: Path) -> None:
+def test_a_canary_that_reaches_nothing_passes_and_is_removed(kube: FakeKube, tmp_path: Path) -> None:
     result = run_doctor(kube, tmp_path, said([], []))
     assert result.exit_code == 0
     assert "reach nothing" in result.output
     assert kube.names("jobs") == []
 
 
-def test_a_canary_that_gets_out_fails_loudly_and_names_what_it_reached(kube: FakeKube, tmp_path: Path) -> None:
+def test_a_canary_that_gets_out_is_a_failure_that_names_what_it_reached(kube: FakeKube, tmp_path: Path) -> None:
     result = run_doctor(kube, tmp_path, said(["a public address"], ["a public address"]))
     assert result.exit_code == 1
     assert "BAD  reached  a public address" in result.output
@@ -198,21 +198,21 @@ def test_a_canary_that_gets_out_fails_loudly_and_names_what_it_reached(kube: Fak
     assert kube.names("jobs") == []
 
 
-def test_a_network_that_is_shut_too_late_fails_too_and_is_named(kube: FakeKube, tmp_path: Path) -> None:
+def test_a_policy_that_takes_effect_too_late_is_a_failure(kube: FakeKube, tmp_path: Path) -> None:
     result = run_doctor(kube, tmp_path, said(["a public address"], []))
     assert result.exit_code == 1
     assert "BAD  reached  a public address (in its first seconds only)" in result.output
     assert "slower than a new Pod" in result.output
 
 
-def test_a_canary_that_says_nothing_proves_nothing(kube: FakeKube, tmp_path: Path) -> None:
+def test_a_canary_without_a_report_is_a_failure(kube: FakeKube, tmp_path: Path) -> None:
     result = run_doctor(kube, tmp_path, {"exitCode": 127, "reason": "Error", "message": ""})
     assert result.exit_code == 1
     assert "nothing is proven" in result.output
     assert "exit code 127" in result.output
 
 
-def test_a_canary_that_never_starts_proves_nothing(
+def test_a_canary_that_never_starts_is_a_failure(
     kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canary, "WAIT", 0.1)
@@ -250,7 +250,7 @@ def test_an_address_without_a_port_is_bad_use() -> None:
     assert "10.0.0.5" in result.output
 
 
-def test_the_machine_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_what_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     from functions.cli import doctor as module
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

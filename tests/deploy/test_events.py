@@ -17,7 +17,7 @@ from functions.settings import Settings
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_every_reference_names_an_object_that_is_there(name: str) -> None:
+def test_every_reference_names_an_existing_object(name: str) -> None:
     there = {(o["apiVersion"], o["kind"], o["metadata"]["name"]) for o in rendered(name)}
     for obj in rendered(name):
         for reference in references(obj.get("spec", {})):
@@ -34,7 +34,7 @@ def references(node: Any) -> list[Mapping[str, str]]:
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_every_recorded_event_wakes_the_one_right_function(name: str) -> None:
+def test_every_recorded_event_is_routed_to_one_function(name: str) -> None:
     expected = {"Job": "advance", "Pod": "advance", "WorkFlow": "submit"}
     seen = set()
     for file in ("resource", "pods", "workflow"):
@@ -56,7 +56,7 @@ def woken(name: str, attributes: Mapping[str, str]) -> list[str]:
     ]
 
 
-def test_what_cannot_be_delivered_lands_where_advance_keeps_it() -> None:
+def test_undelivered_events_go_to_the_dead_letter_path_of_advance() -> None:
     for name, trigger in of_kind("base", "Trigger").items():
         delivery = trigger["spec"]["delivery"]
         assert delivery["retry"] >= 1
@@ -65,7 +65,7 @@ def test_what_cannot_be_delivered_lands_where_advance_keeps_it() -> None:
             assert answer(sink["ref"]["name"], "GET", sink["uri"], App(Settings())) == 405  # POST alone
 
 
-def test_the_sources_watch_what_our_jobs_are_labelled_with() -> None:
+def test_the_sources_select_the_label_of_our_jobs() -> None:
     for resource in of_kind("base", "ApiServerSource")["jobs"]["spec"]["resources"]:
         assert resource["selector"]["matchLabels"] == {MANAGED_BY: MANAGER}
     for source in of_kind("base", "ApiServerSource").values():
@@ -84,7 +84,7 @@ def test_the_event_policy_admits_exactly_the_sources() -> None:
     ]
 
 
-def test_every_source_may_watch_what_it_watches() -> None:
+def test_the_account_of_the_sources_may_watch_exactly_what_they_watch() -> None:
     rights = {
         (group, resource)
         for rule in of_kind("install", "Role")["sluice-events"]["rules"]

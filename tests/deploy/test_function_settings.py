@@ -39,7 +39,7 @@ def test_no_secret_setting_stands_in_plain_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_the_settings_of_each_overlay_can_be_read(name: str) -> None:
+def test_the_settings_of_each_overlay_are_valid(name: str) -> None:
     settings = Settings.load(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
     assert settings.cluster == "kubernetes"
     assert settings.signature_required is (name != "kind")
@@ -61,14 +61,14 @@ def environments_of(name: str, folder: Path) -> dict[str, Environment]:
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_the_environments_of_each_overlay_can_be_read(name: str, tmp_path: Path) -> None:
+def test_the_environments_of_each_overlay_are_valid(name: str, tmp_path: Path) -> None:
     namespaces = of_kind("install", "Namespace")
     for each in environments_of(name, tmp_path).values():
         assert namespaces[each.namespace]["metadata"]["labels"]["oceanprotocol.com/environment"] == "true"
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_as_many_workflows_as_may_run_at_once_fit_into_the_quota(name: str, tmp_path: Path) -> None:
+def test_the_quota_has_room_for_max_jobs_workflows(name: str, tmp_path: Path) -> None:
     hard = of_kind("install", "ResourceQuota")["environment"]["spec"]["hard"]
     largest = of_kind("install", "LimitRange")["environment"]["spec"]["limits"][-1]["max"]["storage"]
     for each in environments_of(name, tmp_path).values():
@@ -87,7 +87,7 @@ def test_as_many_workflows_as_may_run_at_once_fit_into_the_quota(name: str, tmp_
         assert each.max_jobs <= int(hard["persistentvolumeclaims"])
 
 
-def test_the_environment_for_trying_out_finds_room_beside_knative(tmp_path: Path) -> None:
+def test_the_environment_of_the_kind_overlay_fits_beside_knative(tmp_path: Path) -> None:
     (small,) = environments_of("kind", tmp_path).values()
     assert small.cpu_number <= 0.25
     assert small.ram_gb <= 1
@@ -104,7 +104,7 @@ def test_the_storage_secret_is_mounted_where_the_settings_look(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_every_secret_that_must_be_there_has_a_template(name: str) -> None:
+def test_every_referenced_secret_key_is_in_the_sample(name: str) -> None:
     templates = {
         (o["metadata"]["name"], key) for o in rendered("install") if o["kind"] == "Secret" for key in o["stringData"]
     }
@@ -114,7 +114,7 @@ def test_every_secret_that_must_be_there_has_a_template(name: str) -> None:
                 assert (reference["name"], reference["key"]) in templates
 
 
-def test_try_out_passwords_are_in_the_kind_overlay_alone_and_say_so() -> None:
+def test_only_the_kind_overlay_holds_passwords_and_they_say_try_out_only() -> None:
     for name in ("base", "production", "eventing-only"):
         assert of_kind(name, "Secret") == {}
     for secret in of_kind("kind", "Secret").values():

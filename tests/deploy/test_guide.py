@@ -13,7 +13,7 @@ import pytest
 from support.deployment import FUNCTIONS, ROOT, SERVING, of_kind, pods
 
 
-def test_every_file_that_the_guide_names_is_there() -> None:
+def test_every_file_that_the_guide_names_exists() -> None:
     guide = (ROOT / "docs/deploy.md").read_text()
     named = set(re.findall(r"(?<![\w/.-])(?:knative|k8s_install|examples|tests)/[\w./-]*\w", guide))
     assert len(named) > 15
@@ -21,7 +21,7 @@ def test_every_file_that_the_guide_names_is_there() -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/deploy.md"])
-def test_the_commands_that_are_told_are_good_shell(document: str) -> None:
+def test_the_commands_of_the_guide_are_valid_shell(document: str) -> None:
     text = (ROOT / document).read_text()
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) or re.findall(r"(?:^    .+\n)+", text, re.MULTILINE)
     assert len(blocks) > 3
@@ -127,7 +127,7 @@ def mounts(spec: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{mount['mountPath']}=emptyDir:{name}"
 
 
-def test_the_guide_names_containers_and_accounts_that_are_there() -> None:
+def test_the_guide_names_the_container_of_the_migrate_job() -> None:
     (container,) = dict(pods("install"))["Job migrate"]["containers"]
     (command,) = commands("kubectl set image --local -f k8s_install/migrate.yml")
     assert command[6].split("=")[0] == container["name"]

@@ -16,7 +16,7 @@ from support.deployment import ROOT
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def test_everything_that_is_copied_is_there_and_not_ignored() -> None:
+def test_everything_that_the_dockerfile_copies_is_in_the_build_context() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = [
         source
@@ -29,13 +29,13 @@ def test_everything_that_is_copied_is_there_and_not_ignored() -> None:
         assert source in kept, source
 
 
-def test_the_image_runs_compiled_as_a_numbered_user() -> None:
+def test_the_image_runs_as_a_numbered_user() -> None:
     assert "compileall" in DOCKERFILE
     assert "PYTHONDONTWRITEBYTECODE" not in DOCKERFILE
     assert re.search(r"^USER 65532:65532$", DOCKERFILE, re.MULTILINE)
 
 
-def test_nothing_is_copied_straight_into_what_runs() -> None:
+def test_the_final_stage_copies_nothing_from_the_checkout() -> None:
     """COPY keeps a file's mode, and a checkout with a strict umask has files that the image's user cannot read."""
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert [line for line in last.splitlines() if line.startswith("COPY") and "--from=build" not in line] == []

@@ -28,7 +28,7 @@ def kustomized(folder: Path) -> tuple[str, str]:
 
 @needs_kubectl
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_kubectl_renders_the_same_objects_and_has_nothing_to_complain_of(folder: str) -> None:
+def test_kubectl_renders_the_same_objects_without_warnings(folder: str) -> None:
     text, complaints = kustomized(ROOT / folder)
     real = {identity(obj): obj for obj in yaml.safe_load_all(text)}
     assert {identity(obj): obj for obj in render(ROOT / folder)} == real
@@ -36,7 +36,7 @@ def test_kubectl_renders_the_same_objects_and_has_nothing_to_complain_of(folder:
 
 
 @needs_kubectl
-def test_what_makes_others_possible_is_applied_before_them() -> None:
+def test_namespaces_and_kinds_are_applied_before_the_objects_in_them() -> None:
     kinds = [obj["kind"] for obj in yaml.safe_load_all(kustomized(ROOT / "k8s_install")[0])]
     rest = [kind for kind in kinds if kind not in ("Namespace", "ResourceQuota", "CustomResourceDefinition")]
     assert max(at for at, kind in enumerate(kinds) if kind == "Namespace") < kinds.index("ServiceAccount")

@@ -60,7 +60,7 @@ def inside(address: str, network: str) -> bool:
 
 @pytest.mark.parametrize("overlay", [(), ("kind",)])
 @pytest.mark.parametrize("stage", [Stage.ALGORITHM, Stage.FILTER])
-def test_algorithm_and_filter_reach_nothing_names_included(stage: Stage, overlay: tuple[str, ...]) -> None:
+def test_algorithm_and_filter_reach_nothing_not_even_dns(stage: Stage, overlay: tuple[str, ...]) -> None:
     assert rules(JOBS, labels_of(stage), "Egress", *overlay) == []
 
 
@@ -81,7 +81,7 @@ def test_publish_reaches_nothing_but_tls() -> None:
 
 
 @pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.PUBLISH])
-def test_names_are_asked_of_the_clusters_dns_alone(stage: Stage) -> None:
+def test_only_the_dns_of_the_cluster_is_asked_for_names(stage: Stage) -> None:
     peers = [peer for rule in rules(JOBS, labels_of(stage), "Egress") for peer in rule["to"] if "ipBlock" not in peer]
     assert [peer["podSelector"]["matchLabels"] for peer in peers] == [{"k8s-app": "kube-dns"}]
 
@@ -97,7 +97,7 @@ def test_functions_are_called_by_knative_and_the_gateway_alone() -> None:
         assert "sluice" not in expression["values"]
 
 
-def test_the_database_is_reached_by_functions_and_migrate_alone_and_calls_nobody() -> None:
+def test_only_functions_and_migrate_reach_the_database_and_it_reaches_nothing() -> None:
     postgres = {"app.kubernetes.io/name": "postgres"}
     (rule,) = rules(FUNCTIONS, postgres, "Ingress")
     (peer,) = rule["from"]
@@ -106,7 +106,7 @@ def test_the_database_is_reached_by_functions_and_migrate_alone_and_calls_nobody
     assert rules(FUNCTIONS, postgres, "Egress") == []
 
 
-def test_every_policy_selects_labels_that_are_really_set() -> None:
+def test_the_policies_select_labels_that_the_pods_carry() -> None:
     assert of_kind("install", "NetworkPolicy")["functions"]["spec"]["podSelector"]["matchExpressions"]
     for name in ("base", "eventing-only"):
         for obj in rendered(name):

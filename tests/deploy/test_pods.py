@@ -39,7 +39,7 @@ def test_only_the_functions_get_a_token(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_every_volume_that_is_mounted_is_there(name: str) -> None:
+def test_every_mount_has_its_volume(name: str) -> None:
     for label, pod in pods(name):
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
         mounted = {mount["name"] for c in pod["containers"] for mount in c["volumeMounts"]}
@@ -66,7 +66,7 @@ def test_migrate_runs_the_image_of_the_base() -> None:
 
 
 @pytest.mark.parametrize("name", ["base", "kind", "production"])
-def test_nothing_that_knatives_webhook_refuses_and_no_schema_knows(name: str) -> None:
+def test_a_knative_service_has_no_field_that_knatives_webhook_refuses(name: str) -> None:
     for function, service in of_kind(name, "Service", SERVING).items():
         spec = service["spec"]["template"]["spec"]
         (container,) = spec["containers"]
@@ -83,14 +83,14 @@ def test_nothing_that_knatives_webhook_refuses_and_no_schema_knows(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["base", "kind", "production"])
-def test_concurrency_is_threads_is_pool_size(name: str) -> None:
+def test_container_concurrency_equals_the_servers_threads(name: str) -> None:
     for function, service in of_kind(name, "Service", SERVING).items():
         pod = service["spec"]["template"]["spec"]
         assert environment(pod)["THREADS"]["value"] == str(pod["containerConcurrency"]), function
         assert service["metadata"]["labels"]["networking.knative.dev/visibility"] == "cluster-local"
 
 
-def test_functions_sleep_at_zero_unless_production_says_otherwise() -> None:
+def test_min_scale_is_zero_except_for_submit_and_status_in_production() -> None:
     key = "autoscaling.knative.dev/min-scale"
     scales = {
         name: {f: s["spec"]["template"]["metadata"]["annotations"][key] for f, s in services.items()}
@@ -101,7 +101,7 @@ def test_functions_sleep_at_zero_unless_production_says_otherwise() -> None:
     assert scales["production"] == {"submit": "1", "advance": "0", "status": "1"}
 
 
-def test_the_try_out_database_has_a_connection_for_every_thread_twice() -> None:
+def test_the_try_out_postgres_has_connections_for_two_revisions_at_full_scale() -> None:
     connections = 0
     for service in of_kind("base", "Service", SERVING).values():
         template = service["spec"]["template"]
@@ -112,7 +112,7 @@ def test_the_try_out_database_has_a_connection_for_every_thread_twice() -> None:
     assert connections * 2 < limit
 
 
-def test_deployments_are_the_same_functions_as_the_knative_services() -> None:
+def test_deployments_run_the_same_containers_as_the_knative_services() -> None:
     services, deployments = function_pods("base"), function_pods("eventing-only")
     for function in FUNCTIONS:
         ours, theirs = services[function]["containers"][0], deployments[function]["containers"][0]

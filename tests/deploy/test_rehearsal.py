@@ -196,7 +196,7 @@ def workflow(volume: str) -> Manifest:
     return found
 
 
-def test_what_a_real_cluster_sent_of_others_is_taken_and_changes_nothing(kube: FakeKube, kubelet: Kubelet) -> None:
+def test_recorded_events_of_other_peoples_objects_change_nothing(kube: FakeKube, kubelet: Kubelet) -> None:
     assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0
     with functions(kubelet, kube) as at:
         for file, name in (
@@ -210,7 +210,7 @@ def test_what_a_real_cluster_sent_of_others_is_taken_and_changes_nothing(kube: F
     assert kube.created.total() == 0
 
 
-def test_the_sample_workflow_runs_through_everything_that_the_overlay_configures(
+def test_the_sample_workflow_finishes_with_the_kind_overlays_configuration(
     kube: FakeKube, kubelet: Kubelet, tmp_path: Path
 ) -> None:
     assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0

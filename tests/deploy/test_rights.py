@@ -70,7 +70,7 @@ def granted(function: str) -> set[Right]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_may_do_exactly_what_it_does(function: str, tmp_path: Path) -> None:
+def test_each_function_has_exactly_the_rights_it_uses(function: str, tmp_path: Path) -> None:
     made: set[Right] = set()
     for method in methods(function):
         with closing(FakeKube()) as kube:
@@ -78,7 +78,7 @@ def test_a_function_may_do_exactly_what_it_does(function: str, tmp_path: Path) -
     assert made == granted(function)
 
 
-def test_nobody_reads_a_secret_and_nothing_is_granted_cluster_wide() -> None:
+def test_nobody_may_read_a_secret_and_nothing_is_granted_cluster_wide() -> None:
     assert of_kind("install", "ClusterRole") == of_kind("install", "ClusterRoleBinding") == {}
     for name, role in of_kind("install", "Role").items():
         for rule in role["rules"]:
@@ -87,7 +87,7 @@ def test_nobody_reads_a_secret_and_nothing_is_granted_cluster_wide() -> None:
                 assert rule["verbs"] == ["create"], name
 
 
-def test_each_role_is_bound_to_the_account_it_was_made_for() -> None:
+def test_each_role_is_bound_to_the_account_of_its_name() -> None:
     bound = {
         (binding["roleRef"]["name"], subject["namespace"], subject["name"])
         for binding in of_kind("install", "RoleBinding").values()

@@ -56,13 +56,13 @@ def test_a_request_reaches_its_function(name: str, method: str, path: str, funct
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_no_request_from_outside_reaches_a_path_that_takes_events(name: str) -> None:
+def test_the_gateway_exposes_no_path_that_takes_events(name: str) -> None:
     for path in ("/", "/dead-letters", "//", "/api/v1/docs/", "/spec"):
         assert reached(name, "POST", path) in (None, "status")
     assert "advance" not in {function_of(r) for r in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]}
 
 
-def test_every_route_of_submit_is_reached_and_every_other_one_is_of_status() -> None:
+def test_the_gateway_sends_every_published_route_to_its_function() -> None:
     from functions.status.main import ROUTES as READS
     from functions.submit.main import ROUTES as CHANGES
 
@@ -93,7 +93,7 @@ def test_a_backend_in_another_namespace_has_its_grant() -> None:
 
 
 @pytest.mark.parametrize("name", ["base", "kind", "production"])
-def test_the_gateway_waits_as_long_as_the_function_may_take(name: str) -> None:
+def test_the_timeout_of_the_route_equals_that_of_the_function(name: str) -> None:
     services = of_kind(name, "Service", SERVING)
     for rule in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]:
         seconds = services[function_of(rule)]["spec"]["template"]["spec"]["timeoutSeconds"]

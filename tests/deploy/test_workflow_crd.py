@@ -35,7 +35,7 @@ def documents() -> list[Any]:
     return [SAMPLE["spec"]["metadata"], *found]
 
 
-def test_names_are_those_that_operator_engines_users_know() -> None:
+def test_the_kind_keeps_operator_engines_names() -> None:
     spec = CRD["spec"]
     assert (spec["group"], spec["scope"]) == ("oceanprotocol.com", "Namespaced")
     assert (spec["names"]["plural"], spec["names"]["kind"]) == ("workflows", "WorkFlow")
@@ -80,13 +80,13 @@ def alternatives(kind: Any) -> tuple[list[Any], Any]:
 
 
 @pytest.mark.parametrize("document", documents())
-def test_what_parse_accepts_the_schema_accepts(document: Any) -> None:
+def test_the_schema_accepts_what_the_parser_accepts(document: Any) -> None:
     parse(document)
     assert errors(workflow(document)) == []
 
 
 @pytest.mark.parametrize("document", documents())
-def test_nothing_that_is_read_is_pruned(document: Any) -> None:
+def test_the_schema_prunes_no_field_that_the_parser_reads(document: Any) -> None:
     kept = pruned(document, SCHEMA["properties"]["spec"]["properties"]["metadata"])
     assert parse(kept) == parse(document)
 
@@ -101,7 +101,7 @@ def pruned(value: Any, node: dict[str, Any]) -> Any:
     return [pruned(item, node["items"]) for item in value] if isinstance(value, list) else value
 
 
-def test_what_is_no_document_at_all_is_refused_by_the_schema() -> None:
+def test_the_schema_refuses_what_is_not_a_workflow_document() -> None:
     bad = copy.deepcopy(SAMPLE["spec"]["metadata"])
     bad["stages"][0]["algorithm"]["rawcode"] = 1
     refused: list[Any] = [{}, {"stages": []}, bad]
