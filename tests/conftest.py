@@ -76,7 +76,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The record, empty, on each adapter in turn."""
     if request.param == "memory":
-        from functions.store.memory import MemoryStore
+        from support.memory_store import MemoryStore
 
         yield MemoryStore()
         return

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, app, settings
+from support.memory_store import MemoryStore
 
 from functions import ethereum
 from functions.advance.sweep import sweep
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
 from functions.api.auth.signature import NonceRefused, Refused, Signer, verify
 from functions.settings import Settings
-from functions.store.memory import MemoryStore
 from functions.store.ports import Store
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data/provider-signatures.json").read_text())

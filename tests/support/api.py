@@ -14,13 +14,13 @@ from unittest.mock import patch
 import functions_framework
 from flask import Flask
 from support.memory_cluster import MemoryCluster
+from support.memory_store import MemoryStore
 from werkzeug.test import Client, TestResponse
 
 from functions import ethereum
 from functions.cluster.ports import JobRef
 from functions.engine.app import App
 from functions.settings import Settings
-from functions.store.memory import MemoryStore
 from functions.store.ports import Store
 from functions.workflow.environment import Environment, FetchPolicy
 from functions.workflow.model import Manifest, Outcome, Stage, StageEnded, Verdict, WorkflowId

@@ -6,7 +6,6 @@ import re
 import sqlite3
 import tempfile
 from contextlib import closing
-from pathlib import Path
 
 from functions.store.migrate import SQLITE_SCHEMA, upgrade
 

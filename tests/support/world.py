@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from support.memory_cluster import MemoryCluster
+from support.memory_store import MemoryStore
 
 from functions.advance.event_filter import interest
 from functions.advance.main import follow
@@ -18,7 +19,6 @@ from functions.cluster.ports import JobRef, job_ref
 from functions.engine.app import App
 from functions.results.ports import Content
 from functions.settings import Settings
-from functions.store.memory import MemoryStore
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import (
