@@ -22,8 +22,7 @@ def migrate(as_json: bool) -> None:
     the functions of a new version start.
     """
     from functions.settings import Settings, SettingsError
-    from functions.store.errors import RefusedStatement
-    from functions.store.ports import StoreUnavailable
+    from functions.store.ports import RefusedStatement, StoreUnavailable
 
     try:
         from functions.store.migrate import migrate

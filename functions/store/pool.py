@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 
-from functions.store.errors import RefusedStatement
-from functions.store.ports import StoreUnavailable
+from functions.store.ports import AgreementInUse, RefusedStatement, StoreUnavailable
 
 POOL = 5.0  # seconds that a thread waits for a connection
 Row = Mapping[str, Any]
 _NOTHING: Mapping[str, Any] = {}
+# Two unique indexes whose violation is an answer, not an error.
+AGREEMENT_INDEX = "ux_jobs_live_agreement"
+IDEMPOTENCY_INDEX = "ux_jobs_idempotency_key"
 
 
 class Driver(Protocol):
@@ -161,6 +163,18 @@ class Connections:
             return self._resting.pop()
         except IndexError:
             return None
+
+
+def in_use(index: str) -> AgreementInUse:
+    """What the violation of one of the two indexes means."""
+    if index == AGREEMENT_INDEX:
+        return AgreementInUse("an unfinished workflow has this agreementId already")
+    return AgreementInUse("a workflow was submitted with this idempotency key already")
+
+
+def outdated() -> StoreUnavailable:
+    """What a missing table or column means."""
+    return StoreUnavailable("the database's schema is older than this program; run `sluice migrate`")
 
 
 def open_connections(url: str, size: int) -> Connections:

@@ -1,6 +1,6 @@
-"""The port to the record. Adapters: `sql` (SQLite and Postgres) and `memory`; one contract suite for all.
+"""The port to the record. `SqlStore` implements it on SQLite and Postgres; the tests have a third adapter, in memory.
 
-All changes happen inside `begin()`; it commits on leaving and rolls back on an exception.
+All changes happen inside `begin()`, which commits when it is left and rolls back on an exception.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from functions.workflow.model import (
 
 class StoreUnavailable(Exception):
     """The database cannot do it now (down, read-only, deadlock, lock time-out, no connection free): 503, try again."""
+
+
+class RefusedStatement(Exception):
+    """A fault of ours: a statement that no retry can mend. The message names the rule it breaks, never a value."""
 
 
 class AgreementInUse(Exception):
@@ -72,7 +76,6 @@ class Query:
     agreement_id: str | None = None
     workflow: str | None = None
     owner: str | None = None
-    provider: str | None = None
     chain_id: str | None = None
     unfinished: bool = False
     limit: int = 1000

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from functions.store.errors import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, RefusedStatement, outdated, taken
-from functions.store.ports import StoreUnavailable
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use, outdated
+from functions.store.ports import RefusedStatement, StoreUnavailable
 
 # Seconds. A transaction may wait for the cluster between two statements, hence the long idle limit.
 CONNECT, LOCK, STATEMENT, IDLE = 5, 5, 15, 60
@@ -69,7 +69,7 @@ class Postgres:
     def problem(self, error: psycopg2.Error) -> Exception:
         state = error.pgcode or ""
         if state == "23505" and error.diag.constraint_name in (AGREEMENT_INDEX, IDEMPOTENCY_INDEX):
-            return taken(error.diag.constraint_name)
+            return in_use(error.diag.constraint_name)
         if state in _OUTDATED:
             return outdated()
         if state.startswith(_TRANSIENT):

@@ -195,7 +195,6 @@ def _question(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
         "agreementid": query.agreement_id,
         "workflowid": query.workflow,
         "owner": query.owner,
-        "provider": query.provider,
         "chain_id": query.chain_id,
     }
     given = {column: value for column, value in asked.items() if value is not None}

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store.errors import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, RefusedStatement, outdated, taken
-from functions.store.ports import StoreUnavailable
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use, outdated
+from functions.store.ports import RefusedStatement, StoreUnavailable
 
 BUSY = 30.0  # seconds that a writer waits for another one
 # What passes by itself, or when somebody makes room, or the folder: the beginnings of SQLite's names.
@@ -60,7 +60,7 @@ class Sqlite:
     def problem(self, error: sqlite3.Error) -> Exception:
         text = str(error)
         if text in _UNIQUE:
-            return taken(_UNIQUE[text])
+            return in_use(_UNIQUE[text])
         if text.startswith(("no such table", "no such column")) or "has no column named" in text:
             return outdated()
         if getattr(error, "sqlite_errorname", "").startswith(_TRANSIENT):

@@ -14,7 +14,6 @@ CREATE TABLE nonces (
     nonce VARCHAR(255),
     nanoseconds BIGINT DEFAULT '0' NOT NULL
 );
-CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
 CREATE TABLE stage_attempts (
     workflow VARCHAR(255) NOT NULL,
     stage VARCHAR(16) NOT NULL,
@@ -83,18 +82,6 @@ CREATE TABLE jobs (
     CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
     CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
 );
-CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);
-CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
-CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreementid) WHERE datefinished IS NULL;
-CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
-CREATE INDEX ix_jobs_queued ON jobs (namespace, datecreated, workflowid) WHERE phase = 'queued';
-CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'finished');
-CREATE INDEX ix_jobs_unfinished ON jobs (datecreated, workflowid) WHERE datefinished IS NULL;
-CREATE INDEX ix_jobs_owner ON jobs (owner, datecreated, workflowid);
-CREATE INDEX ix_jobs_provider ON jobs (provider, datecreated, workflowid);
-CREATE INDEX ix_jobs_created ON jobs (datecreated, workflowid);
-CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
 CREATE TABLE intents (
     id INTEGER NOT NULL,
     workflow VARCHAR(255) NOT NULL,
@@ -110,9 +97,6 @@ CREATE TABLE intents (
     CONSTRAINT ck_intents_stage CHECK (kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)),
     FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
 );
-CREATE INDEX ix_intents_workflow ON intents (workflow);
-CREATE INDEX ix_intents_due ON intents (due_at) WHERE kind <> 'emit';
-CREATE INDEX ix_intents_outgoing ON intents (due_at) WHERE kind = 'emit';
 CREATE TABLE slots (
     environment VARCHAR(255) NOT NULL,
     PRIMARY KEY (environment)
@@ -124,10 +108,25 @@ CREATE TABLE dead_letters (
     event TEXT NOT NULL,
     PRIMARY KEY (event_id)
 );
-CREATE INDEX ix_dead_letters_at ON dead_letters (at);
 CREATE TABLE used_nonces (
     nanoseconds BIGINT NOT NULL,
     provider VARCHAR(255) NOT NULL,
     PRIMARY KEY (nanoseconds, provider)
 );
+CREATE INDEX ix_dead_letters_at ON dead_letters (at);
+CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
+CREATE INDEX ix_intents_due ON intents (due_at) WHERE kind <> 'emit';
+CREATE INDEX ix_intents_outgoing ON intents (due_at) WHERE kind = 'emit';
+CREATE INDEX ix_intents_workflow ON intents (workflow);
+CREATE INDEX ix_jobs_created ON jobs (datecreated, workflowid);
+CREATE INDEX ix_jobs_owner ON jobs (owner, datecreated, workflowid);
+CREATE INDEX ix_jobs_queued ON jobs (namespace, datecreated, workflowid) WHERE phase = 'queued';
+CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'finished');
+CREATE INDEX ix_jobs_unfinished ON jobs (datecreated, workflowid) WHERE datefinished IS NULL;
+CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);
+CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
+CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreementid) WHERE datefinished IS NULL;
+CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
+CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
 INSERT INTO alembic_version VALUES ('0002');

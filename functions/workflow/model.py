@@ -309,7 +309,7 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The new state and what must be done about it; `changed` is False if there is nothing to store."""
+    """The new state and what must be done about it."""
 
     workflow: Workflow
     verdict: Verdict
@@ -318,10 +318,6 @@ class Decision:
     closed: AttemptEnd | None = None
     manifest: Manifest | None = None  # to be stored as the results
     slot_freed: bool = False
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.lines) or self.verdict is Verdict.APPLIED
 
 
 # --- the record around the state ------------------------------------------------------------

@@ -16,9 +16,8 @@ import pytest
 from support.records import NOW, add, at, finish, record, start
 from support.sqlite_schema import render
 
-from functions.store.errors import RefusedStatement
 from functions.store.migrate import MIGRATIONS, SQLITE_SCHEMA, migrate, upgrade
-from functions.store.ports import Query
+from functions.store.ports import Query, RefusedStatement
 from functions.store.sql import SqlStore
 from functions.workflow.model import Ending, Phase, Stop, WorkflowId
 

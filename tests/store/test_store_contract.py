@@ -534,7 +534,6 @@ def test_records_are_found_by_every_condition_newest_first(store: Store) -> None
     assert found() == [new.id, done.id, old.id]
     assert found(owner="0xA") == [done.id, old.id]
     assert found(owner="0xA", unfinished=True) == [old.id]
-    assert found(provider="0xp") == [old.id]
     assert found(workflow=new.id) == [new.id]
     assert found(workflow=new.id, owner="0xA") == []
     assert found(agreement_id="0xagr") == [done.id]

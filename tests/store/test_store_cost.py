@@ -209,7 +209,6 @@ def _ask_everything(store: SqlStore) -> None:
         Query(agreement_id="agreement-7"),
         Query(workflow=SOMEBODY, owner="owner-1"),
         Query(owner="owner-7"),
-        Query(provider="provider-7", limit=100),
         Query(unfinished=True, limit=100),
         Query(limit=100),
     ):

@@ -16,9 +16,8 @@ from support.postgres import fresh_database
 from support.records import add, at, record, start, submit
 
 from functions.store import pool, sqlite
-from functions.store.errors import RefusedStatement
 from functions.store.migrate import migrate
-from functions.store.ports import Query, StoreUnavailable
+from functions.store.ports import Query, RefusedStatement, StoreUnavailable
 from functions.store.sql import SqlStore
 
 

@@ -10,8 +10,8 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
-from functions.store.errors import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, taken
 from functions.store.outbox import first_due, next_due
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use
 from functions.store.ports import Attempt, Intent, Outgoing, Query
 from functions.workflow.model import (
     AttemptEnd,
@@ -73,9 +73,9 @@ class MemoryTransaction:
         for other in self._tables.records.values():
             old = other.submission
             if old.agreement_id == new.agreement_id and not (other.workflow.finished or record.workflow.finished):
-                raise taken(AGREEMENT_INDEX)
+                raise in_use(AGREEMENT_INDEX)
             if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
-                raise taken(IDEMPOTENCY_INDEX)
+                raise in_use(IDEMPOTENCY_INDEX)
         self._put(self._tables.records, record.workflow.id, record)
 
     def save(self, decision: Decision, cause: str) -> None:
@@ -316,7 +316,6 @@ def _matches(record: Record, query: Query) -> bool:
         (query.agreement_id, submission.agreement_id),
         (query.workflow, record.workflow.id),
         (query.owner, submission.owner),
-        (query.provider, submission.provider),
         (query.chain_id, str(submission.document.get("chainId"))),
     )
     if query.unfinished and record.workflow.finished:

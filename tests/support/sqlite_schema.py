@@ -13,6 +13,11 @@ _HEAD = """\
 -- The schema of a new SQLite file: what the migrations make, in one script. A test compares the two.
 -- Written by: PYTHONPATH=tests python -m support.sqlite_schema
 """
+# Tables in the order of their creation, then indexes by name: Alembic makes some of those in any order.
+_STATEMENTS = """
+    SELECT sql FROM sqlite_master WHERE sql IS NOT NULL
+    ORDER BY type DESC, CASE type WHEN 'table' THEN rowid END, tbl_name, name
+"""
 
 
 def render() -> str:
@@ -20,7 +25,7 @@ def render() -> str:
     with tempfile.TemporaryDirectory() as folder:
         upgrade(f"sqlite:///{folder}/new.db", "head")
         with closing(sqlite3.connect(f"{folder}/new.db")) as connection:
-            made = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+            made = connection.execute(_STATEMENTS).fetchall()
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     statements = [_plain(sql) for (sql,) in made]
     return _HEAD + "\n".join([*statements, f"INSERT INTO alembic_version VALUES ('{revision}');"]) + "\n"

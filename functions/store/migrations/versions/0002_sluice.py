@@ -79,7 +79,6 @@ def _index_jobs() -> None:
     _index("ix_jobs_running", "jobs", ["namespace"], "phase NOT IN ('queued', 'finished')")
     _index("ix_jobs_unfinished", "jobs", ["datecreated", "workflowid"], _UNFINISHED)
     op.create_index("ix_jobs_owner", "jobs", ["owner", "datecreated", "workflowid"])
-    op.create_index("ix_jobs_provider", "jobs", ["provider", "datecreated", "workflowid"])
     op.create_index("ix_jobs_created", "jobs", ["datecreated", "workflowid"])
 
 
