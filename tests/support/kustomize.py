@@ -1,4 +1,5 @@
-"""As much of kustomize as knative/ and k8s_install/ use: resources, components, patches, images.
+"""As much of kustomize as knative/ and k8s_install/ use: resources, components, patches, images,
+replacements.
 
 It refuses what it does not know, and merge patches with lists, where kustomize's result depends on the kind's schema.
 """
@@ -13,7 +14,7 @@ from typing import Any
 import yaml
 
 Manifest = dict[str, Any]
-KNOWN = {"apiVersion", "kind", "resources", "components", "patches", "images"}
+KNOWN = {"apiVersion", "kind", "resources", "components", "patches", "images", "replacements"}
 
 
 def render(folder: Path) -> list[Manifest]:
@@ -42,6 +43,8 @@ def _build(folder: Path, found: list[Manifest]) -> list[Manifest]:
     for image in plan.get("images", []):
         for obj in found:
             _set_image(obj, image)
+    for replacement in plan.get("replacements", []):
+        _replace(found, replacement)
     _refuse_doubles(found)
     return found
 
@@ -70,12 +73,10 @@ def _patch(found: list[Manifest], patch: Manifest, folder: Path) -> list[Manifes
 
 
 def _selected(obj: Manifest, target: Manifest) -> bool:
+    """Whether a target names the object; kustomize reads each part as a regular expression."""
     group = obj["apiVersion"].partition("/")[0] if "/" in obj["apiVersion"] else ""
-    return (
-        target.get("kind", obj["kind"]) == obj["kind"]
-        and target.get("group", group) == group
-        and re.fullmatch(target.get("name", ".*"), obj["metadata"]["name"]) is not None
-    )
+    parts = {"group": group, "kind": obj["kind"], "name": obj["metadata"]["name"]}
+    return all(re.fullmatch(target.get(part, ".*"), value) for part, value in parts.items())
 
 
 def _operations(obj: Manifest, operations: list[Manifest]) -> Manifest:
@@ -114,3 +115,23 @@ def _set_image(node: Any, image: Manifest) -> None:
                 container["image"] = f"{image.get('newName', name)}:{image.get('newTag', tag)}"
         for value in node.values():
             _set_image(value, image)
+
+
+def _replace(found: list[Manifest], replacement: Manifest) -> None:
+    """Copy a field of the one source into fields of the targets."""
+    source = replacement["source"]
+    (origin,) = [obj for obj in found if _selected(obj, source)]
+    value: Any = origin
+    for part in source["fieldPath"].split("."):
+        value = value[int(part) if isinstance(value, list) else part]
+    for target in replacement["targets"]:
+        for path in target["fieldPaths"]:
+            *parents, last = path.split(".")
+            for obj in found:
+                if _selected(obj, target["select"]):
+                    place = obj
+                    for part in parents:
+                        place = place[part]
+                    if last not in place:
+                        raise ValueError(f"nothing to replace at {path}")
+                    place[last] = value
