@@ -82,7 +82,7 @@ def _configure(folder: Path, volume: Path, url: str) -> list[str]:
         "compute": {},
         "output": {},
     }
-    policy = {"schemes": ["http"], "allow_private_addresses": True}
+    policy = {"schemes": ["http"], "allowPrivateAddresses": True}
     task = {"workflow": "w", "results": "", "definition": {"stages": [stage]}, "fetch": policy}
     (folder / "task.json").write_text(json.dumps(task))
     return ["-m", "functions.staging.configure", "--task", str(folder / "task.json"), "--volume", str(volume)]

@@ -1,11 +1,14 @@
 """Reads the compute environments: from a YAML file, or one from operator-engine's variables.
 
-docs/environments.md describes the file. Read once per process: a changed file needs new revisions of the functions.
+docs/environments.md describes the file, and environments.schema.json beside this module is its JSON Schema. It is read
+once per process: a changed file needs new revisions of the functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,11 @@ from functions.settings import Settings, SettingsError
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 
-_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-
 
 def load(settings: Settings, called: str = "ENVIRONMENTS_FILE") -> dict[str, Environment]:
-    """The environments by id. Raises SettingsError, which says which entry is wrong and why.
+    """Return the environments by id. Raises SettingsError with the path of the wrong key, `environments[0].maxJobs`.
 
-    `called`: what it calls the file, where somebody has given it by another name than its variable's.
+    `called` names the file in errors, where somebody has given it otherwise than by its variable.
     """
     address = _consumer_address(settings)
     if not settings.environments_file:
@@ -32,21 +33,22 @@ def load(settings: Settings, called: str = "ENVIRONMENTS_FILE") -> dict[str, Env
         raise SettingsError(f"{called}: {e}") from None
 
 
-def _by_id(found: Iterable[Environment], address: str) -> dict[str, Environment]:
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file."""
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sluice compute environments"}
+    return {**draft, **msgspec.json.schema(list[Environment]), "minItems": 1}
+
+
+def _by_id(found: Sequence[Environment], address: str) -> dict[str, Environment]:
     environments: dict[str, Environment] = {}
     for environment in found:
-        _check(environment)
         if not environment.consumer_address:
             environment = msgspec.structs.replace(environment, consumer_address=address)
-        if environment.id in environments:
-            raise SettingsError(f"the id {environment.id!r} is there twice")
         environments[environment.id] = environment
-    if not environments:
-        raise SettingsError("lists no environment; see docs/environments.md")
     return environments
 
 
-def _from_file(path: str) -> Iterable[Environment]:
+def _from_file(path: str) -> Sequence[Environment]:
     import yaml
 
     try:
@@ -55,34 +57,106 @@ def _from_file(path: str) -> Iterable[Environment]:
         raise SettingsError(f"cannot be read: {e.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise SettingsError(f"is not YAML: {e}") from None
-    if not isinstance(content, list):
-        raise SettingsError("must hold a list of environments; see docs/environments.md")
-    for entry in content:
-        name = entry.get("id", "?") if isinstance(entry, dict) else "?"
-        yield _convert(entry, f"environment {name!r}")
+    if not isinstance(content, list) or not content:
+        raise SettingsError("must hold a list of at least one environment; see docs/environments.md")
+    try:
+        found = msgspec.convert(content, list[Environment])
+    except msgspec.ValidationError as e:
+        message, path = _parts(e)
+        raise SettingsError(f"environments{path}{_explained(message, path)}") from None
+    for index, environment in enumerate(found):
+        for key, problem in _problems(environment):
+            raise SettingsError(f"environments[{index}].{key} {problem}")
+        if environment.id in {each.id for each in found[:index]}:
+            raise SettingsError(f"environments[{index}].id {environment.id!r} is taken by an earlier environment")
+    return found
 
 
-def _check(environment: Environment) -> None:
-    """What types do not say."""
+def _problems(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Yield what the types cannot say: a key and what is wrong with its value."""
     if not environment.id.strip():
-        raise SettingsError("an entry has an empty id")
-    for name in ("cpu_number", "ram_gb", "disk_gb", "max_job_duration", "stage_seconds", "attempts"):
-        if getattr(environment, name) <= 0:
-            raise SettingsError(f"environment {environment.id!r}: {name} must be above 0")
-    for name in ("stuck_seconds", "start_seconds"):
-        if getattr(environment, name) < 0:
-            raise SettingsError(f"environment {environment.id!r}: {name} must not be below 0")
-    if environment.cpu_number < LEAST_CORES or environment.ram_gb * GIB < LEAST_MEMORY:
-        raise SettingsError(f"environment {environment.id!r}: cpuNumber must be at least 0.001, ramGB at least 0.016")
-    if environment.max_jobs < 0:  # 0 pauses it: jobs are accepted and wait
-        raise SettingsError(f"environment {environment.id!r}: max_jobs must not be below 0")
-    if environment.pull_policy not in _PULL_POLICIES:
-        raise SettingsError(f"environment {environment.id!r}: pullPolicy must be one of {', '.join(_PULL_POLICIES)}")
+        yield "id", "must not be empty"
+    numbers = {
+        "cpuNumber": environment.cpu_number,
+        "ramGB": environment.ram_gb,
+        "diskGB": environment.disk_gb,
+        "priceMin": environment.price_min,
+    }
+    yield from ((key, "must be a finite number") for key, value in numbers.items() if not isfinite(value))
+    if environment.cpu_number < LEAST_CORES:
+        yield "cpuNumber", f"must be at least {LEAST_CORES}"
+    if environment.ram_gb * GIB < LEAST_MEMORY:
+        yield "ramGB", f"must be at least {LEAST_MEMORY / GIB:.3f}"
+
+
+# --- msgspec's errors in the words of the file --------------------------------------------------
+
+_PLACE = re.compile(r"(.*?) - at `(key` in `)?\$(.*)`", re.DOTALL)
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+_BOUNDS = {">=": "at least", ">": "above", "<=": "at most", "<": "below"}
+
+
+def _parts(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return the message and the path (`[0].fetch.maxBytes`, or empty) of an error."""
+    found = _PLACE.fullmatch(str(error))
+    return (found[1], found[3] + (" (a key)" if found[2] else "")) if found else (str(error), "")
+
+
+def _explained(message: str, path: str) -> str:
+    """Return what follows the path in our error: ` must be …`, or `.key is missing`."""
+    match re.findall(r"`(.*?)`", message, re.DOTALL):
+        case [key] if "unknown field" in message:
+            return f".{key} is not a known key{_nearest(key, _schema_at(path)['properties'])}"
+        case [key] if "missing required field" in message:
+            return f".{key} is missing"
+        case [_, "null"]:
+            return " has no value; give it one or remove the key"
+        case [expected, got]:
+            return f" must be {_kind(expected)}, not {_kind(got)}"
+        case [expected] if message == f"Expected `{expected}`":
+            return f" must be {_kind(expected)}"
+    if bound := re.fullmatch(r"Expected `.*` (>=|>|<=|<) (\S+)", message):
+        return f" must be {_BOUNDS[bound[1]]} {bound[2].removesuffix('.0')}"
+    if message.endswith("of length >= 1"):
+        return " must not be empty"
+    if message.startswith("Invalid enum value"):
+        return f" must be one of {', '.join(_schema_at(path)['enum'])}"
+    return f": {message}"
+
+
+def _kind(name: str) -> str:
+    return " or ".join(_KINDS.get(each, each) for each in name.split(" | "))
+
+
+def _schema_at(path: str) -> dict[str, Any]:
+    """Return the part of the JSON Schema that describes `path`, such as `[0].fetch.schemes[1]`."""
+    whole = msgspec.json.schema(list[Environment])
+    found: dict[str, Any] = whole
+    for index, key in re.findall(r"(\[.*?\])|\.(\w+)", path):
+        found = (found.get("items") or found["additionalProperties"]) if index else found["properties"][key]
+        found = whole["$defs"][found["$ref"].rsplit("/", 1)[1]] if "$ref" in found else found
+    return found
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """Return `; did you mean …?` if a known key is similar. Case and separators do not count."""
+    import difflib
+
+    plain = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(re.sub("[_-]", "", key.lower()), plain, n=1)
+    return f"; did you mean {plain[close[0]]}?" if close else ""
 
 
 # --- operator-engine's variables ------------------------------------------------------------
 
-# Fields that are a plain rename; the values convert to the fields' types.
+# Keys of the file and the variables that replace them; values convert to the keys' types.
 _VARIABLES = {
     "cpuNumber": "nCPU",
     "cpuType": "cpuType",
@@ -98,27 +172,32 @@ _VARIABLES = {
     "pullSecret": "PULL_SECRET",
     "filterImage": "FILTERING_CONTAINER",
 }
-# operator-service and operator-engine say how long an algorithm may run in two ways; the engine's counts.
+# operator-engine's limit of an algorithm, then operator-service's.
 _DURATION = ("maxJobDuration", "ALGO_POD_TIMEOUT")
 
 
 def _from_variables(settings: Settings) -> Environment:
-    """The one environment of an operator-engine: announced and limited as its variables say."""
+    """Return the one environment that operator-engine's variables describe. Raises SettingsError."""
     variables = settings.legacy
-    entry: dict[str, Any] = {"id": variables.get("DEFAULT_NAMESPACE") or "ocean-compute"}
-    entry |= {field: variables[name] for field, name in _VARIABLES.items() if variables.get(name)}
-    duration = next((variables[name] for name in _DURATION if variables.get(name)), None)
-    if duration:
-        entry["maxJobDuration"] = duration
-    # operator-engine's default, which also keeps old deployments' `latest` tags fresh.
-    entry["pullPolicy"] = variables.get("PULL_POLICY") or "Always"
+    duration = next((name for name in _DURATION if variables.get(name)), _DURATION[0])
+    names = {"id": "DEFAULT_NAMESPACE", **_VARIABLES, "maxJobDuration": duration, "pullPolicy": "PULL_POLICY"}
+    # operator-engine's default policy. Old deployments use the tag `latest`, which must be pulled again.
+    entry: dict[str, Any] = {"id": "ocean-compute", "pullPolicy": "Always"}
+    entry |= {key: variables[name] for key, name in names.items() if variables.get(name)}
     if variables.get("NODE_SELECTOR"):
         entry["nodeSelector"] = {"scope": variables["NODE_SELECTOR"]}
-    return _convert(entry, "environment from variables", strict=False, names=_VARIABLES)
+    try:
+        environment = msgspec.convert(entry, Environment, strict=False)
+    except msgspec.ValidationError as e:
+        message, path = _parts(e)
+        raise SettingsError(f"{names.get(path[1:], path[1:])}{_explained(message, '[0]' + path)}") from None
+    for key, problem in _problems(environment):
+        raise SettingsError(f"{names[key]} {problem}")
+    return environment
 
 
 def _consumer_address(settings: Settings) -> str:
-    """The address of OPERATOR_PRIVATE_KEY, as operator-engine announces it; else OPERATOR_ADDRESS."""
+    """Return the address of OPERATOR_PRIVATE_KEY, as operator-engine announces it; else OPERATOR_ADDRESS."""
     if not settings.operator_private_key:
         return settings.operator_address
     from functions.ethereum import address
@@ -127,13 +206,3 @@ def _consumer_address(settings: Settings) -> str:
         return address(settings.operator_private_key)
     except ValueError as e:
         raise SettingsError(f"OPERATOR_PRIVATE_KEY: {e}") from None
-
-
-def _convert(entry: Any, what: str, *, strict: bool = True, names: Mapping[str, str] | None = None) -> Environment:
-    try:
-        return msgspec.convert(entry, Environment, strict=strict)
-    except msgspec.ValidationError as e:
-        expected, _, path = str(e).partition(" - at `")
-        field = path.rstrip("`").removeprefix("$.")
-        where = f"{what}: {(names or {}).get(field, field)}" if field else what
-        raise SettingsError(f"{where}: {expected}") from None

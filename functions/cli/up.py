@@ -36,7 +36,7 @@ def up(port: int, folder: Path, environments: Path | None, require_isolation: bo
     Listens on 127.0.0.1 only, and takes whoever can reach it for its owner: no signature is checked against a list,
     and operators' routes are open. So a document may name any file that you can read (file: URLs) and any address
     that this machine reaches. --environments closes that: in your own file only what it allows by name is fetched
-    (`file` in `fetch: schemes:`, `allow_private_addresses`). Ctrl-C stops it; what runs goes on at the next start.
+    (`file` in `fetch: schemes:`, `allowPrivateAddresses`). Ctrl-C stops it; what runs goes on at the next start.
     """
     try:
         with (

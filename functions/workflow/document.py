@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,7 +29,8 @@ _IMAGE = re.compile(
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"(?:sha256:)?[0-9a-fA-F]{64}")
 CUSTOM_DATA = "algoCustomData.json"
-SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "ipfs", "ar", "file"})
+Scheme = Literal["http", "https", "s3", "gs", "az", "ipfs", "ar", "file"]
+SCHEMES: frozenset[str] = frozenset(get_args(Scheme))
 
 
 class DocumentError(ValueError):

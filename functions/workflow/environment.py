@@ -1,79 +1,115 @@
-"""A compute environment: what it offers, what it allows, and the terms it grants a workflow."""
+"""A compute environment: what it offers, what it allows, and the limits it grants a workflow.
+
+The structs are the format of the environments file: `functions/environments.schema.json` is generated from them, so the
+descriptions below are what an editor shows.
+"""
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
-from functions.workflow.document import Definition
+from functions.workflow.document import Definition, Scheme
 from functions.workflow.model import Limits
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
 
 GIB = 1 << 30
+_LONGEST = 10**9  # seconds; a sum of such times with today's date is still a date
 
 
-class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What configure may fetch, and how much of it. Bytes and seconds."""
-
-    schemes: tuple[str, ...] = ("https", "s3", "gs", "az", "ipfs", "ar")
-    allow_private_addresses: bool = False  # for a laptop or a closed network: turns the SSRF guard off
-    max_bytes: int = 100 * GIB
-    max_files: int = 10_000
-    seconds: int = 3600
-    ipfs_gateway: str = "https://ipfs.io"  # or a node's API, ending in /api/v0
-    arweave_gateway: str = "https://arweave.net"
-    buckets: tuple[str, ...] = ()  # `s3://name`: read with the operator's credentials; all others anonymously
-    endpoints: dict[str, str] = {}  # by scheme: the URL of a storage that is not the cloud's own
+def _positive(description: str) -> Meta:
+    return Meta(gt=0, description=description)
 
 
-class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much may be published. Bytes."""
+def _seconds(description: str, least: int = 0) -> Meta:
+    return Meta(ge=least, le=_LONGEST, description=description)
 
-    max_bytes: int = 100 * GIB
-    max_files: int = 10_000  # each stands in the manifest, which every answer about the job carries
-    max_file_bytes: int = 50 * GIB
-    max_log_bytes: int = 10 * (1 << 20)
+
+def _says(description: str) -> Meta:
+    return Meta(description=description)
+
+
+class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What configure may fetch, and how much of it."""
+
+    schemes: Annotated[tuple[Scheme, ...], _says("URL schemes of data and algorithms")] = (
+        "https",
+        "s3",
+        "gs",
+        "az",
+        "ipfs",
+        "ar",
+    )
+    allow_private_addresses: Annotated[
+        bool, _says("For a closed network or a laptop: turns the guard against internal addresses off")
+    ] = False
+    max_bytes: Annotated[int, _positive("Bytes of all files of a workflow together")] = 100 * GIB
+    max_files: Annotated[int, _positive("Files of a workflow")] = 10_000
+    seconds: Annotated[int, _seconds("Time for all files of a workflow together", 1)] = 3600
+    ipfs_gateway: Annotated[str, _says("Base URL of a gateway, or a node's API ending in /api/v0")] = "https://ipfs.io"
+    arweave_gateway: Annotated[str, _says("Base URL of an Arweave gateway")] = "https://arweave.net"
+    buckets: Annotated[
+        tuple[str, ...], _says("`s3://name`: read with the operator's credentials; all others are read anonymously")
+    ] = ()
+    endpoints: Annotated[
+        dict[str, str], _says("By scheme: the URL of a storage other than the cloud provider's own")
+    ] = {}
+
+
+class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """How much may be published."""
+
+    max_bytes: Annotated[int, _positive("Bytes of all files of a workflow together")] = 100 * GIB
+    max_files: Annotated[int, _positive("Files of a workflow; each is listed in every status of the job")] = 10_000
+    max_file_bytes: Annotated[int, _positive("Bytes of one file")] = 50 * GIB
+    max_log_bytes: Annotated[int, _positive("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
 
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """One entry of the environments file (docs/environments.md). Names as operator-engine announces them."""
+    """One entry of the environments file. Names as operator-engine announces them."""
 
-    id: str
-    namespace: str = ""
-    cpu_number: float = 1
-    cpu_type: str = ""
-    gpu_number: int = 0
-    gpu_type: str = ""
-    gpu_resource: str = "nvidia.com/gpu"
-    ram_gb: float = field(default=1, name="ramGB")
-    disk_gb: float = field(default=1, name="diskGB")
-    price_min: float = 0
-    desc: str = ""
-    max_jobs: int = 10
-    max_job_duration: int = 60  # seconds for the algorithm
-    storage_expiry: int = 0  # seconds after the end; 0 keeps results
-    consumer_address: str = ""
-    allowed_chain_id: tuple[int, ...] = ()
-    stage_seconds: int = 3600  # configure, filter and publish, each
-    queue_seconds: int = 86_400
-    stuck_seconds: int = 60
-    start_seconds: int = 600
-    attempts: int = 5
-    filter_image: str = ""
-    filter_command: tuple[str, ...] = ()  # the image's own entrypoint if empty
-    runtime_class: str = ""
-    node_selector: dict[str, str] = {}
-    tolerations: tuple[dict[str, str | int], ...] = ()
-    pull_secret: str = ""
-    pull_policy: str = "IfNotPresent"
-    storage_class: str = ""
-    queue_name: str = ""  # Kueue LocalQueue; Jobs are then created suspended
-    run_as_user: int = 1000
+    id: Annotated[str, Meta(min_length=1, description="What clients send as `environment`")]
+    namespace: Annotated[str, _says("Kubernetes namespace of its Jobs; the id if left out")] = ""
+    cpu_number: Annotated[float, _positive("Most CPU cores of a workflow")] = 1
+    cpu_type: Annotated[str, _says("Announced only")] = ""
+    gpu_number: Annotated[int, Meta(ge=0, description="Most GPUs of a workflow")] = 0
+    gpu_type: Annotated[str, _says("Announced only")] = ""
+    gpu_resource: Annotated[str, _says("Kubernetes resource that is requested for a GPU")] = "nvidia.com/gpu"
+    ram_gb: Annotated[float, _positive("Most memory of a workflow, in GiB")] = field(default=1, name="ramGB")
+    disk_gb: Annotated[float, _positive("Volume for inputs, outputs and logs, in GiB")] = field(
+        default=1, name="diskGB"
+    )
+    price_min: Annotated[float, Meta(ge=0, description="Price per minute; announced only")] = 0
+    desc: Annotated[str, _says("Description; announced only")] = ""
+    max_jobs: Annotated[int, Meta(ge=0, description="Workflows that run at once; more are queued. 0 pauses it")] = 10
+    max_job_duration: Annotated[int, _seconds("Seconds for the algorithm", 1)] = 60
+    storage_expiry: Annotated[int, _seconds("Seconds that results are kept after the end; 0 keeps them")] = 0
+    consumer_address: Annotated[str, _says("Address that is paid; by default that of the operator's key")] = ""
+    allowed_chain_id: Annotated[tuple[int, ...], _says("Chains whose jobs are accepted; empty accepts all")] = ()
+    stage_seconds: Annotated[int, _seconds("Seconds for configure, filter and publish, each", 1)] = 3600
+    queue_seconds: Annotated[int, _seconds("Seconds that a workflow may wait for a slot")] = 86_400
+    stuck_seconds: Annotated[int, _seconds("Seconds that a Pod may wait with a fatal reason")] = 60
+    start_seconds: Annotated[int, _seconds("Seconds that a Pod may wait for admission, a node and its volume")] = 600
+    attempts: Annotated[int, _positive("Attempts of configure and of publish")] = 5
+    filter_image: Annotated[str, _says("Image that checks outputs before they are published; none: no filter")] = ""
+    filter_command: Annotated[tuple[str, ...], _says("Command of the filter; empty: the image's own entrypoint")] = ()
+    runtime_class: Annotated[str, _says("Kubernetes RuntimeClass of its Pods")] = ""
+    node_selector: Annotated[dict[str, str], _says("Labels of the nodes that its Pods may use")] = {}
+    tolerations: Annotated[tuple[dict[str, str | int], ...], _says("Kubernetes tolerations of its Pods")] = ()
+    pull_secret: Annotated[str, _says("Name of an image pull Secret in its namespace")] = ""
+    pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], _says("imagePullPolicy of its Pods")] = (
+        "IfNotPresent"
+    )
+    storage_class: Annotated[str, _says("StorageClass of the volume; the cluster's default if left out")] = ""
+    queue_name: Annotated[str, _says("Kueue LocalQueue; Jobs are then created suspended")] = ""
+    run_as_user: Annotated[int, Meta(ge=1, description="User id of its Pods")] = 1000
     fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()
 
     def __post_init__(self) -> None:
-        """Its Jobs run in the Kubernetes namespace of its own name unless another is given."""
+        """Default the namespace to the id."""
         force_setattr(self, "namespace", self.namespace or self.id)
 
     def accepts_chain(self, chain_id: int | str | None) -> bool:
@@ -82,7 +118,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 def grant(environment: Environment, definition: Definition) -> Limits:
-    """The terms of one workflow: what it asks for, up to what the environment allows."""
+    """Grant a workflow what it asks for, up to the environment's limits."""
     compute = definition.stage.compute
     asked = compute.resources
     memory = int(environment.ram_gb * GIB)

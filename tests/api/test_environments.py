@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 import yaml
 from support.api import Api
 
 from functions import ethereum
-from functions.environments import load
+from functions.environments import load, schema
 from functions.settings import Settings, SettingsError
-from functions.workflow.environment import Environment
+from functions.workflow.environment import Environment, FetchPolicy, PublishPolicy
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "33" * 32
+CONFIG_MAPS = ("knative/base/environments.yaml", "knative/overlays/kind/try-out-environments.yaml")
 
 
 def from_file(folder: Path, content: str, **environ: str) -> dict[str, Environment]:
@@ -86,17 +89,19 @@ def test_nothing_set_means_operator_engines_defaults() -> None:
 
 def test_the_documented_example_is_a_file_that_loads(tmp_path: Path) -> None:
     text = (ROOT / "docs/environments.md").read_text()
-    found = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    found = re.search(r"```yaml\n(- id: .*?)```", text, re.DOTALL)
     assert found is not None
     environments = from_file(tmp_path, found[1])
     assert list(environments) == ["ocean-compute", "second-environment"]
     shown = yaml.safe_load(found[1])[0]
-    fields = {field.encode_name for field in msgspec.structs.fields(Environment)}
-    assert set(shown) == fields, "the example shows every field"
+    for content, kind in ((shown, Environment), (shown["fetch"], FetchPolicy), (shown["publish"], PublishPolicy)):
+        keys = {field.encode_name for field in msgspec.structs.fields(kind)}
+        assert set(content) == keys, "the example shows every key"
 
 
-def test_the_file_of_the_cluster_loads(tmp_path: Path) -> None:
-    config_map = yaml.safe_load((ROOT / "knative/base/environments.yaml").read_text())
+@pytest.mark.parametrize("file", CONFIG_MAPS)
+def test_the_environments_of_a_cluster_load(tmp_path: Path, file: str) -> None:
+    config_map = yaml.safe_load((ROOT / file).read_text())
     assert from_file(tmp_path, config_map["data"]["environments.yaml"])
 
 
@@ -110,23 +115,41 @@ def test_who_pays_to_whom_is_filled_in_where_it_is_left_out(tmp_path: Path) -> N
     ("content", "text"),
     [
         ("a: [", "is not YAML"),
-        ("environments: []", "ENVIRONMENTS_FILE: must hold a list of environments"),
-        ("[]", "lists no environment"),
-        ("- desc: x", "ENVIRONMENTS_FILE: environment '?': Object missing required field `id`"),
-        ("- text", "ENVIRONMENTS_FILE: environment '?': Expected `object`, got `str`"),
-        ("- {id: a, maxjobs: 3}", "ENVIRONMENTS_FILE: environment 'a': Object contains unknown field `maxjobs`"),
-        ("- {id: a, ramGB: many}", "ENVIRONMENTS_FILE: environment 'a': ramGB: Expected `float`, got `str`"),
-        ("- {id: a}\n- {id: a}", "'a' is there twice"),
-        ("- {id: ''}", "an entry has an empty id"),
-        ("- {id: a, cpuNumber: 0}", "cpu_number must be above 0"),
-        ("- {id: a, cpuNumber: 0.0001}", "cpuNumber must be at least 0.001"),
-        ("- {id: a, ramGB: 0.01}", "ramGB at least 0.016"),
-        ("- {id: a, maxJobs: -1}", "max_jobs must not be below 0"),
-        ("- {id: a, pullPolicy: sometimes}", "pullPolicy must be one of Always, IfNotPresent, Never"),
+        ("environments: []", "must hold a list of at least one environment"),
+        ("[]", "must hold a list of at least one environment"),
+        ("- desc: x", "environments[0].id is missing"),
+        ("- text", "environments[0] must be a mapping, not text"),
+        ("- {id: a, maxjobs: 3}", "environments[0].maxjobs is not a known key; did you mean maxJobs?"),
+        ("- {id: a, max_jobs: 3}", "environments[0].max_jobs is not a known key; did you mean maxJobs?"),
+        (
+            "- id: a\n- {id: b, fetch: {max_bytes: 1}}",
+            "environments[1].fetch.max_bytes is not a known key; did you mean maxBytes?",
+        ),
+        ("- {id: a, colour: red}", "environments[0].colour is not a known key"),
+        ("- {id: a, 5: 3}", "environments[0] (a key) must be text"),
+        ("- {id: a, ramGB: many}", "environments[0].ramGB must be a number, not text"),
+        ("- {id: a, maxJobs: 1.5}", "environments[0].maxJobs must be a whole number, not a number"),
+        ("- {id: a, fetch: }", "environments[0].fetch has no value; give it one or remove the key"),
+        ("- {id: a, nodeSelector: {pool: 1}}", "environments[0].nodeSelector[...] must be text, not a whole number"),
+        ("- {id: a, tolerations: [{key: []}]}", "environments[0].tolerations[0][...] must be a whole number or text"),
+        ("- {id: a}\n- {id: a}", "environments[1].id 'a' is taken by an earlier environment"),
+        ("- {id: ''}", "environments[0].id must not be empty"),
+        ("- {id: ' '}", "environments[0].id must not be empty"),
+        ("- {id: a, cpuNumber: 0}", "environments[0].cpuNumber must be above 0"),
+        ("- {id: a, cpuNumber: 0.0001}", "environments[0].cpuNumber must be at least 0.001"),
+        ("- {id: a, ramGB: 0.01}", "environments[0].ramGB must be at least 0.016"),
+        ("- {id: a, diskGB: .inf}", "environments[0].diskGB must be a finite number"),
+        ("- {id: a, maxJobs: -1}", "environments[0].maxJobs must be at least 0"),
+        ("- {id: a, storageExpiry: 1000000001}", "environments[0].storageExpiry must be at most 1000000000"),
+        ("- {id: a, publish: {maxFiles: 0}}", "environments[0].publish.maxFiles must be at least 1"),
+        ("- {id: a, pullPolicy: sometimes}", "environments[0].pullPolicy must be one of Always, IfNotPresent, Never"),
+        ("- {id: a, fetch: {schemes: [htps]}}", "environments[0].fetch.schemes[0] must be one of ar, az, file, gs, http"),
     ],
 )
-def test_a_wrong_file_is_told_by_entry_and_field(tmp_path: Path, content: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=re.escape(text)):
+def test_an_error_in_the_file_names_the_path_of_the_key_and_what_it_must_be(
+    tmp_path: Path, content: str, text: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(f"ENVIRONMENTS_FILE: {text}")):
         from_file(tmp_path, content)
 
 
@@ -134,14 +157,54 @@ def test_a_wrong_file_is_told_by_entry_and_field(tmp_path: Path, content: str, t
     ("environ", "text"),
     [
         ({"ENVIRONMENTS_FILE": "/nowhere"}, "ENVIRONMENTS_FILE: cannot be read: No such file"),
-        ({"nCPU": "two"}, "from variables: nCPU: Expected `float`"),
-        ({"maxJobs": "1.5"}, "from variables: maxJobs: Expected `int`"),
+        ({"nCPU": "two"}, "nCPU must be a number, not text"),
+        ({"nCPU": "0.0001"}, "nCPU must be at least 0.001"),
+        ({"maxJobs": "1.5"}, "maxJobs must be a whole number"),
+        ({"ALGO_POD_TIMEOUT": "-1"}, "ALGO_POD_TIMEOUT must be at least 1"),
+        ({"PULL_POLICY": "sometimes"}, "PULL_POLICY must be one of Always, IfNotPresent, Never"),
         ({"OPERATOR_PRIVATE_KEY": "short"}, "OPERATOR_PRIVATE_KEY: a private key is"),
     ],
 )
-def test_a_wrong_variable_is_told_by_its_name(environ: dict[str, str], text: str) -> None:
-    with pytest.raises(SettingsError, match=re.escape(text)):
+def test_an_error_in_a_variable_names_the_variable(environ: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(text)}"):
         load(Settings.load(environ))
+
+
+# --- the JSON Schema ------------------------------------------------------------------------
+
+SCHEMA = ROOT / "functions/environments.schema.json"
+
+
+def test_the_shipped_schema_is_generated_from_the_types() -> None:
+    """`UPDATE_DOCS=1` writes it anew."""
+    generated = json.dumps(schema(), indent=2) + "\n"
+    if os.environ.get("UPDATE_DOCS"):
+        SCHEMA.write_text(generated)
+    assert SCHEMA.read_text() == generated
+
+
+def test_every_key_of_the_schema_is_camel_case_and_described() -> None:
+    for name, described in schema()["$defs"].items():
+        for key, value in described["properties"].items():
+            assert re.fullmatch("[a-z]+([A-Z]+[a-z]*)*", key), f"{name}.{key}"
+            assert "description" in value or "$ref" in value, f"{name}.{key}"
+
+
+@pytest.mark.parametrize("file", ["functions/local/environments.yaml", *CONFIG_MAPS])
+def test_the_environments_that_are_shipped_match_the_schema(file: str) -> None:
+    content = yaml.safe_load((ROOT / file).read_text())
+    if isinstance(content, dict):
+        content = yaml.safe_load(content["data"]["environments.yaml"])
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert [error.message for error in validator.iter_errors(content)] == []
+    assert [error.message for error in validator.iter_errors([{**content[0], "maxjobs": 1}])]
+
+
+def test_the_editor_finds_the_schema_that_a_file_names() -> None:
+    file = ROOT / "functions/local/environments.yaml"
+    named = re.search(r"^# yaml-language-server: \$schema=(.*)$", file.read_text(), re.MULTILINE)
+    assert named is not None
+    assert (file.parent / named[1]).resolve() == SCHEMA
 
 
 # --- announced ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def _filtered(program: Path, **limits: str) -> dict[str, object]:
     return {"id": "filtered", "filterCommand": ["env", *settings, "python3", str(program)], "fetch": _FROM_HERE}
 
 
-_FROM_HERE = {"schemes": ["http", "file"], "allow_private_addresses": True}
+_FROM_HERE = {"schemes": ["http", "file"], "allowPrivateAddresses": True}
 ENVIRONMENTS = [
     {"id": "ocean-compute", "fetch": _FROM_HERE},
     {"id": "closed"},

@@ -33,8 +33,8 @@ ENVIRONMENTS = """
   ramGB: 0.1
   maxJobs: 4
   maxJobDuration: 60
-  fetch: {schemes: [http], allow_private_addresses: true}
-  publish: {max_log_bytes: 1000000}
+  fetch: {schemes: [http], allowPrivateAddresses: true}
+  publish: {maxLogBytes: 1000000}
 - id: filtered
   filterCommand: [sh, -c, "echo looked; rm $OUTPUTS/secret; test ! -e $OUTPUTS/bad"]
 """

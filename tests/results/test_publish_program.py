@@ -52,7 +52,7 @@ def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:
     assert code == 62
     assert message == (
         "TooManyResults: more than 1 files: write fewer, such as one archive, "
-        "or have the environment's publish.max_files raised"
+        "or have the environment's publish.maxFiles raised"
     )
 
 

@@ -66,7 +66,7 @@ class Survey:
                 "TooManyResults", "the names of all files together are too long: write fewer, or shorter ones"
             )
         if self.files > policy.max_files:
-            more = "write fewer, such as one archive, or have the environment's publish.max_files raised"
+            more = "write fewer, such as one archive, or have the environment's publish.maxFiles raised"
             raise Failure("TooManyResults", f"more than {policy.max_files} files: {more}")
         if entry.size > policy.max_file_bytes:
             limit = policy.max_file_bytes
