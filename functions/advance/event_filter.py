@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from functions.cluster.kubernetes.job_status import Body, job_over, part, pod_speaks, text
+from functions.cluster.kubernetes.job_status import job_has_ended, pod_is_noteworthy
+from functions.cluster.kubernetes.objects import Body, get_mapping, get_text
 from functions.cluster.labels import JOB_NAME, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.workflow.model import (
@@ -54,7 +55,7 @@ def interest(attributes: Mapping[str, Any], body: Any) -> Hint | None:
 
 
 def _of_reference(body: Body) -> Hint | None:
-    name, namespace = text(body, "name"), text(body, "namespace")
+    name, namespace = get_text(body, "name"), get_text(body, "namespace")
     if body.get("kind") == "Job":
         ref = ref_of_name(name, namespace)
         return Hint(ref) if ref else None
@@ -63,18 +64,18 @@ def _of_reference(body: Body) -> Hint | None:
 
 
 def _of_resource(body: Body, deleted: bool) -> Hint | None:
-    metadata = part(body, "metadata")
-    labels = part(metadata, "labels")
-    ref = ref_of_labels(labels, text(metadata, "namespace"))
+    metadata = get_mapping(body, "metadata")
+    labels = get_mapping(metadata, "labels")
+    ref = ref_of_labels(labels, get_text(metadata, "namespace"))
     if ref is None:
         return None
     if body.get("kind") == "Job":
         ours = metadata.get("name") == ref.name
-        return Hint(ref) if ours and (deleted or job_over(body)) else None
+        return Hint(ref) if ours and (deleted or job_has_ended(body)) else None
     ours = labels.get(JOB_NAME) == ref.name
-    if not ours or not (deleted or pod_speaks(body)):
+    if not ours or not (deleted or pod_is_noteworthy(body)):
         return None
-    return Hint(ref, text(metadata, "name") or None)
+    return Hint(ref, get_text(metadata, "name") or None)
 
 
 def observation(ref: JobRef, live: JobStatus, manifest: Manifest | None = None) -> StageObservation | Tick:

@@ -15,7 +15,7 @@ import click
 from functions.cli.exits import BAD_USE, FAILED, NO_SERVER, fail
 
 if TYPE_CHECKING:
-    from functions.cluster.kubernetes.canary import Verdict
+    from functions.cluster.kubernetes.canary import CanaryReport
     from functions.settings import Settings
     from functions.workflow.environment import Environment
 
@@ -104,16 +104,16 @@ def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple
         environment = _environment(settings, namespace)
         job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
         click.echo(f"a canary in the algorithm's place, in {namespace} …", err=True)
-        verdict = canary.send(Api(access(_kubeconfig(settings)), connections=1), job)
+        report = canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
     except NoCluster:
         fail("no cluster: KUBECONFIG is not set, there is no ~/.kube/config, and this is no Pod with a service account")
     except SettingsError as e:
         fail(str(e), BAD_USE)
     except ClusterError as e:
         fail(str(e), NO_SERVER)
-    except canary.NoVerdict as e:
+    except canary.NoReport as e:
         fail(f"nothing is proven: {e}", FAILED)
-    _tell(namespace, verdict)
+    _tell(namespace, report)
 
 
 def _kubeconfig(settings: Settings) -> str:
@@ -131,17 +131,17 @@ def _environment(settings: Settings, namespace: str) -> Environment:
     return next((each for each in known if each.namespace == namespace), Environment(id=namespace))
 
 
-def _tell(namespace: str, verdict: Verdict) -> None:
-    for target in verdict.tried:
-        late = "" if target in verdict.lasting else " (in its first seconds only)"
-        click.echo(f"BAD  reached  {target}{late}" if target in verdict.reached else f"ok   shut     {target}")
-    if verdict.reached and not verdict.lasting:
+def _tell(namespace: str, report: CanaryReport) -> None:
+    for target in report.tried:
+        late = "" if target in report.still_reached else " (in its first seconds only)"
+        click.echo(f"BAD  reached  {target}{late}" if target in report.reached else f"ok   shut     {target}")
+    if report.reached and not report.still_reached:
         fail(
             f"algorithms in {namespace} are shut in only some seconds after they start: the network plugin is slower "
             "than a new Pod. A program that knows this gets out; use another plugin (docs/deploy.md).",
             FAILED,
         )
-    if verdict.reached:
+    if report.reached:
         fail(
             f"algorithms in {namespace} are NOT shut in: do not run strangers' programs there. Apply "
             "k8s_install/network-policies.yml, and use a network plugin that enforces it (docs/deploy.md).",

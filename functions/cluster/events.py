@@ -1,6 +1,6 @@
-"""The events of a Job and its Pod as ApiServerSource sends them, for adapters that have no ApiServerSource.
+"""The events of a Job and its Pod as Knative's ApiServerSource sends them, for clusters that have none. Pure.
 
-Only what `functions/advance/event_filter.py` reads is in the bodies. Pure.
+The bodies hold only what `functions/advance/event_filter.py` reads.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A binary-mode CloudEvent: `headers` as they go over HTTP, `body` for JSON."""
+class ApiServerEvent:
+    """A CloudEvent in binary mode: its HTTP headers, and the body to encode as JSON."""
 
     headers: Mapping[str, str]
     body: Mapping[str, Any]
 
 
-def job_event(ref: JobRef, live: JobStatus, action: Action, event_id: str, at: datetime) -> Event:
-    """What is announced of a Job in the state `live`."""
+def job_event(ref: JobRef, job: JobStatus, action: Action, event_id: str, at: datetime) -> ApiServerEvent:
+    """The event of a Job in the given state."""
     status: dict[str, Any] = {"active": 1, "ready": 1, "terminating": 0}
-    if live.outcome is Outcome.SUCCEEDED:
+    if job.outcome is Outcome.SUCCEEDED:
         conditions = [
             _condition("SuccessCriteriaMet", "CompletionsReached"),
             _condition("Complete", "CompletionsReached"),
         ]
         status = {"succeeded": 1, "terminating": 0, "conditions": conditions}
-    elif live.outcome is not None:
-        reason = "DeadlineExceeded" if live.outcome is Outcome.TIMED_OUT else "BackoffLimitExceeded"
+    elif job.outcome is not None:
+        reason = "DeadlineExceeded" if job.outcome is Outcome.TIMED_OUT else "BackoffLimitExceeded"
         conditions = [_condition(kind, reason) for kind in ("FailureTarget", "Failed")]
         status = {"failed": 1, "terminating": 0, "conditions": conditions}
     body = {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": _metadata(ref.name, ref, live.uid, at, deleted=action is Action.DELETE),
+        "metadata": _metadata(ref.name, ref, job.uid, at, deleted=action is Action.DELETE),
         "spec": {"backoffLimit": 0},
         "status": {} if action is Action.ADD else status,
     }
     return _event(body, "jobs", action, event_id, at)
 
 
-def pod_event(ref: JobRef, live: JobStatus, event_id: str, at: datetime) -> Event:
-    """What is announced of the Pod whose container has ended as `live` says."""
-    metadata = _metadata(pod_name(ref), ref, JobUid(f"pod-of-{live.uid}"), at)
+def pod_event(ref: JobRef, job: JobStatus, event_id: str, at: datetime) -> ApiServerEvent:
+    """The event of a Job's Pod whose container has ended, with the exit code and reason of `job`."""
+    metadata = _metadata(pod_name(ref), ref, JobUid(f"pod-of-{job.uid}"), at)
     metadata["labels"] = {**job_labels(ref), JOB_NAME: ref.name}
     metadata["ownerReferences"] = [
-        {"apiVersion": "batch/v1", "kind": "Job", "name": ref.name, "uid": live.uid, "controller": True}
+        {"apiVersion": "batch/v1", "kind": "Job", "name": ref.name, "uid": job.uid, "controller": True}
     ]
-    ended = {"exitCode": live.exit_code, "reason": "Completed" if live.exit_code == 0 else live.reason or "Error"}
+    ended = {"exitCode": job.exit_code, "reason": "Completed" if job.exit_code == 0 else job.reason or "Error"}
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -72,7 +72,7 @@ def pod_event(ref: JobRef, live: JobStatus, event_id: str, at: datetime) -> Even
 
 
 def pod_name(ref: JobRef) -> str:
-    """The name of a Job's Pod, where Kubernetes does not make one up."""
+    """The name of a Job's Pod on a cluster that gives each Job one Pod."""
     return f"{ref.name}-local"
 
 
@@ -81,11 +81,11 @@ def _condition(kind: str, reason: str) -> dict[str, str]:
 
 
 def _metadata(name: str, ref: JobRef, uid: JobUid | None, at: datetime, *, deleted: bool = False) -> dict[str, Any]:
-    deletion = {"deletionTimestamp": _stamp(at)} if deleted else {}
+    deletion = {"deletionTimestamp": _timestamp(at)} if deleted else {}
     return {"name": name, "namespace": ref.namespace, "uid": uid, "labels": job_labels(ref), **deletion}
 
 
-def _event(body: Mapping[str, Any], plural: str, action: Action, event_id: str, at: datetime) -> Event:
+def _event(body: Mapping[str, Any], plural: str, action: Action, event_id: str, at: datetime) -> ApiServerEvent:
     name, namespace, version = body["metadata"]["name"], body["metadata"]["namespace"], body["apiVersion"]
     prefix = "/api/" if version == "v1" else "/apis/"
     headers = {
@@ -94,15 +94,15 @@ def _event(body: Mapping[str, Any], plural: str, action: Action, event_id: str, 
         "ce-type": f"dev.knative.apiserver.resource.{action}",
         "ce-source": "sluice",
         "ce-subject": f"{prefix}{version}/namespaces/{namespace}/{plural}/{name}",
-        "ce-time": _stamp(at),
+        "ce-time": _timestamp(at),
         "ce-apiversion": version,
         "ce-kind": body["kind"],
         "ce-name": name,
         "ce-namespace": namespace,
         "content-type": "application/json",
     }
-    return Event(headers, body)
+    return ApiServerEvent(headers, body)
 
 
-def _stamp(at: datetime) -> str:
+def _timestamp(at: datetime) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")

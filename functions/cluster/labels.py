@@ -1,4 +1,4 @@
-"""Whose an object is: the labels on everything we create, and back from labels or a name to the Job."""
+"""The labels on every object that we create, and the Job that labels or a name belong to."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from functions.workflow.model import Stage, WorkflowId
 
 MANAGER = "sluice"
 MANAGED_BY = "app.kubernetes.io/managed-by"
-OURS = f"{MANAGED_BY}={MANAGER}"  # the selector of everything that is ours
-JOB_NAME = "batch.kubernetes.io/job-name"  # set on Pods by Kubernetes
+SELECTOR = f"{MANAGED_BY}={MANAGER}"  # selects every object that we create
+JOB_NAME = "batch.kubernetes.io/job-name"  # Kubernetes sets it on a Job's Pods
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,3}")
-_WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # what a label can hold
+_WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # what a label may hold
 _NAME = re.compile(rf"(?P<workflow>[a-z0-9-]+)-(?P<stage>{'|'.join(Stage)})-(?P<attempt>{_ATTEMPT.pattern})")
 
 
 def workflow_labels(workflow: WorkflowId) -> dict[str, str]:
-    """The labels of what belongs to the whole workflow; `app` and `workflow` as operator-engine has them."""
+    """The labels of an object that belongs to a whole workflow; `app` and `workflow` as in operator-engine."""
     return {
         "app.kubernetes.io/name": MANAGER,
         "app.kubernetes.io/instance": workflow,
@@ -40,7 +40,7 @@ def job_labels(ref: JobRef) -> dict[str, str]:
 
 
 def ref_of_labels(labels: Mapping[str, Any], namespace: str) -> JobRef | None:
-    """The Job that these labels speak of; None if they are not ours."""
+    """The Job that these labels name; None if they are not ours."""
     workflow, stage, attempt = labels.get("workflow"), labels.get("component"), str(labels.get("attempt"))
     if labels.get(MANAGED_BY) != MANAGER or not isinstance(workflow, str) or not _WORKFLOW.fullmatch(workflow):
         return None
@@ -50,7 +50,7 @@ def ref_of_labels(labels: Mapping[str, Any], namespace: str) -> JobRef | None:
 
 
 def ref_of_name(name: str, namespace: str) -> JobRef | None:
-    """The Job of this name; None if it cannot be one of ours."""
+    """The Job of this name; None if the name is not one of ours."""
     found = _NAME.fullmatch(name)
     if not found:
         return None

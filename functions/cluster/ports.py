@@ -1,6 +1,7 @@
-"""The port to the cluster: Jobs in, facts about them out.
+"""The port to the cluster: creates Jobs and tells their state.
 
-Adapters: `memory` (tests), `processes` (the laptop), `kubernetes`. One contract suite runs on all of them.
+Adapters: `kubernetes`, `processes` (the laptop), `instant` (every Job succeeds at once). The tests have one more that
+they drive, and a contract suite that runs on all but `instant`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from functions.workflow.model import JobUid, Limits, Outcome, Scope, Stage, Work
 
 
 class ClusterError(Exception):
-    """The base of what a cluster may answer instead of doing what it was asked."""
+    """The base of the errors that a cluster raises."""
 
 
 class Unavailable(ClusterError):
-    """The cluster cannot answer now (down, too slow, throttling); ask again after `retry_after` seconds."""
+    """The cluster cannot answer now (down, too slow, throttling); try again after `retry_after` seconds."""
 
     def __init__(self, message: str, retry_after: float = 5.0) -> None:
         super().__init__(message)
@@ -29,10 +30,10 @@ class Unavailable(ClusterError):
 
 
 class Rejected(ClusterError):
-    """The cluster will not have this Job, or this status.
+    """The cluster refuses this Job, or this status.
 
     `reason` is machine-readable: `QuotaExceeded`, `Invalid`, `Forbidden`.
-    `final`: asking again cannot help (an invalid object); otherwise it may (a quota that frees up).
+    `final`: another try cannot succeed (an invalid object). Otherwise it may (a quota that frees up).
     """
 
     def __init__(self, reason: str, message: str, *, final: bool) -> None:
@@ -42,17 +43,17 @@ class Rejected(ClusterError):
 
 
 class NameConflict(ClusterError):
-    """A Job of this name exists and is not ours: somebody else's object, never touched. An incident."""
+    """An object of this name exists and is not ours. It is never touched; an operator must look into it."""
 
 
 def job_name(workflow: WorkflowId, stage: Stage, attempt: int) -> str:
-    """The deterministic name of one attempt's Job; at most 63 characters for ids of at most 40."""
+    """The name of one attempt's Job; at most 63 characters if the workflow's id has at most 40."""
     return f"{workflow}-{stage}-{attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class JobRef:
-    """One attempt's Job, by name; `uid` is None until its creation was recorded."""
+    """The Job of one attempt, by name; `uid` is None until its creation is recorded."""
 
     workflow: WorkflowId
     stage: Stage
@@ -66,7 +67,7 @@ class JobRef:
 
 
 def job_ref(workflow: Workflow, stage: Stage, attempt: int, environments: Mapping[str, Environment]) -> JobRef:
-    """Name the Job of one attempt of a workflow's stage."""
+    """The Job of one attempt of a workflow's stage."""
     return JobRef(workflow.id, stage, attempt, namespace_of(workflow, environments), workflow.job_uid)
 
 
@@ -80,7 +81,7 @@ def namespace_of(workflow: Workflow, environments: Mapping[str, Environment]) ->
 
 @dataclass(frozen=True, slots=True)
 class StageJob:
-    """Everything an adapter needs to run one attempt of one stage."""
+    """Everything that an adapter needs to run one attempt of one stage."""
 
     workflow: WorkflowId
     stage: Stage
@@ -98,63 +99,60 @@ class StageJob:
 
 
 class State(StrEnum):
-    RUNNING = "running"  # created and not ended, whatever it does
+    RUNNING = "running"  # created and not ended; its container may still wait
     SUSPENDED = "suspended"
-    STUCK = "stuck"  # has no running container, with a reason that heals late or never
+    STUCK = "stuck"  # its container waits with a reason that may never pass
     ENDED = "ended"
     GONE = "gone"  # no such Job
 
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """What the cluster says of a Job right now."""
+    """The state of a Job as the cluster tells it now."""
 
     state: State
     uid: JobUid | None = None
     outcome: Outcome | None = None  # ENDED
-    exit_code: int | None = None  # of the container, where it is known
-    reason: str = ""  # `OOMKilled`, `DeadlineExceeded`, `ImagePullBackOff`, or what a stage program said
+    exit_code: int | None = None  # of the container, if known
+    reason: str = ""  # `OOMKilled`, `DeadlineExceeded`, `ImagePullBackOff`, or the reason that a stage program gave
     oom_killed: bool = False
-    since: datetime | None = None  # STUCK: when the wait began; RUNNING: when its container did, where that is known
+    since: datetime | None = None  # STUCK: the start of the wait; RUNNING: the start of the container, if known
 
 
 class Cluster(Protocol):
-    """Jobs, on Kubernetes or as processes on this machine. All methods may raise Unavailable."""
+    """Runs Jobs. Every method may raise Unavailable."""
 
     def create(self, job: StageJob) -> JobUid:
-        """Create the Job and what it needs; idempotent. Raises Rejected and AlienJob."""
+        """Create the Job and what it needs, and return the Job's UID; idempotent. Raises Rejected and NameConflict."""
         ...
 
     def delete(self, ref: JobRef) -> bool:
-        """Have the Job deleted, its Pods with it; idempotent. True if nothing of it is left already."""
+        """Delete the Job and its Pods; idempotent. True if they are gone, False if they still terminate."""
         ...
 
     def read(self, ref: JobRef, pod: str | None = None) -> JobStatus:
-        """The truth about the Job. `pod`: the name of its Pod, where an event told it; saves a search."""
+        """Read the state of the Job. `pod`: the name of its Pod, if an event named it; saves a search."""
         ...
 
     def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
-        """Delete everything the workflow owns, running or not; idempotent."""
+        """Delete everything that the workflow owns, running or not; idempotent."""
         ...
 
     def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
-        """The workflows that own anything in the cluster, at most `limit`; for the sweep."""
+        """List workflows that own anything in the cluster, at most `limit`."""
         ...
 
     def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
-        """The last `lines` of what the Job's program has printed so far, of these at most the first `max_bytes`.
+        """Yield the last `lines` lines of the Job's log so far, and of these at most the first `max_bytes`.
 
-        Empty where nothing is to be had.
+        Yields nothing if there is no log.
         """
         ...
 
     def workflow_object(self, origin: str) -> Mapping[str, Any] | None:
-        """The live WorkFlow object `origin` (`namespace/name`); None if there is none, or nothing that holds any."""
+        """Read the WorkFlow object `origin` (`namespace/name`); None if it does not exist."""
         ...
 
     def report(self, origin: str, workflow: Workflow) -> None:
-        """Write the workflow's state into the status of the WorkFlow object `origin` (`namespace/name`).
-
-        Raises Rejected.
-        """
+        """Write the workflow's state into the status of the WorkFlow object `origin`. Raises Rejected."""
         ...

@@ -1,15 +1,16 @@
 """The cluster of a laptop: Jobs as files below one folder. `local/kubelet.py` runs them.
 
-    <folder>/<namespace>/<workflow>/data/                  the volume, /data of the contract
+    <folder>/<namespace>/<workflow>/data/                  the volume, `/data` in Ocean's contract
                                    /<stage>-<attempt>/     one Job
-                                       job.json            what was asked for; written once, whole
-                                       deleted             it is to be ended and removed
-                                       lock                held by the supervisor while it lives; its pid
-                                       end.json            how it ended; written once, whole
-    <folder>/trash/                                        what the node has to remove
-    <folder>/wake                                          a pipe: one byte makes the node look
+                                       job.json            the request; written once
+                                       deleted             exists if the Job is to be ended and removed
+                                       lock                the supervisor's pid; locked while it lives
+                                       end.json            how the Job ended; written once
+    <folder>/trash/                                        what the kubelet has to remove
+    <folder>/wake                                          a pipe: one byte makes the kubelet look
 
-Every file appears by a rename or a link and every removal begins with a rename: whoever dies leaves all or nothing.
+A file appears by a rename or a link, and a removal begins with a rename. So a process that dies in the middle leaves
+the file whole, or does not leave it at all.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ TRASH = "trash"
 WAKE = "wake"
 
 
-class Asked(Struct, frozen=True):
-    """job.json: a Job as it was asked for."""
+class JobRequest(Struct, frozen=True):
+    """job.json: the Job that `create` was asked for."""
 
     uid: JobUid
     job: StageJob
 
 
-class End(Struct, frozen=True):
+class JobEnd(Struct, frozen=True):
     """end.json: how a Job ended."""
 
     outcome: Outcome
@@ -67,7 +68,7 @@ class JobFolder:
 
     @property
     def termination(self) -> Path:
-        """Where the stage's program says why it ended (functions/staging/report.py)."""
+        """The file in which the stage's program says why it ended (functions/staging/report.py)."""
         return self.path / "termination"
 
     @property
@@ -76,18 +77,18 @@ class JobFolder:
 
     @property
     def log(self) -> Path:
-        """What the Job's program prints: for the algorithm and the filter where it is published from."""
+        """The file with the output of the Job's program; that of algorithm and filter is published."""
         match self.path.name.partition("-")[0]:
             case Stage.ALGORITHM:
                 return self.volume / "logs" / "algorithm.log"
             case Stage.FILTER:
                 return self.volume / "adminlogs" / "filter.log"
-            case _:  # these write their published log themselves
+            case _:  # configure and publish write their published log themselves
                 return self.path / "output.log"
 
     @property
     def started(self) -> bool:
-        """Whether a supervisor ever had it; each Job is run once."""
+        """Whether a supervisor ever took the Job. Each Job runs once."""
         try:
             return self.lock.stat().st_size > 0
         except FileNotFoundError:
@@ -97,33 +98,33 @@ class JobFolder:
     def deleted(self) -> bool:
         return (self.path / "deleted").exists()
 
-    def asked(self) -> Asked | None:
-        """None: there is no such Job. Raises AlienJob where the file is not one of ours."""
+    def request(self) -> JobRequest | None:
+        """Read job.json; None if there is no such Job. Raises NameConflict if the file is not one of ours."""
         try:
-            return msgspec.json.decode((self.path / "job.json").read_bytes(), type=Asked)
+            return msgspec.json.decode((self.path / "job.json").read_bytes(), type=JobRequest)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.DecodeError:
-            raise NameConflict(f"{self.path.name}: job.json is not a Job of this version of Sluice") from None
+            raise NameConflict(f"{self.path.name}/job.json was not written by this version of Sluice") from None
 
-    def ask(self, asked: Asked) -> None:
-        """Create the Job. Raises FileExistsError."""
+    def create(self, request: JobRequest) -> None:
+        """Write job.json. Raises FileExistsError if the Job exists."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self.path / f"job.{asked.uid}"
-        write(draft, msgspec.json.encode(asked))
+        draft = self.path / f"job.{request.uid}"
+        write_atomically(draft, msgspec.json.encode(request))
         try:
             os.link(draft, self.path / "job.json")
         finally:
             draft.unlink()
 
-    def end(self) -> End | None:
-        """How it ended; None while it has not."""
+    def end(self) -> JobEnd | None:
+        """Read end.json; None while the Job has not ended."""
         try:
-            return msgspec.json.decode(self.end_file.read_bytes(), type=End)
+            return msgspec.json.decode(self.end_file.read_bytes(), type=JobEnd)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except msgspec.DecodeError:
-            return End(Outcome.LOST, reason="Lost")
+            return JobEnd(Outcome.LOST, reason="Lost")
 
     def mark_deleted(self) -> None:
         with suppress(FileNotFoundError):
@@ -131,7 +132,7 @@ class JobFolder:
 
 
 class ProcessCluster:
-    """The adapter. Starts nothing itself: it leaves files and wakes the node, if one is there."""
+    """The adapter. It only writes files and wakes the kubelet, if one runs."""
 
     def __init__(self, folder: Path, new_uid: Callable[[], str] = lambda: str(uuid4())) -> None:
         self._folder = folder
@@ -140,15 +141,15 @@ class ProcessCluster:
     def create(self, job: StageJob) -> JobUid:
         folder = self._job(job.ref)
         if folder is None:
-            raise Rejected("Invalid", "ids must be of letters, digits, `.`, `_` and `-`", final=True)
-        asked = Asked(JobUid(self._new_uid()), job)
+            raise Rejected("Invalid", "ids may hold only letters, digits, `.`, `_` and `-`", final=True)
+        request = JobRequest(JobUid(self._new_uid()), job)
         with _io():
             try:
-                folder.ask(asked)
+                folder.create(request)
             except FileExistsError:
                 return self._existing(folder)
         self._wake()
-        return asked.uid
+        return request.uid
 
     def delete(self, ref: JobRef) -> bool:
         found = self._find(ref)
@@ -163,16 +164,16 @@ class ProcessCluster:
         found = self._find(ref)
         if found is None:
             return JobStatus(State.GONE)
-        folder, asked = found
+        folder, request = found
         with _io():
-            return live(asked, folder.end())
+            return status_of(request, folder.end())
 
     def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
         home = self._home(workflow, namespace)
         if home is None:
             return
         with _io():
-            discard(self._folder, home)
+            move_to_trash(self._folder, home)
         self._wake()
 
     def orphans(self, namespace: str, limit: int) -> Sequence[WorkflowId]:
@@ -186,7 +187,7 @@ class ProcessCluster:
         if found is None:
             return
         log, left = found[0].log, max_bytes
-        # An algorithm in no sandbox could put a link there, and have any file read out.
+        # Without a sandbox an algorithm could put a link there, to have any file read.
         if not log.resolve().is_relative_to(found[0].path.parent.resolve()):
             return
         with suppress(FileNotFoundError), log.open("rb") as file:
@@ -195,28 +196,28 @@ class ProcessCluster:
                 left -= min(left, len(line))
 
     def workflow_object(self, origin: str) -> None:
-        """None: a laptop has no WorkFlow objects."""
+        """Return None: a laptop has no WorkFlow objects."""
 
     def report(self, origin: str, workflow: Workflow) -> None:
-        """Nothing, for the same reason."""
+        """Do nothing: a laptop has no WorkFlow objects."""
 
-    def _find(self, ref: JobRef) -> tuple[JobFolder, Asked] | None:
-        """The Job, if it is there, ours, and the one that is meant."""
+    def _find(self, ref: JobRef) -> tuple[JobFolder, JobRequest] | None:
+        """The Job that `ref` names, by UID too if it has one; None if it does not exist or is not ours."""
         folder = self._job(ref)
         try:
             with _io():
-                asked = folder.asked() if folder else None
+                request = folder.request() if folder else None
         except NameConflict:
             return None
-        if folder is None or asked is None or ref.uid not in (None, asked.uid):
+        if folder is None or request is None or ref.uid not in (None, request.uid):
             return None
-        return folder, asked
+        return folder, request
 
     def _existing(self, folder: JobFolder) -> JobUid:
-        asked = folder.asked()
-        if asked is None or folder.deleted:
+        request = folder.request()
+        if request is None or folder.deleted:
             raise Unavailable(f"{folder.path.name} is being deleted", retry_after=1)
-        return asked.uid
+        return request.uid
 
     def _job(self, ref: JobRef) -> JobFolder | None:
         home = self._home(ref.workflow, ref.namespace)
@@ -227,7 +228,7 @@ class ProcessCluster:
         return self._folder / namespace / workflow if safe else None
 
     def _wake(self) -> None:
-        # Without a node there is no reader (or no pipe): it will look when it starts.
+        # Without a kubelet the pipe has no reader, or does not exist. A kubelet looks when it starts.
         with suppress(OSError):
             pipe = os.open(self._folder / WAKE, os.O_WRONLY | os.O_NONBLOCK)
             try:
@@ -236,30 +237,30 @@ class ProcessCluster:
                 os.close(pipe)
 
 
-def live(asked: Asked, end: End | None) -> JobStatus:
-    """What the files of a Job say of it."""
+def status_of(request: JobRequest, end: JobEnd | None) -> JobStatus:
+    """The state of a Job, by its files."""
     if end is None:
-        return JobStatus(State.RUNNING, asked.uid)
-    return JobStatus(State.ENDED, asked.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
+        return JobStatus(State.RUNNING, request.uid)
+    return JobStatus(State.ENDED, request.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
 
 
-def jobs(folder: Path) -> Iterator[JobFolder]:
-    """All Jobs below `folder`, those in the trash too."""
+def job_folders(folder: Path) -> Iterator[JobFolder]:
+    """Every Job below `folder`, also those in the trash."""
     for namespace in _subfolders(folder):
         for home in _subfolders(namespace):
             yield from (JobFolder(path) for path in _subfolders(home) if _ATTEMPT.fullmatch(path.name))
 
 
-def discard(folder: Path, what: Path) -> None:
-    """Move a Job or a workflow into the trash, where `jobs` still finds it; idempotent."""
-    place = folder / TRASH / uuid4().hex
-    place.mkdir(mode=0o700, parents=True)
+def move_to_trash(folder: Path, path: Path) -> None:
+    """Move a Job or a workflow into the trash, where `job_folders` still finds it; idempotent."""
+    target = folder / TRASH / uuid4().hex
+    target.mkdir(mode=0o700, parents=True)
     with suppress(FileNotFoundError):
-        what.rename(place / what.name if _ATTEMPT.fullmatch(what.name) else place)
+        path.rename(target / path.name if _ATTEMPT.fullmatch(path.name) else target)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a private file so that it is there whole or not at all."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file, readable by its owner only, that appears whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
@@ -275,8 +276,8 @@ def _subfolders(path: Path) -> list[Path]:
 
 @contextmanager
 def _io() -> Iterator[None]:
-    """A full disk or a folder without permission: nothing is lost, try again."""
+    """Turn an OSError (a full disk, a missing permission) into Unavailable: nothing is lost."""
     try:
         yield
     except OSError as e:
-        raise Unavailable(f"the folder of the Jobs cannot be used: {e.strerror}") from None
+        raise Unavailable(f"cannot use the folder of the Jobs: {e.strerror}") from None

@@ -1,4 +1,4 @@
-"""What Ocean's contract promises a stage, wherever it runs: the task, the command, the variables. Pure."""
+"""The task, the command and the variables of a stage, the same on every cluster: Ocean's contract. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from functions.workflow.model import Stage
 from functions.workflow.stage_task import Task
 
 
-def task(job: StageJob) -> bytes:
-    """The task file of configure and publish (functions/workflow/stage_task.py)."""
+def task_json(job: StageJob) -> bytes:
+    """The content of the task file of configure and publish (functions/workflow/stage_task.py)."""
     environment = job.environment
     return msgspec.json.encode(
         Task(
@@ -27,22 +27,22 @@ def task(job: StageJob) -> bytes:
     )
 
 
-def program(job: StageJob, python: str, task_file: str, volume: str) -> Sequence[str]:
-    """The command of configure and publish. `-P`: code is never looked for in the folder that they start in."""
+def program_command(job: StageJob, python: str, task_file: str, volume: str) -> Sequence[str]:
+    """The command of configure and publish. With `-P`, Python imports nothing from the working directory."""
     command = [python, "-P", "-m", f"functions.staging.{job.stage}", "--task", task_file, "--volume", volume]
     if job.stage is Stage.PUBLISH:
         command += ["--attempt", str(job.attempt), "--scope", job.scope.value]
     return command
 
 
-def entrypoint(job: StageJob, volume: str) -> str:
-    """The algorithm's command, for a shell. `$ALGO` is replaced in the text, as operator-engine does."""
+def algorithm_command(job: StageJob, volume: str) -> str:
+    """The algorithm's command, for a shell. `$ALGO` is replaced in its text, as operator-engine does."""
     algorithm = shlex.quote(f"{volume}/transformations/algorithm")
     return job.definition.stage.algorithm.container.entrypoint.replace("$ALGO", algorithm)
 
 
-def variables(job: StageJob, volume: str) -> dict[str, str]:
-    """Ocean's variables for algorithm and filter, but `secret`."""
+def environment_variables(job: StageJob, volume: str) -> dict[str, str]:
+    """Ocean's environment variables for algorithm and filter, except `secret`."""
     stage = job.definition.stage
     return {
         "VOLUME": volume,

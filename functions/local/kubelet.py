@@ -25,8 +25,18 @@ from uuid import uuid4
 import msgspec
 
 from functions.cluster import stage_command
-from functions.cluster.events import Action, Event, job_event
-from functions.cluster.processes import TRASH, WAKE, Asked, End, JobFolder, discard, jobs, live, write
+from functions.cluster.events import Action, ApiServerEvent, job_event
+from functions.cluster.processes import (
+    TRASH,
+    WAKE,
+    JobEnd,
+    JobFolder,
+    JobRequest,
+    job_folders,
+    move_to_trash,
+    status_of,
+    write_atomically,
+)
 from functions.local import launch_spec, process_tree
 from functions.local.isolation import Isolation
 from functions.local.warm_supervisor import Standby
@@ -44,7 +54,7 @@ SOON = 0.2
 class Node:
     """Runs Jobs below `folder`. `announce` sends an event and says whether it was taken."""
 
-    def __init__(self, folder: Path, announce: Callable[[Event], bool], isolation: Isolation) -> None:
+    def __init__(self, folder: Path, announce: Callable[[ApiServerEvent], bool], isolation: Isolation) -> None:
         self._folder = folder
         self._announce = announce
         self._isolation = isolation
@@ -102,16 +112,16 @@ class Node:
         present: set[str] = set()
         busy: set[Path] = set()  # in the trash, and something of it still lives
         soon = False
-        for folder in list(jobs(self._folder)):
+        for folder in list(job_folders(self._folder)):
             try:
-                asked = folder.asked()
-                if asked is None:
+                request = folder.request()
+                if request is None:
                     continue
-                present.add(asked.uid)
+                present.add(request.uid)
                 if folder.path.parent.parent != self._folder / TRASH:
-                    soon |= not self._settle(folder, asked)
-                elif self._alive(folder, asked.uid):
-                    self._terminate(asked.uid)
+                    soon |= not self._settle(folder, request)
+                elif self._alive(folder, request.uid):
+                    self._terminate(request.uid)
                     busy.add(folder.path.parent)
             except FileNotFoundError:  # it was thrown away meanwhile
                 soon = True
@@ -124,23 +134,23 @@ class Node:
                 self._removing[trash].start()
         return soon
 
-    def _settle(self, folder: JobFolder, asked: Asked) -> bool:
+    def _settle(self, folder: JobFolder, request: JobRequest) -> bool:
         """Do what this Job needs now. False: it needs another look soon."""
-        if self._alive(folder, asked.uid):
+        if self._alive(folder, request.uid):
             if folder.deleted:
-                self._terminate(asked.uid)
+                self._terminate(request.uid)
             return True
         if folder.deleted:
-            event = _event(asked, folder.end(), Action.DELETE)
-            discard(self._folder, folder.path)
+            event = _event(request, folder.end(), Action.DELETE)
+            move_to_trash(self._folder, folder.path)
             self._announce(event)
             return False
-        end = folder.end() or self._start_or_lose(folder, asked)
-        if end is None or asked.uid in self._told:
+        end = folder.end() or self._start_or_lose(folder, request)
+        if end is None or request.uid in self._told:
             return True
-        if not self._announce(_event(asked, end, Action.UPDATE)):
+        if not self._announce(_event(request, end, Action.UPDATE)):
             return False
-        self._told.add(asked.uid)
+        self._told.add(request.uid)
         return True
 
     def _alive(self, folder: JobFolder, uid: str) -> bool:
@@ -161,34 +171,34 @@ class Node:
         logger.info("taken up", extra=about(job=folder.path.name))
         return True
 
-    def _start_or_lose(self, folder: JobFolder, asked: Asked) -> End | None:
+    def _start_or_lose(self, folder: JobFolder, request: JobRequest) -> JobEnd | None:
         """Start the Job, unless it was started before: then its supervisor was killed, and what it ran with it."""
         if not folder.started:
             # A supervisor that could not even take the lock (a full disk) is not tried again at once.
-            if time.monotonic() >= self._not_before.get(asked.uid, 0):
-                self._not_before[asked.uid] = time.monotonic() + RESCAN
-                self._start(folder, asked)
+            if time.monotonic() >= self._not_before.get(request.uid, 0):
+                self._not_before[request.uid] = time.monotonic() + RESCAN
+                self._start(folder, request)
             return None
-        self._not_before.pop(asked.uid, None)
+        self._not_before.pop(request.uid, None)
         process_tree.kill_strays(folder.path.parent)
         # It may have ended between the look at its end and the look at its supervisor.
-        end = folder.end() or End(Outcome.LOST, reason="Lost")
+        end = folder.end() or JobEnd(Outcome.LOST, reason="Lost")
         if end.outcome is Outcome.LOST:
-            write(folder.end_file, msgspec.json.encode(end))
-            logger.warning("lost", extra=_about(asked))
+            write_atomically(folder.end_file, msgspec.json.encode(end))
+            logger.warning("lost", extra=_about(request))
         return end
 
-    def _start(self, folder: JobFolder, asked: Asked) -> None:
-        job = asked.job
+    def _start(self, folder: JobFolder, request: JobRequest) -> None:
+        job = request.job
         launch_spec.prepare(folder)
-        write(folder.path / "task.json", stage_command.task(job))
+        write_atomically(folder.path / "task.json", stage_command.task_json(job))
         path = folder.path / "plan.json"
-        write(path, msgspec.json.encode(launch_spec.make(folder, job, self._isolation)))
+        write_atomically(path, msgspec.json.encode(launch_spec.make(folder, job, self._isolation)))
         child = self._standby.supervise(path)
-        self._supervisors[asked.uid] = os.pidfd_open(child.pid)
-        self._children[asked.uid] = child
+        self._supervisors[request.uid] = os.pidfd_open(child.pid)
+        self._children[request.uid] = child
         self._standby.prepare()
-        logger.info("started", extra=_about(asked))
+        logger.info("started", extra=_about(request))
 
     def _terminate(self, uid: str) -> None:
         """Have the stage ended; its supervisor gives it the grace."""
@@ -247,10 +257,10 @@ def _empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _event(asked: Asked, end: End | None, action: Action) -> Event:
-    return job_event(asked.job.ref, live(asked, end), action, str(uuid4()), datetime.now(UTC))
+def _event(request: JobRequest, end: JobEnd | None, action: Action) -> ApiServerEvent:
+    return job_event(request.job.ref, status_of(request, end), action, str(uuid4()), datetime.now(UTC))
 
 
-def _about(asked: Asked) -> dict[str, Any]:
-    job = asked.job
+def _about(request: JobRequest) -> dict[str, Any]:
+    job = request.job
     return about(workflow=job.workflow, stage=job.stage, attempt=job.attempt)

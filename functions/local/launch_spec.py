@@ -51,7 +51,9 @@ def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
     return {
         **_common(folder),
         "isolation": "none",
-        "command": stage_command.program(job, sys.executable, str(folder.path / "task.json"), str(folder.volume)),
+        "command": stage_command.program_command(
+            job, sys.executable, str(folder.path / "task.json"), str(folder.volume)
+        ),
         "environ": {**kept, "PYTHONPATH": ROOT, "TERMINATION_LOG": str(folder.termination)},
         "termination": str(folder.termination),
         "log_bytes": _STAGE_LOG_BYTES,
@@ -66,7 +68,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
     inside = isolation == "sandbox"
     volume = "/data" if inside else str(folder.volume)
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
-    command = ["/bin/sh", "-c", stage_command.entrypoint(job, volume)]
+    command = ["/bin/sh", "-c", stage_command.algorithm_command(job, volume)]
     if job.stage is Stage.FILTER:
         command = list(job.environment.filter_command) or ["/bin/sh", "-c", _NO_FILTER]
     environ = {
@@ -76,7 +78,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str,
         "HOME": scratch,
         "TMPDIR": scratch,
         "secret": job.secret,
-        **stage_command.variables(job, volume),
+        **stage_command.environment_variables(job, volume),
     }
     limits = job.limits
     return {

@@ -19,7 +19,7 @@ from functions.local.knative_manifests import load, of_kind
 from functions.local.serve import Post, Server, function
 
 if TYPE_CHECKING:
-    from functions.cluster.events import Event
+    from functions.cluster.events import ApiServerEvent
 
 FUNCTIONS = ("submit", "advance", "status")
 _THREADS = 8  # of the broker, connections of each pool
@@ -209,7 +209,7 @@ def _migrate(database_url: str) -> None:
     migrate(database_url)
 
 
-def _announcer(post: Post, broker: str) -> Callable[[Event], bool]:
+def _announcer(post: Post, broker: str) -> Callable[[ApiServerEvent], bool]:
     """Sends events to the broker, as ApiServerSource does; says whether they were taken."""
     import msgspec
 

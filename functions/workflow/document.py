@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
 
 MAX_INPUTS = 256
 MAX_URLS = 1024
@@ -254,8 +254,8 @@ def _remote_problems(remote: Remote | None, did: str, at: str) -> Iterator[tuple
 
 def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, str]]:
     for name, read, least, like in (
-        ("requests_cpu", cores, LEAST_CORES, "`1m`, such as `2` or `500m`"),
-        ("requests_memory", quantity, LEAST_MEMORY, "`16Mi`, such as `512Mi` or `2Gi`"),
+        ("requests_cpu", parse_cores, LEAST_CORES, "`1m`, such as `2` or `500m`"),
+        ("requests_memory", parse_quantity, LEAST_MEMORY, "`16Mi`, such as `512Mi` or `2Gi`"),
     ):
         value = getattr(asked, name, None)
         try:

@@ -13,7 +13,7 @@ from msgspec.structs import force_setattr
 
 from functions.workflow.document import Definition, Scheme
 from functions.workflow.model import Limits
-from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, cores, quantity
+from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
 
 GIB = 1 << 30
 _LONGEST = 10**9  # seconds; a sum of such times with today's date is still a date
@@ -126,9 +126,9 @@ def grant(environment: Environment, definition: Definition) -> Limits:
     gpus = environment.gpu_number
     if asked is not None:
         if asked.requests_memory:
-            memory = min(memory, quantity(asked.requests_memory))
+            memory = min(memory, parse_quantity(asked.requests_memory))
         if asked.requests_cpu:
-            cpu = min(cpu, cores(asked.requests_cpu))
+            cpu = min(cpu, parse_cores(asked.requests_cpu))
         if asked.gpus is not None:
             gpus = min(gpus, max(asked.gpus, 0))
     limit = environment.max_job_duration

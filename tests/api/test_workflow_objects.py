@@ -10,7 +10,7 @@ import pytest
 from support.api import Api
 from werkzeug.test import TestResponse
 
-from functions.cluster.kubernetes.cluster import status
+from functions.cluster.kubernetes.cluster import workflow_status
 from functions.cluster.ports import Rejected, Unavailable
 from functions.store.ports import Query
 from functions.workflow.model import Phase, WorkflowId
@@ -126,7 +126,7 @@ def test_a_rejected_object_is_told_in_its_status_and_accepted_once_it_is_correct
 def test_a_rejection_is_told_once_although_telling_it_is_announced_too(api: Api) -> None:
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}}
     send(api, ADDED)
-    told = status(api.cluster.reported[ORIGIN])
+    told = workflow_status(api.cluster.reported[ORIGIN])
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}, "status": told}
     send(api, UPDATED)
     assert api.cluster.calls["report"] == 1

@@ -13,7 +13,7 @@ from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
 
 from functions.advance.event_filter import interest
 from functions.cluster.events import Action, job_event, pod_event
-from functions.cluster.kubernetes.job_status import judge_job, judge_pod
+from functions.cluster.kubernetes.job_status import status_of_job, status_of_pod
 from functions.cluster.labels import job_labels, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
@@ -34,15 +34,15 @@ refs = st.builds(
 def test_the_pods_of_finished_jobs_tell_their_exit_codes(pod: dict[str, Any]) -> None:
     expected = {"exit-1": 1, "exit-42": 42, "hello": 0, "oom": 137, "retry": 3, "success": 0, "suspended": 0}
     [code] = [code for name, code in expected.items() if pod["metadata"]["name"].startswith(name)]
-    live = judge_pod(pod, Stage.ALGORITHM)
+    live = status_of_pod(pod, Stage.ALGORITHM)
     assert (live.state, live.exit_code) == (State.ENDED, code)
     assert live.oom_killed == pod["metadata"]["name"].startswith("oom")
 
 
 def test_the_message_of_an_algorithm_is_not_taken_for_a_reason() -> None:
     [pod] = [pod for pod in AFTER_FAILURE if pod["metadata"]["name"].startswith("exit-1-")]
-    assert judge_pod(pod, Stage.ALGORITHM).reason == "Error"
-    assert judge_pod(pod, Stage.CONFIGURE).reason == "Traceback"
+    assert status_of_pod(pod, Stage.ALGORITHM).reason == "Error"
+    assert status_of_pod(pod, Stage.CONFIGURE).reason == "Traceback"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_message_of_an_algorithm_is_not_taken_for_a_reason() -> None:
 )
 def test_the_pods_that_never_start_tell_why_and_since_when(name: str, reason: str) -> None:
     [pod] = [pod for pod in STUCK if pod["metadata"]["name"].startswith(name)]
-    live = judge_pod(pod, Stage.ALGORITHM)
+    live = status_of_pod(pod, Stage.ALGORITHM)
     assert (live.state, live.reason) == (State.STUCK, reason)
     assert live.since is not None
     assert live.since.isoformat() in ("2026-11-22T02:29:56+00:00", "2026-11-22T02:29:57+00:00")
@@ -61,7 +61,7 @@ def test_a_container_that_a_service_mesh_put_beside_ours_says_nothing(ours: str,
     proxy = {"name": "istio-proxy", "state": {"terminated": {"exitCode": 137}}}
     program = {"name": "main", "state": {ours: {"exitCode": 0}}}
     status = {"phase": "Running", "containerStatuses": [proxy, program]}
-    assert judge_pod({"metadata": {}, "status": status}, Stage.ALGORITHM).state is state
+    assert status_of_pod({"metadata": {}, "status": status}, Stage.ALGORITHM).state is state
 
 
 # --- names and labels -----------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_the_events_we_make_are_read_as_the_clusters_are(ref: JobRef, code: int 
     outcome = {0: Outcome.SUCCEEDED, 3: Outcome.FAILED, None: Outcome.TIMED_OUT}[code]
     live = JobStatus(State.ENDED, uid, outcome, code)
     told = job_event(ref, live, Action.UPDATE, "1", START)
-    read = judge_job(told.body, [], ref.stage)
+    read = status_of_job(told.body, [], ref.stage)
     assert (read.state, read.uid, read.outcome) == (State.ENDED, uid, outcome)
     events = [told, *([pod_event(ref, live, "2", START)] if code is not None else [])]
     for event in events:
@@ -146,8 +146,8 @@ def test_no_body_breaks_the_reading_of_an_event(sent: Any, data: st.DataObject) 
     target[key] = data.draw(anything)
     interest(sent.attributes, body)
     for stage in Stage:
-        judge_pod(body, stage)
-        judge_job(body, [body], stage)
+        status_of_pod(body, stage)
+        status_of_job(body, [body], stage)
 
 
 @given(st.dictionaries(st.sampled_from(["type", "subject"]), anything), anything)

@@ -34,7 +34,7 @@ def account(secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The folder of a Pod's service account, for the API `secure`."""
     (tmp_path / "ca.crt").write_bytes((DATA / "kube-api-cert.pem").read_bytes())
     (tmp_path / "token").write_text("not-a-secret\n")
-    monkeypatch.setattr(client, "_ACCOUNT", tmp_path)
+    monkeypatch.setattr(client, "_SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(secure.port))
     return tmp_path

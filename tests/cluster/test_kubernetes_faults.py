@@ -13,7 +13,7 @@ from support.clusters import stage_job
 from support.fake_kube import FakeKube, Fault, now
 
 from functions.cluster.kubernetes import client
-from functions.cluster.kubernetes.cluster import KubernetesCluster, status
+from functions.cluster.kubernetes.cluster import KubernetesCluster, workflow_status
 from functions.cluster.ports import JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
 from functions.settings import Settings
 from functions.workflow.codes import Code
@@ -168,9 +168,9 @@ def test_a_missing_right_is_no_answer_and_is_named_for_the_operator(
         "delete jobs": lambda: kubernetes.delete(ref),
         "get pods/log": lambda: list(kubernetes.logs(ref, 10, 10)),
     }
-    with pytest.raises(Unavailable, match="does not let us"):
+    with pytest.raises(Unavailable, match="forbids it"):
         calls[f"{verb} {resource}"]()
-    told = [vars(logged)["fields"] for logged in caplog.records if "refused" in logged.message]
+    told = [vars(logged)["fields"] for logged in caplog.records if "refused a call" in logged.message]
     assert told == [{"verb": verb, "resource": resource, "namespace": "demo"}]
 
 
@@ -543,6 +543,8 @@ def test_reporting_to_an_object_that_is_gone_is_final(kubernetes: KubernetesClus
 
 
 def test_the_reason_of_a_condition_is_one_word() -> None:
-    told = status(workflow(Phase.FINISHED, 32, Ending(Code.ALGORITHM_PROVISIONING_FAILED, "Invalid: $.stages: 1")))
+    told = workflow_status(
+        workflow(Phase.FINISHED, 32, Ending(Code.ALGORITHM_PROVISIONING_FAILED, "Invalid: $.stages: 1"))
+    )
     [condition] = told["conditions"]
     assert (condition["reason"], condition["message"]) == ("Invalid", "Invalid: $.stages: 1")

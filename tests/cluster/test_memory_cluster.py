@@ -9,7 +9,7 @@ import pytest
 from support.clusters import stage_job
 from support.memory_cluster import MemoryCluster
 
-from functions.cluster.events import Event
+from functions.cluster.events import ApiServerEvent
 from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import Cluster, State, Unavailable
 from functions.workflow.model import Outcome, Stage
@@ -71,7 +71,7 @@ def test_a_lingering_job_blocks_its_name_until_it_is_gone() -> None:
 
 
 def test_a_job_announces_its_creation_its_end_and_its_removal() -> None:
-    events: list[Event] = []
+    events: list[ApiServerEvent] = []
     cluster = MemoryCluster(announce=events.append)
     cluster.create(JOB)
     cluster.finish(JOB.ref, 3)

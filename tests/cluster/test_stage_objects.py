@@ -18,13 +18,12 @@ from kubernetes_validate.utils import validate
 from support.clusters import stage_job
 
 from functions.cluster.kubernetes import job_manifests
-from functions.cluster.kubernetes.pods import cores, quantity
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.model import Limits, Scope, Stage, WorkflowId
-from functions.workflow.quantity import quantity as parsed_quantity
+from functions.workflow.quantity import format_cores, format_quantity, parse_quantity
 from functions.workflow.stage_task import Task
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -360,16 +359,16 @@ def test_a_name_that_kubernetes_would_refuse_is_refused_here() -> None:
 
 @given(st.floats(0.001, 1000))
 def test_cores_are_written_to_the_thousandth(value: float) -> None:
-    text = cores(value)
+    text = format_cores(value)
     written = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
     assert abs(written - value) <= 0.0005 + 1e-9
 
 
 @given(st.floats(1e-9, 0.001))
 def test_no_limit_is_written_as_none(value: float) -> None:
-    assert cores(value) == "1m"
+    assert format_cores(value) == "1m"
 
 
 @given(st.integers(1, 10**15 - 1))
 def test_quantities_are_exact(size: int) -> None:
-    assert parsed_quantity(quantity(size)) == size
+    assert parse_quantity(format_quantity(size)) == size

@@ -20,7 +20,7 @@ from support.schemas import errors
 
 from functions.cli.doctor import doctor
 from functions.cluster.kubernetes import canary, canary_probe
-from functions.cluster.kubernetes.pods import pod
+from functions.cluster.kubernetes.pods import pod_template
 from functions.cluster.labels import MANAGED_BY, MANAGER
 from functions.settings import Settings
 from functions.workflow.environment import Environment
@@ -48,7 +48,7 @@ def test_the_canary_is_a_valid_job() -> None:
 
 def test_the_canary_stands_exactly_where_an_algorithm_would() -> None:
     template = manifest()["spec"]["template"]
-    algorithm = pod(stage_job("w1"), Settings(), "w1-1")
+    algorithm = pod_template(stage_job("w1"), Settings(), "w1-1")
     same = ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "restartPolicy")
     for key in same:
         assert template["spec"][key] == algorithm["spec"][key]
@@ -99,7 +99,7 @@ def test_the_probe_tries_all_that_an_algorithm_must_not_reach() -> None:
         "PUBLIC_ADDRESS": "1.1.1.1:443",
         "MORE_ADDRESSES": "10.0.0.5:5432,[fd00::5]:9000",
     }
-    tried = " ".join(canary_probe.tries(environ, "10.96.0.10"))
+    tried = " ".join(canary_probe.attempts(environ, "10.96.0.10"))
     for target in (
         "kubernetes.default",
         "example.com",
@@ -121,18 +121,18 @@ def test_the_probe_as_the_pod_runs_it_reports_and_exits(shut: bool, tmp_path: Pa
     with socket.create_server(("127.0.0.1", 0)) as server:
         target = f"127.0.0.1:{server.getsockname()[1]}"
         # Loopback alone: the real list would go out into the world.
-        only = f"tries = lambda *_: {{'target': partial(connect, *{target.split(':')!r})}}\n"
+        only = f"attempts = lambda *_: {{'target': partial(connect, *{target.split(':')!r})}}\n"
         if shut:
             server.close()
         done = subprocess.run(
-            [sys.executable, "-c", program.replace("def main()", only + "SETTLE = 0\ndef main()")],
+            [sys.executable, "-c", program.replace("def main()", only + "SETTLE_SECONDS = 0\ndef main()")],
             env={**os.environ, "TERMINATION_LOG": str(log)},
             capture_output=True,
             timeout=60,
         )
-    assert done.returncode == (0 if shut else canary_probe.REACHED)
+    assert done.returncode == (0 if shut else canary_probe.EXIT_CODE_REACHED)
     found = [] if shut else ["target"]
-    assert json.loads(log.read_text()) == {"tried": ["target"], "reached": found, "lasting": found}
+    assert json.loads(log.read_text()) == {"tried": ["target"], "reached": found, "still_reached": found}
 
 
 def test_the_probe_tells_a_late_policy_from_a_missing_one() -> None:
@@ -143,8 +143,8 @@ def test_the_probe_tells_a_late_policy_from_a_missing_one() -> None:
         if len(tried) > 1:
             raise ConnectionRefusedError
 
-    found = canary_probe.look({"late": open_at_first, "open": lambda: None}, 0)
-    assert found == {"tried": ["late", "open"], "reached": ["late", "open"], "lasting": ["open"]}
+    found = canary_probe.probe({"late": open_at_first, "open": lambda: None}, 0)
+    assert found == {"tried": ["late", "open"], "reached": ["late", "open"], "still_reached": ["open"]}
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -174,13 +174,13 @@ def run_doctor(kube: FakeKube, folder: Path, ended: dict[str, Any] | None) -> An
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canary, "PAUSE", 0.01)
+    monkeypatch.setattr(canary, "POLL_INTERVAL", 0.01)
 
 
-def said(reached: list[str], lasting: list[str]) -> dict[str, Any]:
+def said(reached: list[str], still_reached: list[str]) -> dict[str, Any]:
     tried = ["the Kubernetes API", "a public address"]
-    report = json.dumps({"tried": tried, "reached": reached, "lasting": lasting})
-    return {"exitCode": canary_probe.REACHED if reached else 0, "reason": "Error", "message": report}
+    report = json.dumps({"tried": tried, "reached": reached, "still_reached": still_reached})
+    return {"exitCode": canary_probe.EXIT_CODE_REACHED if reached else 0, "reason": "Error", "message": report}
 
 
 def test_a_canary_that_reaches_nothing_passes_and_is_removed(kube: FakeKube, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_canary_without_a_report_is_a_failure(kube: FakeKube, tmp_path: Path) 
 def test_a_canary_that_never_starts_is_a_failure(
     kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(canary, "WAIT", 0.1)
+    monkeypatch.setattr(canary, "TIMEOUT", 0.1)
     result = run_doctor(kube, tmp_path, None)
     assert result.exit_code == 1
     assert "nothing is proven" in result.output
@@ -229,7 +229,7 @@ def test_it_examines_the_cluster_that_kubectl_talks_to(
     Path(kube.kubeconfig(tmp_path)).rename(tmp_path / ".kube" / "config")
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(canary, "WAIT", 0.1)
+    monkeypatch.setattr(canary, "TIMEOUT", 0.1)
     result = CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo"])
     assert "nothing is proven" in result.output
     assert kube.created.total() == 1

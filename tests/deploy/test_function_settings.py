@@ -11,13 +11,13 @@ import yaml
 from support.clusters import stage_job
 from support.deployment import FUNCTIONS, ROOT, WITH_FUNCTIONS, answer, environment, function_pods, of_kind, rendered
 
-from functions.cluster.kubernetes.pods import pod as stage_pod
+from functions.cluster.kubernetes.pods import pod_template
 from functions.engine.app import App
 from functions.environments import load
 from functions.settings import Settings
 from functions.workflow.environment import GIB, Environment, grant
 from functions.workflow.model import Stage
-from functions.workflow.quantity import cores, quantity
+from functions.workflow.quantity import parse_cores, parse_quantity
 
 VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}
 
@@ -76,14 +76,14 @@ def test_the_quota_has_room_for_max_jobs_workflows(name: str, tmp_path: Path) ->
         for stage in Stage:
             job = stage_job("w1", stage)
             job = replace(job, environment=each, limits=grant(each, job.definition))
-            (container,) = stage_pod(job, Settings(), "w1")["spec"]["containers"]
+            (container,) = pod_template(job, Settings(), "w1")["spec"]["containers"]
             limits = container["resources"]["limits"]
-            needed["cpu"] = max(needed["cpu"], cores(limits["cpu"]))
-            needed["memory"] = max(needed["memory"], quantity(limits["memory"]))
-        assert each.max_jobs * needed["cpu"] <= cores(hard["limits.cpu"])
-        assert each.max_jobs * needed["memory"] <= quantity(hard["limits.memory"])
-        assert each.max_jobs * each.disk_gb * GIB <= quantity(hard["requests.storage"])
-        assert each.disk_gb * GIB <= quantity(largest)
+            needed["cpu"] = max(needed["cpu"], parse_cores(limits["cpu"]))
+            needed["memory"] = max(needed["memory"], parse_quantity(limits["memory"]))
+        assert each.max_jobs * needed["cpu"] <= parse_cores(hard["limits.cpu"])
+        assert each.max_jobs * needed["memory"] <= parse_quantity(hard["limits.memory"])
+        assert each.max_jobs * each.disk_gb * GIB <= parse_quantity(hard["requests.storage"])
+        assert each.disk_gb * GIB <= parse_quantity(largest)
         assert each.max_jobs <= int(hard["persistentvolumeclaims"])
 
 

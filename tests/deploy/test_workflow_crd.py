@@ -14,7 +14,7 @@ import yaml
 from support.deployment import INSTALL, of_kind
 from support.schemas import DATA, errors
 
-from functions.cluster.kubernetes.cluster import status
+from functions.cluster.kubernetes.cluster import workflow_status
 from functions.workflow.document import Definition, parse
 from functions.workflow.model import Ending, Limits, Phase, Workflow, WorkflowId
 
@@ -124,6 +124,6 @@ def test_the_status_that_is_written_is_in_the_schema() -> None:
         finished_at=now,
     )
     for each in (running, failed):
-        written = {key: value for key, value in status(each).items() if value is not None}  # null removes
+        written = {key: value for key, value in workflow_status(each).items() if value is not None}  # null removes
         assert errors({**SAMPLE, "status": written}) == []
         assert pruned(written, SCHEMA["properties"]["status"]) == written

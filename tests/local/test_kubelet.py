@@ -21,7 +21,7 @@ from support.laptop import until
 from support.processes import ProcessDriver
 
 from functions.advance.event_filter import interest
-from functions.cluster.events import Event
+from functions.cluster.events import ApiServerEvent
 from functions.cluster.ports import JobStatus, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local import launch_spec
@@ -37,10 +37,10 @@ class Told:
     """Takes events; refuses the first `refusals`."""
 
     def __init__(self) -> None:
-        self.events: queue.Queue[Event] = queue.Queue()
+        self.events: queue.Queue[ApiServerEvent] = queue.Queue()
         self.refusals = 0
 
-    def __call__(self, event: Event) -> bool:
+    def __call__(self, event: ApiServerEvent) -> bool:
         self.refusals -= 1
         if self.refusals >= 0:
             return False

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions import log
 from functions.advance.main import ROUTER as ADVANCE
-from functions.cluster.events import Action, Event, job_event, pod_event
+from functions.cluster.events import Action, ApiServerEvent, job_event, pod_event
 from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.engine.app import App
@@ -39,7 +39,7 @@ def hurried_now() -> datetime:
     return began + (datetime.now(UTC) - began) * SPEED
 
 
-def announce(event: Event) -> None:
+def announce(event: ApiServerEvent) -> None:
     """One line in one write, so that lines of several processes do not mix; what a death cuts off is a lost event."""
     _leave_manifest(event)
     line = json.dumps({"headers": dict(event.headers), "body": event.body}) + "\n"
@@ -50,7 +50,7 @@ def announce(event: Event) -> None:
         os.close(spool)
 
 
-def _leave_manifest(event: Event) -> None:
+def _leave_manifest(event: ApiServerEvent) -> None:
     """What publish will have published is there before its Job can be seen, let alone its end."""
     folder = Path(os.environ[RESULTS], event.body["metadata"]["labels"]["workflow"], "1")
     if (folder / layout.MANIFEST).exists():

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from functions.cluster.events import Action, Event, job_event, pod_event
+from functions.cluster.events import Action, ApiServerEvent, job_event, pod_event
 from functions.cluster.instant import uid_of
 from functions.cluster.ports import JobRef, JobStatus, NameConflict, StageJob, State, Unavailable
 from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
@@ -44,7 +44,7 @@ class MemoryCluster:
     """
 
     lingering: bool = False
-    announce: Callable[[Event], None] | None = None
+    announce: Callable[[ApiServerEvent], None] | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     calls: Counter[str] = field(default_factory=Counter)  # by method
     created: Counter[str] = field(default_factory=Counter)  # Jobs that were created, by name
@@ -238,7 +238,7 @@ class MemoryCluster:
         if job.request is not None:
             self._announce(lambda: job_event(job.ref, job.status, action, str(uuid4()), self.clock()))
 
-    def _announce(self, event: Callable[[], Event]) -> None:
+    def _announce(self, event: Callable[[], ApiServerEvent]) -> None:
         if self.announce is not None:
             self.announce(event())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.clusters import stage_job
 
-from functions.cluster.events import Event
+from functions.cluster.events import ApiServerEvent
 from functions.cluster.ports import Cluster, JobRef, StageJob
 from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation, probe
@@ -21,7 +21,7 @@ class ProcessDriver:
     def __init__(
         self,
         folder: Path,
-        announce: Callable[[Event], bool] = lambda event: True,
+        announce: Callable[[ApiServerEvent], bool] = lambda event: True,
         isolation: Isolation | None = None,
     ) -> None:
         self.folder = folder

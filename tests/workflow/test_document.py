@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from functions.workflow.document import SCHEMES, DocumentError, parse
 from functions.workflow.environment import GIB, Environment, grant
-from functions.workflow.quantity import quantity
+from functions.workflow.quantity import parse_quantity
 
 PROVIDERS_OWN: dict[str, Any] = {  # the Provider's recorded POST body, its workflow
     "stages": [
@@ -239,7 +239,7 @@ def test_nobody_can_ask_his_limits_away(cpu: str, memory: str) -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("1Gi", 1 << 30), ("1.5Gi", 3 << 29), ("2G", 2 * 10**9), ("10", 10)])
 def test_quantities_are_kubernetes_own(text: str, size: int) -> None:
-    assert quantity(text) == size
+    assert parse_quantity(text) == size
 
 
 def test_chain_ids_compare_as_numbers() -> None:

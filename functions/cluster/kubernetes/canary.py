@@ -1,6 +1,6 @@
-"""The canary: a Job in the algorithm's place, with its labels and its security, that tries to get out.
+"""The canary: a Job with an algorithm's labels and security that tries to reach the network.
 
-Many network plugins accept NetworkPolicies and ignore them. Nothing but trying tells.
+Many network plugins accept NetworkPolicies and ignore them. Only an attempt shows whether they are enforced.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from functions.cluster.kubernetes import job_status, pods
 from functions.cluster.kubernetes.client import Api
+from functions.cluster.kubernetes.objects import Body, get_mapping, get_mappings, get_text
 from functions.cluster.labels import JOB_NAME, MANAGED_BY
 from functions.cluster.ports import StageJob, State
 from functions.settings import Settings
@@ -22,28 +23,31 @@ from functions.workflow.document import Algorithm, Compute, Container, Definitio
 from functions.workflow.environment import Environment
 from functions.workflow.model import Limits, Scope, Stage, WorkflowId
 
-# Not `sluice`: neither the sources nor the sweep shall take the canary for a workflow's Job.
+# Not `sluice`: the event sources and the sweep must not take the canary for a workflow's Job.
 MANAGER = "sluice-doctor"
-WAIT = 180.0  # seconds for scheduling and the image
-PAUSE = 1.0
+TIMEOUT = 180.0  # seconds, with the time for scheduling and for pulling the image
+POLL_INTERVAL = 1.0  # seconds
 
 
-class NoVerdict(Exception):
-    """The canary could not try; the message says why and what to do."""
+class NoReport(Exception):
+    """The canary proved nothing; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the canary tried to reach, what it did reach, and what of that still after its first seconds."""
+class CanaryReport:
+    """The targets that the canary tried, those it reached, and those it still reached after some seconds."""
 
     tried: Sequence[str]
     reached: Sequence[str]
-    lasting: Sequence[str]
+    still_reached: Sequence[str]
 
 
 def manifest(name: str, environment: Environment, image: str, public: str, more: Sequence[str] = ()) -> dict[str, Any]:
-    """The Job. Its Pod is the one of an algorithm in this environment, but for program, volume and manager."""
-    template = pods.pod(_stage_job(name, environment), Settings(), name)
+    """The canary's Job: an algorithm's Pod in this environment, with another program and manager and no volume.
+
+    `public` and `more`: addresses (`host:port`) to try, besides those inside the cluster.
+    """
+    template = pods.pod_template(_stage_job(name, environment), Settings(), name)
     labels = {**template["metadata"]["labels"], MANAGED_BY: MANAGER}
     spec = template["spec"]
     spec["volumes"] = [volume for volume in spec["volumes"] if "emptyDir" in volume]
@@ -63,15 +67,15 @@ def manifest(name: str, environment: Environment, image: str, public: str, more:
         "metadata": {"name": name, "namespace": environment.namespace, "labels": labels},
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": int(WAIT),
-            "ttlSecondsAfterFinished": 300,  # should its doctor die before
+            "activeDeadlineSeconds": int(TIMEOUT),
+            "ttlSecondsAfterFinished": 300,  # in case the doctor dies before
             "template": {"metadata": {"labels": labels}, "spec": spec},
         },
     }
 
 
-def send(api: Api, job: dict[str, Any]) -> Verdict:
-    """Create the Job, wait for its Pod's word, remove it. Raises NoVerdict and ClusterError."""
+def run(api: Api, job: dict[str, Any]) -> CanaryReport:
+    """Create the Job, wait for its Pod's report and delete it. Raises NoReport and ClusterError."""
     namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
     jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     api.post(jobs, job)
@@ -81,31 +85,33 @@ def send(api: Api, job: dict[str, Any]) -> Verdict:
         api.delete(f"{jobs}/{name}", {"propagationPolicy": "Background"})
 
 
-def _wait(api: Api, namespace: str, name: str) -> Verdict:
-    end = time.monotonic() + WAIT
-    waiting = "no Pod was made for it"
+def _wait(api: Api, namespace: str, name: str) -> CanaryReport:
+    end = time.monotonic() + TIMEOUT
+    waiting = "it has no Pod"
     while time.monotonic() < end:
         found = api.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=f"{JOB_NAME}={name}") or {}
-        for pod in job_status.items(found, "items"):
-            seen = job_status.judge_pod(pod, Stage.ALGORITHM)
-            if seen.state is State.ENDED:
-                return verdict(pod)
-            waiting = seen.reason or "it has not ended"
-        time.sleep(PAUSE)
-    raise NoVerdict(f"the canary said nothing within {WAIT:.0f} s: {waiting}")
+        for pod in get_mappings(found, "items"):
+            status = job_status.status_of_pod(pod, Stage.ALGORITHM)
+            if status.state is State.ENDED:
+                return read_report(pod)
+            waiting = status.reason or "it has not ended"
+        time.sleep(POLL_INTERVAL)
+    raise NoReport(f"the canary reported nothing within {TIMEOUT:.0f} s: {waiting}")
 
 
-def verdict(pod: job_status.Body) -> Verdict:
-    """What the ended Pod left as its termination message. Raises NoVerdict: silence is no proof of anything."""
-    for container in job_status.items(job_status.part(pod, "status"), "containerStatuses"):
-        ended = job_status.part(container, "state", "terminated")
+def read_report(pod: Body) -> CanaryReport:
+    """Read the report in the termination message of the ended Pod. Raises NoReport if there is none."""
+    for container in get_mappings(get_mapping(pod, "status"), "containerStatuses"):
+        terminated = get_mapping(container, "state", "terminated")
         try:
-            said = json.loads(job_status.text(ended, "message"))
-            return Verdict(list(said["tried"]), list(said["reached"]), list(said["lasting"]))
+            report = json.loads(get_text(terminated, "message"))
+            return CanaryReport(list(report["tried"]), list(report["reached"]), list(report["still_reached"]))
         except (ValueError, KeyError, TypeError):
-            code = ended.get("exitCode")
-            raise NoVerdict(f"the canary ended with exit code {code} and no report; has its image Python?") from None
-    raise NoVerdict("the canary's Pod ended before its container: evicted, or refused by its node")
+            code = terminated.get("exitCode")
+            raise NoReport(
+                f"the canary ended with exit code {code} and without a report; give it an image with Python (--image)"
+            ) from None
+    raise NoReport("the canary's Pod ended without its container: it was evicted, or its node refused it")
 
 
 def _stage_job(name: str, environment: Environment) -> StageJob:
@@ -127,4 +133,5 @@ def _stage_job(name: str, environment: Environment) -> StageJob:
 
 @cache
 def _probe() -> str:
+    """The source of the program that the canary runs."""
     return Path(__file__).with_name("canary_probe.py").read_text()

@@ -1,7 +1,7 @@
-"""What the canary runs in the algorithm's place: it tries to reach what an algorithm must not.
+"""The canary's program: it tries to reach what an algorithm must not reach.
 
-Sent to the Pod as text, so that any image with Python will do: nothing but the standard library.
-A connection that is refused has reached nobody; only one that is made counts.
+The Job carries it as text and any image with Python runs it, so it imports the standard library only.
+A target counts as reached when a connection is made; a refused one is not.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-SECONDS = 4.0  # for one connection
-ALL_SECONDS = 15.0  # for everything: a name is asked for several times before it counts as not found
-SETTLE = 10.0  # what was reached is tried again after this: some network plugins are slower than a new Pod
-REACHED = 3  # the exit code
+CONNECT_SECONDS = 4.0
+ALL_SECONDS = 15.0  # for all attempts: a resolver asks several times before it gives a name up
+# After this pause, targets that were reached are tried again: some network plugins are slower than a new Pod.
+SETTLE_SECONDS = 10.0
+EXIT_CODE_REACHED = 3
 
 
 def connect(address: str, port: int) -> None:
-    socket.create_connection((address, port), SECONDS).close()
+    socket.create_connection((address, port), CONNECT_SECONDS).close()
 
 
 def resolve(name: str) -> None:
@@ -34,8 +35,8 @@ def nameserver(file: str = "/etc/resolv.conf") -> str:
         return next((line.split()[1] for line in lines if line.startswith("nameserver ")), "")
 
 
-def tries(environ: dict[str, str], dns: str) -> dict[str, Callable[[], None]]:
-    """What is tried, by what it is called."""
+def attempts(environ: dict[str, str], dns: str) -> dict[str, Callable[[], None]]:
+    """The attempts, by the name of their target."""
     api, api_port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
     places = {
         "the cloud's metadata": "169.254.169.254:80",
@@ -60,7 +61,7 @@ def tries(environ: dict[str, str], dns: str) -> dict[str, Callable[[], None]]:
 
 
 def run(attempts: Mapping[str, Callable[[], object]], seconds: float) -> list[str]:
-    """The names of the attempts that succeeded, all made at once."""
+    """Make all attempts at once; the names of those that succeed within `seconds`."""
     reached: list[str] = []
 
     def attempt(name: str, call: Callable[[], object]) -> None:
@@ -79,23 +80,23 @@ def run(attempts: Mapping[str, Callable[[], object]], seconds: float) -> list[st
     return sorted(reached)
 
 
-def look(attempts: Mapping[str, Callable[[], object]], settle: float) -> dict[str, list[str]]:
-    """The report: what was tried, what was reached at once, and what of it still later."""
+def probe(attempts: Mapping[str, Callable[[], object]], settle: float) -> dict[str, list[str]]:
+    """Make all attempts, and those that succeed once more after `settle` seconds; the report."""
     reached = run(attempts, ALL_SECONDS)
     if reached:
         time.sleep(settle)
-    lasting = run({name: attempts[name] for name in reached}, ALL_SECONDS)
-    return {"tried": sorted(attempts), "reached": reached, "lasting": lasting}
+    still_reached = run({name: attempts[name] for name in reached}, ALL_SECONDS)
+    return {"tried": sorted(attempts), "reached": reached, "still_reached": still_reached}
 
 
 def main() -> None:
-    found = look(tries(dict(os.environ), nameserver()), SETTLE)
+    found = probe(attempts(dict(os.environ), nameserver()), SETTLE_SECONDS)
     report = json.dumps(found)
     print(report)  # noqa: T201 - the Pod's log is its output
     with open(os.environ.get("TERMINATION_LOG", "/dev/termination-log"), "w") as file:
         file.write(report)
     sys.stdout.flush()
-    os._exit(REACHED if found["reached"] else 0)  # threads may still wait for names
+    os._exit(EXIT_CODE_REACHED if found["reached"] else 0)  # threads may still wait for names
 
 
 if __name__ == "__main__":

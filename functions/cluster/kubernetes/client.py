@@ -1,7 +1,7 @@
-"""HTTP to the Kubernetes API: where it is, who we are to it, and what its errors mean.
+"""HTTP to the Kubernetes API: its address, our credentials, and what its errors mean.
 
-Spoken with urllib3 alone: of the package `kubernetes`, a Pod needs nothing but two files, and importing its models
-would double the cold start of a function. Off the cluster the package reads the kubeconfig.
+Uses urllib3 alone. Inside a Pod the service account's two files are all that is needed, and importing the package
+`kubernetes` would double the cold start of a function. Outside a cluster that package reads the kubeconfig.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from functions.cluster.kubernetes.objects import Body
 from functions.cluster.ports import Rejected, Unavailable
 from functions.log import about
 from functions.settings import SettingsError
@@ -24,43 +25,46 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Body = Mapping[str, Any]
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_LONGEST_MESSAGE = 300
-_OFFERS = ("POST", "PATCH")  # what brings an object, which may be refused
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_LONGEST_MESSAGE = 300  # characters of the API's message that we keep
+_LONGEST_ERROR = 1 << 16  # bytes of a Status object
+_WRITES = ("POST", "PATCH")  # calls that carry an object, which the API may refuse
 
 
 class Conflict(Exception):
-    """409: the object exists already, or is not the one that was meant."""
+    """409: the object exists already, or is not the one that the precondition names."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where an API is and how to be admitted to it."""
+    """The address of an API, and how to authenticate to it."""
 
     server: str
-    authorization: Callable[[], str | None] = lambda: None  # the header, asked for at every call: tokens rotate
-    tls: Mapping[str, Any] = field(default_factory=dict)  # urllib3's arguments
+    authorization: Callable[[], str | None] = lambda: None  # the header; called for each request: tokens rotate
+    tls: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of urllib3's pool
     proxy: str | None = None
 
 
 class NoCluster(SettingsError):
-    """Nothing says where one is."""
+    """No setting and no service account names a cluster."""
 
 
 def access(kubeconfig: str) -> Access:
-    """The API of the kubeconfig, or without one that of the cluster we run in. Raises SettingsError, NoCluster too."""
+    """Find the API: that of the kubeconfig, or of the cluster we run in if `kubeconfig` is empty.
+
+    Raises SettingsError if the kubeconfig cannot be used, NoCluster (one of them) if there is no cluster.
+    """
     if kubeconfig:
         return _from_kubeconfig(kubeconfig)
     host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    token = _ACCOUNT / "token"
+    token = _SERVICE_ACCOUNT / "token"
     if not host or not token.exists():
-        raise NoCluster("no cluster: this is no Pod with a service account, and KUBECONFIG is not set")
+        raise NoCluster("no cluster: KUBECONFIG is not set, and this is not a Pod with a service account")
     return Access(
         f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
         lambda: f"Bearer {token.read_text().strip()}",
-        {"ca_certs": str(_ACCOUNT / "ca.crt")},
+        {"ca_certs": str(_SERVICE_ACCOUNT / "ca.crt")},
     )
 
 
@@ -68,7 +72,7 @@ def _from_kubeconfig(path: str) -> Access:
     from kubernetes.client.configuration import Configuration
     from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.kube_config import load_kube_config
-    from requests.utils import should_bypass_proxies  # as the package itself does
+    from requests.utils import should_bypass_proxies  # the package itself decides with it
 
     configuration = Configuration()  # type: ignore[no-untyped-call]
     try:
@@ -92,45 +96,45 @@ def _from_kubeconfig(path: str) -> Access:
 
 
 class Api:
-    """The verbs, on paths such as `/api/v1/namespaces/x/pods/y`. Threads share it; `connections` are kept open.
+    """The verbs, on paths such as `/api/v1/namespaces/x/pods/y`. Threads share it; it keeps `connections` open.
 
-    Every call has a time-out and may raise Unavailable; `post` and `patch` raise Rejected too.
+    Every call has a timeout and may raise Unavailable; `post` and `patch` may raise Rejected.
     """
 
     def __init__(self, access: Access, connections: int) -> None:
         import urllib3
 
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        # No retries here: whoever calls is called again, by a redelivery or by the sweep.
+        # No retries here: a redelivered event or the sweep calls again.
         options = {"maxsize": connections, "timeout": timeout, "retries": False, **access.tls}
         self._access = access
         self._pool = urllib3.ProxyManager(access.proxy, **options) if access.proxy else urllib3.PoolManager(**options)
 
     def get(self, path: str, **query: str) -> Body | None:
-        """The object; None if there is none."""
+        """Read an object or a list; None if it does not exist."""
         return self._call("GET", path, query=query)
 
     def post(self, path: str, body: Body) -> Body:
-        """Create. Raises Conflict where it exists."""
+        """Create an object and return it. Raises Conflict if it exists."""
         return self._call("POST", path, body) or {}
 
     def delete(self, path: str, options: Body) -> bool:
-        """Whether there was something to delete. Raises Conflict where the preconditions do not hold."""
+        """Delete an object; False if it did not exist. Raises Conflict if the preconditions do not hold."""
         return self._call("DELETE", path, options) is not None
 
     def patch(self, path: str, body: Body) -> bool:
-        """Merge; whether the object is there."""
+        """Apply a JSON merge patch; False if the object does not exist."""
         return self._call("PATCH", path, body, kind="application/merge-patch+json") is not None
 
     def stream(self, path: str, max_bytes: int, **query: str) -> Iterator[bytes]:
-        """The answer as it comes; nothing where there is none."""
-        with self._answer("GET", path, query=query) as answer:
-            if answer.status in (400, 404):  # the container has not started, or is gone
+        """Yield the response's body as it arrives, at most `max_bytes`; nothing if there is none."""
+        with self._request("GET", path, query=query) as response:
+            if response.status in (400, 404):  # the container has not started, or is gone
                 return
-            said = answer.read(_LONGEST_MESSAGE) if answer.status >= 300 else b""
-            _check("GET", path, answer.status, answer.headers, said)
+            error = response.read(_LONGEST_ERROR) if response.status >= 300 else b""
+            _raise_for_status("GET", path, response.status, response.headers, error)
             left = max_bytes
-            while left > 0 and (chunk := answer.read(min(left, 1 << 16))):
+            while left > 0 and (chunk := response.read(min(left, 1 << 16))):
                 left -= len(chunk)
                 yield chunk
 
@@ -142,21 +146,21 @@ class Api:
         kind: str = "application/json",
         query: Body | None = None,
     ) -> Body | None:
-        with self._answer(method, path, body, kind, query) as answer:
-            content = answer.read()
-            status = answer.status
-            headers = answer.headers
+        with self._request(method, path, body, kind, query) as response:
+            content = response.read()
+            status = response.status
+            headers = response.headers
         if status == 404 and method != "POST":
             return None
-        _check(method, path, status, headers, content)
+        _raise_for_status(method, path, status, headers, content)
         try:
             decoded = json.loads(content)
         except ValueError:
-            raise Unavailable("the Kubernetes API answers something that is not JSON") from None
+            raise Unavailable("the Kubernetes API answered with something that is not JSON") from None
         return decoded if isinstance(decoded, dict) else {}
 
     @contextmanager
-    def _answer(
+    def _request(
         self,
         method: str,
         path: str,
@@ -170,7 +174,7 @@ class Api:
         try:
             if authorization := self._access.authorization():
                 headers["Authorization"] = authorization
-            answer = self._pool.request(
+            response = self._pool.request(
                 method,
                 self._access.server + path,
                 body=json.dumps(body).encode() if body is not None else None,
@@ -180,49 +184,49 @@ class Api:
                 redirect=False,
             )
             try:
-                yield answer
+                yield response
             finally:
-                answer.drain_conn()
-                answer.release_conn()
+                response.drain_conn()
+                response.release_conn()
         except urllib3.exceptions.HTTPError as e:
             raise Unavailable(f"the Kubernetes API does not answer ({type(e).__name__})") from None
         except OSError as e:
             raise Unavailable(f"the service account's token cannot be read ({type(e).__name__})") from None
 
 
-def _check(method: str, path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
-    """Raise what the status means, unless it is a success."""
+def _raise_for_status(method: str, path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
+    """Raise the error that the status means; nothing if it is a success."""
     if status < 300:
         return
     message = _message(content)
     if status == 409:
         raise Conflict(message)
-    refused = _refusal(status, message)
-    if refused is None:
-        raise Unavailable(f"the Kubernetes API answers {status}: {message}", _retry_after(headers))
+    rejected = _rejection(status, message)
+    if rejected is None:
+        raise Unavailable(f"the Kubernetes API answered {status}: {message}", _retry_after(headers))
     if method != "POST":
-        logger.error("refused by the Kubernetes API: %s", message, extra=about(**_right(method, path)))
-    if method not in _OFFERS:  # what is wrong are our rights, not the Job that is asked about
-        raise Unavailable(str(refused))
-    raise refused
+        logger.error("the Kubernetes API refused a call: %s", message, extra=about(**_needed_right(method, path)))
+    if method not in _WRITES:  # our rights are wrong, not the Job
+        raise Unavailable(str(rejected))
+    raise rejected
 
 
-def _refusal(status: int, message: str) -> Rejected | None:
+def _rejection(status: int, message: str) -> Rejected | None:
     match status:
         case 400 | 413 | 422:
             return Rejected("Invalid", f"the Kubernetes API refuses the object: {message}", final=True)
         case 403 if "exceeded quota" in message:
             return Rejected("QuotaExceeded", message, final=False)
         case 403:
-            return Rejected("Forbidden", f"the Kubernetes API does not let us: {message}", final=False)
+            return Rejected("Forbidden", f"the Kubernetes API forbids it: {message}", final=False)
         case 404:
-            return Rejected("NamespaceMissing", f"the environment's namespace is not there: {message}", final=False)
+            return Rejected("NamespaceMissing", f"the environment's namespace does not exist: {message}", final=False)
         case _:
             return None
 
 
-def _right(method: str, path: str) -> dict[str, str]:
-    """What a call needs, as a Role names it."""
+def _needed_right(method: str, path: str) -> dict[str, str]:
+    """The right that a call needs, in the terms of a Role."""
     _, _, below = path.partition("/namespaces/")
     namespace, resource, name, sub = (*below.split("/"), "", "", "", "")[:4]
     verb = "list" if method == "GET" and not name else method.lower()
@@ -230,7 +234,7 @@ def _right(method: str, path: str) -> dict[str, str]:
 
 
 def _message(content: bytes) -> str:
-    """What the API says in a Status object."""
+    """The message of the API's Status object."""
     try:
         status = json.loads(content)
     except ValueError:

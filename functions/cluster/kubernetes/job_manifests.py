@@ -1,12 +1,12 @@
-"""The Kubernetes objects of a workflow, as dicts ready to be sent. Pure.
+"""The Kubernetes objects of a workflow, as dicts to send. Pure.
 
-    ConfigMap  <workflow>                      empty; owns all the others: with it they go
-    Secret     <workflow>-<8 of its UID>       the task of configure and publish; Ocean's `secret`
-    Claim      <workflow>-<8 of its UID>       the volume: data and adminlogs, apart
-    Job        <workflow>-<stage>-<attempt>    one attempt of one stage
+    ConfigMap  <workflow>                        empty; owns all the others, which are deleted with it
+    Secret     <workflow>-<start of its UID>     the task of configure and publish; Ocean's `secret`
+    Claim      <workflow>-<start of its UID>     the volume, with the folders data and adminlogs
+    Job        <workflow>-<stage>-<attempt>      one attempt of one stage
 
-The owner is a ConfigMap because every later stage must ask for its UID, and nobody may read Secrets. The volume and
-the Secret carry that UID in their names, so that what a removed owner leaves for a moment is never taken for ours.
+The owner is a ConfigMap because every later stage must read its UID, and no function may read Secrets. The names of
+the volume claim and the Secret carry that UID. So an object that a deleted owner leaves for a moment has another name.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from base64 import b64encode
 from typing import Any
 
 from functions.cluster import stage_command
-from functions.cluster.kubernetes.job_status import DISRUPTED
-from functions.cluster.kubernetes.pods import SECRET_KEY, TASK_KEY, pod, quantity
+from functions.cluster.kubernetes.job_status import DISRUPTION
+from functions.cluster.kubernetes.pods import SECRET_KEY, TASK_KEY, pod_template
 from functions.cluster.labels import job_labels, workflow_labels
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
+from functions.workflow.quantity import format_quantity
 from functions.workflow.steps import job_seconds
 
-LONGEST_NAME = 63
-# Long enough for a sweep that could not look for a night. What has finished is removed with its owner.
-KEEP_FINISHED = 86_400
-QUEUE = "kueue.x-k8s.io/queue-name"
+LONGEST_NAME = 63  # of a Job, because it becomes a label
+# A finished Job is deleted with its owner. This outlasts a sweep that does not run for a night.
+KEEP_FINISHED_SECONDS = 86_400
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
 def owner(job: StageJob) -> dict[str, Any]:
-    """What owns everything else of the workflow."""
+    """The object that owns all others of the workflow."""
     return _object(job, "v1", "ConfigMap", job.workflow)
 
 
 def secret(job: StageJob, owner_uid: str) -> dict[str, Any]:
     """The document, which may carry credentials in its URLs, and Ocean's `secret`."""
-    data = {TASK_KEY: stage_command.task(job), SECRET_KEY: job.secret.encode()}
+    data = {TASK_KEY: stage_command.task_json(job), SECRET_KEY: job.secret.encode()}
     return {
         **_object(job, "v1", "Secret", base_name(job, owner_uid), owner_uid),
         "type": "Opaque",
@@ -46,11 +47,11 @@ def secret(job: StageJob, owner_uid: str) -> dict[str, Any]:
 
 
 def claim(job: StageJob, owner_uid: str) -> dict[str, Any]:
-    """The volume on which all stages work, one after the other."""
+    """The claim of the volume on which the stages work, one after the other."""
     environment = job.environment
     spec: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": quantity(job.limits.disk)}},
+        "resources": {"requests": {"storage": format_quantity(job.limits.disk)}},
     }
     if environment.storage_class:
         spec["storageClassName"] = environment.storage_class
@@ -58,35 +59,35 @@ def claim(job: StageJob, owner_uid: str) -> dict[str, Any]:
 
 
 def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, Any]:
-    """The Job of one attempt. Raises Rejected where its name is too long."""
+    """The Job of one attempt. Raises Rejected if its name is too long."""
     manifest = _object(job, "batch/v1", "Job", job.ref.name, owner_uid)
     manifest["metadata"]["labels"] = job_labels(job.ref)
     spec: dict[str, Any] = {
-        "backoffLimit": 0,  # another attempt is another Job, which the rules decide
+        "backoffLimit": 0,  # the rules decide on another attempt, which is another Job
         "completions": 1,
         "parallelism": 1,
         "activeDeadlineSeconds": job_seconds(job.limits, job.stage),
-        "ttlSecondsAfterFinished": KEEP_FINISHED,
-        "podReplacementPolicy": "Failed",  # never two Pods on one volume
+        "ttlSecondsAfterFinished": KEEP_FINISHED_SECONDS,
+        "podReplacementPolicy": "Failed",  # never two Pods on one volume at once
         "podFailurePolicy": {
             "rules": [
-                {"action": _when_disrupted(job.stage), "onPodConditions": [{"type": DISRUPTED, "status": "True"}]},
-                # Final, and the exit code then stands in the Job's condition too.
+                {"action": _on_disruption(job.stage), "onPodConditions": [{"type": DISRUPTION, "status": "True"}]},
+                # Such a failure is final, and the Job's condition names the exit code.
                 {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}},
             ]
         },
-        "template": pod(job, settings, base_name(job, owner_uid)),
+        "template": pod_template(job, settings, base_name(job, owner_uid)),
     }
     if job.environment.queue_name:
-        manifest["metadata"]["labels"][QUEUE] = job.environment.queue_name
-        spec["suspend"] = True  # Kueue lets it go
+        manifest["metadata"]["labels"][QUEUE_LABEL] = job.environment.queue_name
+        spec["suspend"] = True  # Kueue resumes it
     return {**manifest, "spec": spec}
 
 
-def _when_disrupted(stage: Stage) -> str:
-    """What becomes of the Job when its Pod is drained, preempted or evicted, which is not its program's fault.
+def _on_disruption(stage: Stage) -> str:
+    """The action when the Pod is drained, preempted or evicted.
 
-    Our own programs start anew. Nobody knows whether another may run twice, beside what it has half-written.
+    Our own programs run again. Others may not bear a second run beside what they have half-written, so they fail.
     """
     return "Ignore" if stage in (Stage.CONFIGURE, Stage.PUBLISH) else "FailJob"
 
@@ -98,7 +99,11 @@ def base_name(job: StageJob, owner_uid: str) -> str:
 
 def _object(job: StageJob, version: str, kind: str, name: str, owner_uid: str = "") -> dict[str, Any]:
     if len(name) > LONGEST_NAME:
-        raise Rejected("Invalid", f"{name} is longer than {LONGEST_NAME} characters: a shorter workflow id", final=True)
+        raise Rejected(
+            "Invalid",
+            f"the name {name} is longer than {LONGEST_NAME} characters; use a shorter workflow id",
+            final=True,
+        )
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": job.ref.namespace,

@@ -1,4 +1,4 @@
-"""The Pod of one stage: what runs, what it may see, and nothing beyond Pod Security "restricted". Pure."""
+"""The Pod template of one stage, within Pod Security "restricted". Pure."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from functions.cluster.labels import job_labels
 from functions.cluster.ports import StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
+from functions.workflow.quantity import format_cores, format_quantity
 
 VOLUME = "/data"
 TASK_FOLDER = "/workflow"
 CREDENTIALS_FOLDER = "/credentials"
-# All that a filter sees of the admin logs: the folder for its own, which configure made for it.
+# The only part of the admin logs that a filter sees: a folder that configure made for the filter's own log.
 FILTER_LOGS = "/sluice"
 TASK_KEY, SECRET_KEY = "task.json", "secret"
-# Our own programs stream; what they need does not grow with the data.
-_STAGING = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}
-_STAGING_CPU = "100m"  # reserved: they mostly wait for the network, and must find room on a small cluster
-GRACE = 5  # seconds: programs that ignore SIGTERM would hold their Job for the default 30
+# Our own programs stream the data, so they need the same for every size.
+_STAGING_LIMITS = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}
+# They mostly wait for the network, and must fit on a small cluster.
+_STAGING_CPU_REQUEST = "100m"
+GRACE_SECONDS = 5  # a program that ignores SIGTERM would hold its Job for the default 30
 
 
-def pod(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
-    """The Pod template of one attempt. `base`: the name of the workflow's volume claim and Secret."""
+def pod_template(job: StageJob, settings: Settings, base_name: str) -> dict[str, Any]:
+    """The Pod template of one attempt. `base_name`: the name of the workflow's volume claim and Secret."""
     environment = job.environment
     user = environment.run_as_user
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": user,
@@ -43,8 +45,8 @@ def pod(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, settings, base)],
-        "volumes": _volumes(job, settings, base),
+        "containers": [_container(job, settings, base_name)],
+        "volumes": _volumes(job, settings, base_name),
     }
     if environment.node_selector:
         spec["nodeSelector"] = dict(environment.node_selector)
@@ -52,24 +54,24 @@ def pod(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
         spec["tolerations"] = [dict(toleration) for toleration in environment.tolerations]
     if environment.pull_secret:
         spec["imagePullSecrets"] = [{"name": environment.pull_secret}]
-    if environment.runtime_class and not _ours(job.stage):
+    if environment.runtime_class and not _is_our_program(job.stage):
         spec["runtimeClassName"] = environment.runtime_class
     return {"metadata": {"labels": job_labels(job.ref)}, "spec": spec}
 
 
-def _ours(stage: Stage) -> bool:
+def _is_our_program(stage: Stage) -> bool:
     """Whether the stage runs our own program, in our own image."""
     return stage in (Stage.CONFIGURE, Stage.PUBLISH)
 
 
-def _container(job: StageJob, settings: Settings, base: str) -> dict[str, Any]:
+def _container(job: StageJob, settings: Settings, base_name: str) -> dict[str, Any]:
     limits = _resources(job)
-    requests = {**limits, "cpu": _STAGING_CPU} if _ours(job.stage) else dict(limits)
+    requests = {**limits, "cpu": _STAGING_CPU_REQUEST} if _is_our_program(job.stage) else dict(limits)
     container = {
         "name": CONTAINER,
         "image": _image(job, settings),
         "imagePullPolicy": job.environment.pull_policy,
-        "env": _env(job, base),
+        "env": _env(job, base_name),
         "resources": {"requests": requests, "limits": limits},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -95,48 +97,49 @@ def _image(job: StageJob, settings: Settings) -> str:
 def _command(job: StageJob) -> list[str]:
     match job.stage:
         case Stage.ALGORITHM:
-            return _logged(job, stage_command.entrypoint(job, VOLUME))
+            return _logged(job, stage_command.algorithm_command(job, VOLUME))
         case Stage.FILTER if job.environment.filter_command:
             return [*_logged(job, shlex.join(job.environment.filter_command)), f"{FILTER_LOGS}/filter.log"]
         case Stage.FILTER:
-            return []  # the image's own, which cannot be wrapped: nobody here knows it
+            return []  # the image's own command, which we cannot wrap because we do not know it
         case _:
-            return list(stage_command.program(job, "python", f"{TASK_FOLDER}/{TASK_KEY}", VOLUME))
+            return list(stage_command.program_command(job, "python", f"{TASK_FOLDER}/{TASK_KEY}", VOLUME))
 
 
 def _logged(job: StageJob, command: str) -> list[str]:
-    return ["sh", "-c", _wrapper(), job.stage.value, command, str(job.environment.publish.max_log_bytes)]
+    """Wrap a shell command so that its output is kept in a file."""
+    return ["sh", "-c", _wrapper_script(), job.stage.value, command, str(job.environment.publish.max_log_bytes)]
 
 
 @cache
-def _wrapper() -> str:
-    """The script around algorithm and filter, without its comments."""
+def _wrapper_script() -> str:
+    """The script that runs algorithm and filter, without its comments."""
     lines = Path(__file__).with_name("algorithm.sh").read_text().splitlines()
     return "\n".join(line for line in lines if line and not line.startswith("#"))
 
 
-def _env(job: StageJob, base: str) -> list[dict[str, Any]]:
-    # The root file system is read-only and the user has no home in the image.
-    variables = {"HOME": "/tmp"}  # noqa: S108 - a volume of the Pod's own
-    if _ours(job.stage):
+def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
+    # The root file system is read-only, and the user has no home in the image.
+    variables = {"HOME": "/tmp"}  # noqa: S108 - an emptyDir of this Pod
+    if _is_our_program(job.stage):
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
     else:
-        variables |= stage_command.variables(job, VOLUME)
+        variables |= stage_command.environment_variables(job, VOLUME)
     env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
-    if not _ours(job.stage):
-        reference = {"secretKeyRef": {"name": base, "key": SECRET_KEY}}
+    if not _is_our_program(job.stage):
+        reference = {"secretKeyRef": {"name": base_name, "key": SECRET_KEY}}
         env.append({"name": "secret", "valueFrom": reference})
     return env
 
 
 def _resources(job: StageJob) -> dict[str, str]:
-    if _ours(job.stage):
-        return dict(_STAGING)
+    if _is_our_program(job.stage):
+        return dict(_STAGING_LIMITS)
     limits = job.limits
     resources = {
-        "cpu": cores(limits.cpu),
-        "memory": quantity(limits.memory),
-        "ephemeral-storage": quantity(limits.disk),
+        "cpu": format_cores(limits.cpu),
+        "memory": format_quantity(limits.memory),
+        "ephemeral-storage": format_quantity(limits.disk),
     }
     if limits.gpus and job.stage is Stage.ALGORITHM:
         resources[job.environment.gpu_resource] = str(limits.gpus)
@@ -145,7 +148,7 @@ def _resources(job: StageJob) -> dict[str, str]:
 
 def _mounts(job: StageJob) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
-    if _ours(job.stage):
+    if _is_our_program(job.stage):
         return [
             *mounts,
             {"name": "volume", "mountPath": VOLUME, "subPath": "data"},
@@ -163,31 +166,18 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
     return mounts
 
 
-def _volumes(job: StageJob, settings: Settings, base: str) -> list[dict[str, Any]]:
+def _volumes(job: StageJob, settings: Settings, base_name: str) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [
         {"name": "tmp", "emptyDir": {}},
-        {"name": "volume", "persistentVolumeClaim": {"claimName": base}},
+        {"name": "volume", "persistentVolumeClaim": {"claimName": base_name}},
     ]
-    if not _ours(job.stage):
+    if not _is_our_program(job.stage):
         return volumes
     credentials = settings.operator_secret if job.stage is Stage.CONFIGURE else settings.storage_secret
-    task = {"secretName": base, "items": [{"key": TASK_KEY, "path": TASK_KEY}], "defaultMode": 0o440}
+    task = {"secretName": base_name, "items": [{"key": TASK_KEY, "path": TASK_KEY}], "defaultMode": 0o440}
     return [
         *volumes,
         {"name": "task", "secret": task},
-        # Neither is needed for data behind plain URLs and results in a storage that knows the Pod.
+        # Optional: data behind plain URLs and a storage that recognises the Pod need no credentials.
         {"name": "credentials", "secret": {"secretName": credentials, "optional": True, "defaultMode": 0o440}},
     ]
-
-
-def cores(value: float) -> str:
-    """A number of cores as Kubernetes writes it: `2`, `500m`."""
-    return str(int(value)) if value == int(value) else f"{max(round(value * 1000), 1)}m"
-
-
-def quantity(size: int) -> str:
-    """Bytes as Kubernetes writes them, in the largest unit that says it exactly."""
-    for unit, factor in (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)):
-        if size and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size)
