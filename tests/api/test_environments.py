@@ -143,7 +143,7 @@ def test_who_pays_to_whom_is_filled_in_where_it_is_left_out(tmp_path: Path) -> N
         ("- {id: a, storageExpiry: 1000000001}", "environments[0].storageExpiry must be at most 1000000000"),
         ("- {id: a, publish: {maxFiles: 0}}", "environments[0].publish.maxFiles must be at least 1"),
         ("- {id: a, pullPolicy: sometimes}", "environments[0].pullPolicy must be one of Always, IfNotPresent, Never"),
-        ("- {id: a, fetch: {schemes: [htps]}}", "environments[0].fetch.schemes[0] must be one of ar, az, file, gs, http"),
+        ("- {id: a, fetch: {schemes: [htps]}}", "environments[0].fetch.schemes[0] must be one of ar, az, file"),
     ],
 )
 def test_an_error_in_the_file_names_the_path_of_the_key_and_what_it_must_be(

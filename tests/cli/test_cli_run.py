@@ -107,7 +107,10 @@ def test_a_place_where_no_results_can_be_left_is_told_before_anything_runs(start
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [("id: a", "must hold a list of at least one environment"), ("- {id: a, ramGB: many}", "environments[0].ramGB must be a number")],
+    [
+        ("id: a", "must hold a list of at least one environment"),
+        ("- {id: a, ramGB: many}", "environments[0].ramGB must be a number"),
+    ],
 )
 @pytest.mark.parametrize("command", [["up", "--port", "0"], ["run", PENGUINS]])
 def test_a_bad_file_of_environments_is_told_at_the_start_by_the_name_it_was_given(
