@@ -35,7 +35,6 @@ from functions.workflow.model import (
     StageObservation,
     Workflow,
 )
-from functions.workflow.steps import pause
 
 if TYPE_CHECKING:
     from functions.cluster.ports import Cluster
@@ -129,7 +128,7 @@ class Effects:
             scope=scope(current),
             results=place_of(self._app.settings),
         )
-        patience_ends = intent.created_at + pause(effect) + timedelta(seconds=current.limits.queue_seconds)
+        patience_ends = intent.due_at + timedelta(seconds=current.limits.queue_seconds)
         try:
             return self._app.cluster.create(job), None
         except Rejected as e:

@@ -32,7 +32,7 @@ from functions.workflow.model import (
     Workflow,
     WorkflowId,
 )
-from functions.workflow.steps import pause, stage_deadline
+from functions.workflow.steps import stage_deadline
 
 if TYPE_CHECKING:
     from functions.store.ports import Intent, Transaction
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 # An effect is given up after so many tries (about a day); leftovers are then found by the sweep, and a stage
 # without a Job has failed. A creation is given up earlier when it has waited `queue_seconds`.
 MOST_TRIES = 150
-# A creation that comes this long after its decision has waited: for a quota, or for the end of an outage.
+# A Job that is created this long after it was due has waited: for a quota, or for the end of an outage.
 LATE = timedelta(minutes=1)
 
 
@@ -155,8 +155,8 @@ class Transitions:
         left = _Round()
         now = self._app.clock()
         for intent in intents:
-            if now < intent.created_at + pause(intent.effect):
-                continue  # the sweep takes it when it is due; nothing that waits for it can stand behind it
+            if now < intent.due_at:
+                continue  # the sweep picks it up when it is due; no later intent depends on it
             try:
                 job_uid, seen = self._effects.carry_out(tx, current, intent, now)
             except (Unavailable, StorageUnavailable) as e:
@@ -169,8 +169,10 @@ class Transitions:
             except NotYet as e:
                 tx.postpone(intent, e.until)
                 return left
-            tx.close(intent, job_uid)
-            if job_uid is not None:
+            if job_uid is None:
+                tx.close(intent)
+            else:
+                tx.record_job(intent, job_uid, now)
                 current = self._created(tx, current, intent, job_uid, now, cause)
             if seen is not None:
                 decision = rules.decide(current, seen, now)
@@ -188,8 +190,8 @@ class Transitions:
         stage = current.stage
         if stage is None or intent.effect != CreateJob(stage, current.attempt):
             return current
-        created = replace(current, job_uid=job_uid)
-        if now - intent.created_at < LATE:
+        created = replace(current, job_uid=job_uid, job_created_at=now)
+        if now - intent.due_at < LATE:
             return created
         created = replace(created, deadline=stage_deadline(current, stage, now))
         tx.save(Decision(created, Verdict.UNCHANGED), cause)

@@ -65,12 +65,6 @@ def _own(record: Record | None, call: Call, provider: str) -> Record:
     job, owner = call.params["jobId"], str(call.params["owner"])
     if record is None or record.submission.owner != owner:
         raise HttpError(404, f"Owner {owner} mismatch for job {job}")
-    if record.submission.provider.lower() != provider and not _adopted(record):
+    if record.submission.provider.lower() != provider and not record.submission.adopted:
         raise HttpError(404, f"Provider {provider} mismatch for job {job}")
     return record
-
-
-def _adopted(record: Record) -> bool:
-    """A job of operator-service, which has no history here but its adoption. It recovered the provider from another
-    message than the Provider signs, so that the address it stored is nobody's: the owner alone counts."""
-    return record.workflow.finished and record.workflow.step <= 1

@@ -44,7 +44,7 @@ class Intent:
     workflow: WorkflowId
     effect: Effect
     tries: int
-    created_at: datetime
+    due_at: datetime  # not to be carried out earlier; the same after a try that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Outgoing:
     workflow: WorkflowId
     kind: str
     tries: int
-    created_at: datetime
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,12 @@ class Transaction(Protocol):
         """The open intents of a workflow, oldest first."""
         ...
 
-    def close(self, intent: Intent, job_uid: JobUid | None = None) -> None:
-        """The effect is carried out; for a CreateJob with the UID of its Job."""
+    def close(self, intent: Intent) -> None:
+        """The effect is carried out, or given up. Closing it again does nothing."""
+        ...
+
+    def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
+        """Close the intent of a CreateJob, and record the Job that it created at `at`."""
         ...
 
     def postpone(self, intent: Intent, until: datetime) -> None:
@@ -176,9 +180,10 @@ class Store(Protocol):
         ...
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
-        """Workflows with intents that are due; their due time is moved to `until`. A fresh intent is due after 10 s.
+        """Workflows with intents for the sweep to carry out; no other sweep gets them before `until`.
 
-        That of a further attempt is due when its pause is over (functions/workflow/steps.py).
+        A fresh intent is left to the handler that decided it for CHECK_AFTER, that of a further attempt for its pause
+        (functions/workflow/steps.py).
         """
         ...
 

@@ -10,7 +10,7 @@ import msgspec
 
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.ports import Attempt
+from functions.store.ports import Attempt, Intent, Outgoing
 from functions.workflow import codes
 from functions.workflow.model import (
     AttemptEnd,
@@ -36,13 +36,14 @@ from functions.workflow.model import (
     Workflow,
     WorkflowId,
 )
+from functions.workflow.steps import CHECK_AFTER, pause
 
 # Columns of `jobs`: of a workflow alone, and of the whole record.
 STATE = """
-    workflowid, namespace, limits, datecreated, phase, attempt, job_uid, waiting, runs_since,
+    workflowid, namespace, limits, datecreated, phase, attempt, job_uid, job_created_at, waiting, runs_since,
     status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
 RECORD = f"""{STATE},
-    agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin"""
+    agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin, adopted"""
 _EFFECTS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
@@ -75,6 +76,7 @@ def workflow_of(row: Row) -> Workflow:
         phase=phase,
         attempt=row["attempt"],
         job_uid=JobUid(row["job_uid"]) if row["job_uid"] else None,
+        job_created_at=_time(row["job_created_at"]),
         waiting=row["waiting"] or "",
         runs_since=_time(row["runs_since"]),
         status=row["status"] or 0,
@@ -97,6 +99,7 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
         "phase": workflow.phase.value,
         "attempt": workflow.attempt,
         "job_uid": workflow.job_uid,
+        "job_created_at": workflow.job_created_at,
         "waiting": workflow.waiting or None,
         "runs_since": workflow.runs_since,
         "status": int(workflow.status),
@@ -124,6 +127,7 @@ def record_of(row: Row) -> Record:
         secret=secret,
         idempotency_key=row["idempotency_key"],
         origin=row["origin"],
+        adopted=bool(row["adopted"]),
     )
     manifest = Manifest(json_columns.files(row["outputsurl"]), json_columns.files(row["admin_files"]))
     return Record(workflow, submission, manifest)
@@ -149,6 +153,7 @@ def record_values(record: Record) -> dict[str, Any]:
         "chain_id": None if chain_id is None else str(chain_id),
         "idempotency_key": submission.idempotency_key,
         "origin": submission.origin,
+        "adopted": submission.adopted,
     }
 
 
@@ -161,14 +166,38 @@ def manifest_values(manifest: Manifest | None) -> dict[str, Any]:
     }
 
 
-def effect_values(effect: Effect) -> dict[str, Any]:
+def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[str, Any]:
+    """All columns of a new row of `intents` but its id."""
     stage, attempt = (effect.stage, effect.attempt) if isinstance(effect, CreateJob | DeleteJob) else (None, None)
+    due_at, wake_at = effect_times(effect, at)
     return {
+        "workflow": workflow,
         "kind": _EFFECTS[type(effect)],
         "stage": stage.value if stage else None,
         "attempt": attempt,
         "event": effect.kind if isinstance(effect, Emit) else None,
+        "due_at": due_at,
+        "wake_at": wake_at,
+        "tries": 0,
     }
+
+
+def effect_times(effect: Effect, at: datetime) -> tuple[datetime, datetime]:
+    """When an effect is due that was decided at `at`, and when the sweep may take it.
+
+    The handler that decides an effect carries it out at once, so the sweep leaves it alone for a while. Nobody but the
+    sweep delivers events.
+    """
+    due = at + pause(effect)
+    return due, due if isinstance(effect, Emit) else max(due, at + CHECK_AFTER)
+
+
+def intent_of(row: Row) -> Intent:
+    return Intent(row["id"], WorkflowId(row["workflow"]), effect_of(row), row["tries"], time_of(row["due_at"]))
+
+
+def outgoing_of(row: Row) -> Outgoing:
+    return Outgoing(row["id"], WorkflowId(row["workflow"]), row["event"], row["tries"], time_of(row["due_at"]))
 
 
 def effect_of(row: Row) -> Effect:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from functions.store import rows
-from functions.store.outbox import next_due
 from functions.store.pool import Row, open_connections
 from functions.store.ports import Attempt, Outgoing, Query
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
@@ -43,18 +42,18 @@ CLAIM_WORKFLOWS = f"""
 """
 CLAIM_INTENTS = """
     WITH due AS (
-        SELECT id FROM intents WHERE kind <> 'emit' AND due_at <= %(now)s
-        ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        SELECT id FROM intents WHERE kind <> 'emit' AND wake_at <= %(now)s
+        ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
-    UPDATE intents SET due_at = %(until)s WHERE id IN (SELECT id FROM due) RETURNING workflow
+    UPDATE intents SET wake_at = %(until)s WHERE id IN (SELECT id FROM due) RETURNING workflow
 """
 CLAIM_EVENTS = """
     WITH due AS (
-        SELECT id FROM intents WHERE kind = 'emit' AND due_at <= %(now)s
-        ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        SELECT id FROM intents WHERE kind = 'emit' AND wake_at <= %(now)s
+        ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
-    UPDATE intents SET due_at = %(until)s, tries = tries + 1 WHERE id IN (SELECT id FROM due)
-    RETURNING id, workflow, event, tries, created_at
+    UPDATE intents SET wake_at = %(until)s, tries = tries + 1 WHERE id IN (SELECT id FROM due)
+    RETURNING id, workflow, event, tries, due_at
 """
 NONCE_USED = """
     SELECT provider FROM used_nonces WHERE provider = %(provider)s AND nanoseconds = %(nonce)s
@@ -75,12 +74,13 @@ FORGET = """
         WHERE nonces.provider = used_nonces.provider AND nonces.nanoseconds >= used_nonces.nanoseconds
     )
 """
-PAUSE_EVENT = "UPDATE intents SET due_at = %(until)s WHERE id = %(id)s"
+PAUSE_EVENT = "UPDATE intents SET wake_at = %(until)s WHERE id = %(id)s"
 DEAD_LETTERS = "SELECT * FROM dead_letters ORDER BY at DESC LIMIT %(limit)s"
 BURY = """
     INSERT INTO dead_letters (event_id, at, reason, event) VALUES (%(event_id)s, %(at)s, %(reason)s, %(event)s)
     ON CONFLICT (event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, event = excluded.event
 """
+LONGEST_REST = timedelta(hours=1)  # between two tries to deliver an event
 
 
 class SqlStore:
@@ -144,13 +144,8 @@ class SqlStore:
             claimed = session.execute(CLAIM_EVENTS, {"now": now, "until": until, "limit": limit})
             for row in claimed:
                 if row["tries"] > 1:
-                    session.execute(PAUSE_EVENT, {"id": row["id"], "until": next_due(until, row["tries"])})
-        return [
-            Outgoing(
-                row["id"], WorkflowId(row["workflow"]), row["event"], row["tries"], rows.time_of(row["created_at"])
-            )
-            for row in claimed
-        ]
+                    session.execute(PAUSE_EVENT, {"id": row["id"], "until": next_delivery(until, row["tries"])})
+        return [rows.outgoing_of(row) for row in claimed]
 
     def close_event(self, event: Outgoing) -> None:
         self._write(CLOSE_INTENT, id=event.id)
@@ -187,6 +182,13 @@ class SqlStore:
     def _write(self, statement: str, **parameters: Any) -> list[Row]:
         with self._connections.transaction() as session:
             return session.execute(statement, parameters)
+
+
+def next_delivery(until: datetime, tries: int) -> datetime:
+    """When the sweep may try an event again that it has tried so often; the claim of this try ends at `until`."""
+    if tries <= 1:
+        return until
+    return until + min(timedelta(seconds=2 ** min(tries, 20)), LONGEST_REST)
 
 
 def _question(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:

@@ -65,6 +65,7 @@ CREATE TABLE jobs (
     attempt INTEGER DEFAULT '0' NOT NULL,
     step INTEGER DEFAULT '0' NOT NULL,
     job_uid VARCHAR(255),
+    job_created_at DATETIME,
     waiting TEXT,
     runs_since DATETIME,
     wake_at DATETIME DEFAULT '1970-01-01 00:00:00.000000',
@@ -78,6 +79,7 @@ CREATE TABLE jobs (
     chain_id VARCHAR(255),
     idempotency_key VARCHAR(255),
     origin VARCHAR(255),
+    adopted BOOLEAN DEFAULT 1 NOT NULL,
     CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'publish', 'finished')),
     CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
     CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
@@ -90,8 +92,8 @@ CREATE TABLE intents (
     attempt INTEGER,
     event VARCHAR(32),
     due_at DATETIME NOT NULL,
+    wake_at DATETIME NOT NULL,
     tries INTEGER NOT NULL,
-    created_at DATETIME NOT NULL,
     PRIMARY KEY (id),
     CONSTRAINT ck_intents_event CHECK (kind <> 'emit' OR event IS NOT NULL),
     CONSTRAINT ck_intents_stage CHECK (kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)),
@@ -115,8 +117,8 @@ CREATE TABLE used_nonces (
 );
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
 CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
-CREATE INDEX ix_intents_due ON intents (due_at) WHERE kind <> 'emit';
-CREATE INDEX ix_intents_outgoing ON intents (due_at) WHERE kind = 'emit';
+CREATE INDEX ix_intents_outgoing ON intents (wake_at) WHERE kind = 'emit';
+CREATE INDEX ix_intents_wake ON intents (wake_at) WHERE kind <> 'emit';
 CREATE INDEX ix_intents_workflow ON intents (workflow);
 CREATE INDEX ix_jobs_created ON jobs (datecreated, workflowid);
 CREATE INDEX ix_jobs_owner ON jobs (owner, datecreated, workflowid);

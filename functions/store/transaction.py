@@ -11,10 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 from functions.store import rows
-from functions.store.outbox import first_due
 from functions.store.pool import Row, Session
 from functions.store.ports import Intent
-from functions.workflow.model import CreateJob, Decision, Effect, JobUid, Record, Workflow, WorkflowId
+from functions.workflow.model import CreateJob, Decision, JobUid, Record, Workflow, WorkflowId
 
 LOCK = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s FOR UPDATE"
 WHOLE = f"SELECT {rows.RECORD} FROM jobs WHERE workflowid = %(workflow)s"
@@ -28,14 +27,14 @@ COUNT_SLOTS = """
     SELECT count(*) AS taken FROM jobs WHERE phase NOT IN ('queued', 'finished') AND namespace = %(environment)s
 """
 OPEN_INTENTS = """
-    SELECT id, kind, stage, attempt, event, tries, created_at FROM intents
+    SELECT id, workflow, kind, stage, attempt, event, tries, due_at FROM intents
     WHERE workflow = %(workflow)s AND kind <> 'emit' ORDER BY id
 """
 DROP_CREATIONS = "DELETE FROM intents WHERE workflow = %(workflow)s AND kind = 'create_job'"
 CLOSE_INTENT = "DELETE FROM intents WHERE id = %(id)s"
-POSTPONE = "UPDATE intents SET due_at = %(until)s, tries = tries + 1 WHERE id = %(id)s"
+POSTPONE = "UPDATE intents SET wake_at = %(until)s, tries = tries + 1 WHERE id = %(id)s"
 SET_CURRENT_JOB = """
-    UPDATE jobs SET job_uid = %(uid)s
+    UPDATE jobs SET job_uid = %(uid)s, job_created_at = %(at)s
     WHERE workflowid = %(workflow)s AND phase = %(stage)s AND attempt = %(attempt)s
 """
 SET_ATTEMPT_JOB = """
@@ -89,26 +88,21 @@ class SqlTransaction:
         self._insert("stage_attempts", _attempts(decision, at), END_ATTEMPT)
         if after.halt is not None or after.finished:
             self._session.execute(DROP_CREATIONS, {"workflow": after.id})
-        self._insert("intents", [_intent(decision, effect, at) for effect in decision.effects])
+        self._insert("intents", [rows.intent_values(after.id, effect, at) for effect in decision.effects])
 
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
-        found = self._session.execute(OPEN_INTENTS, {"workflow": workflow})
-        return [
-            Intent(row["id"], workflow, rows.effect_of(row), row["tries"], rows.time_of(row["created_at"]))
-            for row in found
-        ]
+        return [rows.intent_of(row) for row in self._session.execute(OPEN_INTENTS, {"workflow": workflow})]
 
-    def close(self, intent: Intent, job_uid: JobUid | None = None) -> None:
-        if job_uid is not None and isinstance(intent.effect, CreateJob):
-            job = {
-                "workflow": intent.workflow,
-                "stage": intent.effect.stage.value,
-                "attempt": intent.effect.attempt,
-                "uid": job_uid,
-            }
-            self._session.execute(SET_CURRENT_JOB, job)
-            self._session.execute(SET_ATTEMPT_JOB, job)
+    def close(self, intent: Intent) -> None:
         self._session.execute(CLOSE_INTENT, {"id": intent.id})
+
+    def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
+        effect = creation.effect
+        assert isinstance(effect, CreateJob)
+        attempt = {"workflow": creation.workflow, "stage": effect.stage.value, "attempt": effect.attempt}
+        self._session.execute(SET_CURRENT_JOB, {**attempt, "uid": job_uid, "at": at})
+        self._session.execute(SET_ATTEMPT_JOB, {**attempt, "uid": job_uid})
+        self.close(creation)
 
     def postpone(self, intent: Intent, until: datetime) -> None:
         self._session.execute(POSTPONE, {"id": intent.id, "until": until})
@@ -164,13 +158,3 @@ def _attempts(decision: Decision, at: datetime) -> list[dict[str, Any]]:
     if closed is not None:
         attempts.append(rows.attempt_values(workflow, closed.stage, closed.attempt, at, closed))
     return attempts
-
-
-def _intent(decision: Decision, effect: Effect, at: datetime) -> dict[str, Any]:
-    return {
-        **rows.effect_values(effect),
-        "workflow": decision.workflow.id,
-        "due_at": first_due(effect, at),
-        "tries": 0,
-        "created_at": at,
-    }

@@ -115,6 +115,7 @@ class Workflow:
     phase: Phase = Phase.QUEUED
     attempt: int = 0
     job_uid: JobUid | None = None
+    job_created_at: datetime | None = None  # by our clock; set together with `job_uid`
     waiting: str = ""  # why it does not run: `ImagePullBackOff`, `Unschedulable`, …
     runs_since: datetime | None = None
     status: int = 1
@@ -334,6 +335,7 @@ class Submission:
     secret: str
     idempotency_key: str | None = None
     origin: str | None = None  # `namespace/name` of the WorkFlow object it came from
+    adopted: bool = False  # operator-service recorded it; the provider that it stored signed nothing
 
 
 @dataclass(frozen=True, slots=True)

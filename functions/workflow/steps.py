@@ -67,14 +67,14 @@ def job_seconds(limits: Limits, stage: Stage) -> int:
 
 
 def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workflow:
-    """The stage's container was seen to run `since`: its time is counted from there.
+    """The stage's container runs `since` then; its time counts from there.
 
-    That is another machine's clock; it is believed between the creation of the Job and now, as ours has them.
+    `since` comes from the node's clock; clamp it to [Job creation, now] on ours. While the creation is not recorded,
+    wait: the intent is still open, and a later look sets it.
     """
-    if w.runs_since is not None or w.deadline is None:
+    if w.runs_since is not None or w.job_created_at is None:
         return replace(w, waiting="")
-    created = w.deadline - (stage_deadline(w, stage, now) - now)
-    begun = min(max(since, created), now)
+    begun = min(max(since, w.job_created_at), now)
     return replace(w, waiting="", runs_since=begun, deadline=begun + timedelta(seconds=_seconds(w.limits, stage)))
 
 
@@ -100,6 +100,7 @@ def start(
         phase=Phase(stage),
         attempt=attempt,
         job_uid=None,
+        job_created_at=None,
         waiting="",
         runs_since=None,
         status=STATUS_OF[stage],
@@ -132,6 +133,7 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
         phase=Phase.FINISHED,
         attempt=0,
         job_uid=None,
+        job_created_at=None,
         waiting="",
         runs_since=None,
         halt=None,

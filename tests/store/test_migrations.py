@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.records import NOW, add, at, finish, record, start
+from support.records import NOW, add, apply, at, finish, record, start
 from support.sqlite_schema import render
 
 from functions.store.migrate import MIGRATIONS, SQLITE_SCHEMA, migrate, upgrade
 from functions.store.ports import Query, RefusedStatement
 from functions.store.sql import SqlStore
-from functions.workflow.model import Ending, Phase, Stop, WorkflowId
+from functions.workflow.model import Ending, Phase, Stop, StopRequested, WorkflowId
 
 RECORDED = Path(__file__).parents[1] / "data" / "operator-service-database.sql"
 ALL = sorted(path.stem for path in (MIGRATIONS / "versions").glob("0*.py"))
@@ -245,6 +245,20 @@ def test_a_job_that_operator_service_inserts_after_the_upgrade_is_a_queued_workf
     assert (current.phase, current.step) == (Phase.QUEUED, 0)
     assert current.deadline is not None
     assert [w.id for w in old_store.claim_workflows(NOW, at(30), 10)] == ["fromoldcode"]
+
+
+def test_jobs_of_operator_service_are_known_as_adopted_whenever_they_were_inserted(old_store: SqlStore) -> None:
+    ours = finish(old_store, start(old_store))
+    with old_store.begin() as tx:
+        tx._session.execute(
+            "INSERT INTO jobs (agreementId, workflowId, namespace) VALUES ('new', 'fromoldcode', 'ocean-compute')"
+        )
+    later = WorkflowId("fromoldcode")
+    apply(old_store, later, StopRequested(), at(1))
+    adopted = {record.workflow.id: record.submission.adopted for record in old_store.find(Query())}
+    assert adopted.pop(ours.id) is False
+    assert adopted[later]
+    assert all(adopted.values())
 
 
 def _run(url: str, script: str) -> None:

@@ -147,7 +147,7 @@ def test_nothing_of_a_transaction_that_raises_is_kept(store: Store) -> None:
         assert current is not None
         tx.save(rules.decide(current, ended(current), at(1)), "test")
         for intent in tx.intents(workflow.id):
-            tx.close(intent, JobUid("u"))
+            tx.record_job(intent, JobUid("u"), NOW)
         assert tx.use_nonce("0xa", 5)
         raise ZeroDivisionError
     assert (store.get(workflow.id), store.history(workflow.id), store.attempts(workflow.id)) == before
@@ -177,7 +177,7 @@ def test_effects_wait_as_intents_in_their_order_until_they_are_closed(store: Sto
         intents = tx.intents(workflow.id)
         effects = [intent.effect for intent in intents]
         assert effects == [Report(), CreateJob(Stage.CONFIGURE, 1), Report()]
-        assert {(i.workflow, i.tries, i.created_at) for i in intents} == {(workflow.id, 0, NOW)}
+        assert {(i.workflow, i.tries, i.due_at) for i in intents} == {(workflow.id, 0, NOW)}
         for intent in intents:
             tx.close(intent)
         assert list(tx.intents(workflow.id)) == []
@@ -187,8 +187,8 @@ def test_closing_a_creation_records_its_job(store: Store) -> None:
     workflow = start(store)
     with store.begin() as tx:
         (intent,) = tx.intents(workflow.id)
-        tx.close(intent, JobUid("uid-1"))
-    assert store.state(workflow.id) == replace(workflow, job_uid=JobUid("uid-1"))
+        tx.record_job(intent, JobUid("uid-1"), NOW)
+    assert store.state(workflow.id) == replace(workflow, job_uid=JobUid("uid-1"), job_created_at=NOW)
     (attempt,) = store.attempts(workflow.id)
     assert attempt.job_uid == "uid-1"
 
@@ -199,7 +199,7 @@ def test_a_job_that_is_created_late_is_not_taken_for_the_current_one(store: Stor
         (intent,) = tx.intents(workflow.id)
     moved = apply(store, workflow.id, ended(workflow), at(1)).workflow
     with store.begin() as tx:
-        tx.close(intent, JobUid("uid-1"))
+        tx.record_job(intent, JobUid("uid-1"), NOW)
     assert store.state(workflow.id) == moved
     assert [attempt.job_uid for attempt in store.attempts(workflow.id)] == ["uid-1", None]
 
@@ -210,7 +210,7 @@ def test_a_closed_intent_may_be_closed_again(store: Store) -> None:
         (intent,) = tx.intents(workflow.id)
     for _ in range(2):
         with store.begin() as tx:
-            tx.close(intent, JobUid("uid-1"))
+            tx.record_job(intent, JobUid("uid-1"), NOW)
             tx.postpone(intent, at(1))
             assert list(tx.intents(workflow.id)) == []
 
@@ -246,18 +246,38 @@ def test_the_creation_of_a_further_attempt_is_claimed_when_its_pause_is_over(sto
     workflow = start(store)
     with store.begin() as tx:
         for intent in tx.intents(workflow.id):
-            tx.close(intent, JobUid("uid-1"))
+            tx.record_job(intent, JobUid("uid-1"), NOW)
     apply(store, workflow.id, StageLost(Stage.CONFIGURE, 1), at(0))
     with store.begin() as tx:
         for intent in tx.intents(workflow.id):
-            tx.close(intent, JobUid("uid-2"))
+            tx.record_job(intent, JobUid("uid-2"), NOW)
     apply(store, workflow.id, StageLost(Stage.CONFIGURE, 2), at(100))
     assert list(store.claim_intents(at(159), at(200), 10)) == []
     assert list(store.claim_intents(at(160), at(200), 10)) == [workflow.id]
 
 
+def test_an_intent_tells_when_its_effect_is_due_and_a_failed_try_does_not_change_that(store: Store) -> None:
+    workflow = start(store)
+    with store.begin() as tx:
+        (first,) = tx.intents(workflow.id)
+        tx.record_job(first, JobUid("uid-1"), NOW)
+    apply(store, workflow.id, StageLost(Stage.CONFIGURE, 1), at(100))
+    with store.begin() as tx:
+        (further,) = tx.intents(workflow.id)
+        tx.postpone(further, at(500))
+        (again,) = tx.intents(workflow.id)
+    store.claim_intents(at(500), at(530), 10)
+    with store.begin() as tx:
+        (claimed,) = tx.intents(workflow.id)
+    assert first.due_at == NOW
+    assert [intent.due_at for intent in (further, again, claimed)] == [at(110)] * 3
+
+
 def test_what_is_seen_of_a_container_is_kept(store: Store) -> None:
     workflow = start(store)
+    with store.begin() as tx:
+        (creation,) = tx.intents(workflow.id)
+        tx.record_job(creation, JobUid("uid-1"), at(0))
     stuck = StageStuck(Stage.CONFIGURE, 1, None, "Unschedulable", at(0))
     assert apply(store, workflow.id, stuck, at(1)).workflow == store.state(workflow.id)
     seen = store.state(workflow.id)
@@ -295,7 +315,7 @@ def test_a_batch_of_intents_is_full_though_a_workflow_has_several(store: Store) 
 def test_an_event_is_claimed_until_it_is_closed(store: Store) -> None:
     workflow = start(store)
     (event,) = store.claim_events(NOW, at(30), 10)
-    assert (event.workflow, event.kind, event.tries, event.created_at) == (workflow.id, "started", 1, NOW)
+    assert (event.workflow, event.kind, event.tries, event.due_at) == (workflow.id, "started", 1, NOW)
     assert list(store.claim_events(at(29), at(60), 10)) == []
     store.close_event(event)
     assert list(store.claim_events(at(9999), at(10000), 10)) == []
@@ -473,9 +493,9 @@ def test_who_waited_for_a_lock_sees_what_was_committed_meanwhile(store: Store) -
         locked.set()
         thread.join(0.1)
         (intent,) = tx.intents(workflow.id)
-        tx.close(intent, JobUid("uid-1"))
+        tx.record_job(intent, JobUid("uid-1"), NOW)
     thread.join()
-    assert seen == [replace(workflow, job_uid=JobUid("uid-1"))]
+    assert seen == [replace(workflow, job_uid=JobUid("uid-1"), job_created_at=NOW)]
 
 
 def test_concurrent_transitions_of_one_workflow_lose_nothing(store: Store) -> None:

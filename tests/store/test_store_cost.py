@@ -16,7 +16,7 @@ from support.records import NOW, apply, at, ended, record, start, submit
 from functions.store.ports import Query
 from functions.store.sql import SqlStore
 from functions.workflow import decide as rules
-from functions.workflow.model import Admitted, JobUid, Manifest, StopRequested, Tick, WorkflowId
+from functions.workflow.model import Admitted, CreateJob, JobUid, Manifest, StopRequested, Tick, WorkflowId
 
 ROWS = 100_000
 
@@ -84,7 +84,7 @@ def test_closing_a_creation_costs_three_statements_and_any_other_intent_one(sql_
     with sql_store.begin() as tx:
         (creation,) = tx.intents(workflow.id)
     with statements(sql_store) as sent, sql_store.begin() as tx:
-        tx.close(creation, JobUid("u"))
+        tx.record_job(creation, JobUid("u"), NOW)
     assert len(sent) == 3
     apply(sql_store, workflow.id, StopRequested(), at(1))
     with sql_store.begin() as tx:
@@ -177,7 +177,7 @@ _CROWD = (
     SELECT workflowid, 'configure', 1, datecreated FROM jobs WHERE owner < 'owner-3'
     """,
     """
-    INSERT INTO intents (workflow, kind, event, due_at, tries, created_at)
+    INSERT INTO intents (workflow, kind, event, wake_at, tries, due_at)
     SELECT workflowid, CASE WHEN n % 2 = 0 THEN 'clean_up' ELSE 'emit' END, 'finished',
            timestamp '2026-11-22' + n * interval '1 second', 0, datecreated
     FROM jobs, LATERAL (SELECT substr(agreementid, 11)::int AS n) numbered WHERE n <= 20000
@@ -231,7 +231,9 @@ def _ask_everything(store: SqlStore) -> None:
         tx.save(rules.decide(queued, Admitted(), NOW), "test")
         for intent in tx.intents(queued.id):
             tx.postpone(intent, soon)
-            tx.close(intent, JobUid("u"))
+            if isinstance(intent.effect, CreateJob):
+                tx.record_job(intent, JobUid("u"), NOW)
+            tx.close(intent)
         current = tx.lock(queued.id)
         assert current is not None
         tx.save(rules.decide(current, StopRequested(), NOW), "test")

@@ -10,9 +10,10 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
-from functions.store.outbox import first_due, next_due
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use
 from functions.store.ports import Attempt, Intent, Outgoing, Query
+from functions.store.rows import effect_times
+from functions.store.sql import next_delivery
 from functions.workflow.model import (
     AttemptEnd,
     CreateJob,
@@ -37,7 +38,7 @@ class _Open:
     """A row of the outbox."""
 
     intent: Intent
-    due_at: datetime
+    wake_at: datetime
 
 
 @dataclass(slots=True)
@@ -109,23 +110,26 @@ class MemoryTransaction:
         if isinstance(effect, CreateJob):
             attempt = Attempt(effect.stage, effect.attempt, at)
             self._put(self._tables.attempts, (workflow, effect.stage, effect.attempt), attempt)
-        intent = Intent(next(self._ids), workflow, effect, 0, at)
-        self._put(self._tables.outbox, intent.id, _Open(intent, first_due(effect, at)))
+        due_at, wake_at = effect_times(effect, at)
+        intent = Intent(next(self._ids), workflow, effect, 0, due_at)
+        self._put(self._tables.outbox, intent.id, _Open(intent, wake_at))
 
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
         found = (row.intent for row in self._tables.outbox.values())
         return [intent for intent in found if intent.workflow == workflow and not isinstance(intent.effect, Emit)]
 
-    def close(self, intent: Intent, job_uid: JobUid | None = None) -> None:
+    def close(self, intent: Intent) -> None:
         self._put(self._tables.outbox, intent.id, _ABSENT)
-        if job_uid is None or not isinstance(intent.effect, CreateJob):
-            return
-        stage, number = intent.effect.stage, intent.effect.attempt
-        record = self._tables.records[intent.workflow]
+
+    def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
+        self.close(creation)
+        assert isinstance(creation.effect, CreateJob)
+        stage, number = creation.effect.stage, creation.effect.attempt
+        record = self._tables.records[creation.workflow]
         if (record.workflow.stage, record.workflow.attempt) == (stage, number):
-            current = replace(record.workflow, job_uid=job_uid)
-            self._put(self._tables.records, intent.workflow, replace(record, workflow=current))
-        key = (intent.workflow, stage, number)
+            current = replace(record.workflow, job_uid=job_uid, job_created_at=at)
+            self._put(self._tables.records, creation.workflow, replace(record, workflow=current))
+        key = (creation.workflow, stage, number)
         self._put(self._tables.attempts, key, replace(self._tables.attempts[key], job_uid=job_uid))
 
     def postpone(self, intent: Intent, until: datetime) -> None:
@@ -155,11 +159,11 @@ class MemoryTransaction:
     def claim(self, now: datetime, until: datetime, limit: int, *, outgoing: bool) -> list[Intent]:
         """What of the outbox is due, moved to `until`; an event counts a try and rests longer with each."""
         rows = (row for row in self._tables.outbox.values() if isinstance(row.intent.effect, Emit) is outgoing)
-        due = sorted((row for row in rows if row.due_at <= now), key=lambda row: row.due_at)[:limit]
+        due = sorted((row for row in rows if row.wake_at <= now), key=lambda row: row.wake_at)[:limit]
         claimed = []
         for row in due:
             intent = replace(row.intent, tries=row.intent.tries + 1) if outgoing else row.intent
-            due_again = next_due(until, intent.tries) if outgoing else until
+            due_again = next_delivery(until, intent.tries) if outgoing else until
             self._put(self._tables.outbox, intent.id, _Open(intent, due_again))
             claimed.append(intent)
         return claimed
@@ -275,7 +279,7 @@ class MemoryStore:
         with self.begin() as transaction:
             claimed = transaction.claim(now, until, limit, outgoing=True)
         return [
-            Outgoing(intent.id, intent.workflow, intent.effect.kind, intent.tries, intent.created_at)
+            Outgoing(intent.id, intent.workflow, intent.effect.kind, intent.tries, intent.due_at)
             for intent in claimed
             if isinstance(intent.effect, Emit)
         ]

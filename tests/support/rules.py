@@ -61,7 +61,8 @@ def reachable(limits: Limits | None = None) -> dict[Workflow, Workflow]:
     queue = [new(limits)]
     while queue:
         w = queue.pop()
-        for state in (w, replace(w, job_uid=UID) if w.stage else w):  # before and after its Job is recorded
+        recorded = replace(w, job_uid=UID, job_created_at=NOW) if w.stage else w
+        for state in (w, recorded):  # before and after its Job is recorded
             key = _shape(state)
             if key in found:
                 continue
@@ -83,6 +84,7 @@ def _shape(w: Workflow) -> Workflow:
         waiting="waits" if w.waiting else "",
         deadline=moment[w.deadline is not None],
         wake_at=moment[w.wake_at is not None],
+        job_created_at=moment[w.job_created_at is not None],
         finished_at=moment[w.finished_at is not None],
         runs_since=moment[w.runs_since is not None],
     )

@@ -40,7 +40,7 @@ def at(stage: Stage, attempt: int = 1, limits: Limits | None = None) -> Workflow
     """A workflow whose `stage` runs."""
     w = decide(new(limits), Admitted(), NOW).workflow
     deadline = stage_deadline(w, stage, NOW)
-    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, deadline=deadline)
+    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, job_created_at=NOW, deadline=deadline)
 
 
 def ended(w: Workflow, outcome: Outcome, exit_code: int | None = None, reason: str = "", **more: object) -> Decision:
@@ -372,6 +372,12 @@ def test_a_node_whose_clock_is_wrong_neither_takes_nor_gives_more_than_the_wait(
     assert NOW <= runs.runs_since <= seen_at
     again = decide(runs, Tick(runs_since=NOW + wrong), seen_at + timedelta(seconds=10)).workflow
     assert (again.runs_since, again.deadline) == (runs.runs_since, runs.runs_since + timedelta(seconds=60))
+
+
+def test_a_container_that_runs_before_its_job_is_recorded_starts_no_clock() -> None:
+    w = replace(at(Stage.ALGORITHM, limits=Limits(algorithm_seconds=60)), job_uid=None, job_created_at=None)
+    seen = decide(w, Tick(runs_since=NOW - timedelta(minutes=5)), NOW + timedelta(seconds=5)).workflow
+    assert (seen.runs_since, seen.deadline) == (None, w.deadline)
 
 
 def test_between_two_pods_of_a_drained_job_there_may_be_none() -> None:

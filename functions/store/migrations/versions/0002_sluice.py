@@ -41,6 +41,7 @@ def _add_columns() -> None:
         sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
         sa.Column("step", sa.Integer, nullable=False, server_default="0"),
         sa.Column("job_uid", sa.String(255)),
+        sa.Column("job_created_at", sa.DateTime),
         sa.Column("waiting", sa.Text),
         sa.Column("runs_since", sa.DateTime),
         sa.Column("wake_at", sa.DateTime, server_default="1970-01-01 00:00:00.000000"),
@@ -54,6 +55,7 @@ def _add_columns() -> None:
         sa.Column("chain_id", sa.String(255)),
         sa.Column("idempotency_key", sa.String(255)),
         sa.Column("origin", sa.String(255)),
+        sa.Column("adopted", sa.Boolean, nullable=False, server_default=sa.true()),  # Sluice's own INSERT says false
     ]
     for column in columns:
         op.add_column("jobs", column)
@@ -135,8 +137,8 @@ def _create_outbox() -> None:
         sa.Column("attempt", sa.Integer),
         sa.Column("event", sa.String(32)),
         sa.Column("due_at", sa.DateTime, nullable=False),
+        sa.Column("wake_at", sa.DateTime, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
-        sa.Column("created_at", sa.DateTime, nullable=False),
         sa.CheckConstraint("kind <> 'emit' OR event IS NOT NULL", name="ck_intents_event"),
         sa.CheckConstraint(
             "kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)",
@@ -144,8 +146,8 @@ def _create_outbox() -> None:
         ),
     )
     op.create_index("ix_intents_workflow", "intents", ["workflow"])
-    _index("ix_intents_due", "intents", ["due_at"], "kind <> 'emit'")
-    _index("ix_intents_outgoing", "intents", ["due_at"], "kind = 'emit'")
+    _index("ix_intents_wake", "intents", ["wake_at"], "kind <> 'emit'")
+    _index("ix_intents_outgoing", "intents", ["wake_at"], "kind = 'emit'")
     op.create_table("slots", sa.Column("environment", sa.String(255), primary_key=True))
     op.create_table(
         "dead_letters",
