@@ -1,27 +1,34 @@
-# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+# `make` lists the targets. On a fresh machine start with `make demo` or `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint check faults bench clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check faults bench release clean
 
-demo: .venv/.run  ## a real workflow on real data, through all its stages
+help:  ## list the targets
+	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+demo: .venv/.run  ## run a real workflow on real data through all its stages
 	@$(BIN)/sluice run examples/penguins/workflow.json --out out
 
-test: .venv/.test  ## the whole suite
+test: .venv/.test  ## run the whole test suite
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -q
 
-lint: .venv/.test  ## style, types, directions
+lint: .venv/.test  ## check style, types and import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-check: lint test  ## what CI runs
+check: lint test  ## run everything that CI runs
 
-faults: .venv/.test  ## the long profile of the fault tests
+faults: .venv/.test  ## run the fault tests with their long profile
 	SLUICE_LONG=1 $(BIN)/python -m pytest tests/faults -q -s
 
-bench: .venv/.test  ## every figure that the documents claim
+bench: .venv/.test  ## measure every figure that the documents claim
 	$(BIN)/python -m benchmarks
 
-clean:
+release: .venv/.test  ## bump to PART=major|minor|patch or VERSION=1.2.3, date the changelog, build, commit, tag
+	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/release "$(or $(VERSION),$(PART))"
+
+clean:  ## remove everything that is built or installed here
 	rm -rf .venv out build dist
 
 .venv/bin/python:
