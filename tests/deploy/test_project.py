@@ -1,0 +1,40 @@
+"""The files around the code: CI tests the supported Pythons, and the documents name targets that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from support.deployment import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_ci_tests_every_python_that_the_package_supports() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    prefix = "Programming Language :: Python :: "
+    supported = [name.removeprefix(prefix) for name in PROJECT["classifiers"] if name.startswith(prefix)]
+    assert workflow["jobs"]["check"]["strategy"]["matrix"]["python"] == supported
+    assert "make check" in [step.get("run") for step in workflow["jobs"]["check"]["steps"]]
+
+
+def test_make_lists_every_target_with_its_purpose() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split()
+    assert re.findall(r"^  make ([a-z]+) {2,}\w", listed, re.MULTILINE) == targets
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/deploy.md", "Makefile"])
+def test_every_make_target_that_a_document_names_exists(document: str) -> None:
+    targets = set(re.findall(r"^([\w./-]+):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^    |`)make ([a-z.][\w./-]*)", (ROOT / document).read_text(), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
+def test_every_file_for_github_is_valid_yaml(form: Path) -> None:
+    assert yaml.safe_load(form.read_text())
