@@ -8,12 +8,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from support.clusters import Driver, FakeKubeDriver, MemoryDriver, RealKubeDriver
+from support.clusters import Driver, FakeKubeDriver, MemoryDriver, RealKubeDriver, stage_job
 from support.fake_kube import FakeKube
 from support.processes import ProcessDriver
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
+from functions.cluster.ports import StageJob
 from functions.settings import Settings
+from functions.workflow.model import JobUid, Stage
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +71,16 @@ def kube() -> Iterator[FakeKube]:
 def kubernetes(kube: FakeKube, tmp_path: Path) -> KubernetesCluster:
     """Kubernetes' adapter on the fake API `kube`."""
     return KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(tmp_path)))
+
+
+@pytest.fixture
+def job(kubernetes: KubernetesCluster) -> StageJob:
+    """An algorithm's Job that can be created, because its volume exists."""
+    kubernetes.create(stage_job("w", Stage.CONFIGURE))
+    return stage_job("w", Stage.ALGORITHM)
+
+
+@pytest.fixture
+def uid(job: StageJob, kubernetes: KubernetesCluster) -> JobUid:
+    """The UID of that Job, created."""
+    return kubernetes.create(job)

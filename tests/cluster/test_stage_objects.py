@@ -338,7 +338,7 @@ def test_a_jobs_time_limit_is_that_of_its_stage_and_what_its_pod_may_wait_before
     assert {seconds[s] for s in Stage if s is not Stage.ALGORITHM} == {3600 + 600}
 
 
-def test_what_is_drained_runs_again_only_where_it_is_our_own_program() -> None:
+def test_only_our_own_programs_run_again_after_a_disruption() -> None:
     """An algorithm runs once: a second run would find what the first has half-written."""
     drained = [{"type": "DisruptionTarget", "status": "True"}]
     actions = {}

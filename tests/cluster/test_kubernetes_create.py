@@ -1,0 +1,128 @@
+"""Creating a Job on Kubernetes: conflicts, rejections, and what a removed volume means (F24 to F27, F31)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.clusters import stage_job
+from support.fake_kube import FakeKube, Fault
+
+from functions.cluster.kubernetes.cluster import KubernetesCluster
+from functions.cluster.ports import JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
+from functions.workflow.model import JobUid, Stage
+
+ALGORITHM = stage_job("w", Stage.ALGORITHM)
+
+
+@pytest.mark.parametrize("fault", [Fault(500, after=True), Fault(504, after=True), Fault(0, after=True)])
+@pytest.mark.parametrize("resource", ["configmaps", "secrets", "persistentvolumeclaims", "jobs"])
+def test_f24_the_next_create_finds_an_object_whose_creation_was_answered_with_an_error(
+    kube: FakeKube, kubernetes: KubernetesCluster, resource: str, fault: Fault
+) -> None:
+    first = stage_job("w", Stage.CONFIGURE)
+    kube.fail_next("create", resource, fault)
+    with pytest.raises(Unavailable):
+        kubernetes.create(first)
+    uid = kubernetes.create(first)
+    assert kubernetes.read(first.ref) == JobStatus(State.RUNNING, uid)
+    assert kube.created == {first.ref.name: 1}
+    owners = {o["metadata"]["ownerReferences"][0]["uid"] for k, o in kube.objects.items() if k[0] == "jobs"}
+    assert owners == {kube.objects[("configmaps", "demo", "w")]["metadata"]["uid"]}
+
+
+def test_f25_creating_our_existing_job_succeeds(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
+) -> None:
+    assert kubernetes.create(job) == uid
+    assert kube.created[job.ref.name] == 1
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"app.kubernetes.io/managed-by": "sluice", "workflow": "other", "component": "algorithm", "attempt": "1"},
+        {"app.kubernetes.io/managed-by": "argo", "workflow": "w", "component": "algorithm", "attempt": "1"},
+    ],
+)
+def test_f25_a_foreign_job_of_the_same_name_is_a_name_conflict(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, labels: dict[str, str]
+) -> None:
+    alien = kube.put("jobs", {"metadata": {"name": job.ref.name, "labels": labels}, "spec": {"suspend": True}})
+    with pytest.raises(NameConflict):
+        kubernetes.create(job)
+    assert kubernetes.delete(job.ref) is True
+    assert kube.find("jobs", job.ref.name) == alien
+
+
+def test_f25_a_foreign_config_map_of_our_name_is_a_name_conflict(
+    kube: FakeKube, kubernetes: KubernetesCluster
+) -> None:
+    kube.put("configmaps", {"metadata": {"name": "w"}})
+    with pytest.raises(NameConflict):
+        kubernetes.create(stage_job("w", Stage.CONFIGURE))
+
+
+def test_f25_a_job_that_is_being_deleted_does_not_count_as_created(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
+) -> None:
+    kube.lingering = True
+    assert kubernetes.delete(replace(job.ref, uid=uid)) is False
+    with pytest.raises(Unavailable, match="being deleted"):
+        kubernetes.create(job)
+    kube.reap()
+    assert kubernetes.create(job) != uid
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "final"),
+    [
+        (Fault(403, 'jobs.batch "x" is forbidden: exceeded quota: environment'), "QuotaExceeded", False),
+        (Fault(403, 'jobs.batch is forbidden: User "x" cannot create resource'), "Forbidden", False),
+        (Fault(404, 'namespaces "demo" not found'), "NamespaceMissing", False),
+        (Fault(422, "Job is invalid: spec.template"), "Invalid", True),
+        (Fault(400, "strict decoding error"), "Invalid", True),
+        (Fault(413, "too large"), "Invalid", True),
+    ],
+)
+def test_f26_a_rejection_has_a_reason_and_says_whether_it_is_final(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, fault: Fault, reason: str, final: bool
+) -> None:
+    kube.fail_next("create", "jobs", fault)
+    with pytest.raises(Rejected) as refused:
+        kubernetes.create(job)
+    assert (refused.value.reason, refused.value.final) == (reason, final)
+    assert kubernetes.create(job)  # nothing was left half-done
+
+
+def test_f27_an_algorithm_never_starts_on_a_new_empty_volume(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob
+) -> None:
+    kube.remove("configmaps", "w")
+    with pytest.raises(Rejected, match="removed") as refused:
+        kubernetes.create(job)
+    assert (refused.value.reason, refused.value.final) == ("VolumeLost", True)
+
+
+def test_f27_configure_creates_a_new_volume_after_the_old_one_was_removed(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob
+) -> None:
+    [before] = kube.names("persistentvolumeclaims")
+    kube.remove("configmaps", "w")
+    kubernetes.create(stage_job("w", Stage.CONFIGURE, attempt=2))
+    [after] = kube.names("persistentvolumeclaims")
+    assert before != after
+
+
+def test_f31_a_claim_that_is_being_removed_is_not_used_again(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
+    first = stage_job("w", Stage.CONFIGURE)
+    kubernetes.create(first)
+    [old] = kube.names("persistentvolumeclaims")
+    claim = kube.objects[("persistentvolumeclaims", "demo", old)]
+    kube.remove("configmaps", "w")
+    kube.objects[("persistentvolumeclaims", "demo", old)] = claim  # held by a finalizer
+    kubernetes.create(first)
+    volumes = kube.objects[("jobs", "demo", first.ref.name)]["spec"]["template"]["spec"]["volumes"]
+    used = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+    assert used != [old]
