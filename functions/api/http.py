@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "/api/v1/operator"
 _CHUNK = 1 << 16
 
 
@@ -108,9 +107,16 @@ class Router:
         return response
 
 
-def route(path: str, handler: Handler, *methods: str) -> Rule:
-    """A rule below operator-service's prefix."""
-    return Rule(PREFIX + path, endpoint=handler, methods=methods or ("GET",))
+class Route(NamedTuple):
+    """One method of one path, and the function that serves it: an entry of a routing table."""
+
+    function: Literal["submit", "status"]
+    method: str
+    path: str
+
+    def to(self, handler: Handler) -> Rule:
+        """Bind the handler to the route."""
+        return Rule(self.path, endpoint=handler, methods=[self.method])
 
 
 # --- answers --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The function `status`: everything that reads."""
+"""The function `status`: all routes that read."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.api.http import Router, healthz, route
+from functions.api.http import Router, healthz
+from functions.api.ocean import routes
 from functions.engine.app import current_app
 from functions.status import admin, jobs, public
 
-ROUTES = Router(
+ROUTER = Router(
     [
-        route("/compute", jobs.jobs),
-        route("/getResult", jobs.result),
-        route("/environments", public.environments),
-        route("/runningjobs", admin.running_jobs),
-        route("/list", admin.job_ids),
-        route("/info", admin.info),
-        route("/logs", admin.logs),
-        route("/history", admin.history),
-        route("/dead-letters", admin.dead_letters),
-        Rule("/", endpoint=public.index, methods=["GET"]),
+        routes.JOBS.to(jobs.jobs),
+        routes.RESULT.to(jobs.result),
+        routes.ENVIRONMENTS.to(public.environments),
+        routes.RUNNING_JOBS.to(admin.running_jobs),
+        routes.JOB_IDS.to(admin.job_ids),
+        routes.INFO.to(admin.info),
+        routes.LOGS.to(admin.logs),
+        routes.HISTORY.to(admin.history),
+        routes.DEAD_LETTERS.to(admin.dead_letters),
+        routes.INDEX.to(public.index),
         Rule("/spec", endpoint=public.spec, methods=["GET"]),
         Rule("/api/v1/docs/", endpoint=public.docs, methods=["GET"]),
         Rule("/api/v1/docs/<name>", endpoint=public.docs_file, methods=["GET"]),
@@ -33,4 +34,4 @@ ROUTES = Router(
 @functions_framework.http
 def status(request: Request) -> Response:
     """The function that Knative calls."""
-    return ROUTES.answer(request, current_app)
+    return ROUTER.answer(request, current_app)

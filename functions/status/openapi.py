@@ -9,7 +9,8 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
-from functions.api.http import PREFIX
+from functions.api.http import Route
+from functions.api.ocean import routes
 from functions.api.ocean.answers import Running, Status
 from functions.status.views import Info, Offer, Service, Step
 from functions.workflow.document import Definition
@@ -59,10 +60,8 @@ _ADMIN = (400, 401, 503, *_BODY)
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. `answer` is a type, or a media type for what is not JSON."""
+    """What a route does. `answer` is a type, or a media type for what is not JSON."""
 
-    method: str
-    path: str
     summary: str
     answer: Any
     errors: tuple[int, ...] = ()
@@ -80,43 +79,33 @@ class Operation:
 _SIGNATURE = ("providerSignature!", "nonce!")
 _FILTERS = ("agreementId", "jobId", "owner", "chainId", "limit", "offset")
 
-OPERATIONS = (
-    Operation(
-        "post",
-        f"{PREFIX}/compute",
+OPERATIONS: Mapping[Route, Operation] = {
+    routes.START: Operation(
         "Start a job",
         list[Status],
         (*_SIGNED, 422),
         body=Start,
         headers=("Idempotency-Key",),
     ),
-    Operation(
-        "get",
-        f"{PREFIX}/compute",
+    routes.JOBS: Operation(
         "Status of the jobs that match all given filters, newest first; one of agreementId, jobId, owner is needed",
         list[Status],
         _SIGNED,
         (*_FILTERS, *_SIGNATURE),
     ),
-    Operation(
-        "put",
-        f"{PREFIX}/compute",
+    routes.STOP: Operation(
         "Stop a job, or all of an owner's",
         list[Status],
         _SIGNED,
         ("owner!", "agreementId", "jobId", "chainId", "limit", "offset", *_SIGNATURE),
     ),
-    Operation(
-        "delete",
-        f"{PREFIX}/compute",
+    routes.DELETE: Operation(
         "Stop a job and remove its results; agreementId or jobId is needed",
         list[Status],
         _SIGNED,
         ("owner!", "agreementId", "jobId", "chainId", "limit", "offset", *_SIGNATURE),
     ),
-    Operation(
-        "get",
-        f"{PREFIX}/getResult",
+    routes.RESULT: Operation(
         "One published file, or a range of it",
         "*/*",
         (*_SIGNED, 404, 410, 416, 502, 504),
@@ -124,62 +113,50 @@ OPERATIONS = (
         headers=("Range",),
         also=(206, 304),
     ),
-    Operation(
-        "get",
-        f"{PREFIX}/environments",
+    routes.ENVIRONMENTS: Operation(
         "The compute environments, or those for one chain",
         list[Offer],
         (400, 503, *_BODY),
         ("chainId",),
     ),
-    Operation(
-        "get",
-        f"{PREFIX}/runningjobs",
+    routes.RUNNING_JOBS: Operation(
         "Unfinished jobs of all owners",
         list[Running],
         _ADMIN,
         ("limit", "offset"),
         admin=True,
     ),
-    Operation("get", f"{PREFIX}/list", "Ids of all jobs", list[str], _ADMIN, ("limit", "offset"), admin=True),
-    Operation("get", f"{PREFIX}/info", "All about one job", Info, (*_ADMIN, 404), ("jobId!",), admin=True),
-    Operation(
-        "get",
-        f"{PREFIX}/logs",
+    routes.JOB_IDS: Operation("Ids of all jobs", list[str], _ADMIN, ("limit", "offset"), admin=True),
+    routes.INFO: Operation("All about one job", Info, (*_ADMIN, 404), ("jobId!",), admin=True),
+    routes.LOGS: Operation(
         "What a stage of a job printed",
         "text/plain",
         (*_ADMIN, 404),
         ("jobId!", "component"),
         admin=True,
     ),
-    Operation(
-        "get",
-        f"{PREFIX}/history",
+    routes.HISTORY: Operation(
         "Every step of one job, with its cause",
         list[Step],
         (*_ADMIN, 404),
         ("jobId!",),
         admin=True,
     ),
-    Operation(
-        "get",
-        f"{PREFIX}/dead-letters",
+    routes.DEAD_LETTERS: Operation(
         "Events that could not be handled",
         list[dict[str, Any]],
         _ADMIN,
         ("limit",),
         admin=True,
     ),
-    Operation(
-        "post",
-        f"{PREFIX}/pgsqlinit",
+    routes.UPGRADE: Operation(
         "Bring the database to the newest schema",
         "text/html",
         (400, 401, 503),
         admin=True,
     ),
-    Operation("get", "/", "What this is", Service),
-)
+    routes.INDEX: Operation("What this is", Service),
+}
 
 _PARAMETERS: Mapping[str, dict[str, Any]] = {
     "agreementId": {"type": "string"},
@@ -197,12 +174,12 @@ _PARAMETERS: Mapping[str, dict[str, Any]] = {
 
 def document() -> dict[str, Any]:
     """The document; built anew on each call."""
-    kinds = [Error, *(kind for operation in OPERATIONS for kind in operation.types)]
+    kinds = [Error, *(kind for operation in OPERATIONS.values() for kind in operation.types)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, schema_of)
+    for route in routes.TABLE:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(OPERATIONS[route], schema_of)
     return {
         "openapi": "3.1.0",
         "info": {

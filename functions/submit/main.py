@@ -1,4 +1,4 @@
-"""The function `submit`: what starts, stops and deletes. A request, or an event about a WorkFlow object."""
+"""The function `submit`: starts, stops and deletes jobs, by request or by an event about a WorkFlow object."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.api.http import Router, healthz, route
+from functions.api.http import Router, healthz
+from functions.api.ocean import routes
 from functions.engine.app import current_app
 from functions.submit import compute, migrate_route, workflow_objects
 
-ROUTES = Router(
+ROUTER = Router(
     [
-        route("/compute", compute.start, "POST"),
-        route("/compute", compute.stop, "PUT"),
-        route("/compute", compute.delete, "DELETE"),
-        route("/pgsqlinit", migrate_route.upgrade, "POST"),
+        routes.START.to(compute.start),
+        routes.STOP.to(compute.stop),
+        routes.DELETE.to(compute.delete),
+        routes.UPGRADE.to(migrate_route.upgrade),
         Rule("/", endpoint=workflow_objects.changed, methods=["POST"]),
         Rule("/healthz", endpoint=healthz, methods=["GET"]),
     ]
@@ -25,4 +26,4 @@ ROUTES = Router(
 @functions_framework.http
 def submit(request: Request) -> Response:
     """The function that Knative calls."""
-    return ROUTES.answer(request, current_app)
+    return ROUTER.answer(request, current_app)

@@ -16,9 +16,11 @@ from schemathesis.checks import CHECKS, load_all_checks
 from support.api import ADMIN, OWNER, Api, app
 from werkzeug.wrappers import Request
 
+from functions.api.http import Router
+from functions.api.ocean import routes
 from functions.status import openapi
-from functions.status.main import ROUTES as STATUS
-from functions.submit.main import ROUTES as SUBMIT
+from functions.status.main import ROUTER as STATUS
+from functions.submit.main import ROUTER as SUBMIT
 from functions.workflow.model import Manifest, ResultFile
 
 
@@ -50,7 +52,7 @@ load_all_checks()
 # A body may be right by its schema and wrong by its signature: 400 is documented for both. A missing `Admin` header is
 # 400 too, as operator-service answers it; test_signatures.py holds that nobody gets in without it.
 EXCLUDED = CHECKS.get_by_names(["positive_data_acceptance", "negative_data_rejection", "ignored_auth"])
-OPERATIONS = [(operation.path, operation.method) for operation in openapi.OPERATIONS]
+OPERATIONS = [(route.path, route.method.lower()) for route in routes.TABLE]
 MADE_UP = [
     pytest.param(*operation, mode, id=f"{operation[1]} {operation[0]} {mode.value}")
     for operation in OPERATIONS
@@ -87,22 +89,28 @@ def test_no_request_of_somebody_who_may_gets_an_undocumented_answer(
     case.call_and_validate(excluded_checks=EXCLUDED)
 
 
-def test_every_route_is_documented_and_every_documented_one_exists() -> None:
-    documented = {(path, method.upper()) for path, item in openapi.document()["paths"].items() for method in item}
-    served = {
-        (rule.rule, method)
-        for rule in (*SUBMIT.rules, *STATUS.rules)
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-    }
-    # Events, probes, and the documentation itself are not the API.
-    apart = {
-        ("/healthz", "GET"),
-        ("/", "POST"),
-        ("/spec", "GET"),
-        ("/api/v1/docs/", "GET"),
-        ("/api/v1/docs/<name>", "GET"),
-    }
-    assert served - apart == documented
+def test_the_document_describes_exactly_the_routing_table() -> None:
+    described = [(path, method.upper()) for path, item in openapi.document()["paths"].items() for method in item]
+    assert sorted(described) == sorted((route.path, route.method) for route in routes.TABLE)
+    assert set(openapi.OPERATIONS) == set(routes.TABLE)
+
+
+@pytest.mark.parametrize(
+    ("function", "router", "others"),
+    [
+        ("submit", SUBMIT, {("/", "POST"), ("/healthz", "GET")}),  # events and probes
+        (
+            "status",
+            STATUS,
+            {("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET"), ("/healthz", "GET")},
+        ),
+    ],
+)
+def test_a_function_serves_its_part_of_the_routing_table(
+    function: str, router: Router, others: set[tuple[str, str]]
+) -> None:
+    served = {(rule.rule, method) for rule in router.rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    assert served == others | {(route.path, route.method) for route in routes.TABLE if route.function == function}
 
 
 def test_the_document_is_openapi_3_1_and_names_what_validates(api: Api) -> None:

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from support.deployment import SERVING, WITH_FUNCTIONS, of_kind
 
+from functions.api.http import Route
+from functions.api.ocean import routes
+from functions.status.main import ROUTER as STATUS
+from functions.submit.main import ROUTER as SUBMIT
+
 
 def reached(name: str, method: str, path: str) -> str | None:
     """The function that the gateway calls, by Gateway API's precedence: exact before prefix, then the first."""
@@ -62,24 +67,21 @@ def test_the_gateway_exposes_no_path_that_takes_events(name: str) -> None:
     assert "advance" not in {function_of(r) for r in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]}
 
 
-def test_the_gateway_sends_every_published_route_to_its_function() -> None:
-    from functions.status.main import ROUTES as READS
-    from functions.submit.main import ROUTES as CHANGES
-
-    for routes, function in ((CHANGES, "submit"), (READS, "status")):
-        for method, path in published(routes):
-            if path not in ("/healthz",) and (method, path, function) != ("POST", "/", "submit"):
-                assert reached("base", method, path) == function, (method, path)
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_gateway_sends_every_route_of_the_routing_tables_to_its_function(name: str) -> None:
+    reads = [Route("status", "GET", path) for path in ("/spec", "/api/v1/docs/", "/api/v1/docs/swagger-ui.css")]
+    for route in (*routes.TABLE, *reads):
+        assert reached(name, route.method, route.path) == route.function, route
 
 
-def published(router: Any) -> list[tuple[str, str]]:
-    """Method and path of everything a function answers."""
-    rules = next(value for value in vars(router).values() if hasattr(value, "iter_rules")).iter_rules()
-    return [
-        (method, rule.rule.split("<")[0].rstrip("/") or "/" if "<" in rule.rule else rule.rule)
-        for rule in rules
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-    ]
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_gateway_names_no_path_that_its_function_does_not_serve(name: str) -> None:
+    served = {rule.rule for router in (SUBMIT, STATUS) for rule in router.rules}
+    for rule in of_kind(name, "HTTPRoute")["sluice"]["spec"]["rules"]:
+        for match in rule["matches"]:
+            path = match["path"]["value"]
+            exact = match["path"]["type"] == "Exact"
+            assert path in served if exact else any(each.startswith(f"{path}/") for each in served), path
 
 
 def test_a_backend_in_another_namespace_has_its_grant() -> None:

@@ -25,7 +25,7 @@ from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.engine.app import App
 from functions.results import layout
 from functions.settings import Settings
-from functions.submit.main import ROUTES as SUBMIT
+from functions.submit.main import ROUTER as SUBMIT
 from functions.workflow.model import JobUid, Manifest, ResultFile, WorkflowId
 
 SPEED = 20  # so that the sweep's ten seconds of patience are half a second
