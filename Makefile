@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check faults bench release clean
+.PHONY: help demo test lint docs check faults bench release clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -17,7 +17,10 @@ test: .venv/.test  ## run the whole test suite
 lint: .venv/.test  ## check style, types and import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-check: lint test  ## run everything that CI runs
+docs: .venv/.test  ## build the documentation's site into build/docs; a broken link is an error
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/docs && echo "built: build/docs/index.html"
+
+check: lint docs test  ## run everything that CI runs
 
 faults: .venv/.test  ## run the fault tests with their long profile
 	SLUICE_LONG=1 $(BIN)/python -m pytest tests/faults -q -s
@@ -41,6 +44,6 @@ clean:  ## remove everything that is built or installed here
 	@touch $@
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
-	@echo "installing into .venv, with what the tests need …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@echo "installing into .venv, with what tests and documentation need …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,docs]"
 	@touch .venv/.run $@
