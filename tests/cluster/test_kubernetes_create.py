@@ -56,9 +56,7 @@ def test_f25_a_foreign_job_of_the_same_name_is_a_name_conflict(
     assert kube.find("jobs", job.ref.name) == alien
 
 
-def test_f25_a_foreign_config_map_of_our_name_is_a_name_conflict(
-    kube: FakeKube, kubernetes: KubernetesCluster
-) -> None:
+def test_f25_a_foreign_config_map_of_our_name_is_a_name_conflict(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
     kube.put("configmaps", {"metadata": {"name": "w"}})
     with pytest.raises(NameConflict):
         kubernetes.create(stage_job("w", Stage.CONFIGURE))

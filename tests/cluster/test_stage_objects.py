@@ -1,126 +1,27 @@
-"""The objects of each stage: their golden form, what Kubernetes thinks of it, and the policy that no Pod may leave."""
+"""What the objects of each stage contain, and that Kubernetes accepts them."""
 
 from __future__ import annotations
 
-import os
 import shlex
 from base64 import b64decode
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes_validate.utils import validate
 from support.clusters import stage_job
+from support.stage_objects import DOCUMENT, EVERY, OWNER_UID, RICH, SETTINGS, container, make, objects, spec
 
 from functions.cluster.kubernetes import job_manifests
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.document import parse
-from functions.workflow.environment import GIB, Environment
-from functions.workflow.model import Limits, Scope, Stage, WorkflowId
+from functions.workflow.environment import Environment
+from functions.workflow.model import Stage
 from functions.workflow.quantity import format_cores, format_quantity, parse_quantity
 from functions.workflow.stage_task import Task
-
-GOLDEN = Path(__file__).parent / "golden"
-OWNER_UID = "0badc0de-0000-4000-8000-000000000000"
-SETTINGS = Settings(image="ghcr.io/example/sluice:1.0")
-PLAIN = Environment(id="ocean-compute")
-RICH = Environment(
-    id="gpu",
-    namespace="gpu-jobs",
-    gpu_number=2,
-    filter_image="ghcr.io/example/filter@sha256:" + "0" * 64,
-    filter_command=("/filter", "--strict"),
-    runtime_class="gvisor",
-    node_selector={"pool": "gpu"},
-    tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
-    pull_secret="registry",
-    pull_policy="Always",
-    storage_class="fast",
-    queue_name="team",
-    run_as_user=4242,
-)
-DOCUMENT = {
-    "stages": [
-        {
-            "index": 0,
-            "input": [
-                {"index": 0, "id": "did:op:aa", "url": ["https://data.example/a.csv?token=t0p"]},
-                {"index": 1, "url": "https://data.example/b.csv"},
-            ],
-            "compute": {},
-            "output": {},
-            "algorithm": {
-                "id": "did:op:bb",
-                "rawcode": "print('hello')",
-                "container": {"entrypoint": "python3 $ALGO", "image": "python", "tag": "3.11"},
-            },
-        }
-    ]
-}
-
-
-def make(stage: Stage, environment: Environment = PLAIN, **changes: Any) -> StageJob:
-    limits = Limits(algorithm_seconds=90, cpu=1.5, memory=2 * GIB, disk=10 * GIB, gpus=environment.gpu_number)
-    values: dict[str, Any] = {
-        "workflow": WorkflowId("3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"),
-        "stage": stage,
-        "attempt": 1,
-        "environment": environment,
-        "limits": limits,
-        "definition": parse(DOCUMENT),
-        "secret": "s3cr3t",
-        "scope": Scope.OUTPUTS,
-        "results": "s3://results/sluice",
-    }
-    return StageJob(**(values | changes))
-
-
-def objects(job: StageJob) -> list[dict[str, Any]]:
-    return [
-        job_manifests.owner(job),
-        job_manifests.secret(job, OWNER_UID),
-        job_manifests.claim(job, OWNER_UID),
-        job_manifests.stage_job(job, OWNER_UID, SETTINGS),
-    ]
-
-
-def spec(job: StageJob) -> dict[str, Any]:
-    pod: dict[str, Any] = job_manifests.stage_job(job, OWNER_UID, SETTINGS)["spec"]["template"]["spec"]
-    return pod
-
-
-def container(job: StageJob) -> dict[str, Any]:
-    [only] = spec(job)["containers"]
-    return dict(only)
-
-
-EVERY = [pytest.param(make(stage, env), id=f"{env.id}-{stage}") for env in (PLAIN, RICH) for stage in Stage]
-
-
-@pytest.mark.parametrize("job", EVERY)
-def test_the_objects_are_as_they_were_agreed_on(job: StageJob) -> None:
-    """After a change that is meant: SLUICE_GOLDEN=write, then read the difference."""
-    path = GOLDEN / f"{job.environment.id}-{job.stage}.yaml"
-    made = yaml.safe_dump_all(readable(job), sort_keys=False, width=120)
-    if os.environ.get("SLUICE_GOLDEN") == "write":
-        path.write_text(made)
-    assert made == path.read_text()
-
-
-def readable(job: StageJob) -> list[dict[str, Any]]:
-    """The objects without what has tests of its own: the task, the script around the algorithm."""
-    made = objects(job)
-    made[1]["data"]["task.json"] = "the task"
-    command = made[3]["spec"]["template"]["spec"]["containers"][0].get("command", [])
-    if command[:1] == ["sh"]:
-        command[2] = "algorithm.sh"
-    return made
 
 
 def test_the_task_tells_configure_and_publish_all_they_need() -> None:
@@ -140,96 +41,6 @@ def test_the_task_tells_configure_and_publish_all_they_need() -> None:
 def test_kubernetes_knows_every_field(job: StageJob) -> None:
     for made in objects(job):
         validate(made, "1.36", strict=True)
-
-
-# --- the policy -----------------------------------------------------------------------------
-
-environments = st.builds(
-    Environment,
-    id=st.just("e"),
-    gpu_number=st.integers(0, 8),
-    filter_image=st.just("filter:1"),
-    runtime_class=st.sampled_from(["", "gvisor"]),
-    node_selector=st.sampled_from([{}, {"a": "b"}]),
-    pull_secret=st.sampled_from(["", "registry"]),
-    queue_name=st.sampled_from(["", "q"]),
-    run_as_user=st.integers(1, 65_000),
-)
-granted = st.builds(
-    Limits,
-    cpu=st.floats(0.1, 64),
-    memory=st.integers(1 << 20, 1 << 40),
-    disk=st.integers(1 << 20, 1 << 44),
-    gpus=st.integers(0, 8),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(environment=environments, limits=granted, stage=st.sampled_from(Stage), attempt=st.integers(1, 99))
-def test_no_pod_leaves_the_policy(environment: Environment, limits: Limits, stage: Stage, attempt: int) -> None:
-    job = make(stage, environment, limits=limits, attempt=attempt)
-    assert list(deviations(job)) == []
-
-
-def deviations(job: StageJob) -> Iterator[str]:
-    """What is wrong with the Pod of a stage: Pod Security "restricted", and our own rules beyond it."""
-    pod = spec(job)
-    context = pod["securityContext"]
-    if pod.get("automountServiceAccountToken") is not False or "serviceAccountName" in pod:
-        yield "a token"
-    if pod.get("enableServiceLinks") is not False:
-        yield "service links"
-    if pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "initContainers", "ephemeralContainers"}:
-        yield "the host"
-    if not context["runAsNonRoot"] or not context["runAsUser"] > 0 or not context["fsGroup"] > 0:
-        yield "root"
-    if context["seccompProfile"] != {"type": "RuntimeDefault"}:
-        yield "no seccomp profile"
-    if any(set(volume) - {"name"} - {"emptyDir", "persistentVolumeClaim", "secret"} for volume in pod["volumes"]):
-        yield "a volume of another kind"
-    for each in pod["containers"]:
-        yield from container_deviations(each, job.stage)
-
-
-def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
-    expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    if each["securityContext"] != expected:
-        yield "privileges"
-    requests, limits = each["resources"]["requests"], each["resources"]["limits"]
-    # Our own stages may reserve less CPU than they may use; what a consumer pays for is his.
-    reserved = {**limits, "cpu": "100m"} if stage in (Stage.CONFIGURE, Stage.PUBLISH) else limits
-    if requests != reserved or not {"cpu", "memory", "ephemeral-storage"} <= limits.keys():
-        yield "limits"
-    if "ports" in each or "envFrom" in each:
-        yield "ports or a whole Secret in env"
-    for variable in each["env"]:
-        # `secret` is a variable of Ocean's contract, for algorithm and filter; no other comes from a Secret.
-        by_reference = "valueFrom" in variable
-        if by_reference != (variable["name"] == "secret") or (
-            by_reference and stage in (Stage.CONFIGURE, Stage.PUBLISH)
-        ):
-            yield f"a secret in env: {variable['name']}"
-        if any(word in str(variable.get("value")) for word in ("s3cr3t", "t0p", "postgres")):
-            yield f"a secret's value in env: {variable['name']}"
-
-
-@pytest.mark.parametrize(
-    "break_it",
-    [
-        lambda pod: pod.update(automountServiceAccountToken=True),
-        lambda pod: pod["containers"][0]["securityContext"].pop("capabilities"),
-        lambda pod: pod["containers"][0]["resources"]["limits"].pop("memory"),
-        lambda pod: pod["securityContext"].update(runAsUser=0),
-        lambda pod: pod["containers"][0]["env"].append({"name": "x", "value": "s3cr3t"}),
-        lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
-    ],
-)
-def test_the_policy_can_tell(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = make(Stage.ALGORITHM)
-    broken = spec(job)
-    break_it(broken)
-    monkeypatch.setitem(globals(), "spec", lambda _: broken)
-    assert list(deviations(job)) != []
 
 
 # --- what each stage sees -------------------------------------------------------------------
