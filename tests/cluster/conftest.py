@@ -1,4 +1,4 @@
-"""The clusters that the contract runs on. To add an adapter: a Driver (support/clusters.py), and a line in DRIVERS."""
+"""The clusters that the contract runs on. To add one, write a Driver (support/clusters.py) and list it in DRIVERS."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def kube() -> Iterator[FakeKube]:
 
 @pytest.fixture
 def kubernetes(kube: FakeKube, tmp_path: Path) -> KubernetesCluster:
-    """Kubernetes' adapter on the fake API `kube`."""
+    """The adapter for Kubernetes, on the fake API `kube`."""
     return KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(tmp_path)))
 
 

@@ -1,4 +1,4 @@
-"""The script around the algorithm, really run: the exit code is the algorithm's own, its log is kept, nothing hangs."""
+"""The script that runs the algorithm: it keeps the exit code and the log, and it does not hang."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_exit_code_is_the_algorithms_own(run: Callable[..., Ended]) -> None:
     assert run("exit 3").code == 3
 
 
-def test_success_is_success(run: Callable[..., Ended]) -> None:
+def test_exit_code_zero_stays_zero(run: Callable[..., Ended]) -> None:
     assert run("true").code == 0
 
 
@@ -75,11 +75,11 @@ def test_a_full_disk_does_not_stop_the_algorithm(start: Callable[..., subprocess
     assert process.returncode == 5
 
 
-def test_outputs_and_logs_are_there_before_the_algorithm(run: Callable[..., Ended]) -> None:
+def test_the_folders_of_outputs_and_logs_exist_when_the_algorithm_starts(run: Callable[..., Ended]) -> None:
     assert run('test -d "$OUTPUTS" && test -d "$LOGS"').code == 0
 
 
-def test_a_filters_log_is_kept_where_it_is_told(tmp_path: Path) -> None:
+def test_the_log_of_a_filter_goes_to_the_given_file(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
     env |= {"OUTPUTS": str(tmp_path / "outputs"), "LOGS": str(tmp_path / "logs")}
@@ -90,7 +90,7 @@ def test_a_filters_log_is_kept_where_it_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "logs" / "algorithm.log").exists()
 
 
-def test_a_process_left_behind_does_not_keep_the_stage(run: Callable[..., Ended]) -> None:
+def test_a_process_left_behind_does_not_delay_the_end_of_the_stage(run: Callable[..., Ended]) -> None:
     ended = run("sleep 20 & echo left; exit 6")
     assert (ended.code, ended.kept) == (6, b"left\n")
 
@@ -100,7 +100,7 @@ def test_nothing_stays_in_the_scratch_folder(run: Callable[..., Ended], tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "outputs"]
 
 
-def test_sigterm_reaches_the_algorithm_and_its_answer_counts(
+def test_the_algorithm_gets_sigterm_and_its_exit_code_counts(
     start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     process = start(f"trap 'echo bye; exit 7' TERM; : >{tmp_path}/ready; while :; do sleep 0.05; done")
@@ -110,7 +110,7 @@ def test_sigterm_reaches_the_algorithm_and_its_answer_counts(
     assert (process.returncode, printed) == (7, b"bye\n")
 
 
-def test_a_death_by_signal_is_seen(run: Callable[..., Ended]) -> None:
+def test_a_program_killed_by_a_signal_has_the_shells_exit_code_for_it(run: Callable[..., Ended]) -> None:
     assert run("kill -9 $$").code == 128 + signal.SIGKILL
 
 

@@ -1,4 +1,4 @@
-"""What every cluster must do, whatever runs the Jobs: in memory, as processes, on Kubernetes (fake or real)."""
+"""The contract of every cluster: in memory, as processes, on Kubernetes (fake or real)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def workflow() -> str:
 
 
 def ended(driver: Driver, ref: JobRef) -> JobStatus:
-    return until(lambda: driver.cluster.read(ref), lambda live: live.state is State.ENDED)
+    return until(lambda: driver.cluster.read(ref), lambda status: status.state is State.ENDED)
 
 
 def gone(driver: Driver, ref: JobRef) -> bool:
-    return until(lambda: driver.cluster.read(ref), lambda live: live.state is State.GONE).state is State.GONE
+    return until(lambda: driver.cluster.read(ref), lambda status: status.state is State.GONE).state is State.GONE
 
 
 def test_a_created_job_runs(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow)
     uid = cluster_under_test.create(job)
-    live = cluster_under_test.cluster.read(replace(job.ref, uid=uid))
-    assert (live.state, live.uid) == (State.RUNNING, uid)
+    status = cluster_under_test.cluster.read(replace(job.ref, uid=uid))
+    assert (status.state, status.uid) == (State.RUNNING, uid)
 
 
 def test_creating_a_job_again_is_the_same_job(cluster_under_test: Driver, workflow: str) -> None:
@@ -47,15 +47,15 @@ def test_creating_a_job_that_has_ended_is_the_same_job(cluster_under_test: Drive
 def test_exit_code_zero_is_success(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow, ends_with=0)
     uid = cluster_under_test.create(job)
-    live = ended(cluster_under_test, job.ref)
-    assert (live.outcome, live.exit_code, live.uid) == (Outcome.SUCCEEDED, 0, uid)
+    status = ended(cluster_under_test, job.ref)
+    assert (status.outcome, status.exit_code, status.uid) == (Outcome.SUCCEEDED, 0, uid)
 
 
 def test_the_exit_code_of_a_failure_is_the_programs_own(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow, ends_with=3)
     cluster_under_test.create(job)
-    live = ended(cluster_under_test, job.ref)
-    assert (live.outcome, live.exit_code, live.oom_killed) == (Outcome.FAILED, 3, False)
+    status = ended(cluster_under_test, job.ref)
+    assert (status.outcome, status.exit_code, status.oom_killed) == (Outcome.FAILED, 3, False)
 
 
 def test_a_job_that_was_never_created_is_gone(cluster_under_test: Driver, workflow: str) -> None:
@@ -70,7 +70,7 @@ def test_a_job_that_somebody_deleted_is_gone(cluster_under_test: Driver, workflo
     assert gone(cluster_under_test, job.ref)
 
 
-def test_a_job_of_the_same_name_with_another_uid_is_not_the_one(cluster_under_test: Driver, workflow: str) -> None:
+def test_a_job_of_the_same_name_with_another_uid_does_not_count(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow, ends_with=0)
     cluster_under_test.create(job)
     other = replace(job.ref, uid=JobUid(str(uuid4())))
@@ -85,7 +85,7 @@ def test_deleting_a_running_job_ends_it(cluster_under_test: Driver, workflow: st
     assert cluster_under_test.cluster.delete(job.ref) is True
 
 
-def test_deleting_what_never_was_says_that_nothing_is_left(cluster_under_test: Driver, workflow: str) -> None:
+def test_deleting_a_job_that_never_existed_returns_true(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow)
     assert cluster_under_test.cluster.delete(job.ref) is True
 
@@ -102,7 +102,7 @@ def test_each_attempt_is_a_job_of_its_own(cluster_under_test: Driver, workflow: 
     assert cluster_under_test.create(first) != cluster_under_test.create(second)
 
 
-def test_a_foreign_job_of_our_name_is_an_incident_and_never_touched(cluster_under_test: Driver, workflow: str) -> None:
+def test_a_foreign_job_of_our_name_is_a_name_conflict_and_stays(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow)
     if not cluster_under_test.occupy(job.ref):
         pytest.skip("names are ours alone here")
@@ -133,14 +133,14 @@ def test_cleaning_up_spares_other_workflows(cluster_under_test: Driver, workflow
     assert cluster_under_test.cluster.read(other.ref).uid == uid
 
 
-def test_no_more_leftovers_are_told_than_asked_for(cluster_under_test: Driver) -> None:
+def test_orphans_are_limited_to_the_number_asked_for(cluster_under_test: Driver) -> None:
     for name in (uuid4().hex, uuid4().hex, uuid4().hex):
         job = cluster_under_test.job(name)
         cluster_under_test.create(job)
     assert len(cluster_under_test.cluster.orphans(job.ref.namespace, 2)) == 2
 
 
-def test_of_what_the_program_printed_the_end_can_be_read(cluster_under_test: Driver, workflow: str) -> None:
+def test_the_end_of_a_log_can_be_read_by_lines_and_by_bytes(cluster_under_test: Driver, workflow: str) -> None:
     job = cluster_under_test.job(workflow, ends_with=0)
     cluster_under_test.create(job)
     ended(cluster_under_test, job.ref)
@@ -159,13 +159,13 @@ def test_a_job_that_is_gone_has_no_log(cluster_under_test: Driver, workflow: str
     assert b"".join(cluster_under_test.cluster.logs(job.ref, 100, 100)) == b""
 
 
-def test_there_is_no_workflow_object_that_nobody_made(cluster_under_test: Driver) -> None:
+def test_a_workflow_object_that_does_not_exist_is_none(cluster_under_test: Driver) -> None:
     ref = cluster_under_test.job(uuid4().hex).ref
     if ref.namespace.startswith("sluice-test-"):
         pytest.skip("the cluster may lack the kind")
     assert cluster_under_test.cluster.workflow_object(f"{ref.namespace}/absent") is None
 
 
-def test_stages_have_names_that_tell_them_apart() -> None:
+def test_every_stage_and_attempt_has_its_own_name() -> None:
     names = {JobRef(WorkflowId("w"), stage, n, "demo").name for stage in Stage for n in (1, 2)}
     assert len(names) == 8

@@ -26,8 +26,8 @@ def test_f29_a_program_killed_for_its_memory_has_the_reason_oom_killed(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
     pod = kube.terminate(job.ref.name, 137, "OOMKilled")
-    live = kubernetes.read(replace(job.ref, uid=uid), pod)
-    assert live == JobStatus(State.ENDED, uid, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
+    status = kubernetes.read(replace(job.ref, uid=uid), pod)
+    assert status == JobStatus(State.ENDED, uid, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
 
 
 def test_f29_an_evicted_pod_has_failed_with_the_reason_evicted(
@@ -96,8 +96,8 @@ def test_f29_a_job_past_its_deadline_has_timed_out_whatever_its_program_exits_wi
     pod = kube.terminate(job.ref.name, 137)
     kube.objects[("pods", "demo", pod)]["metadata"]["deletionTimestamp"] = now()
     kube.job_condition(job.ref.name, ("FailureTarget", "DeadlineExceeded"), ("Failed", "DeadlineExceeded"))
-    live = kubernetes.read(replace(job.ref, uid=uid), pod)
-    assert live == JobStatus(State.ENDED, uid, Outcome.TIMED_OUT, None, "DeadlineExceeded")
+    status = kubernetes.read(replace(job.ref, uid=uid), pod)
+    assert status == JobStatus(State.ENDED, uid, Outcome.TIMED_OUT, None, "DeadlineExceeded")
 
 
 def test_f29_without_a_pod_the_exit_code_is_read_from_the_job(

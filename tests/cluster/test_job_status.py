@@ -1,4 +1,4 @@
-"""What single objects say, and that no body of an event can break the reading."""
+"""The state of a Job by single objects, and hostile bodies of events."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ refs = st.builds(
 def test_the_pods_of_finished_jobs_tell_their_exit_codes(pod: dict[str, Any]) -> None:
     expected = {"exit-1": 1, "exit-42": 42, "hello": 0, "oom": 137, "retry": 3, "success": 0, "suspended": 0}
     [code] = [code for name, code in expected.items() if pod["metadata"]["name"].startswith(name)]
-    live = status_of_pod(pod, Stage.ALGORITHM)
-    assert (live.state, live.exit_code) == (State.ENDED, code)
-    assert live.oom_killed == pod["metadata"]["name"].startswith("oom")
+    status = status_of_pod(pod, Stage.ALGORITHM)
+    assert (status.state, status.exit_code) == (State.ENDED, code)
+    assert status.oom_killed == pod["metadata"]["name"].startswith("oom")
 
 
 def test_the_message_of_an_algorithm_is_not_taken_for_a_reason() -> None:
@@ -48,16 +48,16 @@ def test_the_message_of_an_algorithm_is_not_taken_for_a_reason() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"), [("w-config", "FailedMount"), ("w-image", "ImagePullBackOff"), ("w-unsched", "Unschedulable")]
 )
-def test_the_pods_that_never_start_tell_why_and_since_when(name: str, reason: str) -> None:
+def test_a_pod_that_never_starts_tells_its_reason_and_since_when(name: str, reason: str) -> None:
     [pod] = [pod for pod in STUCK if pod["metadata"]["name"].startswith(name)]
-    live = status_of_pod(pod, Stage.ALGORITHM)
-    assert (live.state, live.reason) == (State.STUCK, reason)
-    assert live.since is not None
-    assert live.since.isoformat() in ("2026-11-22T02:29:56+00:00", "2026-11-22T02:29:57+00:00")
+    status = status_of_pod(pod, Stage.ALGORITHM)
+    assert (status.state, status.reason) == (State.STUCK, reason)
+    assert status.since is not None
+    assert status.since.isoformat() in ("2026-11-22T02:29:56+00:00", "2026-11-22T02:29:57+00:00")
 
 
 @pytest.mark.parametrize(("ours", "state"), [("running", State.RUNNING), ("terminated", State.ENDED)])
-def test_a_container_that_a_service_mesh_put_beside_ours_says_nothing(ours: str, state: State) -> None:
+def test_a_container_of_a_service_mesh_is_ignored(ours: str, state: State) -> None:
     proxy = {"name": "istio-proxy", "state": {"terminated": {"exitCode": 137}}}
     program = {"name": "main", "state": {ours: {"exitCode": 0}}}
     status = {"phase": "Running", "containerStatuses": [proxy, program]}
@@ -68,19 +68,19 @@ def test_a_container_that_a_service_mesh_put_beside_ours_says_nothing(ours: str,
 
 
 @given(refs)
-def test_a_job_is_found_again_by_its_labels_and_by_its_name(ref: JobRef) -> None:
+def test_labels_and_names_lead_back_to_their_job(ref: JobRef) -> None:
     assert ref_of_labels(job_labels(ref), "demo") == ref
     assert ref_of_name(ref.name, "demo") == ref
 
 
 @pytest.mark.parametrize("workflow", ["a\0b", "", "a" * 64, "../x", None, 3])
-def test_no_label_that_kubernetes_would_refuse_names_a_workflow(workflow: Any) -> None:
+def test_a_label_that_kubernetes_would_refuse_names_no_workflow(workflow: Any) -> None:
     labels = job_labels(JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo"))
     assert ref_of_labels({**labels, "workflow": workflow}, "demo") is None
 
 
 @given(refs)
-def test_labels_and_names_are_what_kubernetes_accepts(ref: JobRef) -> None:
+def test_kubernetes_accepts_every_label_and_name(ref: JobRef) -> None:
     label = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,61})?[A-Za-z0-9]")
     assert all(label.fullmatch(value) for value in job_labels(ref).values())
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", ref.name)
@@ -97,14 +97,14 @@ def test_other_names_are_not_ours(name: str) -> None:
 
 
 @given(refs, st.sampled_from([0, 3, None]))
-def test_the_events_we_make_are_read_as_the_clusters_are(ref: JobRef, code: int | None) -> None:
+def test_our_own_events_are_read_like_those_of_a_cluster(ref: JobRef, code: int | None) -> None:
     uid = JobUid("u")
     outcome = {0: Outcome.SUCCEEDED, 3: Outcome.FAILED, None: Outcome.TIMED_OUT}[code]
-    live = JobStatus(State.ENDED, uid, outcome, code)
-    told = job_event(ref, live, Action.UPDATE, "1", START)
+    status = JobStatus(State.ENDED, uid, outcome, code)
+    told = job_event(ref, status, Action.UPDATE, "1", START)
     read = status_of_job(told.body, [], ref.stage)
     assert (read.state, read.uid, read.outcome) == (State.ENDED, uid, outcome)
-    events = [told, *([pod_event(ref, live, "2", START)] if code is not None else [])]
+    events = [told, *([pod_event(ref, status, "2", START)] if code is not None else [])]
     for event in events:
         attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
         hint = interest(attributes, event.body)
@@ -114,7 +114,7 @@ def test_the_events_we_make_are_read_as_the_clusters_are(ref: JobRef, code: int 
         assert set(recorded.attributes) <= set(attributes)
 
 
-def test_a_created_job_is_announced_and_not_followed() -> None:
+def test_the_event_of_a_created_job_is_dropped() -> None:
     ref = JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo")
     event = job_event(ref, JobStatus(State.RUNNING, JobUid("u")), Action.ADD, "1", START)
     attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
@@ -133,7 +133,7 @@ EVENTS = [sent for scenario in SCENARIOS for sent in (*job_events(scenario), *po
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(EVENTS), st.data())
-def test_no_body_breaks_the_reading_of_an_event(sent: Any, data: st.DataObject) -> None:
+def test_no_body_of_an_event_raises_an_error(sent: Any, data: st.DataObject) -> None:
     body = json.loads(json.dumps(sent.body))
     target: Any = body
     for _ in range(data.draw(st.integers(0, 5))):  # spoil it somewhere
@@ -151,5 +151,5 @@ def test_no_body_breaks_the_reading_of_an_event(sent: Any, data: st.DataObject) 
 
 
 @given(st.dictionaries(st.sampled_from(["type", "subject"]), anything), anything)
-def test_no_event_at_all_breaks_it(attributes: dict[str, Any], body: Any) -> None:
+def test_an_arbitrary_event_is_dropped_without_an_error(attributes: dict[str, Any], body: Any) -> None:
     assert interest(attributes, body) is None

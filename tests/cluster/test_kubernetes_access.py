@@ -1,4 +1,4 @@
-"""Where the Kubernetes API is and who we are to it: in a Pod, and with a kubeconfig."""
+"""The address and the credentials of the Kubernetes API, in a Pod and with a kubeconfig."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def account(secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
-def test_in_a_pod_the_account_of_the_pod_is_used(account: Path) -> None:
+def test_a_pod_uses_its_service_account(account: Path) -> None:
     assert KubernetesCluster(Settings()).read(REF).state is State.GONE
 
 
-def test_a_server_that_the_clusters_authority_does_not_vouch_for_hears_nothing(account: Path, secure: FakeKube) -> None:
+def test_a_server_that_the_clusters_authority_did_not_sign_gets_no_request(account: Path, secure: FakeKube) -> None:
     (account / "ca.crt").write_bytes((DATA / "data.example-cert.pem").read_bytes())
     with pytest.raises(Unavailable, match="SSLError"):
         KubernetesCluster(Settings()).read(REF)
     assert secure.calls.total() == 0
 
 
-def test_the_token_is_read_anew_for_every_call(account: Path) -> None:
+def test_the_token_is_read_again_for_every_call(account: Path) -> None:
     access = client.access("")
     assert access.authorization() == "Bearer not-a-secret"
     (account / "token").write_text("another")
     assert access.authorization() == "Bearer another"
 
 
-def test_a_token_that_is_gone_for_a_moment_is_no_crash(account: Path) -> None:
+def test_a_missing_token_file_is_unavailable(account: Path) -> None:
     cluster = KubernetesCluster(Settings())
     assert cluster.read(REF).state is State.GONE
     (account / "token").unlink()
@@ -66,12 +66,12 @@ def test_a_token_that_is_gone_for_a_moment_is_no_crash(account: Path) -> None:
         cluster.read(REF)
 
 
-def test_an_ipv6_address_is_put_into_brackets(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ipv6_address_gets_brackets(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
     assert client.access("").server.startswith("https://[fd00::1]:")
 
 
-def test_without_a_cluster_the_message_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cluster_the_message_names_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(SettingsError, match="KUBECONFIG"):
         KubernetesCluster(Settings()).read(REF)
@@ -97,19 +97,19 @@ def test_a_kubeconfig_brings_its_own_authority(secure: FakeKube, tmp_path: Path)
     assert KubernetesCluster(Settings(kubeconfig=path)).read(REF).state is State.GONE
 
 
-def test_a_kubeconfig_with_another_authority_reaches_nothing(secure: FakeKube, tmp_path: Path) -> None:
+def test_a_kubeconfig_with_another_authority_is_unavailable(secure: FakeKube, tmp_path: Path) -> None:
     path = kubeconfig(secure, tmp_path, DATA / "data.example-cert.pem")
     with pytest.raises(Unavailable, match="SSLError"):
         KubernetesCluster(Settings(kubeconfig=path)).read(REF)
 
 
-def test_a_kubeconfig_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_is_a_settings_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="KUBECONFIG"):
         KubernetesCluster(Settings(kubeconfig=str(tmp_path / "absent"))).read(REF)
 
 
 @pytest.mark.parametrize(("exempt", "proxy"), [("127.0.0.1", None), ("other.example", "http://proxy.example:3128")])
-def test_the_proxy_of_the_environment_is_used_but_for_those_exempt(
+def test_the_proxy_of_the_environment_is_used_except_for_exempt_hosts(
     secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exempt: str, proxy: str | None
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")

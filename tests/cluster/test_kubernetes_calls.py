@@ -1,4 +1,4 @@
-"""What a workflow costs the Kubernetes API, and what the API costs a function."""
+"""The calls that a workflow makes to the Kubernetes API, and what a function imports for them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH)
 
 
 class KubeWorld(World):
-    """The whole system, its cluster being Kubernetes' adapter on the fake API."""
+    """The whole system on the adapter for Kubernetes and the fake API."""
 
     def __init__(self, kube: FakeKube, cluster: KubernetesCluster) -> None:
         super().__init__(cluster=cluster, namespace="demo")
         self.kube = kube
 
     def end_pod(self, workflow: WorkflowId) -> None:
-        """The current container ends with success; its Pod's event is delivered three times, as clusters do."""
+        """End the current container with success and deliver the event of its Pod three times, as clusters do."""
         ref = self.job(workflow)
         if ref.stage is Stage.PUBLISH:
             self.storage.put_manifest(workflow, ref.attempt, Manifest())
@@ -36,7 +36,7 @@ class KubeWorld(World):
             self.receive({"ce-type": "dev.knative.apiserver.resource.update"}, body)
 
     def finish_jobs(self) -> list[Any]:
-        """The Jobs say it too, 2 s later; the events of that."""
+        """Let the Jobs say that they ended, 2 s later; their events."""
         names = self.kube.names("jobs")
         for name in names:
             self.kube.finish(name)
@@ -48,7 +48,7 @@ def world(kube: FakeKube, kubernetes: KubernetesCluster) -> KubeWorld:
     return KubeWorld(kube, kubernetes)
 
 
-def test_a_workflow_without_faults_takes_at_most_12_calls_and_lists_nothing(world: KubeWorld) -> None:
+def test_a_workflow_without_faults_takes_at_most_12_calls_and_no_list(world: KubeWorld) -> None:
     workflow = world.submit()
     for stage in STAGES:
         assert world.state(workflow).stage is stage
@@ -58,7 +58,7 @@ def test_a_workflow_without_faults_takes_at_most_12_calls_and_lists_nothing(worl
     assert not [call for call in world.kube.calls if call[0] == "list"]
 
 
-def test_the_jobs_own_events_come_later_and_cost_nothing(world: KubeWorld) -> None:
+def test_the_later_events_of_the_job_cost_no_call(world: KubeWorld) -> None:
     workflow = world.submit()
     world.end_pod(workflow)
     bodies = world.finish_jobs()
@@ -76,7 +76,7 @@ def test_after_the_end_nothing_of_the_workflow_is_left(world: KubeWorld) -> None
     assert world.kube.objects == {}
 
 
-def test_a_stop_leaves_nothing_either(world: KubeWorld) -> None:
+def test_after_a_stop_nothing_of_the_workflow_is_left(world: KubeWorld) -> None:
     workflow = world.submit()
     world.end_pod(workflow)
     world.stop(workflow)
@@ -88,7 +88,7 @@ def test_a_stop_leaves_nothing_either(world: KubeWorld) -> None:
     assert world.kube.created.total() == len(STAGES)
 
 
-def test_with_no_event_at_all_the_sweep_brings_it_to_its_end(world: KubeWorld) -> None:
+def test_without_any_event_the_sweep_finishes_the_workflow(world: KubeWorld) -> None:
     workflow = world.submit()
     for stage in STAGES:
         world.kube.finish(world.job(workflow).name)
@@ -99,7 +99,7 @@ def test_with_no_event_at_all_the_sweep_brings_it_to_its_end(world: KubeWorld) -
     assert world.kube.objects == {}
 
 
-def test_every_attempt_has_one_job_ever(world: KubeWorld) -> None:
+def test_every_attempt_has_only_one_job_ever(world: KubeWorld) -> None:
     workflow = world.submit()
     ref = world.job(workflow)
     world.kube.remove("jobs", ref.name)

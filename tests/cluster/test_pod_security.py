@@ -36,7 +36,7 @@ granted = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(environment=environments, limits=granted, stage=st.sampled_from(Stage), attempt=st.integers(1, 99))
-def test_no_pod_leaves_the_policy(environment: Environment, limits: Limits, stage: Stage, attempt: int) -> None:
+def test_every_pod_keeps_to_the_policy(environment: Environment, limits: Limits, stage: Stage, attempt: int) -> None:
     job = make(stage, environment, limits=limits, attempt=attempt)
     assert list(deviations(job)) == []
 
@@ -94,7 +94,7 @@ def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
         lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
     ],
 )
-def test_the_policy_can_tell(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_of_the_policy_notices_a_deviation(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make(Stage.ALGORITHM)
     broken = spec(job)
     break_it(broken)

@@ -81,13 +81,13 @@ def test_a_workflow_runs_to_its_end_and_leaves_nothing(app: App) -> None:
     assert workflow not in app.cluster.orphans(app.environments[end.environment].namespace, 100)
 
 
-def test_the_exit_code_of_an_algorithm_is_told(app: App) -> None:
+def test_the_exit_code_of_an_algorithm_is_recorded(app: App) -> None:
     end = run_until(app, submit(app, "raise SystemExit(3)"), Phase.FINISHED)
     assert end.ending is not None
     assert (end.status, end.ending.reason, end.ending.exit_code) == (Code.ALGORITHM_FAILED, "AlgorithmExit:3", 3)
 
 
-def test_an_algorithm_can_write_nowhere_but_to_its_outputs_logs_and_scratch(app: App) -> None:
+def test_an_algorithm_can_write_only_to_its_outputs_logs_and_scratch(app: App) -> None:
     tried = " ".join(f"touch {path}/x && exit 9;" for path in ("/data", "/data/inputs", "/data/transformations", "/"))
     end = run_until(app, submit(app, "0", f"{tried} touch /data/outputs/x /data/logs/x /tmp/x"), Phase.PUBLISH)
     assert end.ending is None

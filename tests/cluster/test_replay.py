@@ -1,6 +1,6 @@
-"""Every scenario that was recorded on a real cluster makes exactly one transition, with the right outcome and reason.
+"""Every scenario recorded on a real cluster makes exactly one transition, with the right outcome and reason.
 
-From the Jobs' events alone, from the Pods' alone, from both; in order, late, out of order, several times.
+The events of the Jobs, of the Pods, or of both are delivered: in order, late, out of order, several times.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ EXPECTED: dict[str, tuple[Outcome, str, int | None]] = {
     "configmap-missing": (Outcome.TIMED_OUT, "DeadlineExceeded", None),
     "deleted": (Outcome.LOST, "Lost", None),
 }
-# What the Pods of these say while they wait, until the Job's deadline; the Jobs alone say nothing.
+# The reasons that the Pods of these scenarios give while they wait for the Job's deadline. The Jobs give none.
 NEVER_RAN = {
     "image-missing": ("ErrImagePull", "ImagePullBackOff"),
     "unschedulable": ("Unschedulable",),
-    "configmap-missing": ("FailedMount",),  # only to who looks: no event tells it from any Pod's first moment
+    "configmap-missing": ("FailedMount",),  # only a read shows it: its event looks like that of any new Pod
 }
 SOURCES: dict[str, Callable[[str], list[Sent]]] = {
     "jobs": job_events,
@@ -68,12 +68,11 @@ SOURCES: dict[str, Callable[[str], list[Sent]]] = {
 
 
 class Replay:
-    """One workflow in its algorithm stage, and the cluster as it was."""
+    """One workflow in its algorithm stage, and the recorded cluster."""
 
     def __init__(self, scenario: str, *, stuck_seconds: int = 3600) -> None:
         self.api = RecordedApi(scenario)
-        self.cluster = KubernetesCluster(Settings())
-        vars(self.cluster)["_api"] = self.api
+        self.cluster = KubernetesCluster(Settings(), self.api)
         self.workflow = Workflow(
             REF.workflow,
             "demo",
@@ -86,10 +85,10 @@ class Replay:
         )
         self.ended: list[AttemptEnd] = []
         self.ended_at = 0.0
-        self.waited = ""  # the last reason that a look has seen
+        self.waited = ""  # the last reason to wait that a read has shown
 
     def deliver(self, sent: Sent, at: float) -> None:
-        """As `advance` does it: drop, or look and decide."""
+        """Do what `advance` does with an event: drop it, or read the Job and decide."""
         hint = interest(sent.attributes, sent.body)
         if hint is not None and (hint.ref.stage, hint.ref.attempt) == (self.workflow.stage, self.workflow.attempt):
             self.look(at, hint.pod)
@@ -108,7 +107,7 @@ class Replay:
             self.api.gone_at = at + 1
 
     def expected(self, scenario: str) -> tuple[Outcome, str, int | None]:
-        """What never ran has failed with the reason that was seen; where none was, its time was over."""
+        """A stage that never ran fails with the reason that a read has shown, or else by its deadline."""
         return (Outcome.FAILED, self.waited, None) if self.waited else EXPECTED[scenario]
 
     @property
@@ -131,7 +130,7 @@ def test_a_scenario_makes_one_transition(scenario: str, source: str) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_late_reordered_and_repeated_events_make_the_same_transition(scenario: str, source: str) -> None:
     events = SOURCES[source](scenario)
-    # The Job of this scenario is removed 3 s after its end: who looks later finds nothing (F27).
+    # The Job of this scenario is removed 3 s after its end; a later read finds nothing (F27).
     latest = 2 if scenario == "ttl" else 60
     delays = st.lists(
         st.lists(st.floats(0, latest), min_size=1, max_size=3), min_size=len(events), max_size=len(events)
@@ -153,10 +152,10 @@ def test_late_reordered_and_repeated_events_make_the_same_transition(scenario: s
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_in_reference_mode_the_same(scenario: str) -> None:
+def test_a_scenario_makes_the_same_transition_in_reference_mode(scenario: str) -> None:
     replay = Replay(scenario)
     for sent in reference_events(scenario):
-        replay.deliver(sent, sent.at + 0.1)  # the two modes were sent at once, to the hundredth of a second
+        replay.deliver(sent, sent.at + 0.1)  # both modes were recorded at the same time, to the hundredth of a second
     assert replay.ends == [EXPECTED[scenario]]
 
 
@@ -168,7 +167,7 @@ def test_in_reference_mode_the_same(scenario: str) -> None:
 def test_a_pod_that_waits_with_a_fatal_reason_fails_its_stage_after_the_grace_period(
     scenario: str, reason: str, source: str
 ) -> None:
-    """With the sweep, which is part of the system; also with no event at all."""
+    """With the sweep, which is part of the system; also without any event."""
     replay = Replay(scenario, stuck_seconds=8)
     events = list(SOURCES[source](scenario)) if source in SOURCES else []
     looks: list[tuple[float, Sent | None]] = [(sent.at, sent) for sent in events]
@@ -181,12 +180,12 @@ def test_a_pod_that_waits_with_a_fatal_reason_fails_its_stage_after_the_grace_pe
     [(outcome, told, _)] = replay.ends
     assert outcome is Outcome.FAILED
     assert told in (reason, "ErrImagePull")
-    assert replay.ended_at < 18  # and not at the deadline, 20 s or 25 s
+    assert replay.ended_at < 18  # the deadlines are at 20 s and 25 s
 
 
 @pytest.mark.parametrize("source", ["pods", "both"])
 @pytest.mark.parametrize("scenario", ["success", "suspended", "ttl", "exit-1", "oom"])
-def test_a_stage_ends_the_moment_its_container_does(scenario: str, source: str) -> None:
+def test_a_stage_ends_at_the_event_of_its_terminated_container(scenario: str, source: str) -> None:
     replay = Replay(scenario)
     for sent in SOURCES[source](scenario):
         replay.deliver(sent, sent.at)
@@ -195,14 +194,14 @@ def test_a_stage_ends_the_moment_its_container_does(scenario: str, source: str) 
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_job_that_tries_again_ends_with_its_last_pod(source: str) -> None:
+def test_a_job_with_retries_ends_with_its_last_pod(source: str) -> None:
     replay = Replay("retry-then-ok")
     for sent in SOURCES[source]("retry-then-ok"):
         replay.deliver(sent, sent.at)
     assert replay.ended_at >= 15
 
 
-def test_a_success_told_by_its_pod_costs_one_read() -> None:
+def test_a_success_that_a_pod_announces_costs_one_read() -> None:
     replay = Replay("success")
     for sent in pod_events("success"):
         replay.deliver(sent, sent.at)
@@ -210,11 +209,11 @@ def test_a_success_told_by_its_pod_costs_one_read() -> None:
 
 
 @pytest.mark.parametrize(("events", "kept"), [(job_events, 2), (pod_events, 3)])
-def test_of_a_success_most_events_are_dropped_unread(events: Any, kept: int) -> None:
+def test_most_events_of_a_success_are_dropped_without_a_read(events: Any, kept: int) -> None:
     assert len([sent for sent in events("success") if interest(sent.attributes, sent.body)]) == kept
 
 
-def test_four_of_five_recorded_job_updates_are_dropped_unread() -> None:
+def test_two_of_three_recorded_job_events_are_dropped_without_a_read() -> None:
     sent = [event for scenario in SCENARIOS for event in job_events(scenario)]
     kept = [event for event in sent if interest(event.attributes, event.body)]
     assert len(sent) == 78
@@ -222,7 +221,7 @@ def test_four_of_five_recorded_job_updates_are_dropped_unread() -> None:
 
 
 @pytest.mark.parametrize("stage_left", ["publish", "finished"])
-def test_no_event_of_a_stage_that_is_over_is_followed(stage_left: str) -> None:
+def test_events_of_a_past_stage_cost_no_read(stage_left: str) -> None:
     replay = Replay("success")
     replay.workflow = replace(replay.workflow, phase=Phase(stage_left))
     for sent in SOURCES["both"]("success"):
@@ -238,7 +237,7 @@ def test_f8_a_forged_end_only_costs_a_read() -> None:
     assert replay.workflow.phase is Phase.ALGORITHM
 
 
-def test_f10_the_end_of_an_earlier_job_of_the_same_name_is_not_ours() -> None:
+def test_f10_the_end_of_another_job_of_the_same_name_is_not_believed() -> None:
     replay = Replay("success")
     replay.workflow = replace(replay.workflow, job_uid=job_uid("oom"))
     for sent in SOURCES["both"]("success"):
@@ -247,6 +246,6 @@ def test_f10_the_end_of_an_earlier_job_of_the_same_name_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize("line", lines("apiserversource-workflow.jsonl"))
-def test_events_of_workflow_objects_are_not_about_stages(line: dict[str, Any]) -> None:
+def test_events_of_workflow_objects_are_not_about_jobs(line: dict[str, Any]) -> None:
     attributes = {key.removeprefix("ce-"): value for key, value in line["headers"].items()}
     assert interest(attributes, line["data"]) is None

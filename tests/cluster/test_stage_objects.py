@@ -24,7 +24,7 @@ from functions.workflow.quantity import format_cores, format_quantity, parse_qua
 from functions.workflow.stage_task import Task
 
 
-def test_the_task_tells_configure_and_publish_all_they_need() -> None:
+def test_the_task_file_holds_all_that_configure_and_publish_need() -> None:
     job = make(Stage.CONFIGURE)
     held = b64decode(job_manifests.secret(job, OWNER_UID)["data"]["task.json"])
     expected = Task(
@@ -38,7 +38,7 @@ def test_the_task_tells_configure_and_publish_all_they_need() -> None:
 
 
 @pytest.mark.parametrize("job", EVERY)
-def test_kubernetes_knows_every_field(job: StageJob) -> None:
+def test_kubernetes_accepts_every_object(job: StageJob) -> None:
     for made in objects(job):
         validate(made, "1.36", strict=True)
 
@@ -51,7 +51,7 @@ def test_kubernetes_knows_every_field(job: StageJob) -> None:
     [(Stage.ALGORITHM, {}), (Stage.FILTER, {"/sluice": "adminlogs/filter"})],
     ids=["algorithm", "filter"],
 )
-def test_consumer_and_filter_see_inputs_read_only_and_no_others_admin_logs_and_no_files_of_secrets(
+def test_algorithm_and_filter_get_read_only_inputs_and_neither_admin_logs_nor_secret_files(
     stage: Stage, own: dict[str, str]
 ) -> None:
     job = make(stage, RICH)
@@ -62,7 +62,7 @@ def test_consumer_and_filter_see_inputs_read_only_and_no_others_admin_logs_and_n
     assert not any("secret" in volume for volume in spec(job)["volumes"])
 
 
-def test_each_of_our_own_programs_sees_only_its_own_credentials() -> None:
+def test_configure_and_publish_each_mount_only_their_own_credentials() -> None:
     seen = {
         stage: {volume["secret"]["secretName"] for volume in spec(make(stage))["volumes"] if "secret" in volume}
         for stage in (Stage.CONFIGURE, Stage.PUBLISH)
@@ -72,26 +72,26 @@ def test_each_of_our_own_programs_sees_only_its_own_credentials() -> None:
 
 
 @pytest.mark.parametrize("stage", Stage)
-def test_no_stage_is_told_where_the_database_is(stage: Stage) -> None:
+def test_no_stage_knows_the_database(stage: Stage) -> None:
     told = Settings(database_url="postgresql://u:pw@db/x", postgres_password="pw", operator_private_key="0xkey")
     made = yaml.safe_dump(job_manifests.stage_job(make(stage), OWNER_UID, told))
     assert not any(word in made for word in ("postgres", "pw", "0xkey"))
 
 
-def test_oceans_secret_and_the_document_stand_in_the_secret_alone() -> None:
+def test_oceans_secret_and_the_document_are_only_in_the_secret() -> None:
     job = make(Stage.CONFIGURE)
     others = yaml.safe_dump_all([made for made in objects(job) if made["kind"] != "Secret"])
     assert "s3cr3t" not in others
     assert "t0p" not in others
 
 
-def test_everything_is_owned_by_one_object() -> None:
+def test_one_object_owns_all_others() -> None:
     owner, *owned = objects(make(Stage.ALGORITHM))
     expected = [{"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": OWNER_UID}]
     assert [made["metadata"]["ownerReferences"] for made in owned] == [expected] * 3
 
 
-def test_jobs_and_pods_carry_the_labels_by_which_events_and_policies_find_them() -> None:
+def test_jobs_and_pods_have_the_labels_that_sources_and_policies_select() -> None:
     made = job_manifests.stage_job(make(Stage.FILTER, RICH, attempt=2), OWNER_UID, SETTINGS)
     wanted = {"app", "workflow", "component", "attempt", "app.kubernetes.io/managed-by"}
     for labels in (made["metadata"]["labels"], made["spec"]["template"]["metadata"]["labels"]):
@@ -99,7 +99,7 @@ def test_jobs_and_pods_carry_the_labels_by_which_events_and_policies_find_them()
         assert (labels["component"], labels["attempt"]) == ("filter", "2")
 
 
-def test_oceans_variables_are_there_for_the_algorithm() -> None:
+def test_the_algorithm_gets_oceans_variables() -> None:
     env = {variable["name"]: variable.get("value") for variable in container(make(Stage.ALGORITHM))["env"]}
     assert (
         env.items()
@@ -115,11 +115,11 @@ def test_oceans_variables_are_there_for_the_algorithm() -> None:
     )
 
 
-def test_the_algorithms_file_stands_in_the_place_of_algo() -> None:
+def test_the_path_of_the_algorithm_replaces_algo_in_its_command() -> None:
     assert container(make(Stage.ALGORITHM))["command"][4] == "python3 /data/transformations/algorithm"
 
 
-def test_an_image_with_a_checksum_is_named_by_it() -> None:
+def test_an_image_with_a_checksum_is_pulled_by_digest() -> None:
     document = msgspec.json.decode(msgspec.json.encode(DOCUMENT))
     document["stages"][0]["algorithm"]["container"]["checksum"] = "sha256:" + "a" * 64
     made = container(make(Stage.ALGORITHM, definition=parse(document)))
@@ -131,7 +131,7 @@ def test_only_the_algorithm_gets_gpus() -> None:
     assert asked == {Stage.CONFIGURE: None, Stage.ALGORITHM: "2", Stage.FILTER: None, Stage.PUBLISH: None}
 
 
-def test_a_filters_command_is_run_as_it_stands_inside_what_keeps_its_log() -> None:
+def test_the_wrapper_runs_a_filters_command_unchanged() -> None:
     environment = Environment(id="e", filter_image="filter:1", filter_command=("/filter", "a b", "$HOME"))
     shell, option, script, _, command, cap, log = container(make(Stage.FILTER, environment))["command"]
     assert (shell, option, cap, log) == ("sh", "-c", str(10 << 20), "/sluice/filter.log")
@@ -139,11 +139,11 @@ def test_a_filters_command_is_run_as_it_stands_inside_what_keeps_its_log() -> No
     assert shlex.split(command) == ["/filter", "a b", "$HOME"]
 
 
-def test_a_filter_without_a_command_is_its_images_own() -> None:
+def test_a_filter_without_a_command_runs_its_images_own() -> None:
     assert "command" not in container(make(Stage.FILTER, Environment(id="e", filter_image="filter:1")))
 
 
-def test_a_jobs_time_limit_is_that_of_its_stage_and_what_its_pod_may_wait_before() -> None:
+def test_the_deadline_of_a_job_is_the_time_limit_of_its_stage_plus_the_wait_for_a_start() -> None:
     seconds = {s: job_manifests.stage_job(make(s), OWNER_UID, SETTINGS)["spec"]["activeDeadlineSeconds"] for s in Stage}
     assert seconds[Stage.ALGORITHM] == 90 + 600
     assert {seconds[s] for s in Stage if s is not Stage.ALGORITHM} == {3600 + 600}
@@ -161,7 +161,7 @@ def test_only_our_own_programs_run_again_after_a_disruption() -> None:
     assert {actions[stage] for stage in Stage if stage not in ignored} == {"FailJob"}
 
 
-def test_a_name_that_kubernetes_would_refuse_is_refused_here() -> None:
+def test_a_name_that_kubernetes_would_refuse_is_rejected() -> None:
     job_manifests.stage_job(stage_job("w" * 40), OWNER_UID, SETTINGS)
     with pytest.raises(Rejected, match="63") as refused:
         job_manifests.stage_job(stage_job("w" * 52), OWNER_UID, SETTINGS)
@@ -169,14 +169,14 @@ def test_a_name_that_kubernetes_would_refuse_is_refused_here() -> None:
 
 
 @given(st.floats(0.001, 1000))
-def test_cores_are_written_to_the_thousandth(value: float) -> None:
+def test_cores_are_written_in_thousandths(value: float) -> None:
     text = format_cores(value)
     written = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
     assert abs(written - value) <= 0.0005 + 1e-9
 
 
 @given(st.floats(1e-9, 0.001))
-def test_no_limit_is_written_as_none(value: float) -> None:
+def test_a_tiny_number_of_cores_is_never_written_as_zero(value: float) -> None:
     assert format_cores(value) == "1m"
 
 

@@ -24,10 +24,10 @@ def test_f28_a_pod_with_a_fatal_waiting_reason_is_stuck_since_it_was_scheduled(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid, reason: str, by_pod: bool
 ) -> None:
     pod = kube.pod_state(job.ref.name, {"waiting": {"reason": reason}}, "Pending")
-    live = kubernetes.read(replace(job.ref, uid=uid), pod if by_pod else None)
-    assert (live.state, live.reason, live.uid) == (State.STUCK, reason, uid)
-    assert live.since is not None
-    assert live.since.tzinfo == UTC
+    status = kubernetes.read(replace(job.ref, uid=uid), pod if by_pod else None)
+    assert (status.state, status.reason, status.uid) == (State.STUCK, reason, uid)
+    assert status.since is not None
+    assert status.since.tzinfo == UTC
 
 
 def test_f28_an_unschedulable_pod_is_stuck(
@@ -36,8 +36,8 @@ def test_f28_an_unschedulable_pod_is_stuck(
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now()}
     pod = kube.objects[("pods", "demo", kube.pod_of(job.ref.name))]
     pod["status"] |= {"conditions": [condition]}
-    live = kubernetes.read(job.ref)
-    assert (live.state, live.reason) == (State.STUCK, "Unschedulable")
+    status = kubernetes.read(job.ref)
+    assert (status.state, status.reason) == (State.STUCK, "Unschedulable")
 
 
 def test_f28_a_pod_whose_image_is_being_pulled_is_not_stuck(
@@ -91,5 +91,5 @@ def test_a_running_container_tells_its_start_time(
 ) -> None:
     pod = kube.pod_state(job.ref.name, {"running": {"startedAt": "2026-11-22T02:29:57Z"}})
     since = datetime(2026, 11, 22, 2, 29, 57, tzinfo=UTC)
-    live = kubernetes.read(replace(job.ref, uid=uid), pod if by_pod else None)
-    assert live == JobStatus(State.RUNNING, uid, since=since)
+    status = kubernetes.read(replace(job.ref, uid=uid), pod if by_pod else None)
+    assert status == JobStatus(State.RUNNING, uid, since=since)

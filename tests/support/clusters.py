@@ -1,4 +1,4 @@
-"""Drivers of clusters: what a test needs besides the port itself, whatever runs the Jobs."""
+"""Drivers of clusters: what a test of the contract needs besides the port itself."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ def stage_job(
 
 
 class Driver(Protocol):
-    """What a test of the contract needs besides the port itself."""
+    """A cluster, and the power over it that the port does not give."""
 
     cluster: Cluster
 
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
-        """An algorithm's Job that prints PRINTED and ends with that exit code; None: it runs until it is deleted.
+        """Make an algorithm's Job that prints PRINTED and ends with that exit code, or runs until it is deleted (None).
 
-        What must be there before it (the volume) is.
+        What it needs (the volume) exists.
         """
         ...
 
     def create(self, job: StageJob) -> JobUid:
-        """Create it on the cluster, and have become of it what was said."""
+        """Create the Job and let it end as `job` was told."""
         ...
 
     def lose(self, ref: JobRef) -> None:
-        """Somebody else deletes the Job."""
+        """Delete the Job as somebody else would."""
         ...
 
     def occupy(self, ref: JobRef) -> bool:
-        """Somebody else has a Job of this name; False where that cannot be."""
+        """Give the name to somebody else's Job; False if this cluster cannot."""
         ...
 
     def close(self) -> None: ...
@@ -103,7 +103,7 @@ class MemoryDriver:
 
 
 class FakeKubeDriver:
-    """Kubernetes' adapter over real HTTP, the API being a fake."""
+    """The adapter for Kubernetes, over HTTP to a fake API."""
 
     def __init__(self, folder: Path) -> None:
         self.kube = FakeKube()
@@ -145,7 +145,7 @@ class RealKubeDriver:
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
         first = stage_job(workflow, Stage.CONFIGURE, namespace=self._namespace)
         self.cluster.create(first)
-        until(lambda: self.cluster.read(first.ref), lambda live: live.state is State.ENDED, seconds=120)
+        until(lambda: self.cluster.read(first.ref), lambda status: status.state is State.ENDED, seconds=120)
         # The shell is process 1 and ends on SIGTERM, so that a deleted Job is gone at once.
         what = "sleep 3600" if ends_with is None else f"exit {ends_with}"
         return stage_job(
@@ -165,11 +165,11 @@ class RealKubeDriver:
         pass
 
 
-def until(read: Callable[[], JobStatus], right: Callable[[JobStatus], bool], seconds: float = 60) -> JobStatus:
-    """The first reading that is right; the last one when the time is over."""
+def until(read: Callable[[], JobStatus], is_right: Callable[[JobStatus], bool], seconds: float = 60) -> JobStatus:
+    """Read until the status is right, or the time is over; the last status."""
     deadline = time.monotonic() + seconds
     while True:
-        live = read()
-        if right(live) or time.monotonic() > deadline:
-            return live
+        status = read()
+        if is_right(status) or time.monotonic() > deadline:
+            return status
         time.sleep(0.02)

@@ -1,6 +1,6 @@
-"""What a real cluster sent (tests/data/recorded) as events of a workflow of ours, and the API of each moment.
+"""The events that a real cluster sent (tests/data/recorded), as events of our workflow, and the API at each moment.
 
-The Jobs and the Pods were recorded in two runs of the same scenarios: names, UIDs and clocks are brought together.
+Jobs and Pods were recorded in two runs of the same scenarios. Their names, UIDs and times are aligned here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from functions.cluster.kubernetes.client import Access, Api
 from functions.cluster.labels import JOB_NAME, job_labels
 from functions.cluster.ports import JobRef
 from functions.workflow.model import JobUid, Stage, WorkflowId
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 FOLDER = Path(__file__).parents[1] / "data" / "recorded"
-START = datetime(2026, 11, 22, 2, 27, 1, tzinfo=UTC)  # of the Jobs' run
+START = datetime(2026, 11, 22, 2, 27, 1, tzinfo=UTC)  # of the run in which the Jobs were recorded
 REF = JobRef(WorkflowId("3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"), Stage.ALGORITHM, 1, "demo")
 SCENARIOS = (
     "success", "exit-1", "oom", "image-missing", "deadline", "deleted", "suspended", "unschedulable",
@@ -57,7 +58,7 @@ def lines(file: str) -> list[dict[str, Any]]:
 @cache
 def job_events(scenario: str) -> list[Sent]:
     found = [line for line in lines("apiserversource-resource.jsonl") if line["data"]["metadata"]["name"] == scenario]
-    return [_ours(line, scenario) for line in found]
+    return [_aligned(line, scenario) for line in found]
 
 
 @cache
@@ -67,7 +68,7 @@ def pod_events(scenario: str) -> list[Sent]:
         for line in lines("apiserversource-pods.jsonl")
         if line["data"]["metadata"]["labels"].get("job-name") == scenario
     ]
-    return [_ours(line, scenario) for line in found]
+    return [_aligned(line, scenario) for line in found]
 
 
 @cache
@@ -84,12 +85,12 @@ def job_uid(scenario: str) -> JobUid:
     return JobUid(job_events(scenario)[0].body["metadata"]["uid"])
 
 
-def _ours(line: dict[str, Any], scenario: str) -> Sent:
+def _aligned(line: dict[str, Any], scenario: str) -> Sent:
     body = deepcopy(line["data"])
     metadata = body["metadata"]
     metadata["labels"] |= job_labels(REF)
     if body["kind"] == "Pod":
-        body = _earlier(body, _begun("apiserversource-pods.jsonl") - _begun("apiserversource-resource.jsonl"))
+        body = _earlier(body, _started("apiserversource-pods.jsonl") - _started("apiserversource-resource.jsonl"))
         metadata = body["metadata"]
     metadata["name"] = metadata["name"].replace(scenario, REF.name, 1)
     if body["kind"] == "Pod":
@@ -101,12 +102,12 @@ def _ours(line: dict[str, Any], scenario: str) -> Sent:
 
 
 @cache
-def _begun(file: str) -> datetime:
+def _started(file: str) -> datetime:
     return datetime.fromisoformat(lines(file)[0]["headers"]["ce-time"])
 
 
 def _earlier(value: Any, by: timedelta) -> Any:
-    """A body with all its times moved."""
+    """The body with all its times moved back."""
     if isinstance(value, dict):
         return {key: _earlier(inner, by) for key, inner in value.items()}
     if isinstance(value, list):
@@ -120,13 +121,14 @@ def _attributes(headers: dict[str, str]) -> dict[str, str]:
     return {key.removeprefix("ce-"): value for key, value in headers.items() if key.startswith("ce-")}
 
 
-class RecordedApi:
-    """The API as it would have answered at the moment `at`: each object as it was last announced."""
+class RecordedApi(Api):
+    """The API as it would have answered `at` seconds after the start: each object as last announced."""
 
     def __init__(self, scenario: str) -> None:
+        super().__init__(Access("http://recorded"), 1)
         self.at = 0.0
         self.reads = 0
-        self.gone_at: float | None = None  # since we deleted the Job
+        self.gone_at: float | None = None  # when the Job that we deleted is gone
         self._events = sorted([*job_events(scenario), *pod_events(scenario)], key=lambda sent: sent.at)
 
     @property
