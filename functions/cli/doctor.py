@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import click
 
-from functions.cli.exits import BAD_USE, FAILED, NO_SERVER, fail
+from functions.cli.errors import BAD_USE, FAILED, NO_SERVER, fail
 
 if TYPE_CHECKING:
     from functions.cluster.kubernetes.canary import CanaryReport

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from functions.cli.exits import FAILED, fail
+from functions.cli.errors import FAILED, fail
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
 
 _CHUNK = 1 << 18
 _SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
@@ -113,7 +113,7 @@ class Download:
         """Write the part until it is whole; its checksum."""
         from urllib3.exceptions import HTTPError
 
-        from functions.cli.client import NoServer, Refused
+        from functions.cli.api_client import NoServer, Refused
 
         failures = 0
         while True:

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from functions.cli.exits import fail
+from functions.cli.errors import fail
 
 
 def read_key(file: Path) -> str:

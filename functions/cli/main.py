@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from functions.cli.deployment import dead_letters, migrate, sweep
 from functions.cli.doctor import doctor
-from functions.cli.exits import FAULT, INTERRUPTED, Failure
-from functions.cli.jobs import delete, environments, history, list_jobs, logs, status, stop
-from functions.cli.results import results
+from functions.cli.errors import FAULT, INTERRUPTED, Failure
+from functions.cli.job_commands import delete, environments, history, list_jobs, logs, status, stop
+from functions.cli.operator_commands import dead_letters, migrate, sweep
+from functions.cli.results_command import results
 from functions.cli.run import run
 from functions.cli.submit import submit
 from functions.cli.up import up

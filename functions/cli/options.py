@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from functions.cli.exits import fail
+from functions.cli.errors import fail
 
 if TYPE_CHECKING:
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8050"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,7 +52,7 @@ def print_json(value: Any) -> None:
 
 
 def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
     from functions.cli.keys import read_key, user_key
 
     if not url.startswith(("http://", "https://")):

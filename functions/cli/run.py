@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.exits import FAILED, INTERRUPTED
-from functions.cli.laptop import interruptible, platform
+from functions.cli.errors import FAILED, INTERRUPTED
+from functions.cli.local_platform import interruptible, platform
 from functions.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from functions.cli.client import Client
-    from functions.cli.show import Stages
+    from functions.cli.api_client import Client
+    from functions.cli.terminal import Stages
 
 _LOOK = 0.25  # seconds between two looks at how far a stage is; its end is told
 
@@ -67,11 +67,11 @@ def run(
     """
     began = time.monotonic()
     from functions.cli import watch
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
     from functions.cli.download import writable
     from functions.cli.file_server import shelf
     from functions.cli.keys import new_key
-    from functions.cli.results import save
+    from functions.cli.results_command import save
     from functions.cli.submit import checked, start
 
     with interruptible(), shelf() as served, _folder(folder) as place:
@@ -83,11 +83,11 @@ def run(
         with laptop as on:
             client = Client(on.url, new_key())
             job = start(client, read, workflow, environment=environment)["jobId"]
-            from functions.cli import show  # meanwhile the first stage starts
+            from functions.cli import terminal  # meanwhile the first stage starts
 
-            console = show.console(stderr=as_json)
-            with show.Stages(console) as stages:
-                console.print(f"Running {show.clean(document)}", style="bold", markup=False)
+            console = terminal.console(stderr=as_json)
+            with terminal.Stages(console) as stages:
+                console.print(f"Running {terminal.clean(document)}", style="bold", markup=False)
                 console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
                 seen, interrupted = _attend(client, job, stages, lambda _: on.wait(_LOOK))
                 stages.say("fetching the results …")
@@ -123,14 +123,14 @@ def _attend(client: Client, job: str, stages: Stages, pause: Callable[[float], o
 
 
 def _conclude(console: Console, seen: Any, saved: list[dict[str, Any]], stage: str, log: bytes, seconds: float) -> None:
-    from functions.cli import show, watch
+    from functions.cli import terminal, watch
 
     well = watch.went_well(seen)
     if not well:
-        show.failure(console, seen, stage, log)
+        terminal.failure(console, seen, stage, log)
     if saved:
         console.print()
-        show.files(console, saved)
+        terminal.files(console, saved)
     console.print(f"\n{'Finished' if well else 'Ended'} in {seconds:.2f} s", style="bold", markup=False)
 
 

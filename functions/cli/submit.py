@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from functions.cli.exits import FAILED, INTERRUPTED, fail
+from functions.cli.errors import FAILED, INTERRUPTED, fail
 from functions.cli.options import json_option, owner_option, print_json, talks
 
 if TYPE_CHECKING:
-    from functions.cli.client import Client
-    from functions.cli.document import Document
+    from functions.cli.api_client import Client
+    from functions.cli.document_file import Document
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ def submit(
 
 def checked(file: Path, rewrite: Callable[[Document], T]) -> T:
     """What `rewrite` makes of the document in `file`; ends the command with the place and the fault of a bad one."""
-    from functions.cli.document import read, spoken
+    from functions.cli.document_file import read, spoken
     from functions.workflow.document import DocumentError
 
     try:
@@ -76,7 +76,7 @@ def start(
     owner: str | None = None,
 ) -> Any:
     """Submit; the status object. What is not given is taken from the document, then from the server and the key."""
-    from functions.cli.client import Refused
+    from functions.cli.api_client import Refused
 
     request = document.request
     chosen = environment or request.get("environment") or _only_environment(client)
@@ -96,14 +96,14 @@ def start(
 
 def attend(client: Client, job: str, *, quiet: bool) -> Any:
     """Show the stages of a job until it has ended; what is known of it then."""
-    from functions.cli import show, watch
+    from functions.cli import terminal, watch
 
     seen: Any = None
     try:
         if quiet:
             *_, seen = watch.follow(client, job)
         else:
-            with show.Stages(show.console(stderr=True)) as stages:
+            with terminal.Stages(terminal.console(stderr=True)) as stages:
                 for seen in watch.follow(client, job):
                     stages.update(seen)
     except KeyboardInterrupt:
@@ -123,16 +123,16 @@ def _only_environment(client: Client) -> str:
 
 
 def _conclude(client: Client, seen: Any, as_json: bool) -> None:
-    from functions.cli import show, watch
+    from functions.cli import terminal, watch
 
-    console = show.console(stderr=True)
+    console = terminal.console(stderr=True)
     if as_json:
         print_json(seen)
     else:
         click.echo(seen["jobId"])
         if watch.went_well(seen):
-            console.print(show.state(seen))
+            console.print(terminal.state(seen))
         else:
-            show.failure(console, seen, *watch.telling_log(client, seen))
+            terminal.failure(console, seen, *watch.telling_log(client, seen))
     if not watch.went_well(seen):
         raise SystemExit(FAILED)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from functions.cli.laptop import LOG, interruptible, platform
+from functions.cli.local_platform import LOG, interruptible, platform
 from functions.cli.options import DEFAULT_URL
 
 

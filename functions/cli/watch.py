@@ -11,7 +11,7 @@ from functions.workflow.codes import Code
 from functions.workflow.model import Stop
 
 if TYPE_CHECKING:
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
 
 # Seconds between two looks, at first and at most: of a server on this machine, and of one elsewhere.
 _NEAR, _FAR = (0.1, 0.5), (1.0, 5.0)
@@ -26,7 +26,7 @@ def follow(
 
     `pause` is called between two looks with the seconds it may take at most.
     """
-    from functions.cli.client import NoServer, Refused
+    from functions.cli.api_client import NoServer, Refused
 
     before = None
     answered = time.monotonic()
@@ -57,7 +57,7 @@ def _pauses(url: str) -> Iterator[float]:
 
 def look(client: Client, job: str) -> Any:
     """The status object: with all attempts where we may see them, else as owners see it."""
-    from functions.cli.client import Refused
+    from functions.cli.api_client import Refused
 
     if client.operator:
         try:
@@ -71,7 +71,7 @@ def look(client: Client, job: str) -> Any:
 
 def progress(client: Client, job: str) -> dict[str, Any]:
     """How far configure or publish is (`progress`) and what the stage waits for (`waiting`), as far as we may see."""
-    from functions.cli.client import Refused
+    from functions.cli.api_client import Refused
 
     try:
         told = client.info(job)
@@ -113,7 +113,7 @@ def stages(seen: Any) -> list[dict[str, Any]]:
 
 def telling_log(client: Client, seen: Any) -> tuple[str, bytes]:
     """The stage that did not succeed and what it printed; nothing where all did."""
-    from functions.cli.client import Refused
+    from functions.cli.api_client import Refused
 
     failed = [each["stage"] for each in stages(seen) if each["outcome"] != "succeeded"]
     if not failed:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from support.fake_api import OWNER, FakeApi, job
 
-from functions.cli.client import Client
+from functions.cli.api_client import Client
 from functions.cli.watch import follow
 from functions.ethereum import address, recover
 
@@ -157,7 +157,7 @@ def test_ctrl_c_is_130_and_a_fault_of_our_own_is_70_and_shows_no_trace(
     def broken(self: object) -> None:
         raise raised
 
-    monkeypatch.setattr("functions.cli.client.Client.environments", broken)
+    monkeypatch.setattr("functions.cli.api_client.Client.environments", broken)
     ended = sluice("environments")
     assert ended.exit_code == code
     assert "secret" not in ended.output

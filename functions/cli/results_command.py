@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.exits import FAILED, fail
+from functions.cli.errors import FAILED, fail
 from functions.cli.options import json_option, print_json, talks
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
     from functions.cli.download import Place
 
 
@@ -34,7 +34,7 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     \b
       sluice results 3f2a… --out results
     """
-    from functions.cli import show, watch
+    from functions.cli import terminal, watch
     from functions.cli.download import writable
 
     seen = client.job(job)
@@ -45,17 +45,17 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
         if as_json:
             print_json(listed)
         elif not listed:
-            show.console(stderr=True).print("no results:", show.state(seen))
+            terminal.console(stderr=True).print("no results:", terminal.state(seen))
         else:
-            rows = [(file["filename"], show.size(file["filesize"]), file["type"]) for file in listed]
-            show.console().print(show.table(["result", "size", "type"], rows, right=["size"]))
+            rows = [(file["filename"], terminal.size(file["filesize"]), file["type"]) for file in listed]
+            terminal.console().print(terminal.table(["result", "size", "type"], rows, right=["size"]))
         return
     writable(out)
-    saved = save(client, seen, out, show.console(stderr=True))
+    saved = save(client, seen, out, terminal.console(stderr=True))
     if as_json:
         print_json(saved)
     else:
-        show.files(show.console(), saved)
+        terminal.files(terminal.console(), saved)
 
 
 def save(client: Client, seen: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:
@@ -88,6 +88,6 @@ def _bar(console: Console | None, total: int) -> Iterator[Callable[[Place, int, 
 
 
 def _short(place: Place) -> str:
-    from functions.cli.show import clean
+    from functions.cli.terminal import clean
 
     return clean(place.path.name)[:40]

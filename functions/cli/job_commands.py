@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.exits import FAILED
+from functions.cli.errors import FAILED
 from functions.cli.options import json_option, owner_option, print_json, talks
 from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
 
 
 @click.command()
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 @talks
 def status(client: Client, job: str, as_json: bool) -> None:
     """Show where JOB stands. Ends with 1 if it has failed or was stopped."""
-    from functions.cli import show, watch
+    from functions.cli import terminal, watch
 
     seen = client.job(job)
     seen |= {} if watch.over(seen) else watch.progress(client, job)
     if as_json:
         print_json(seen)
     else:
-        out = show.console()
+        out = terminal.console()
         for name, value in _about(seen):
             out.print(f"{name:<10}", value, markup=False)
     if watch.over(seen) and not watch.went_well(seen):
@@ -46,7 +46,7 @@ def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
     Operators see all stages, also while they run. Others see the algorithm's log once it is published;
     where results are filtered, it never is.
     """
-    from functions.cli.client import Refused
+    from functions.cli.api_client import Refused
 
     try:
         text = client.log(job, stage)
@@ -86,7 +86,7 @@ def delete(client: Client, job: str, as_json: bool) -> None:
 @talks
 def list_jobs(client: Client, owner: str | None, running: bool, as_json: bool) -> None:
     """List your jobs, newest first."""
-    from functions.cli import show
+    from functions.cli import terminal
 
     found = client.running() if running else client.jobs(owner)
     if as_json:
@@ -95,8 +95,8 @@ def list_jobs(client: Client, owner: str | None, running: bool, as_json: bool) -
     if not found:
         click.echo("nothing runs" if running else f"no jobs of {owner or client.address}", err=True)
         return
-    rows = [(job["jobId"], show.state(job), show.moment(job["dateCreated"]), _seconds(job)) for job in found]
-    show.console().print(show.table(["job", "status", "created", "took"], rows, right=["took"]))
+    rows = [(job["jobId"], terminal.state(job), terminal.moment(job["dateCreated"]), _seconds(job)) for job in found]
+    terminal.console().print(terminal.table(["job", "status", "created", "took"], rows, right=["took"]))
 
 
 @click.command()
@@ -104,7 +104,7 @@ def list_jobs(client: Client, owner: str | None, running: bool, as_json: bool) -
 @talks
 def environments(client: Client, as_json: bool) -> None:
     """List the compute environments that the server offers."""
-    from functions.cli import show
+    from functions.cli import terminal
 
     found = client.environments()
     if as_json:
@@ -123,7 +123,7 @@ def environments(client: Client, as_json: bool) -> None:
         for each in found
     ]
     columns = ["environment", "cpus", "memory", "gpus", "longest", "running", ""]
-    show.console().print(show.table(columns, rows, right=columns[1:6]))
+    terminal.console().print(terminal.table(columns, rows, right=columns[1:6]))
 
 
 @click.command()
@@ -132,49 +132,49 @@ def environments(client: Client, as_json: bool) -> None:
 @talks
 def history(client: Client, job: str, as_json: bool) -> None:
     """Show what befell JOB: every step, when, and which event caused it. For operators."""
-    from functions.cli import show
+    from functions.cli import terminal
 
     found = client.history(job)
     if as_json:
         print_json(found)
         return
     rows = [
-        (line["step"], show.moment(line["at"]), line["event"], line["after"], line["reason"], line["cause"])
+        (line["step"], terminal.moment(line["at"]), line["event"], line["after"], line["reason"], line["cause"])
         for line in found
     ]
     columns = ["step", "at", "what happened", "then", "reason", "cause"]
-    show.console().print(show.table(columns, rows, right=["step"]))
+    terminal.console().print(terminal.table(columns, rows, right=["step"]))
 
 
 def _about(seen: Any) -> list[tuple[str, Any]]:
-    from functions.cli import show
+    from functions.cli import terminal
 
     details = seen.get("terminationDetails") or {}
     lines = [
         ("job", seen["jobId"]),
-        ("status", show.state(seen)),
-        ("progress", show.progress(seen.get("progress"))),
-        ("waits for", show.clean(seen.get("waiting") or "")),
-        ("reason", show.clean(seen.get("reason") or "")),
+        ("status", terminal.state(seen)),
+        ("progress", terminal.progress(seen.get("progress"))),
+        ("waits for", terminal.clean(seen.get("waiting") or "")),
+        ("reason", terminal.clean(seen.get("reason") or "")),
         ("exit code", "" if details.get("exitCode") is None else str(details["exitCode"])),
-        ("created", show.moment(seen["dateCreated"])),
-        ("finished", show.moment(seen["dateFinished"]) if seen["dateFinished"] else ""),
+        ("created", terminal.moment(seen["dateCreated"])),
+        ("finished", terminal.moment(seen["dateFinished"]) if seen["dateFinished"] else ""),
         ("results", str(len(seen["results"])) if seen["results"] else ""),
     ]
     return [(name, value) for name, value in lines if value]
 
 
 def _answer(seen: Any, as_json: bool) -> None:
-    from functions.cli import show
+    from functions.cli import terminal
 
     if as_json:
         print_json(seen)
     else:
-        show.console().print(show.state(seen))
+        terminal.console().print(terminal.state(seen))
 
 
 def _published_log(client: Client, job: str) -> bytes:
-    from functions.cli.client import Refused
+    from functions.cli.api_client import Refused
 
     seen = client.job(job)
     for index, file in enumerate(seen["results"] or []):
@@ -187,7 +187,7 @@ def _published_log(client: Client, job: str) -> bytes:
 def _write(text: bytes) -> None:
     """To a program as it is; to a terminal without what would steer it."""
     if sys.stdout.isatty():
-        from functions.cli.show import clean
+        from functions.cli.terminal import clean
 
         text = "".join(clean(line) + "\n" for line in text.decode(errors="replace").splitlines()).encode()
     click.echo(text, nl=False)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.exits import NO_SERVER, fail
+from functions.cli.errors import NO_SERVER, fail
 from functions.cli.options import json_option, print_json, talks
 
 if TYPE_CHECKING:
-    from functions.cli.client import Client
+    from functions.cli.api_client import Client
 
 
 @click.command()
@@ -74,7 +74,7 @@ def sweep(as_json: bool) -> None:
 @talks
 def dead_letters(client: Client, limit: int, as_json: bool) -> None:
     """List the events that could not be handled."""
-    from functions.cli import show
+    from functions.cli import terminal
 
     found = client.dead_letters(limit)
     if as_json:
@@ -84,4 +84,6 @@ def dead_letters(client: Client, limit: int, as_json: bool) -> None:
         click.echo("no event was given up")
         return
     columns = list(found[0])
-    show.console().print(show.table(columns, ([letter.get(column, "") for column in columns] for letter in found)))
+    terminal.console().print(
+        terminal.table(columns, ([letter.get(column, "") for column in columns] for letter in found))
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.cli.document import Document, read, spoken
+from functions.cli.document_file import Document, read, spoken
 from functions.workflow.document import DocumentError
 
 

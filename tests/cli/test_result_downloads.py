@@ -11,9 +11,9 @@ import pytest
 from click.testing import Result
 from support.fake_api import OWNER, FakeApi, job
 
-from functions.cli.client import Client
+from functions.cli.api_client import Client
 from functions.cli.download import Download, Place, places
-from functions.cli.exits import Failure
+from functions.cli.errors import Failure
 
 Sluice = Callable[..., Result]
 CONTENT = bytes(range(256)) * 4096  # 1 MiB

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from functions.cli.exits import fail
+from functions.cli.errors import fail
 from functions.workflow.document import DocumentError, parse
 
 # What becomes of a file beside the document: its URL, given the object that refers to it; None: no URL is needed.

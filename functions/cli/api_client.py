@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from functions.cli.exits import BAD_USE, NO_SERVER, Failure
+from functions.cli.errors import BAD_USE, NO_SERVER, Failure
 
 API = "/api/v1/operator"
 _PATIENCE = urllib3.Timeout(connect=5, read=60)
