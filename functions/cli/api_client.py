@@ -1,4 +1,4 @@
-"""Speaks to a server as Ocean's Provider does: signed requests of the operator API; and as its operator."""
+"""A client of the operator API: sends signed requests as Ocean's Provider does, and the operator's own requests."""
 
 from __future__ import annotations
 
@@ -12,46 +12,48 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from functions.cli.errors import BAD_USE, NO_SERVER, Failure
+from functions.cli.errors import UNAVAILABLE, USAGE_ERROR, CommandError
 
 API = "/api/v1/operator"
-_PATIENCE = urllib3.Timeout(connect=5, read=60)
+_TIMEOUT = urllib3.Timeout(connect=5, read=60)
 
 
-class Refused(Failure):
-    """The server said no: `status` and why, in its own words."""
+class ApiError(CommandError):
+    """The server answered with an error: its HTTP `status` and its own message."""
 
     def __init__(self, status: int, message: str) -> None:
-        super().__init__(message, NO_SERVER if status >= 500 else BAD_USE)
+        super().__init__(message, UNAVAILABLE if status >= 500 else USAGE_ERROR)
         self.status = status
 
 
-class NoServer(Failure):
+class ServerUnavailable(CommandError):
+    """The server does not answer, or is not a Sluice server."""
+
     def __init__(self, url: str, why: str) -> None:
-        super().__init__(f"no answer from {url} ({why}); is it up? `sluice up` starts one here", NO_SERVER)
+        super().__init__(f"no answer from {url}: {why}; `sluice up` starts a server on this machine", UNAVAILABLE)
 
 
 class Client:
-    """One server, one key. Methods raise Refused and NoServer."""
+    """Talks to one server with one key. Its methods return parsed JSON, and raise ApiError and ServerUnavailable."""
 
     def __init__(self, url: str, key: str, admin: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self.operator = True  # until we are told that we are none
+        self.operator = True  # until the server refuses an operator's request
         self._key = key
         self._headers = {"Admin": admin} if admin else {}
-        self._http = urllib3.PoolManager(timeout=_PATIENCE, retries=False)
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
     @cached_property
     def address(self) -> str:
-        """The address of the key."""
+        """The Ethereum address of the key."""
         from functions.ethereum import address
 
         return address(self._key)
 
-    # --- what everybody may ask ---------------------------------------------------------------
+    # --- requests of consumers and Providers ---------------------------------------------------
 
     def submit(self, workflow: Any, *, environment: str, agreement: str, owner: str, chain: Any = None) -> Any:
-        """Start a job; its status object."""
+        """Start a job. Returns its status object."""
         body = {"workflow": workflow, "agreementId": agreement, "environment": environment, "owner": owner}
         signed = {**body, **self._signature(owner), **({} if chain is None else {"chainId": chain})}
         return self._json("POST", "/compute", json=signed)[0]
@@ -61,31 +63,32 @@ class Client:
         owner = owner or self.address
         return self._json("GET", "/compute", fields={"owner": owner, **self._signature(owner)})
 
-    def job(self, job: str) -> Any:
-        """The status object of one job. Raises Refused 404 if there is none."""
-        found = self._json("GET", "/compute", fields={"jobId": job, **self._signature(None, job)})
+    def job(self, job_id: str) -> Any:
+        """The status object of one job. Raises ApiError with status 404 if the server knows no such job."""
+        found = self._json("GET", "/compute", fields={"jobId": job_id, **self._signature(None, job_id)})
         if not found:
-            raise Refused(404, f"{self.url} knows no job {job}; `sluice list` shows yours")
+            raise ApiError(404, f"{self.url} has no job {job_id}; `sluice list` shows your jobs")
         return found[0]
 
-    def stop(self, job: str, owner: str) -> Any:
-        return self._end("PUT", job, owner)
+    def stop(self, job_id: str, owner: str) -> Any:
+        return self._end("PUT", job_id, owner)
 
-    def delete(self, job: str, owner: str) -> Any:
-        return self._end("DELETE", job, owner)
+    def delete(self, job_id: str, owner: str) -> Any:
+        return self._end("DELETE", job_id, owner)
 
     def environments(self) -> Any:
         return self._json("GET", "/environments")
 
     @contextmanager
     def result(
-        self, job: str, owner: str, index: int, start: int = 0, known: str | None = None
+        self, job_id: str, owner: str, index: int, start: int = 0, known: str | None = None
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """One published file as a stream: from byte `start` if the server can do that (206, else 200 and all of it).
+        """Open one published file as a stream.
 
-        `known`: the sha256 of what we have; the answer is 304 if that is the file.
+        `start` is the first byte wanted. The status is 206 if the server skips to it, 200 if it sends the whole file.
+        `known` is the sha256 of a local copy. The status is 304 if it is the server's file.
         """
-        fields = {"owner": owner, "jobId": job, "index": str(index), **self._signature(owner, job)}
+        fields = {"owner": owner, "jobId": job_id, "index": str(index), **self._signature(owner, job_id)}
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
@@ -100,43 +103,43 @@ class Client:
             answer.close()
             answer.release_conn()
 
-    # --- what operators may ask; on `sluice up` everybody is one --------------------------------
+    # --- requests of operators; `sluice up` accepts them from everybody -------------------------
 
     def running(self) -> Any:
         return self._json("GET", "/runningjobs", fields={})
 
-    def info(self, job: str) -> Any:
+    def info(self, job_id: str) -> Any:
         """The status object with all attempts of all stages."""
-        return self._json("GET", "/info", fields={"jobId": job})
+        return self._json("GET", "/info", fields={"jobId": job_id})
 
-    def history(self, job: str) -> Any:
-        return self._json("GET", "/history", fields={"jobId": job})
+    def history(self, job_id: str) -> Any:
+        return self._json("GET", "/history", fields={"jobId": job_id})
 
     def dead_letters(self, limit: int) -> Any:
         return self._json("GET", "/dead-letters", fields={"limit": str(limit)})
 
-    def log(self, job: str, stage: str) -> bytes:
-        """What a stage has printed so far."""
-        answer = self._send("GET", "/logs", fields={"jobId": job, "component": stage})
+    def log(self, job_id: str, stage: str) -> bytes:
+        """The log of a stage so far."""
+        answer = self._send("GET", "/logs", fields={"jobId": job_id, "component": stage})
         if answer.status >= 400:
             raise self._refused("/logs", answer.status, answer.data)
         return answer.data
 
-    # --- how ------------------------------------------------------------------------------------
+    # --- requests and answers -------------------------------------------------------------------
 
-    def _end(self, method: str, job: str, owner: str) -> Any:
-        fields = {"owner": owner, "jobId": job, **self._signature(owner, job)}
+    def _end(self, method: str, job_id: str, owner: str) -> Any:
+        fields = {"owner": owner, "jobId": job_id, **self._signature(owner, job_id)}
         found = self._json(method, "/compute", fields=fields)
         if not found:
-            raise Refused(404, f"{self.url} knows no job {job} of {owner}")
+            raise ApiError(404, f"{self.url} has no job {job_id} of {owner}")
         return found[0]
 
-    def _signature(self, owner: str | None, job: str | None = None) -> dict[str, str]:
+    def _signature(self, owner: str | None, job_id: str | None = None) -> dict[str, str]:
         from functions.api.auth.signature import signed_message
         from functions.ethereum import sign
 
         nonce = str(time.time_ns())
-        return {"nonce": nonce, "providerSignature": sign(self._key, signed_message(owner, job) + nonce)}
+        return {"nonce": nonce, "providerSignature": sign(self._key, signed_message(owner, job_id) + nonce)}
 
     def _json(self, method: str, path: str, **about: Any) -> Any:
         answer = self._send(method, path, **about)
@@ -145,39 +148,39 @@ class Client:
         try:
             return json.loads(answer.data)
         except ValueError:
-            raise NoServer(self.url, "it speaks another language than Sluice") from None
+            raise ServerUnavailable(self.url, "the answer is not JSON, so it is not a Sluice server") from None
 
     def _send(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **about: Any
     ) -> urllib3.BaseHTTPResponse:
         if "fields" in about and method in ("PUT", "DELETE"):
-            # In the query, as the Provider does; urllib3 would make a form of it.
+            # The Provider sends these in the query. urllib3 would send them as a form in the body.
             path += "?" + urlencode(about.pop("fields"))
         try:
             return self._http.request(
                 method, self.url + API + path, headers={**self._headers, **(headers or {})}, redirect=False, **about
             )
         except urllib3.exceptions.HTTPError as e:
-            raise NoServer(self.url, _why(e)) from None
+            raise ServerUnavailable(self.url, _why(e)) from None
 
-    def _refused(self, path: str, status: int, body: bytes) -> Refused:
+    def _refused(self, path: str, status: int, body: bytes) -> ApiError:
         at = self.url + API + path
         try:
             message = str(json.loads(body)["error"])
         except (ValueError, KeyError, TypeError):
-            return Refused(status, f"{at} answered {status}")
-        return Refused(status, f"{at}: {message}" if status == 404 else message)  # perhaps it is no address of Sluice's
+            return ApiError(status, f"{at} answered {status}")
+        return ApiError(status, f"{at}: {message}" if status == 404 else message)  # a 404 may mean a wrong --url
 
 
 def _why(error: Exception) -> str:
     match error:
         case urllib3.exceptions.NameResolutionError():
-            return "its name is not known"
+            return "unknown host name"
         case urllib3.exceptions.NewConnectionError():
             return "connection refused"
         case urllib3.exceptions.TimeoutError():
-            return "it takes too long"
+            return "timed out"
         case urllib3.exceptions.SSLError():
-            return "no TLS there, or its certificate is not trusted"
+            return "the TLS handshake failed; it serves plain http, or its certificate is not trusted"
         case _:
-            return "the connection broke"
+            return "the connection was lost"

@@ -1,4 +1,4 @@
-"""`sluice doctor`: is this machine, or that cluster, fit to run strangers' programs?"""
+"""`sluice doctor`: checks whether this machine, or a cluster, can run untrusted algorithms safely."""
 
 from __future__ import annotations
 
@@ -12,60 +12,71 @@ from uuid import uuid4
 
 import click
 
-from functions.cli.errors import BAD_USE, FAILED, NO_SERVER, fail
+from functions.cli.errors import FAILED, UNAVAILABLE, fail
 
 if TYPE_CHECKING:
     from functions.cluster.kubernetes.canary import CanaryReport
     from functions.settings import Settings
     from functions.workflow.environment import Environment
 
-PORT = 8050
-ENOUGH_DISK = 1 << 30
+PORT = 8050  # the default of `sluice up`
+ENOUGH_DISK = 1 << 30  # bytes
 
 
 @click.command()
-@click.option("--cluster", is_flag=True, help="Examine the cluster that kubectl talks to instead of this machine.")
-@click.option("--namespace", default="ocean-compute", show_default=True, help="Where algorithms run there.")
-@click.option("--image", help="Image of the canary, with Python in it.  [default: SLUICE_IMAGE]")
-@click.option("--public", default="1.1.1.1:443", show_default=True, help="A public address that answers.")
-@click.option("--try", "more", multiple=True, metavar="ADDRESS:PORT", help="A further address; may be repeated.")
+@click.option("--cluster", is_flag=True, help="Check the cluster that kubectl uses, instead of this machine.")
+@click.option("--namespace", default="ocean-compute", show_default=True, help="Namespace of the algorithms' Pods.")
+@click.option("--image", help="Image of the canary Pod; must contain Python.  [default: SLUICE_IMAGE]")
+@click.option("--public", default="1.1.1.1:443", show_default=True, help="A public address that accepts connections.")
+@click.option("--try", "more", multiple=True, metavar="ADDRESS:PORT", help="Another address to try; may be repeated.")
 def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
-    """Check this machine for `sluice up`, or with --cluster whether algorithms are really shut in there.
+    """Check this machine, or the isolation of a cluster.
 
-    For the latter a Job is started in the algorithm's place, with its labels and its rights. It tries to reach names,
+    Without --cluster, it checks whether this machine can run `sluice up`: Python, isolation of algorithms, the port,
+    and free disk space.
+
+    With --cluster, it starts a canary: a Job with the labels and rights of an algorithm. The canary tries to reach DNS,
     the Kubernetes API, the cloud's metadata, its node, a Service and the Internet. It must not reach any of them.
+
+    \b
+    Exit codes: 1 if a check failed, 2 if a setting is wrong, 3 if the cluster does not answer.
+
+    \b
+    Examples:
+      sluice doctor
+      sluice doctor --cluster --image REGISTRY/sluice:VERSION --try 10.0.0.5:5432
     """
     if cluster:
         for address in (public, *more):
             if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
-                fail(f"{address!r} is not an address and a port, such as 10.0.0.5:5432")
-        _examine_cluster(namespace, image, public, more)
+                fail(f"expected an address with a port, such as 10.0.0.5:5432, not {address!r}")
+        _check_cluster(namespace, image, public, more)
     else:
-        _examine_machine()
+        _check_machine()
 
 
 # --- this machine ---------------------------------------------------------------------------
 
 
-def _examine_machine() -> None:
+def _check_machine() -> None:
     checks: dict[str, Callable[[], tuple[bool, str]]] = {
         "python": _python,
         "isolation": _isolation,
         "port": _port,
         "disk": _disk,
     }
-    fit = True
+    healthy = True
     for name, check in checks.items():
-        well, text = check()
-        fit &= well
-        click.echo(f"{'ok  ' if well else 'BAD '} {name:<10} {text}")
-    if not fit:
+        passed, text = check()
+        healthy &= passed
+        click.echo(f"{'ok  ' if passed else 'BAD '} {name:<10} {text}")
+    if not healthy:
         sys.exit(FAILED)
 
 
 def _python() -> tuple[bool, str]:
     version = ".".join(map(str, sys.version_info[:3]))
-    return sys.version_info >= (3, 11), f"{version} (3.11 or newer is needed)"
+    return sys.version_info >= (3, 11), f"{version} (3.11 or newer is required)"
 
 
 def _isolation() -> tuple[bool, str]:
@@ -81,19 +92,22 @@ def _port() -> tuple[bool, str]:
         try:
             trial.bind(("127.0.0.1", PORT))
         except OSError:
-            return False, f"{PORT} is taken, perhaps by a `sluice up`; another one with --port"
+            return False, f"{PORT} is in use, perhaps by `sluice up`; choose another one with --port"
     return True, f"{PORT} is free"
 
 
 def _disk() -> tuple[bool, str]:
     free = shutil.disk_usage(Path.cwd()).free
-    return free >= ENOUGH_DISK, f"{free / (1 << 30):.1f} GiB free here (data, outputs and results lie in .sluice)"
+    return (
+        free >= ENOUGH_DISK,
+        f"{free / (1 << 30):.1f} GiB free in this folder; `sluice up` keeps its files here",
+    )
 
 
 # --- a cluster ------------------------------------------------------------------------------
 
 
-def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
+def _check_cluster(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
     from functions.cluster.kubernetes import canary
     from functions.cluster.kubernetes.client import Api, NoCluster, access
     from functions.cluster.ports import ClusterError
@@ -103,27 +117,27 @@ def _examine_cluster(namespace: str, image: str | None, public: str, more: tuple
         settings = Settings.load()
         environment = _environment(settings, namespace)
         job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
-        click.echo(f"a canary in the algorithm's place, in {namespace} …", err=True)
+        click.echo(f"starting a canary Job in namespace {namespace} …", err=True)
         report = canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
     except NoCluster:
-        fail("no cluster: KUBECONFIG is not set, there is no ~/.kube/config, and this is no Pod with a service account")
+        fail("no cluster is configured: set KUBECONFIG, or create ~/.kube/config")
     except SettingsError as e:
-        fail(str(e), BAD_USE)
+        fail(str(e))
     except ClusterError as e:
-        fail(str(e), NO_SERVER)
+        fail(str(e), UNAVAILABLE)
     except canary.NoReport as e:
-        fail(f"nothing is proven: {e}", FAILED)
-    _tell(namespace, report)
+        fail(f"the check did not finish, so it proves nothing: {e}", FAILED)
+    _print_report(namespace, report)
 
 
 def _kubeconfig(settings: Settings) -> str:
-    """As kubectl has it: KUBECONFIG, else the file in the home folder; in a Pod there is neither."""
+    """The kubeconfig that kubectl uses: KUBECONFIG, else the one in the home folder. Empty in a Pod."""
     usual = Path.home() / ".kube" / "config"
     return settings.kubeconfig or (str(usual) if usual.is_file() else "")
 
 
 def _environment(settings: Settings, namespace: str) -> Environment:
-    """What the environments file says of that namespace, its nodes and runtime with it; without one, a plain one."""
+    """The environment of that namespace from ENVIRONMENTS_FILE, with its nodes and runtime; else a default one."""
     from functions.environments import load
     from functions.workflow.environment import Environment
 
@@ -131,20 +145,20 @@ def _environment(settings: Settings, namespace: str) -> Environment:
     return next((each for each in known if each.namespace == namespace), Environment(id=namespace))
 
 
-def _tell(namespace: str, report: CanaryReport) -> None:
+def _print_report(namespace: str, report: CanaryReport) -> None:
     for target in report.tried:
         late = "" if target in report.still_reached else " (in its first seconds only)"
-        click.echo(f"BAD  reached  {target}{late}" if target in report.reached else f"ok   shut     {target}")
+        click.echo(f"BAD  reached  {target}{late}" if target in report.reached else f"ok   blocked  {target}")
     if report.reached and not report.still_reached:
         fail(
-            f"algorithms in {namespace} are shut in only some seconds after they start: the network plugin is slower "
-            "than a new Pod. A program that knows this gets out; use another plugin (docs/deploy.md).",
+            f"the network of algorithms in {namespace} is open for some seconds after they start, because the network "
+            "plugin applies policies late. A malicious algorithm can use that. Use another plugin (docs/deploy.md).",
             FAILED,
         )
     if report.reached:
         fail(
-            f"algorithms in {namespace} are NOT shut in: do not run strangers' programs there. Apply "
+            f"algorithms in {namespace} are NOT isolated: do not run untrusted algorithms there. Apply "
             "k8s_install/network-policies.yml, and use a network plugin that enforces it (docs/deploy.md).",
             FAILED,
         )
-    click.echo(f"algorithms in {namespace} reach nothing")
+    click.echo(f"algorithms in {namespace} can reach nothing")

@@ -1,4 +1,4 @@
-"""Workflow documents as files: read, with what lies beside them found, and checked before anything is started.
+"""Workflow documents in files: reads them, resolves their relative paths, and checks them before anything starts.
 
 A `url` in the document may be a path relative to the document's folder (`data/a.csv` or `file:data/a.csv`).
 """
@@ -16,13 +16,16 @@ from urllib.parse import quote, unquote, urlsplit
 from functions.cli.errors import fail
 from functions.workflow.document import DocumentError, parse
 
-# What becomes of a file beside the document: its URL, given the object that refers to it; None: no URL is needed.
-Place = Callable[[Path, dict[str, Any]], str | None]
+# Replaces a relative path: gets the file and the object whose `url` names it, returns the new URL, or None to drop it.
+Resolver = Callable[[Path, dict[str, Any]], str | None]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document as it was read. `workflow` is Ocean's, at `path` in the file; `request` is what stood around it."""
+    """A document as read. `workflow` is Ocean's workflow, found at `path` in the file.
+
+    `request` has the other fields if the file holds the whole body of a POST, such as `environment` and `owner`.
+    """
 
     file: Path
     workflow: Any
@@ -31,11 +34,14 @@ class Document:
 
     @property
     def name(self) -> str:
-        """What to call it: the file's name, or its folder's where the file is just `workflow.json`."""
+        """A name for the results: the file's name without suffix, or its folder's name for `workflow.json`."""
         return self.file.resolve().parent.name if self.file.stem == "workflow" else self.file.stem
 
     def served(self, base: str) -> tuple[Any, dict[str, Path]]:
-        """The workflow with URLs below `base` for its relative paths; and the files to serve there, by path."""
+        """The workflow with relative paths replaced by URLs below `base`, and the files to serve, by URL path.
+
+        Raises DocumentError.
+        """
         files: dict[str, Path] = {}
 
         def serve(path: Path, holder: dict[str, Any]) -> str:
@@ -46,7 +52,10 @@ class Document:
         return self._rewritten(serve), files
 
     def standalone(self) -> Any:
-        """The workflow with nothing relative in it: the algorithm's text inside, data as absolute file: URLs."""
+        """The workflow without relative paths: the algorithm becomes `rawcode`, data sets become file: URLs.
+
+        Raises DocumentError.
+        """
 
         def absolute(path: Path, holder: dict[str, Any]) -> str | None:
             if "container" not in holder:
@@ -63,27 +72,27 @@ class Document:
     def _folder(self) -> Path:
         return self.file.resolve().parent
 
-    def _rewritten(self, place: Place) -> Any:
-        """A checked copy, in which `place` says what becomes of each relative path. Raises DocumentError."""
+    def _rewritten(self, resolve: Resolver) -> Any:
+        """A checked copy with each relative path replaced. Raises DocumentError."""
         workflow = json.loads(json.dumps(self.workflow))
         try:
             for holder, at in _holders(workflow):
-                self._rewrite_urls(holder, at, place)
+                self._rewrite_urls(holder, at, resolve)
             parse(workflow)
         except DocumentError as e:
             raise DocumentError(self.path + e.path.removeprefix("$"), e.expected) from None
         return workflow
 
-    def _rewrite_urls(self, holder: dict[str, Any], at: str, place: Place) -> None:
+    def _rewrite_urls(self, holder: dict[str, Any], at: str, resolve: Resolver) -> None:
         url = holder.get("url")
         if isinstance(url, list):
-            holder["url"] = [self._placed(item, f"{at}[{n}]", holder, place) for n, item in enumerate(url)]
+            holder["url"] = [self._resolved(item, f"{at}[{n}]", holder, resolve) for n, item in enumerate(url)]
         else:
-            holder["url"] = self._placed(url, at, holder, place)
+            holder["url"] = self._resolved(url, at, holder, resolve)
         if holder["url"] is None:
             del holder["url"]
 
-    def _placed(self, url: Any, at: str, holder: dict[str, Any], place: Place) -> Any:
+    def _resolved(self, url: Any, at: str, holder: dict[str, Any], resolve: Resolver) -> Any:
         relative = _relative(url)
         if relative is None:
             return url
@@ -91,12 +100,15 @@ class Document:
         if not path.is_relative_to(self._folder):
             raise DocumentError(at, f"a path below the document's folder, not {relative}")
         if not path.is_file():
-            raise DocumentError(at, f"a URL, or a file beside the document; {relative} is not there")
-        return place(path, holder)
+            raise DocumentError(at, f"a URL, or a file in the document's folder; {relative} does not exist")
+        return resolve(path, holder)
 
 
 def read(file: Path) -> Document:
-    """Read `{"stages": […]}` or the whole body of a POST. Raises DocumentError; without the file the command ends."""
+    """Read a file with `{"stages": […]}` or the whole body of a POST. Raises DocumentError.
+
+    Ends the command if the file cannot be read.
+    """
     try:
         content = json.loads(file.read_bytes())
     except OSError as e:
@@ -106,7 +118,7 @@ def read(file: Path) -> Document:
     except json.JSONDecodeError as e:
         raise DocumentError(f"{file}, line {e.lineno}, column {e.colno}", f"JSON ({e.msg})") from None
     except RecursionError:
-        raise DocumentError(str(file), "JSON that is not nested so deeply") from None
+        raise DocumentError(str(file), "JSON with less nesting") from None
     if not isinstance(content, dict):
         raise DocumentError("$", 'an object: {"stages": […]}, or the whole body of a POST')
     if "workflow" in content and "stages" not in content:
@@ -114,7 +126,7 @@ def read(file: Path) -> Document:
     return Document(file, content, {})
 
 
-# What the check at the door says of types, as `int | null`, got `str`; or of the length of a list.
+# The forms of msgspec's messages: "`int | null`, got `str`", and "`array` of length >= 1".
 _TYPES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`(?:, got `([a-z]+)`)?")
 _LENGTH = re.compile(r"`array` of length ([<>])= ([0-9]+)")
 _WORDS = {
@@ -128,8 +140,8 @@ _WORDS = {
 }
 
 
-def spoken(expected: str) -> str:
-    """What was expected in a document, for people: types have other names in JSON than in Python."""
+def in_plain_words(expected: str) -> str:
+    """A DocumentError's `expected` for people: JSON's words for types instead of Python's."""
     if found := _LENGTH.fullmatch(expected):
         items = "one item" if found[2] == "1" else f"{found[2]} items"
         return f"a list of at {'least' if found[1] == '>' else 'most'} {items}"
@@ -141,7 +153,10 @@ def spoken(expected: str) -> str:
 
 
 def _holders(workflow: Any) -> Iterator[tuple[dict[str, Any], str]]:
-    """The objects of the first stage that may have a `url`; what is misshapen is left to the check."""
+    """The objects of the first stage that may have a `url`, each with the path of that `url`.
+
+    Skips objects of the wrong type; the check of the whole document reports them.
+    """
     stages = workflow.get("stages") if isinstance(workflow, dict) else None
     stage = stages[0] if isinstance(stages, list) and stages else None
     if not isinstance(stage, dict):
@@ -155,7 +170,7 @@ def _holders(workflow: Any) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _relative(url: Any) -> str | None:
-    """The relative path that a `url` is, or None."""
+    """The relative path in a `url`, or None if it holds none."""
     if not isinstance(url, str) or not url:
         return None
     try:

@@ -1,6 +1,6 @@
-"""Results to disk: resumed where they broke off, believed only with the right checksum.
+"""Downloads results: resumes interrupted downloads, and keeps a file only if its checksum is right.
 
-A server says a file's sha256 in its ETag. What is not complete yet lies beside its place as `<name>.part`.
+The server sends a file's sha256 as its ETag. An incomplete file is kept as `<name>.part`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
-_TRIES = 5  # in a row without a byte received
+_TRIES = 5  # attempts in a row that receive nothing
 _OUTPUT = "output"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A result and where it goes. `index`: its number at the server."""
+class Target:
+    """A result and the file it is saved to. `index` is its number at the server, `size` is in bytes."""
 
     index: int
     filename: str
@@ -44,37 +44,37 @@ class Place:
         return self.path.with_name(self.path.name + ".part")
 
 
-def places(results: Iterable[Any], folder: Path) -> list[Place]:
-    """Where each result goes: outputs below `folder` under their own names, logs in `logs/`.
+def targets(results: Iterable[Any], folder: Path) -> list[Target]:
+    """Choose a file for each result: outputs go below `folder` under their own names, logs into `folder/logs`.
 
-    Names are the server's; one that would lead out of `folder` ends the command.
+    The server chooses the names. A name that leads out of `folder` ends the command.
     """
     taken: set[Path] = set()
-    found = []
+    chosen = []
     for index, result in enumerate(results):
         name = PurePosixPath(str(result["filename"]))
         if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in str(name):
-            fail(f"the server names a result {str(name)!r}, which would lie outside of {folder}; nothing was saved")
+            fail(f"the server names a result {str(name)!r}, which is a path outside {folder}; nothing was saved")
         path = folder / name if result["type"] == _OUTPUT else folder / "logs" / name
         while path in taken or path.with_name(path.name.removesuffix(".part")) in taken:
             path = path.with_name(path.name + "~")
         taken.add(path)
-        found.append(Place(index, str(name), int(result["filesize"]), str(result["type"]), path))
-    return found
+        chosen.append(Target(index, str(name), int(result["filesize"]), str(result["type"]), path))
+    return chosen
 
 
-def writable(folder: Path) -> None:
-    """Make the folder of the results; ends the command where nothing can be written into it."""
+def make_writable(folder: Path) -> None:
+    """Create the folder of the results. Ends the command if files cannot be created in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as e:
-        fail(f"nothing can be written to {folder} ({e.strerror or e}); choose another folder with --out")
+        fail(f"{folder}: cannot write results there ({e.strerror or e}); choose another folder with --out")
 
 
 @dataclass
-class Download:
-    """Downloads the results of one job. `progress` is told how many bytes of the present file are there."""
+class Downloader:
+    """Downloads the results of one job. Calls `progress` with the number of bytes of the current file so far."""
 
     client: Client
     job: str
@@ -82,92 +82,99 @@ class Download:
     progress: Callable[[int], None] = lambda position: None
     pause: Callable[[float], None] = field(default=time.sleep)
 
-    def fetch(self, place: Place) -> dict[str, Any]:
-        """Bring one result to its place; what is said of it afterwards. Ends the command where that cannot be."""
+    def fetch(self, target: Target) -> dict[str, Any]:
+        """Save one result, and describe it: `filename`, `filesize`, `type`, `path`, `sha256`.
+
+        Ends the command if it cannot be downloaded or saved.
+        """
         try:
-            place.path.parent.mkdir(parents=True, exist_ok=True)
-            digest = self._complete(place)
+            target.path.parent.mkdir(parents=True, exist_ok=True)
+            digest = self._complete(target)
         except OSError as e:
-            fail(f"{place.path} cannot be written: {e.strerror or e}", FAILED)
+            fail(f"{target.path}: cannot be written ({e.strerror or e})", FAILED)
         return {
-            "filename": place.filename,
-            "filesize": place.size,
-            "type": place.type,
-            "path": str(place.path),
+            "filename": target.filename,
+            "filesize": target.size,
+            "type": target.type,
+            "path": str(target.path),
             "sha256": digest,
         }
 
-    def _complete(self, place: Place) -> str:
-        if place.path.is_file() and place.path.stat().st_size == place.size:
-            # Had before? Then the server, told the checksum, has nothing to send.
-            digest = _digest(place.path)
-            with self._request(place, 0, digest) as answer:
+    def _complete(self, target: Target) -> str:
+        if target.path.is_file() and target.path.stat().st_size == target.size:
+            # Perhaps downloaded before: the server sends nothing if the checksum is that of its file.
+            digest = _digest(target.path)
+            with self._request(target, 0, digest) as answer:
                 if answer.status == 304:
-                    self.progress(place.size)
+                    self.progress(target.size)
                     return digest
-        digest = self._fill(place)
-        os.replace(place.part, place.path)
+        digest = self._fill(target)
+        os.replace(target.part, target.path)
         return digest
 
-    def _fill(self, place: Place) -> str:
-        """Write the part until it is whole; its checksum."""
+    def _fill(self, target: Target) -> str:
+        """Complete the `.part` file, with retries. Returns its sha256."""
         from urllib3.exceptions import HTTPError
 
-        from functions.cli.api_client import NoServer, Refused
+        from functions.cli.api_client import ApiError, ServerUnavailable
 
         failures = 0
         while True:
-            have = _length(place.part)
+            have = _length(target.part)
             try:
-                expected = self._append(place)
+                expected = self._append(target)
                 break
-            except (HTTPError, NoServer, Refused, _Short) as e:
-                if isinstance(e, Refused) and e.status < 500:
+            except (HTTPError, ServerUnavailable, ApiError, _WrongLength) as e:
+                if isinstance(e, ApiError) and e.status < 500:
                     raise
-                failures = 1 if _length(place.part) > have else failures + 1
+                failures = 1 if _length(target.part) > have else failures + 1
                 if failures >= _TRIES:
                     fail(
-                        f"{place.filename} broke off at {_length(place.part)} of {place.size} bytes; "
-                        "call again to go on from there",
+                        f"{target.filename}: the download broke off at {_length(target.part)} of {target.size} bytes; "
+                        "run the command again to resume it",
                         FAILED,
                     )
                 self.pause(0.2 * 2**failures)
-        digest = _digest(place.part)
+        digest = _digest(target.part)
         if expected and digest != expected:
-            place.part.unlink()
-            fail(f"{place.filename} is damaged: its sha256 is {digest}, it should be {expected}; call again", FAILED)
+            target.part.unlink()
+            fail(
+                f"{target.filename}: damaged in transit: its sha256 is {digest}, expected {expected}; "
+                "run the command again",
+                FAILED,
+            )
         return digest
 
-    def _append(self, place: Place) -> str | None:
-        """Receive what is missing; the checksum that the whole must have, where the server says one."""
-        have = _length(place.part)
-        if have > place.size:
-            place.part.unlink()
+    def _append(self, target: Target) -> str | None:
+        """Receive the missing bytes. Returns the sha256 that the whole file must have, if the server sends one."""
+        have = _length(target.part)
+        if have > target.size:
+            target.part.unlink()
             have = 0
-        # All there but not moved: ask as if it were complete, and begin again if the server does not agree.
-        known = _digest(place.part) if have and have == place.size else None
-        with self._request(place, 0 if known else have, known) as answer:
+        # Complete but not renamed yet: ask whether it is the server's file, and start again if not.
+        known = _digest(target.part) if have and have == target.size else None
+        with self._request(target, 0 if known else have, known) as answer:
             if answer.status == 304:
                 self.progress(have)
                 return known
             start = have if answer.status == 206 else 0
-            with place.part.open("r+b" if start else "wb") as out:
+            with target.part.open("r+b" if start else "wb") as out:
                 out.seek(start)
                 for chunk in answer.stream(_CHUNK, decode_content=False):
                     out.write(chunk)
                     self.progress(out.tell())
                 out.truncate()
-            if _length(place.part) != place.size:
-                raise _Short
+            if _length(target.part) != target.size:
+                raise _WrongLength
             found = _SHA256.fullmatch(answer.headers.get("ETag", ""))
             return found[1] if found else None
 
-    def _request(self, place: Place, start: int, known: str | None) -> AbstractContextManager[BaseHTTPResponse]:
-        return self.client.result(self.job, self.owner, place.index, start, known)
+    def _request(self, target: Target, start: int, known: str | None) -> AbstractContextManager[BaseHTTPResponse]:
+        return self.client.result(self.job, self.owner, target.index, start, known)
 
 
-class _Short(Exception):
-    """Fewer or more bytes came than were announced."""
+class _WrongLength(Exception):
+    """The server sent fewer or more bytes than it announced."""
 
 
 def _length(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""How commands end: exit codes that scripts can use, and failures with a message."""
+"""Exit codes that scripts can rely on, and the exception that ends a command with a message."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import NoReturn
 
 import click
 
-FAILED, BAD_USE, NO_SERVER = 1, 2, 3
-FAULT, INTERRUPTED = 70, 130  # as sysexits.h and shells have them
+FAILED, USAGE_ERROR, UNAVAILABLE = 1, 2, 3
+INTERNAL_ERROR, INTERRUPTED = 70, 130  # EX_SOFTWARE in sysexits.h; 128 + SIGINT, as shells report it
 
 
-class Failure(click.ClickException):
+class CommandError(click.ClickException):
     """Ends the command with a message for the user and an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code: int = exit_code  # type: ignore[misc]  # click reads it from the instance too
+        self.exit_code: int = exit_code  # type: ignore[misc]  # click declares it on the class, and reads the instance
 
 
-def fail(message: str, exit_code: int = BAD_USE) -> NoReturn:
-    raise Failure(message, exit_code)
+def fail(message: str, exit_code: int = USAGE_ERROR) -> NoReturn:
+    """Raise CommandError."""
+    raise CommandError(message, exit_code)

@@ -1,4 +1,4 @@
-"""Serves the files that a document names, and no others, on loopback while `sluice run` runs."""
+"""A loopback server for the files that a document names; `sluice run` serves no others."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from functions.local.serve import Server
 
 
 @contextmanager
-def shelf() -> Iterator[Shelf]:
+def file_server() -> Iterator[FileServer]:
     server = Server()
     try:
-        yield Shelf(server)
+        yield FileServer(server)
     finally:
         server.stop()
 
 
-class Shelf:
-    """An address from the start; it answers once it is filled."""
+class FileServer:
+    """Has its `url` at once, because documents are rewritten to it; answers requests after `serve`."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self.url = server.url
 
-    def fill(self, files: Mapping[str, Path]) -> None:
-        """Serve `files`, by the path of their URL."""
+    def serve(self, files: Mapping[str, Path]) -> None:
+        """Start to serve `files`; the keys are URL paths."""
         from werkzeug.exceptions import NotFound
         from werkzeug.utils import send_file
         from werkzeug.wrappers import Request, Response

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.cli.errors import FAILED
-from functions.cli.options import json_option, owner_option, print_json, talks
+from functions.cli.options import json_option, owner_option, print_json, server_options
 from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
@@ -18,39 +18,57 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("job")
 @json_option
-@talks
+@server_options
 def status(client: Client, job: str, as_json: bool) -> None:
-    """Show where JOB stands. Ends with 1 if it has failed or was stopped."""
+    """Show the state of a job.
+
+    \b
+    Exit codes: 0 while the job runs and if it succeeded, 1 if it failed or was stopped, 2 if there is no such job.
+
+    \b
+    Example:
+      sluice status JOB --json
+    """
     from functions.cli import terminal, watch
 
-    seen = client.job(job)
-    seen |= {} if watch.over(seen) else watch.progress(client, job)
+    found = client.job(job)
+    found |= {} if watch.has_ended(found) else watch.running_details(client, job)
     if as_json:
-        print_json(seen)
+        print_json(found)
     else:
         out = terminal.console()
-        for name, value in _about(seen):
-            out.print(f"{name:<10}", value, markup=False)
-    if watch.over(seen) and not watch.went_well(seen):
+        for name, value in _status_lines(found):
+            out.print(f"{name:<11}", value, markup=False)
+    if watch.has_ended(found) and not watch.succeeded(found):
         raise SystemExit(FAILED)
 
 
 @click.command()
 @click.argument("job")
-@click.option("--stage", type=click.Choice([stage.value for stage in Stage]), default="algorithm", show_default=True)
+@click.option(
+    "--stage",
+    type=click.Choice([stage.value for stage in Stage]),
+    default="algorithm",
+    show_default=True,
+    help="The stage whose log is wanted.",
+)
 @json_option
-@talks
+@server_options
 def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
-    """Print what a stage of JOB has printed so far.
+    """Print the log of a stage.
 
-    Operators see all stages, also while they run. Others see the algorithm's log once it is published;
-    where results are filtered, it never is.
+    Operators can read the logs of all stages, also while they run. Others can read the algorithm's log after it is
+    published. It is never published if the environment filters results.
+
+    \b
+    Example:
+      sluice logs JOB --stage configure
     """
-    from functions.cli.api_client import Refused
+    from functions.cli.api_client import ApiError
 
     try:
         text = client.log(job, stage)
-    except Refused as e:
+    except ApiError as e:
         if e.status not in (400, 401) or stage != Stage.ALGORITHM:
             raise
         text = _published_log(client, job)
@@ -63,52 +81,83 @@ def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
 @click.command()
 @click.argument("job")
 @json_option
-@talks
+@server_options
 def stop(client: Client, job: str, as_json: bool) -> None:
-    """Stop JOB. What it has computed so far is published, and its logs."""
-    _answer(client.stop(job, client.job(job)["owner"]), as_json)
+    """Stop a job, and publish what it has so far.
+
+    \b
+    Example:
+      sluice stop JOB
+    """
+    _print_state(client.stop(job, client.job(job)["owner"]), as_json)
 
 
 @click.command()
 @click.argument("job")
-@click.confirmation_option("--yes", prompt="Stop the job and remove its results for ever?", help="Do not ask.")
+@click.confirmation_option(
+    "--yes", prompt="Stop the job, and remove its results permanently?", help="Do not ask for confirmation."
+)
 @json_option
-@talks
+@server_options
 def delete(client: Client, job: str, as_json: bool) -> None:
-    """Stop JOB if it runs, and remove its results. What happened stays on record."""
-    _answer(client.delete(job, client.job(job)["owner"]), as_json)
+    """Stop a job and remove its results.
+
+    The job's record and history are kept.
+
+    \b
+    Exit codes: 130 if the question was not answered with yes; then nothing was changed.
+
+    \b
+    Example:
+      sluice delete JOB --yes
+    """
+    _print_state(client.delete(job, client.job(job)["owner"]), as_json)
 
 
 @click.command("list")
 @owner_option
-@click.option("--running", is_flag=True, help="What runs now, of all owners; for operators.")
+@click.option("--running", is_flag=True, help="List the running jobs of all owners (for operators).")
 @json_option
-@talks
+@server_options
 def list_jobs(client: Client, owner: str | None, running: bool, as_json: bool) -> None:
-    """List your jobs, newest first."""
+    """List your jobs, newest first.
+
+    \b
+    Examples:
+      sluice list
+      sluice list --json | jq -r '.[].jobId'
+    """
     from functions.cli import terminal
 
-    found = client.running() if running else client.jobs(owner)
+    jobs = client.running() if running else client.jobs(owner)
     if as_json:
-        print_json(found)
+        print_json(jobs)
         return
-    if not found:
-        click.echo("nothing runs" if running else f"no jobs of {owner or client.address}", err=True)
+    if not jobs:
+        click.echo("no jobs are running" if running else f"no jobs of {owner or client.address}", err=True)
         return
-    rows = [(job["jobId"], terminal.state(job), terminal.moment(job["dateCreated"]), _seconds(job)) for job in found]
+    rows = [
+        (job["jobId"], terminal.coloured_state(job), terminal.format_time(job["dateCreated"]), _duration(job))
+        for job in jobs
+    ]
     terminal.console().print(terminal.table(["job", "status", "created", "took"], rows, right=["took"]))
 
 
 @click.command()
 @json_option
-@talks
+@server_options
 def environments(client: Client, as_json: bool) -> None:
-    """List the compute environments that the server offers."""
+    """List the compute environments of a server.
+
+    \b
+    Example:
+      sluice environments --url https://sluice.example
+    """
     from functions.cli import terminal
 
-    found = client.environments()
+    offered = client.environments()
     if as_json:
-        print_json(found)
+        print_json(offered)
         return
     rows = [
         (
@@ -120,72 +169,84 @@ def environments(client: Client, as_json: bool) -> None:
             f"{each['currentJobs']} of {each['maxJobs']}",
             each["desc"],
         )
-        for each in found
+        for each in offered
     ]
-    columns = ["environment", "cpus", "memory", "gpus", "longest", "running", ""]
+    columns = ["environment", "cpus", "memory", "gpus", "time limit", "running", "description"]
     terminal.console().print(terminal.table(columns, rows, right=columns[1:6]))
 
 
 @click.command()
 @click.argument("job")
 @json_option
-@talks
+@server_options
 def history(client: Client, job: str, as_json: bool) -> None:
-    """Show what befell JOB: every step, when, and which event caused it. For operators."""
+    """Show every step of a job, with its time and cause.
+
+    \b
+    Example:
+      sluice history JOB --admin-file admin.txt
+    """
     from functions.cli import terminal
 
-    found = client.history(job)
+    entries = client.history(job)
     if as_json:
-        print_json(found)
+        print_json(entries)
         return
     rows = [
-        (line["step"], terminal.moment(line["at"]), line["event"], line["after"], line["reason"], line["cause"])
-        for line in found
+        (
+            entry["step"],
+            terminal.format_time(entry["at"]),
+            entry["event"],
+            entry["after"],
+            entry["reason"],
+            entry["cause"],
+        )
+        for entry in entries
     ]
-    columns = ["step", "at", "what happened", "then", "reason", "cause"]
+    columns = ["step", "time", "event", "new phase", "reason", "cause"]
     terminal.console().print(terminal.table(columns, rows, right=["step"]))
 
 
-def _about(seen: Any) -> list[tuple[str, Any]]:
+def _status_lines(job: Any) -> list[tuple[str, Any]]:
     from functions.cli import terminal
 
-    details = seen.get("terminationDetails") or {}
+    details = job.get("terminationDetails") or {}
     lines = [
-        ("job", seen["jobId"]),
-        ("status", terminal.state(seen)),
-        ("progress", terminal.progress(seen.get("progress"))),
-        ("waits for", terminal.clean(seen.get("waiting") or "")),
-        ("reason", terminal.clean(seen.get("reason") or "")),
+        ("job", job["jobId"]),
+        ("status", terminal.coloured_state(job)),
+        ("progress", terminal.format_progress(job.get("progress"))),
+        ("waiting for", terminal.clean(job.get("waiting") or "")),
+        ("reason", terminal.clean(job.get("reason") or "")),
         ("exit code", "" if details.get("exitCode") is None else str(details["exitCode"])),
-        ("created", terminal.moment(seen["dateCreated"])),
-        ("finished", terminal.moment(seen["dateFinished"]) if seen["dateFinished"] else ""),
-        ("results", str(len(seen["results"])) if seen["results"] else ""),
+        ("created", terminal.format_time(job["dateCreated"])),
+        ("finished", terminal.format_time(job["dateFinished"]) if job["dateFinished"] else ""),
+        ("results", str(len(job["results"])) if job["results"] else ""),
     ]
     return [(name, value) for name, value in lines if value]
 
 
-def _answer(seen: Any, as_json: bool) -> None:
+def _print_state(job: Any, as_json: bool) -> None:
     from functions.cli import terminal
 
     if as_json:
-        print_json(seen)
+        print_json(job)
     else:
-        terminal.console().print(terminal.state(seen))
+        terminal.console().print(terminal.coloured_state(job))
 
 
-def _published_log(client: Client, job: str) -> bytes:
-    from functions.cli.api_client import Refused
+def _published_log(client: Client, job_id: str) -> bytes:
+    from functions.cli.api_client import ApiError
 
-    seen = client.job(job)
-    for index, file in enumerate(seen["results"] or []):
+    job = client.job(job_id)
+    for index, file in enumerate(job["results"] or []):
         if file["type"] == "algorithmLog":
-            with client.result(job, seen["owner"], index) as answer:
+            with client.result(job_id, job["owner"], index) as answer:
                 return bytes(answer.read())
-    raise Refused(404, f"the algorithm's log of job {job} is not published (yet); an operator can read it")
+    raise ApiError(404, f"the algorithm's log of job {job_id} is not published; an operator can read it")
 
 
 def _write(text: bytes) -> None:
-    """To a program as it is; to a terminal without what would steer it."""
+    """Write a log: unchanged to a pipe or file, without control characters to a terminal."""
     if sys.stdout.isatty():
         from functions.cli.terminal import clean
 
@@ -193,7 +254,7 @@ def _write(text: bytes) -> None:
     click.echo(text, nl=False)
 
 
-def _seconds(job: Any) -> str:
+def _duration(job: Any) -> str:
     if not job.get("dateFinished"):
         return "–"
     return f"{float(job['dateFinished']) - float(job['dateCreated']):.1f} s"

@@ -1,4 +1,4 @@
-"""The private key that signs requests. Servers bind results to the key that submitted, so it must stay the same."""
+"""The private key that signs requests. A server gives results only to the key that submitted the job."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from functions.cli.errors import fail
 
 
 def read_key(file: Path) -> str:
-    """The key in a file, in hex, with or without `0x`."""
+    """Read a private key in hex, with or without `0x`. Ends the command if the file holds none."""
     from functions.ethereum import address
 
     try:
         key = file.read_text().strip()
         address(key)
     except (OSError, UnicodeDecodeError):
-        fail(f"{file} cannot be read")
+        fail(f"{file}: cannot be read as text")
     except ValueError as e:
         fail(f"{file}: {e}")
     return key
 
 
 def user_key(file: Path) -> str:
-    """The user's own key, made at first use and readable by the user alone."""
+    """Read the user's own key. The first call makes it, readable by the user only."""
     if not file.exists():
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
                 out.write(new_key() + "\n")
         except FileExistsError:
-            pass  # somebody was faster; it is the user's key all the same
+            pass  # another command made it a moment ago
         except OSError as e:
-            fail(f"no key can be kept in {file} ({e.strerror}); give one with --key-file")
+            fail(f"{file}: cannot store a new key ({e.strerror}); name a key with --key-file")
     return read_key(file)
 
 
 def new_key() -> str:
-    """A random key. Below the order of the curve but for one chance in 2^128."""
+    """Make a random private key. Its chance to lie outside the curve's order, and be invalid, is 1 in 2^128."""
     return "0x" + secrets.token_hex(32)

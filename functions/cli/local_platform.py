@@ -1,4 +1,4 @@
-"""Starting the laptop's platform for a command: its log, its failures, and signals."""
+"""The local platform as `sluice run` and `sluice up` start it: its log, its start-up errors, and signals."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ LOG = "sluice.log"
 
 
 @contextmanager
-def platform(folder: Path, *, log: str = "", **options: Any) -> Iterator[Platform]:
-    """A running platform. `log`: its JSON log's file, `-` for stderr; by default `sluice.log` in the folder."""
+def running_platform(folder: Path, *, log: str = "", **options: Any) -> Iterator[Platform]:
+    """A platform that runs until the block ends. It writes its JSON log to the file `log`.
+
+    `-` stands for stderr, and an empty `log` for `sluice.log` in `folder`. `options` go to Platform. The command ends
+    with a message if the platform cannot start.
+    """
     from functions.local.platform import Platform, PlatformError
     from functions.local.serve import PortTaken
 
     with ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _log_to(log or str(folder / LOG))
-            started = stack.enter_context(Platform(folder, **options))
+            _set_up_log(log or str(folder / LOG))
+            platform = stack.enter_context(Platform(folder, **options))
         except (PlatformError, PortTaken) as e:
             fail(str(e))
         except OSError as e:
             fail(f"{e.filename or folder}: {e.strerror}")
-        yield started
+        yield platform
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does."""
+    """Let SIGTERM end the block as Ctrl-C does, with KeyboardInterrupt."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -49,7 +53,7 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_to(file: str) -> None:
+def _set_up_log(file: str) -> None:
     from functions import log
 
-    log.setup(stream=sys.stderr if file == "-" else open(file, "a", encoding="utf-8"))  # noqa: SIM115 - to the end
+    log.setup(stream=sys.stderr if file == "-" else open(file, "a", encoding="utf-8"))  # noqa: SIM115 - open to the end

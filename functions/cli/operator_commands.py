@@ -1,4 +1,4 @@
-"""Commands for operators: they use the settings of the functions (docs/settings.md), or ask a server."""
+"""Commands for operators: migrate and sweep use the settings of the functions (docs/settings.md)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.errors import NO_SERVER, fail
-from functions.cli.options import json_option, print_json, talks
+from functions.cli.errors import UNAVAILABLE, fail
+from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def migrate(as_json: bool) -> None:
-    """Bring the database of DATABASE_URL up to date.
+    """Create or upgrade the database of DATABASE_URL.
 
-    From nothing, from operator-service's tables, or from an earlier version; a second time does nothing. Run it before
-    the functions of a new version start.
+    Starts from an empty database, from operator-service's tables, or from an earlier version of Sluice. Running it
+    again changes nothing. Run it before the functions of a new version start.
+
+    \b
+    Exit codes: 2 if DATABASE_URL is missing or the database refuses, 3 if it does not answer.
+
+    \b
+    Example:
+      DATABASE_URL=postgresql://user:password@host/name sluice migrate
     """
     from functions.settings import Settings, SettingsError
     from functions.store.ports import RefusedStatement, StoreUnavailable
@@ -31,7 +38,7 @@ def migrate(as_json: bool) -> None:
     except SettingsError as e:
         fail(str(e))
     except StoreUnavailable as e:
-        fail(f"DATABASE_URL: {e}", NO_SERVER)
+        fail(f"DATABASE_URL: {e}", UNAVAILABLE)
     except RefusedStatement as e:
         fail(f"DATABASE_URL: {e}")
     if as_json:
@@ -43,9 +50,17 @@ def migrate(as_json: bool) -> None:
 @click.command()
 @json_option
 def sweep(as_json: bool) -> None:
-    """Do by hand what each tick does: finish what no event announced, and tidy up.
+    """Do now what the function `advance` does on each tick.
 
-    Needs the settings of the function `advance`. Safe at any time, also beside the function.
+    Moves on workflows whose events were lost, applies deadlines, and removes what is left over. Needs the settings of
+    `advance`. Safe at any time, also while the functions run.
+
+    \b
+    Exit codes: 2 if a setting is missing or wrong, 3 if the database or the cluster does not answer.
+
+    \b
+    Example:
+      sluice sweep --json
     """
     from functions.cluster.ports import ClusterError
     from functions.settings import SettingsError
@@ -59,9 +74,9 @@ def sweep(as_json: bool) -> None:
     except SettingsError as e:
         fail(str(e))
     except StoreUnavailable:
-        fail("the database of DATABASE_URL does not answer; is it migrated (sluice migrate)?", NO_SERVER)
+        fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
     except ClusterError:
-        fail("the cluster does not answer", NO_SERVER)
+        fail("the cluster does not answer", UNAVAILABLE)
     if as_json:
         print_json(repaired)
     else:
@@ -71,19 +86,23 @@ def sweep(as_json: bool) -> None:
 @click.command("dead-letters")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many, newest first.")
 @json_option
-@talks
+@server_options
 def dead_letters(client: Client, limit: int, as_json: bool) -> None:
-    """List the events that could not be handled."""
+    """List events that could not be delivered or handled.
+
+    \b
+    Example:
+      sluice dead-letters --limit 10 --admin-file admin.txt
+    """
     from functions.cli import terminal
 
-    found = client.dead_letters(limit)
+    letters = client.dead_letters(limit)
     if as_json:
-        print_json(found)
+        print_json(letters)
         return
-    if not found:
-        click.echo("no event was given up")
+    if not letters:
+        click.echo("no dead letters", err=True)
         return
-    columns = list(found[0])
-    terminal.console().print(
-        terminal.table(columns, ([letter.get(column, "") for column in columns] for letter in found))
-    )
+    columns = list(letters[0])
+    rows = ([letter.get(column, "") for column in columns] for letter in letters)
+    terminal.console().print(terminal.table(columns, rows))

@@ -1,4 +1,4 @@
-"""What commands have in common: options, the client that they make, the form of answers."""
+"""Options that several commands share, and the client built from them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,35 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8050"
 F = TypeVar("F", bound=Callable[..., Any])
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
-owner_option = click.option("--owner", metavar="ADDRESS", help="The consumer; by default the address of the key.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+owner_option = click.option(
+    "--owner", metavar="ADDRESS", help="The consumer's address.  [default: the address of the key]"
+)
+environments_option = click.option(
+    "--environments", type=_FILE, help="YAML file of compute environments, instead of the built-in `ocean-compute`."
+)
 
 
-def talks(command: F) -> F:
-    """Options of a command that talks to a server; it gets a `client` for them."""
+def server_options(command: F) -> F:
+    """Add --url, --key-file and --admin-file to a command, and pass it the `client` built from them."""
 
-    @click.option("--url", envvar="SLUICE_URL", default=DEFAULT_URL, show_default=True, help="The server [SLUICE_URL].")
+    @click.option(
+        "--url", envvar="SLUICE_URL", default=DEFAULT_URL, show_default=True, help="The server; also SLUICE_URL."
+    )
     @click.option(
         "--key-file",
         envvar="SLUICE_KEY_FILE",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="File with the private key that signs, in hex [SLUICE_KEY_FILE]; by default one that is made for you, "
-        "~/.config/sluice/key.",
+        type=_FILE,
+        help="File with the private key in hex that signs requests; also SLUICE_KEY_FILE.  "
+        "[default: ~/.config/sluice/key, made on first use]",
     )
     @click.option(
         "--admin-file",
         envvar="SLUICE_ADMIN_FILE",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="File with the operator's Admin value [SLUICE_ADMIN_FILE].",
+        type=_FILE,
+        help="File with the operator's secret for the Admin header; also SLUICE_ADMIN_FILE.",
     )
     @functools.wraps(command)
     def with_client(*args: Any, url: str, key_file: Path | None, admin_file: Path | None, **kwargs: Any) -> Any:
@@ -48,6 +56,7 @@ def talks(command: F) -> F:
 
 
 def print_json(value: Any) -> None:
+    """Print `value` as indented JSON on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
@@ -56,14 +65,13 @@ def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:
     from functions.cli.keys import read_key, user_key
 
     if not url.startswith(("http://", "https://")):
-        fail(f"--url: {url!r} is not a URL such as {DEFAULT_URL}")
+        fail(f"--url: expected a URL such as {DEFAULT_URL}, not {url!r}")
     key = read_key(key_file) if key_file else user_key(Path(click.get_app_dir("sluice", force_posix=False)) / "key")
-    admin = _first_line(admin_file) if admin_file else None
-    return Client(url, key, admin)
+    return Client(url, key, _read_secret(admin_file) if admin_file else None)
 
 
-def _first_line(file: Path) -> str:
+def _read_secret(file: Path) -> str:
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError):
-        fail(f"{file} cannot be read as text")
+        fail(f"{file}: cannot be read as text")

@@ -1,4 +1,4 @@
-"""`sluice results`."""
+"""`sluice results`, and the download that it shares with `sluice run`."""
 
 from __future__ import annotations
 
@@ -11,83 +11,97 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.cli.errors import FAILED, fail
-from functions.cli.options import json_option, print_json, talks
+from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from functions.cli.api_client import Client
-    from functions.cli.download import Place
+    from functions.cli.download import Target
 
 
 @click.command()
 @click.argument("job")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Download them into this folder.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Save all results into this folder.")
 @json_option
-@talks
+@server_options
 def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
-    """List the results of JOB, or download all of them.
+    """List the results of a job, or save them.
 
-    A download that broke off goes on where it was when it is called again. Every file is checked against its sha256.
-    Logs go to the folder `logs` below OUT.
+    With --out, all results are downloaded, and each file is checked against its sha256. Logs go into the subfolder
+    `logs`. If a download breaks off, run the command again: it resumes.
 
     \b
-      sluice results 3f2a… --out results
+    Exit codes: 1 if the job has not ended yet or a file is damaged, 2 if there is no such job.
+
+    \b
+    Examples:
+      sluice results JOB
+      sluice results JOB --out results
     """
     from functions.cli import terminal, watch
-    from functions.cli.download import writable
+    from functions.cli.download import make_writable
 
-    seen = client.job(job)
-    if not watch.over(seen) and out is not None:
-        fail(f"{watch.words(seen)}: the results come at the end; `sluice status {job}` tells", FAILED)
-    listed = seen["results"] or []
+    found = client.job(job)
+    if not watch.has_ended(found) and out is not None:
+        state = watch.status_text(found)
+        fail(f"job {job} has no results before it ends; its state is: {state} (see `sluice status {job}`)", FAILED)
+    listed = found["results"] or []
     if out is None:
-        if as_json:
-            print_json(listed)
-        elif not listed:
-            terminal.console(stderr=True).print("no results:", terminal.state(seen))
-        else:
-            rows = [(file["filename"], terminal.size(file["filesize"]), file["type"]) for file in listed]
-            terminal.console().print(terminal.table(["result", "size", "type"], rows, right=["size"]))
+        _list(found, listed, as_json)
         return
-    writable(out)
-    saved = save(client, seen, out, terminal.console(stderr=True))
+    make_writable(out)
+    saved = save(client, found, out, terminal.console(stderr=True))
     if as_json:
         print_json(saved)
     else:
-        terminal.files(terminal.console(), saved)
+        terminal.print_files(terminal.console(), saved)
 
 
-def save(client: Client, seen: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:
+def save(client: Client, job: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:
     """Download all results of a job into `out`, with a progress bar if `console` is a terminal."""
-    from functions.cli.download import Download, places
+    from functions.cli.download import Downloader, targets
 
-    wanted = places(seen["results"] or [], out)
-    with _bar(console, sum(place.size for place in wanted)) as moved:
+    wanted = targets(job["results"] or [], out)
+    with _progress_bar(console, sum(target.size for target in wanted)) as advance:
         saved, done = [], 0
-        for place in wanted:
-            show = partial(moved, place, done)
-            show(0)
-            saved.append(Download(client, seen["jobId"], seen["owner"], show).fetch(place))
-            done += place.size
+        for target in wanted:
+            report = partial(advance, target, done)
+            report(0)
+            saved.append(Downloader(client, job["jobId"], job["owner"], report).fetch(target))
+            done += target.size
     return saved
 
 
+def _list(job: Any, listed: list[Any], as_json: bool) -> None:
+    from functions.cli import terminal
+
+    if as_json:
+        print_json(listed)
+    elif not listed:
+        terminal.console(stderr=True).print("no results:", terminal.coloured_state(job))
+    else:
+        rows = [(file["filename"], terminal.format_size(file["filesize"]), file["type"]) for file in listed]
+        terminal.console().print(terminal.table(["result", "size", "type"], rows, right=["size"]))
+
+
 @contextmanager
-def _bar(console: Console | None, total: int) -> Iterator[Callable[[Place, int, int], None]]:
-    """What is told which file is being saved, how many bytes came before it, and how many of it are there."""
+def _progress_bar(console: Console | None, total: int) -> Iterator[Callable[[Target, int, int], None]]:
+    """A callback that gets the current file, the bytes of all files before it, and the bytes of it so far."""
     if console is None or not console.is_terminal:
-        yield lambda place, before, position: None
+        yield lambda target, before, position: None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("results", total=total)
-        yield lambda place, before, position: bar.update(task, description=_short(place), completed=before + position)
+        yield lambda target, before, position: bar.update(
+            task, description=_short_name(target), completed=before + position
+        )
 
 
-def _short(place: Place) -> str:
+def _short_name(target: Target) -> str:
     from functions.cli.terminal import clean
 
-    return clean(place.path.name)[:40]
+    return clean(target.path.name)[:40]

@@ -1,4 +1,4 @@
-"""`sluice run`: one workflow from its document to its results on disk, with nothing else running."""
+"""`sluice run`: one workflow, from its document to its results on disk, without a server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.cli.errors import FAILED, INTERRUPTED
-from functions.cli.local_platform import interruptible, platform
-from functions.cli.options import json_option, print_json
+from functions.cli.local_platform import interruptible, running_platform
+from functions.cli.options import environments_option, json_option, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from functions.cli.api_client import Client
-    from functions.cli.terminal import Stages
+    from functions.cli.terminal import StageDisplay
 
-_LOOK = 0.25  # seconds between two looks at how far a stage is; its end is told
+_POLL = 0.25  # seconds between two polls of a stage's progress; its end is announced
 
 
 @click.command()
@@ -29,21 +29,18 @@ _LOOK = 0.25  # seconds between two looks at how far a stage is; its end is told
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the results go.  [default: out/<name of the document, or of its folder>]",
+    help="Folder for the results.  [default: out/NAME, where NAME is the document's name, or its folder's for "
+    "workflow.json]",
 )
 @click.option(
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep records, logs and working files there, instead of a folder that is removed at the end.",
+    help="Folder for the database, logs and working files.  [default: a temporary folder]",
 )
-@click.option(
-    "--environments",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML file of the compute environments, instead of `ocean-compute`.",
-)
-@click.option("--environment", help="Which of them; needed where there are several.")
-@click.option("--require-isolation", is_flag=True, help="Refuse to run where the algorithm cannot be shut in.")
+@environments_option
+@click.option("--environment", help="The compute environment; required if the file has several.")
+@click.option("--require-isolation", is_flag=True, help="Refuse to run if the algorithm cannot be isolated.")
 @json_option
 def run(
     document: Path,
@@ -54,89 +51,98 @@ def run(
     require_isolation: bool,
     as_json: bool,
 ) -> None:
-    """Run the workflow DOCUMENT on this machine; its results are left on disk.
+    """Run a workflow on this machine and save its results.
 
-    DOCUMENT is Ocean's {"stages": […]} or the whole body of a POST to /compute. A `url` in it, of a data set or of the
-    algorithm, may be a path relative to DOCUMENT: these files, and no others, are served on loopback while it runs.
-    With file: URLs it may name any file that you can read: run only documents that you trust.
-    The algorithm's entrypoint runs with the programs of this machine; its container image is not used.
+    DOCUMENT holds Ocean's {"stages": […]}, or the whole body of a POST to /compute. The `url` of a data set or of the
+    algorithm may be a path relative to DOCUMENT. These files, and no others, are served on loopback while it runs.
+
+    Run only documents that you trust: with file: URLs they may read every file that you can read. The algorithm's
+    entrypoint runs with the programs of this machine; its container image is not used. Ctrl-C stops the workflow and
+    saves what it has so far.
 
     \b
+    Exit codes: 1 if the workflow failed, 2 if the document is not valid, 130 after Ctrl-C.
+
+    \b
+    Examples:
       sluice run examples/penguins/workflow.json
       sluice run workflow.json --out results --json
     """
     began = time.monotonic()
     from functions.cli import watch
     from functions.cli.api_client import Client
-    from functions.cli.download import writable
-    from functions.cli.file_server import shelf
+    from functions.cli.download import make_writable
+    from functions.cli.file_server import file_server
     from functions.cli.keys import new_key
     from functions.cli.results_command import save
-    from functions.cli.submit import checked, start
+    from functions.cli.submit import load_document, start_job
 
-    with interruptible(), shelf() as served, _folder(folder) as place:
-        read, (workflow, files) = checked(document, lambda read: (read, read.served(served.url)))
-        served.fill(files)
+    with interruptible(), file_server() as server, _platform_folder(folder) as place:
+        read, (workflow, files) = load_document(document, lambda read: (read, read.served(server.url)))
+        server.serve(files)
         target = out or Path("out") / read.name
-        writable(target)
-        laptop = platform(place, environments=environments, require_isolation=require_isolation, end_stages=True)
-        with laptop as on:
-            client = Client(on.url, new_key())
-            job = start(client, read, workflow, environment=environment)["jobId"]
-            from functions.cli import terminal  # meanwhile the first stage starts
+        make_writable(target)
+        with running_platform(
+            place, environments=environments, require_isolation=require_isolation, end_stages=True
+        ) as platform:
+            client = Client(platform.url, new_key())
+            job_id = start_job(client, read, workflow, environment=environment)["jobId"]
+            from functions.cli import terminal  # takes a while to import; the first stage starts meanwhile
 
             console = terminal.console(stderr=as_json)
-            with terminal.Stages(console) as stages:
+            with terminal.StageDisplay(console) as display:
                 console.print(f"Running {terminal.clean(document)}", style="bold", markup=False)
-                console.print(f"  isolation: {on.isolation.text}", style="dim", markup=False)
-                seen, interrupted = _attend(client, job, stages, lambda _: on.wait(_LOOK))
-                stages.say("fetching the results …")
-                saved = save(client, seen, target)
-            stage, log = watch.telling_log(client, seen)
-            ended = client.job(job) if as_json else {}
+                console.print(f"  isolation: {platform.isolation.text}", style="dim", markup=False)
+                job, interrupted = _wait_for_end(client, job_id, display, lambda _: platform.wait(_POLL))
+                display.show_activity("saving the results …")
+                saved = save(client, job, target)
+            stage, log = watch.failed_stage_log(client, job)
+            final = client.job(job_id) if as_json else {}
     seconds = time.monotonic() - began
     if as_json:
-        about = {"isolation": on.isolation.value, "stages": watch.stages(seen), "seconds": round(seconds, 3)}
-        print_json({**ended, **about, "results": saved})
+        about = {"isolation": platform.isolation.value, "stages": watch.attempts(job), "seconds": round(seconds, 3)}
+        print_json({**final, **about, "results": saved})
     else:
-        _conclude(console, seen, saved, stage, log, seconds)
-    if interrupted or not watch.went_well(seen):
+        _report(console, job, saved, stage, log, seconds)
+    if interrupted or not watch.succeeded(job):
         raise SystemExit(INTERRUPTED if interrupted else FAILED)
 
 
-def _attend(client: Client, job: str, stages: Stages, pause: Callable[[float], object]) -> tuple[Any, bool]:
-    """Show the stages until the job has ended; Ctrl-C stops it. What is known then, and whether it was interrupted."""
+def _wait_for_end(
+    client: Client, job_id: str, display: StageDisplay, pause: Callable[[float], object]
+) -> tuple[Any, bool]:
+    """Show the stages until the job has ended; Ctrl-C stops it. Returns its status, and whether it was interrupted."""
     from functions.cli import watch
 
     interrupted = False
-    seen: Any = None
+    job: Any = None
     try:
-        for seen in watch.follow(client, job, pause=pause):
-            stages.update(seen)
+        for job in watch.follow(client, job_id, pause=pause):
+            display.update(job)
     except KeyboardInterrupt:
         interrupted = True
-        stages.say("stopping …")
-        client.stop(job, client.address)
-        for seen in watch.follow(client, job, pause=pause):
-            stages.update(seen)
-    return seen, interrupted
+        display.show_activity("stopping …")
+        client.stop(job_id, client.address)
+        for job in watch.follow(client, job_id, pause=pause):
+            display.update(job)
+    return job, interrupted
 
 
-def _conclude(console: Console, seen: Any, saved: list[dict[str, Any]], stage: str, log: bytes, seconds: float) -> None:
+def _report(console: Console, job: Any, saved: list[dict[str, Any]], stage: str, log: bytes, seconds: float) -> None:
     from functions.cli import terminal, watch
 
-    well = watch.went_well(seen)
-    if not well:
-        terminal.failure(console, seen, stage, log)
+    succeeded = watch.succeeded(job)
+    if not succeeded:
+        terminal.print_failure(console, job, stage, log)
     if saved:
         console.print()
-        terminal.files(console, saved)
-    console.print(f"\n{'Finished' if well else 'Ended'} in {seconds:.2f} s", style="bold", markup=False)
+        terminal.print_files(console, saved)
+    console.print(f"\n{'Finished' if succeeded else 'Ended'} in {seconds:.2f} s", style="bold", markup=False)
 
 
 @contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    """The platform's folder: the one that is kept, or one that goes."""
+def _platform_folder(kept: Path | None) -> Iterator[Path]:
+    """The folder given with --dir, or a temporary one that is removed at the end."""
     if kept is not None:
         yield kept
         return

@@ -1,4 +1,4 @@
-"""`sluice submit`, and what submitting has in common with `sluice run`."""
+"""`sluice submit`, and the steps that it shares with `sluice run`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from functions.cli.errors import FAILED, INTERRUPTED, fail
-from functions.cli.options import json_option, owner_option, print_json, talks
+from functions.cli.options import json_option, owner_option, print_json, server_options
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 @click.command()
 @click.argument("document", type=click.Path(path_type=Path))
-@click.option("--environment", help="The compute environment; needed where the server has several.")
-@click.option("--agreement", metavar="ID", help="The agreementId; by default the document's, or a new one.")
-@click.option("--wait", is_flag=True, help="Stay until it has ended, and end with 1 if it failed.")
+@click.option("--environment", help="The compute environment; required if the server offers several.")
+@click.option("--agreement", metavar="ID", help="The agreementId.  [default: the document's, or a new one]")
+@click.option("--wait", is_flag=True, help="Wait until the job has ended; exit with 1 if it failed.")
 @owner_option
 @json_option
-@talks
+@server_options
 def submit(
     client: Client,
     document: Path,
@@ -36,37 +36,40 @@ def submit(
     owner: str | None,
     as_json: bool,
 ) -> None:
-    """Submit the workflow DOCUMENT to a server and print the job's id.
+    """Submit a workflow to a server and print the job's id.
 
-    DOCUMENT is Ocean's {"stages": […]} or the whole body of a POST to /compute. An algorithm whose `url` is a path
-    relative to DOCUMENT is sent along as `rawcode`; a data set with such a `url` becomes a file: URL, which only a
-    server on this machine can fetch.
+    DOCUMENT holds Ocean's {"stages": […]}, or the whole body of a POST to /compute. An algorithm whose `url` is a path
+    relative to DOCUMENT is sent as `rawcode`. A data set whose `url` is such a path becomes a file: URL, which only a
+    server on this machine can read.
 
     \b
+    Exit codes: 2 if the document or the request is refused; with --wait, 1 if the job failed or was stopped.
+
+    \b
+    Examples:
       sluice submit workflow.json --wait
       job=$(sluice submit workflow.json)
     """
-    wanted = checked(document, lambda read: (read, read.standalone()))
-    job = start(client, *wanted, environment=environment, agreement=agreement, owner=owner)
+    read, workflow = load_document(document, lambda read: (read, read.standalone()))
+    job = start_job(client, read, workflow, environment=environment, agreement=agreement, owner=owner)
     if not wait:
         print_json(job) if as_json else click.echo(job["jobId"])
         return
-    seen = attend(client, job["jobId"], quiet=as_json)
-    _conclude(client, seen, as_json)
+    _report(client, _wait_for_end(client, job["jobId"], quiet=as_json), as_json)
 
 
-def checked(file: Path, rewrite: Callable[[Document], T]) -> T:
-    """What `rewrite` makes of the document in `file`; ends the command with the place and the fault of a bad one."""
-    from functions.cli.document_file import read, spoken
+def load_document(file: Path, rewrite: Callable[[Document], T]) -> T:
+    """Read the document in `file` and rewrite its paths. Ends the command with the place of an error in it."""
+    from functions.cli.document_file import in_plain_words, read
     from functions.workflow.document import DocumentError
 
     try:
         return rewrite(read(file))
     except DocumentError as e:
-        fail(f"{file} is not a workflow that can run\n  at        {e.path}\n  expected  {spoken(e.expected)}")
+        fail(f"{file} is not a valid workflow\n  at        {e.path}\n  expected  {in_plain_words(e.expected)}")
 
 
-def start(
+def start_job(
     client: Client,
     document: Document,
     workflow: Any,
@@ -75,8 +78,11 @@ def start(
     agreement: str | None = None,
     owner: str | None = None,
 ) -> Any:
-    """Submit; the status object. What is not given is taken from the document, then from the server and the key."""
-    from functions.cli.api_client import Refused
+    """Submit `workflow` and return the job's status object.
+
+    A missing argument is taken from the document, else from the server (its only environment) or the key (its address).
+    """
+    from functions.cli.api_client import ApiError
 
     request = document.request
     chosen = environment or request.get("environment") or _only_environment(client)
@@ -88,27 +94,27 @@ def start(
             owner=owner or request.get("owner") or client.address,
             chain=request.get("chainId"),
         )
-    except Refused as e:
+    except ApiError as e:
         if e.status == 400 and chosen not in (offered := _offered(client)):
-            fail(f"no environment {chosen} at {client.url}; it offers {', '.join(offered) or 'none'}")
+            fail(f"{client.url} has no environment {chosen}; it offers {', '.join(offered) or 'none'}")
         raise
 
 
-def attend(client: Client, job: str, *, quiet: bool) -> Any:
-    """Show the stages of a job until it has ended; what is known of it then."""
+def _wait_for_end(client: Client, job_id: str, *, quiet: bool) -> Any:
+    """Show the stages of a job until it has ended. Returns its last status object."""
     from functions.cli import terminal, watch
 
-    seen: Any = None
+    job: Any = None
     try:
         if quiet:
-            *_, seen = watch.follow(client, job)
+            *_, job = watch.follow(client, job_id)
         else:
-            with terminal.Stages(terminal.console(stderr=True)) as stages:
-                for seen in watch.follow(client, job):
-                    stages.update(seen)
+            with terminal.StageDisplay(terminal.console(stderr=True)) as display:
+                for job in watch.follow(client, job_id):
+                    display.update(job)
     except KeyboardInterrupt:
-        fail(f"it goes on without you: sluice status {job}, sluice stop {job}", INTERRUPTED)
-    return seen
+        fail(f"the job continues; see `sluice status {job_id}`, or end it with `sluice stop {job_id}`", INTERRUPTED)
+    return job
 
 
 def _offered(client: Client) -> list[str]:
@@ -117,22 +123,24 @@ def _offered(client: Client) -> list[str]:
 
 def _only_environment(client: Client) -> str:
     offered = _offered(client)
-    if len(offered) != 1:
-        fail(f"choose one with --environment: {', '.join(offered) or 'the server offers none'}")
+    if not offered:
+        fail(f"{client.url} offers no environment")
+    if len(offered) > 1:
+        fail(f"{client.url} offers several environments; choose one with --environment: {', '.join(offered)}")
     return offered[0]
 
 
-def _conclude(client: Client, seen: Any, as_json: bool) -> None:
+def _report(client: Client, job: Any, as_json: bool) -> None:
     from functions.cli import terminal, watch
 
     console = terminal.console(stderr=True)
     if as_json:
-        print_json(seen)
+        print_json(job)
     else:
-        click.echo(seen["jobId"])
-        if watch.went_well(seen):
-            console.print(terminal.state(seen))
+        click.echo(job["jobId"])
+        if watch.succeeded(job):
+            console.print(terminal.coloured_state(job))
         else:
-            terminal.failure(console, seen, *watch.telling_log(client, seen))
-    if not watch.went_well(seen):
+            terminal.print_failure(console, job, *watch.failed_stage_log(client, job))
+    if not watch.succeeded(job):
         raise SystemExit(FAILED)

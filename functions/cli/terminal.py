@@ -1,6 +1,7 @@
-"""What a person sees. Colour and movement on a terminal only; elsewhere plain lines.
+"""Output for people: tables, coloured states, and the stages of a job while it runs.
 
-Names, reasons and logs come from elsewhere: control characters are taken out, so that they cannot steer the terminal.
+Colour and movement appear on a terminal only; elsewhere the output is plain lines. Names, reasons and logs come from
+servers and algorithms. Their control characters are removed, because they could control the terminal.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from rich.text import Text
 
 from functions.cli import watch
 
-_WIDE = 200  # columns where there is no terminal that says how wide it is
+_WIDTH = 200  # columns, if the output is no terminal and so has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}
-_TAIL = 20  # lines of a log
+_LOG_LINES = 20  # shown of the log of a failed stage
 
 
 def console(*, stderr: bool = False) -> Console:
     plain = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=_WIDE)
+    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=_WIDTH)
 
 
 def clean(text: object) -> str:
@@ -32,25 +33,25 @@ def clean(text: object) -> str:
     return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text))
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     return decimal(count)
 
 
-def progress(told: Any) -> str:
-    """How far a stage is, as the API tells it; empty where it tells nothing."""
-    if not told:
+def format_progress(progress: Any) -> str:
+    """The `progress` of a stage as the API returns it; empty if there is none."""
+    if not progress:
         return ""
-    whole = "" if told["bytesTotal"] is None else f" of {size(told['bytesTotal'])}"
-    return f"{told['files']} of {told['filesTotal']} files, {size(told['bytes'])}{whole}"
+    whole = "" if progress["bytesTotal"] is None else f" of {format_size(progress['bytesTotal'])}"
+    return f"{progress['files']} of {progress['filesTotal']} files, {format_size(progress['bytes'])}{whole}"
 
 
-def moment(epoch: str | None) -> str:
-    """A time of the API, in the user's own time zone."""
+def format_time(epoch: str | None) -> str:
+    """A time as the API returns it (seconds since 1970), in the user's time zone."""
     return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%Y-%m-%d %H:%M:%S") if epoch else "–"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> Table:
-    """A table without frames, easily cut into columns by other programs too."""
+    """A table without borders, so that other programs can split its columns. `right` names right-aligned columns."""
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -59,54 +60,58 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Seque
     return shown
 
 
-def state(seen: Any) -> Text:
-    """Where a job stands, in a word and its colour."""
-    text = clean(watch.words(seen))
-    if not watch.over(seen):
+def coloured_state(job: Any) -> Text:
+    """The state of a job: cyan while it runs, then green or red."""
+    text = clean(watch.status_text(job))
+    if not watch.has_ended(job):
         return Text(text, "cyan")
-    return Text(text, "green" if watch.went_well(seen) else "red")
+    return Text(text, "green" if watch.succeeded(job) else "red")
 
 
-class Stages:
-    """Shows the stages of one job as they happen; `with` it, a terminal also shows what runs now."""
+class StageDisplay:
+    """Prints a line for each stage attempt that ends. A terminal also shows what happens now, inside a `with`."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._shown: set[tuple[str, int]] = set()
+        self._printed: set[tuple[str, int]] = set()
         self._text = ""
-        self._status = out.status("starting", spinner="dots") if out.is_terminal else None
+        self._spinner = out.status("starting", spinner="dots") if out.is_terminal else None
 
-    def __enter__(self) -> Stages:
-        if self._status:
-            self._status.start()
+    def __enter__(self) -> StageDisplay:
+        if self._spinner:
+            self._spinner.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status:
-            self._status.stop()
+        if self._spinner:
+            self._spinner.stop()
 
-    def say(self, text: str) -> None:
-        """What happens now, on a terminal."""
-        if self._status:
-            self._status.update(Text(text))
+    def show_activity(self, text: str) -> None:
+        """Show beside the spinner what happens now."""
+        if self._spinner:
+            self._spinner.update(Text(text))
 
-    def update(self, seen: Any) -> None:
-        for attempt in watch.stages(seen):
+    def update(self, job: Any) -> None:
+        """Print what has changed since the last call."""
+        for attempt in watch.attempts(job):
             key = (attempt["stage"], attempt["attempt"])
             if attempt["outcome"] is None:
-                again = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
-                waits = f"waits: {clean(seen['waiting'])}" if seen.get("waiting") else ""
-                self.say(f"{attempt['stage']}{again} … {waits or progress(seen.get('progress'))}")
-            elif key not in self._shown:
-                self._shown.add(key)
-                self._out.print(_stage_line(attempt))
-        text = clean(watch.words(seen))
-        if "attempts" not in seen and text != self._text:
+                self._show_running(attempt, job)
+            elif key not in self._printed:
+                self._printed.add(key)
+                self._out.print(_attempt_line(attempt))
+        text = clean(watch.status_text(job))
+        if "attempts" not in job and text != self._text:
             self._text = text
             self._out.print(Text(f"  {text}"))
 
+    def _show_running(self, attempt: dict[str, Any], job: Any) -> None:
+        again = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
+        waiting = f"waiting: {clean(job['waiting'])}" if job.get("waiting") else ""
+        self.show_activity(f"{attempt['stage']}{again} … {waiting or format_progress(job.get('progress'))}")
 
-def _stage_line(attempt: dict[str, Any]) -> Text:
+
+def _attempt_line(attempt: dict[str, Any]) -> Text:
     mark, colour = _MARKS.get(attempt["outcome"], ("✗", "red"))
     line = Text.assemble((f"  {mark} ", colour), f"{attempt['stage']:<10}", (f"{attempt['seconds']:>8.2f} s", "dim"))
     if attempt["outcome"] != "succeeded":
@@ -114,28 +119,28 @@ def _stage_line(attempt: dict[str, Any]) -> Text:
     return line
 
 
-def failure(out: Console, seen: Any, stage: str | None, log: bytes) -> None:
-    """Why a job did not end well, and the end of the log that tells more."""
-    details = seen.get("terminationDetails") or {}
-    out.print(Text(f"\n{clean(watch.words(seen))} (status {seen['status']})", "red bold"))
-    if seen.get("reason"):
-        out.print(Text(f"  reason      {clean(seen['reason'])}"))
+def print_failure(out: Console, job: Any, stage: str | None, log: bytes) -> None:
+    """Print why a job failed, and the end of the failed stage's log."""
+    details = job.get("terminationDetails") or {}
+    out.print(Text(f"\n{clean(watch.status_text(job))} (status {job['status']})", "red bold"))
+    if job.get("reason"):
+        out.print(Text(f"  reason      {clean(job['reason'])}"))
     if details.get("exitCode") is not None:
-        killed = ", killed for its memory" if details.get("OOMKilled") else ""
+        killed = ", killed because it used too much memory" if details.get("OOMKilled") else ""
         out.print(Text(f"  exit code   {details['exitCode']}{killed}"))
     lines = log.decode(errors="replace").splitlines()
     if lines:
-        which = "log" if len(lines) <= _TAIL else f"last {_TAIL} lines of the log"
-        out.print(Text(f"\nThe {which} of {stage}:", "bold"))
-        for line in lines[-_TAIL:]:
+        part = "Log" if len(lines) <= _LOG_LINES else f"Last {_LOG_LINES} lines of the log"
+        out.print(Text(f"\n{part} of {stage}:", "bold"))
+        for line in lines[-_LOG_LINES:]:
             out.print(Text(f"  {clean(line)}"))
 
 
-def files(out: Console, saved: Iterable[dict[str, Any]]) -> None:
-    """A table of downloaded files."""
+def print_files(out: Console, saved: Iterable[dict[str, Any]]) -> None:
+    """Print a table of downloaded files."""
     out.print(table(["result", "size", "saved as"], _file_rows(saved), right=["size"]))
 
 
 def _file_rows(saved: Iterable[dict[str, Any]]) -> Iterable[tuple[object, ...]]:
     for file in saved:
-        yield Text(clean(file["filename"]), "bold"), size(file["filesize"]), file["path"]
+        yield Text(clean(file["filename"]), "bold"), format_size(file["filesize"]), file["path"]

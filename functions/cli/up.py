@@ -9,55 +9,60 @@ from pathlib import Path
 
 import click
 
-from functions.cli.local_platform import LOG, interruptible, platform
-from functions.cli.options import DEFAULT_URL
+from functions.cli.local_platform import LOG, interruptible, running_platform
+from functions.cli.options import DEFAULT_URL, environments_option
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8050, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8050, show_default=True, help="0 picks a free port.")
 @click.option(
     "--dir",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".sluice"),
     show_default=True,
-    help="Where everything lies. Started again on it, every workflow goes on.",
+    help="Folder for the database, logs, working files and results.",
 )
-@click.option(
-    "--environments",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML file of the compute environments, instead of `ocean-compute`.",
-)
-@click.option("--require-isolation", is_flag=True, help="Refuse to start where algorithms cannot be shut in.")
-@click.option("--log", default="", metavar="FILE", help=f"Its log, JSON lines; - is stderr.  [default: {LOG} in --dir]")
+@environments_option
+@click.option("--require-isolation", is_flag=True, help="Refuse to start if algorithms cannot be isolated.")
+@click.option("--log", default="", metavar="FILE", help=f"JSON log; - is stderr.  [default: {LOG} in --dir]")
 def up(port: int, folder: Path, environments: Path | None, require_isolation: bool, log: str) -> None:
-    """Serve the whole API on this machine; no cluster is needed.
+    """Serve the whole API on this machine, without a cluster.
 
-    Listens on 127.0.0.1 only, and takes whoever can reach it for its owner: no signature is checked against a list,
-    and operators' routes are open. So a document may name any file that you can read (file: URLs) and any address
-    that this machine reaches. --environments closes that: in your own file only what it allows by name is fetched
-    (`file` in `fetch: schemes:`, `allowPrivateAddresses`). Ctrl-C stops it; what runs goes on at the next start.
+    The server listens on 127.0.0.1 only. Whoever can reach it may use all of it: it accepts every signature, and the
+    operator's routes need no password. A document may name every file that you can read (file: URLs) and every
+    address that this machine can reach. To restrict that, pass --environments: with a file of your own, only the
+    schemes (`fetch.schemes`) and addresses (`allowPrivateAddresses`) that it allows are fetched.
+
+    Ctrl-C stops the server. Running stages continue, and the next start on the same --dir carries on with them.
+
+    \b
+    Examples:
+      sluice up
+      sluice up --port 0 --dir /tmp/sluice --require-isolation
     """
     try:
         with (
             interruptible(),
-            platform(folder, log=log, port=port, environments=environments, require_isolation=require_isolation) as on,
+            running_platform(
+                folder, log=log, port=port, environments=environments, require_isolation=require_isolation
+            ) as platform,
         ):
-            click.echo(f"Sluice is up at {on.url}")
-            click.echo(f"  isolation  {on.isolation.text}")
+            click.echo(f"Sluice is up at {platform.url}")
+            click.echo(f"  isolation  {platform.isolation.text}")
             click.echo(f"  files      {folder.absolute()}")
             if environments is None:
-                click.echo("  documents  may read every file that you can; sluice up --help says how to close that")
-            url = "" if on.url == DEFAULT_URL else f" --url {on.url}"
+                click.echo("  documents  may read every file that you can read; see `sluice up --help`")
+            url = "" if platform.url == DEFAULT_URL else f" --url {platform.url}"
             click.echo("\nTry it in another terminal:")
-            click.echo(f"  curl -s {on.url}/api/v1/operator/environments")
-            click.echo(f"  {called()} submit examples/penguins/workflow.json --wait{url}")
+            click.echo(f"  curl -s {platform.url}/api/v1/operator/environments")
+            click.echo(f"  {program_name()} submit examples/penguins/workflow.json --wait{url}")
             while True:
                 signal.pause()
     except KeyboardInterrupt:
         click.echo("\nstopped", err=True)
 
 
-def called() -> str:
-    """This command as it was called: it need not be on the PATH."""
+def program_name() -> str:
+    """How to call this program again: by the path it was called with, which need not be on the PATH."""
     return shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "sluice" else "sluice"

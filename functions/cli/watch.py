@@ -1,4 +1,7 @@
-"""Follows a job to its end by asking the server: often at first, then rarely, for a look may cost it several calls."""
+"""Reads job status objects, and follows a job to its end by polling.
+
+It polls often at first and then less often, because each poll may cost the server several calls to its cluster.
+"""
 
 from __future__ import annotations
 
@@ -13,92 +16,92 @@ from functions.workflow.model import Stop
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
 
-# Seconds between two looks, at first and at most: of a server on this machine, and of one elsewhere.
-_NEAR, _FAR = (0.1, 0.5), (1.0, 5.0)
+# Seconds between two polls, first and longest, for a server on this machine and for one elsewhere.
+_LOCAL, _REMOTE = (0.1, 0.5), (1.0, 5.0)
 _GROWTH = 1.2
-_PATIENCE = 60.0  # seconds without an answer
+_GIVE_UP_AFTER = 60.0  # seconds without an answer
 
 
 def follow(
-    client: Client, job: str, patience: float = _PATIENCE, pause: Callable[[float], object] = time.sleep
+    client: Client, job_id: str, give_up_after: float = _GIVE_UP_AFTER, pause: Callable[[float], object] = time.sleep
 ) -> Iterator[Any]:
-    """What is known of the job whenever that changes; ends when the job has. Raises NoServer and Refused.
+    """Yield the job's status object each time it changes, until the job has ended.
 
-    `pause` is called between two looks with the seconds it may take at most.
+    `pause` waits between two polls; it gets the longest wait in seconds. Server errors are retried for
+    `give_up_after` seconds. Raises ServerUnavailable and ApiError.
     """
-    from functions.cli.api_client import NoServer, Refused
+    from functions.cli.api_client import ApiError, ServerUnavailable
 
-    before = None
+    known = None
     answered = time.monotonic()
-    for seconds in _pauses(client.url):
+    for seconds in _intervals(client.url):
         try:
-            seen = look(client, job)
+            job = poll(client, job_id)
             answered = time.monotonic()
-        except (NoServer, Refused) as e:
-            if (isinstance(e, Refused) and e.status < 500) or time.monotonic() - answered > patience:
+        except (ServerUnavailable, ApiError) as e:
+            if (isinstance(e, ApiError) and e.status < 500) or time.monotonic() - answered > give_up_after:
                 raise
-            seen = before
-        if seen != before:
-            before = seen
-            yield seen
-            if over(seen):
+            job = known
+        if job != known:
+            known = job
+            yield job
+            if has_ended(job):
                 return
         pause(seconds)
 
 
-def _pauses(url: str) -> Iterator[float]:
-    """Growing: what has lasted will last."""
-    near = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-    seconds, longest = _NEAR if near else _FAR
+def _intervals(url: str) -> Iterator[float]:
+    local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    seconds, longest = _LOCAL if local else _REMOTE
     while True:
         yield seconds
         seconds = min(seconds * _GROWTH, longest)
 
 
-def look(client: Client, job: str) -> Any:
-    """The status object: with all attempts where we may see them, else as owners see it."""
-    from functions.cli.api_client import Refused
+def poll(client: Client, job_id: str) -> Any:
+    """The status object of a job: with all attempts if the server takes us for its operator, else without."""
+    from functions.cli.api_client import ApiError
 
     if client.operator:
         try:
-            return client.info(job)
-        except Refused as e:
+            return client.info(job_id)
+        except ApiError as e:
             if e.status not in (400, 401):
                 raise
             client.operator = False
-    return client.job(job)
+    return client.job(job_id)
 
 
-def progress(client: Client, job: str) -> dict[str, Any]:
-    """How far configure or publish is (`progress`) and what the stage waits for (`waiting`), as far as we may see."""
-    from functions.cli.api_client import Refused
+def running_details(client: Client, job_id: str) -> dict[str, Any]:
+    """`progress` of the running stage and what it is `waiting` for; empty if the server does not tell us."""
+    from functions.cli.api_client import ApiError
 
     try:
-        told = client.info(job)
-    except Refused:
+        info = client.info(job_id)
+    except ApiError:
         return {}
-    return {key: told[key] for key in ("progress", "waiting") if told.get(key)}
+    return {key: info[key] for key in ("progress", "waiting") if info.get(key)}
 
 
-def over(seen: Any) -> bool:
-    return seen.get("dateFinished") is not None  # /runningjobs leaves it out
+def has_ended(job: Any) -> bool:
+    return job.get("dateFinished") is not None  # /runningjobs leaves the field out
 
 
-def went_well(seen: Any) -> bool:
-    """Whether a job that is over came to its end undisturbed. Ocean's 70 alone does not say that."""
-    return bool(seen["status"] == Code.FINISHED and seen["stopreq"] == 0)
+def succeeded(job: Any) -> bool:
+    """Whether an ended job ran to its regular end. Status 70 is not enough: stopped jobs have it too."""
+    return bool(job["status"] == Code.FINISHED and job["stopreq"] == 0)
 
 
-def words(seen: Any) -> str:
-    """Where a job stands. Ocean calls also those finished that were stopped or ran out of time."""
-    text = str(seen["statusText"]).strip()
-    if over(seen) and seen["status"] == Code.FINISHED and seen["stopreq"]:
-        text = "Stopped" if seen["stopreq"] == Stop.REQUESTED else "Timed out"
-    return f"{text}, results removed" if seen.get("removed") else text
+def status_text(job: Any) -> str:
+    """The state of a job in words. Unlike Ocean's text, it says so if a job was stopped or timed out."""
+    text = str(job["statusText"]).strip()
+    if has_ended(job) and job["status"] == Code.FINISHED and job["stopreq"]:
+        text = "Stopped" if job["stopreq"] == Stop.REQUESTED else "Timed out"
+    return f"{text}, results removed" if job.get("removed") else text
 
 
-def stages(seen: Any) -> list[dict[str, Any]]:
-    """The attempts of all stages: `stage`, `attempt`, `outcome` (None: it runs), `seconds`, `reason`."""
+def attempts(job: Any) -> list[dict[str, Any]]:
+    """All attempts of all stages: `stage`, `attempt`, `outcome` (None while it runs), `seconds`, `reason`."""
     return [
         {
             "stage": each["stage"],
@@ -107,18 +110,18 @@ def stages(seen: Any) -> list[dict[str, Any]]:
             "seconds": round(float(each["ended"]) - float(each["created"]), 3) if each["ended"] else None,
             "reason": each["reason"],
         }
-        for each in seen.get("attempts", [])
+        for each in job.get("attempts", [])
     ]
 
 
-def telling_log(client: Client, seen: Any) -> tuple[str, bytes]:
-    """The stage that did not succeed and what it printed; nothing where all did."""
-    from functions.cli.api_client import Refused
+def failed_stage_log(client: Client, job: Any) -> tuple[str, bytes]:
+    """The last stage that did not succeed, and its log. Both are empty if all stages succeeded."""
+    from functions.cli.api_client import ApiError
 
-    failed = [each["stage"] for each in stages(seen) if each["outcome"] != "succeeded"]
+    failed = [each["stage"] for each in attempts(job) if each["outcome"] != "succeeded"]
     if not failed:
         return "", b""
     try:
-        return failed[-1], client.log(seen["jobId"], failed[-1])
-    except Refused:
+        return failed[-1], client.log(job["jobId"], failed[-1])
+    except ApiError:
         return failed[-1], b""

@@ -22,7 +22,7 @@ def api() -> Iterator[FakeApi]:
 
 @pytest.fixture
 def sluice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sluice:
-    """Calls the command in this process, with a home of its own."""
+    """Runs the command in this process, with a home folder of its own."""
     for variable in ("SLUICE_URL", "SLUICE_KEY_FILE", "SLUICE_ADMIN_FILE", "XDG_CONFIG_HOME", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

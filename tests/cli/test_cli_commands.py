@@ -1,4 +1,4 @@
-"""Commands that talk to a server: what they send, what they print, how they end."""
+"""Commands that talk to a server: their requests, their output and their exit codes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def document(tmp_path: Path) -> Path:
         (job(removed=1), 0, "results removed"),
     ],
 )
-def test_status_tells_where_a_job_stands_by_its_exit_code_too(
+def test_status_shows_the_state_of_a_job_and_exits_with_1_if_it_failed(
     sluice: Sluice, api: FakeApi, seen: object, code: int, text: str
 ) -> None:
     api.put("GET", "/compute", [seen])
@@ -61,7 +61,7 @@ def test_status_tells_where_a_job_stands_by_its_exit_code_too(
     assert (ended.exit_code, text in ended.stdout) == (code, True), ended.output
 
 
-def test_status_tells_operators_how_far_a_stage_is(sluice: Sluice, api: FakeApi) -> None:
+def test_status_shows_operators_the_progress_of_a_stage(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [job(status=40)])
     told = {"files": 1, "filesTotal": 3, "bytes": 2_000_000, "bytesTotal": None}
     api.put("GET", "/info", job(status=40, progress=told))
@@ -71,10 +71,10 @@ def test_status_tells_operators_how_far_a_stage_is(sluice: Sluice, api: FakeApi)
     assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["progress"] == told
 
 
-def test_status_tells_operators_what_a_stage_waits_for(sluice: Sluice, api: FakeApi) -> None:
+def test_status_shows_operators_what_a_stage_waits_for(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [job(status=40)])
     api.put("GET", "/info", job(status=40, progress=None, waiting="Unschedulable"))
-    assert "waits for  Unschedulable\n" in sluice("status", "job1", "--url", api.url).stdout
+    assert "waiting for Unschedulable\n" in sluice("status", "job1", "--url", api.url).stdout
     assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["waiting"] == "Unschedulable"
 
 
@@ -89,7 +89,7 @@ def test_status_tells_operators_what_a_stage_waits_for(sluice: Sluice, api: Fake
         (["dead-letters"], "/dead-letters", []),
     ],
 )
-def test_json_is_the_servers_own_answer(
+def test_json_output_is_the_answer_of_the_server(
     sluice: Sluice, api: FakeApi, command: list[str], path: str, value: object
 ) -> None:
     api.put("GET", path, value)
@@ -101,57 +101,55 @@ def test_json_is_the_servers_own_answer(
 @pytest.mark.parametrize(
     "command", [["status", "j1"], ["list"], ["stop", "j1"], ["logs", "j1"], ["results", "j1"], ["environments"]]
 )
-def test_without_a_server_the_exit_code_is_3_and_the_message_says_what_to_do(
-    sluice: Sluice, command: list[str]
-) -> None:
+def test_an_unreachable_server_gives_exit_code_3_and_a_message_with_advice(sluice: Sluice, command: list[str]) -> None:
     ended = sluice(*command, "--url", "http://127.0.0.1:9")
     assert ended.exit_code == 3
     assert "sluice up" in ended.stderr
     assert "Traceback" not in ended.output
 
 
-def test_what_is_no_sluice_counts_as_no_server(sluice: Sluice, api: FakeApi) -> None:
+def test_an_answer_that_is_not_json_gives_exit_code_3(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/environments", b"<html>")
     assert sluice("environments", "--url", api.url).exit_code == 3
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 2), (401, 2), (404, 2), (500, 3), (503, 3)])
-def test_a_refusal_is_told_in_the_servers_words(sluice: Sluice, api: FakeApi, status: int, code: int) -> None:
+def test_an_error_of_the_server_is_shown_in_its_own_words(sluice: Sluice, api: FakeApi, status: int, code: int) -> None:
     api.put("GET", "/environments", {"error": "not today"}, status)
     ended = sluice("environments", "--url", api.url)
     assert ended.exit_code == code
     assert "not today" in ended.stderr
 
 
-def test_an_address_where_no_sluice_is_is_named(sluice: Sluice, api: FakeApi) -> None:
+def test_an_address_without_a_sluice_server_is_named_in_the_error(sluice: Sluice, api: FakeApi) -> None:
     ended = sluice("environments", "--url", f"{api.url}/foo")
     assert ended.exit_code == 2
     assert f"{api.url}/foo/api/v1/operator/environments: no such path" in ended.stderr
     ended = sluice("list", "--url", f"{api.url}/foo")
     assert "Signature" not in ended.stderr
     ended = sluice("environments", "--url", api.url.replace("http:", "https:"))
-    assert (ended.exit_code, "no TLS there, or its certificate" in ended.stderr) == (3, True)
+    assert (ended.exit_code, "the TLS handshake failed" in ended.stderr) == (3, True)
 
 
-def test_a_list_of_no_jobs_says_whose(sluice: Sluice, api: FakeApi, key_file: Path) -> None:
+def test_an_empty_list_names_the_owner(sluice: Sluice, api: FakeApi, key_file: Path) -> None:
     api.put("GET", "/compute", [])
     api.put("GET", "/runningjobs", [])
     asked = ("--key-file", key_file, "--url", api.url)
     ended = sluice("list", *asked)
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", f"no jobs of {address(KEY)}\n")
     assert sluice("list", "--owner", "0xYou", *asked).stderr == "no jobs of 0xYou\n"
-    assert sluice("list", "--running", *asked).stderr == "nothing runs\n"
+    assert sluice("list", "--running", *asked).stderr == "no jobs are running\n"
     assert sluice("list", "--json", *asked).stdout == "[]\n"
 
 
-def test_an_unknown_job_is_bad_use(sluice: Sluice, api: FakeApi) -> None:
+def test_an_unknown_job_is_a_usage_error(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [])
     ended = sluice("status", "nope", "--url", api.url)
-    assert (ended.exit_code, "knows no job nope" in ended.stderr) == (2, True)
+    assert (ended.exit_code, "has no job nope" in ended.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (ZeroDivisionError("secret"), 70)])
-def test_ctrl_c_is_130_and_a_fault_of_our_own_is_70_and_shows_no_trace(
+def test_ctrl_c_exits_with_130_and_an_internal_error_with_70_and_no_stack_trace(
     sluice: Sluice, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int
 ) -> None:
     def broken(self: object) -> None:
@@ -164,13 +162,11 @@ def test_ctrl_c_is_130_and_a_fault_of_our_own_is_70_and_shows_no_trace(
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["nothing"], ["list", "--url", "ftp://x"], ["run", "missing.json"]])
-def test_bad_use_is_2(sluice: Sluice, arguments: list[str]) -> None:
+def test_a_usage_error_exits_with_2(sluice: Sluice, arguments: list[str]) -> None:
     assert sluice(*arguments).exit_code == 2
 
 
-def test_requests_are_signed_with_the_key_over_owner_job_and_nonce(
-    sluice: Sluice, api: FakeApi, key_file: Path
-) -> None:
+def test_requests_are_signed_over_owner_job_and_nonce(sluice: Sluice, api: FakeApi, key_file: Path) -> None:
     api.put("GET", "/compute", [job(status=40)])
     api.put("PUT", "/compute", [job(stopreq=1)])
     ended = sluice("stop", "job1", "--key-file", key_file, "--url", api.url)
@@ -180,7 +176,7 @@ def test_requests_are_signed_with_the_key_over_owner_job_and_nonce(
         assert recover(f"{owner}job1{params['nonce']}", params["providerSignature"]) == address(KEY).lower()
 
 
-def test_the_same_key_of_ones_own_is_made_at_first_use_and_readable_by_oneself_alone(
+def test_the_users_key_is_made_on_first_use_then_reused_and_readable_by_the_user_only(
     sluice: Sluice, api: FakeApi, tmp_path: Path
 ) -> None:
     api.put("GET", "/compute", [])
@@ -192,21 +188,21 @@ def test_the_same_key_of_ones_own_is_made_at_first_use_and_readable_by_oneself_a
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_malformed_key_is_refused_without_showing_it(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
+def test_an_invalid_key_is_refused_and_not_shown(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("0xnotakey")
     ended = sluice("list", "--key-file", tmp_path / "bad", "--url", api.url)
     assert ended.exit_code == 2
     assert "notakey" not in ended.output
 
 
-def test_the_admin_value_comes_from_a_file(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
+def test_the_admin_secret_is_read_from_a_file(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     (tmp_path / "admin").write_text("open sesame\n")
     api.put("GET", "/runningjobs", [])
     sluice("list", "--running", "--admin-file", tmp_path / "admin", "--url", api.url)
     assert api.asked[0].headers["Admin"] == "open sesame"
 
 
-def test_submit_prints_the_id_and_sends_the_whole_body(
+def test_submit_prints_the_job_id_and_sends_a_signed_request(
     sluice: Sluice, api: FakeApi, key_file: Path, document: Path
 ) -> None:
     api.put("GET", "/environments", [{"id": "ocean-compute"}])
@@ -219,37 +215,39 @@ def test_submit_prints_the_id_and_sends_the_whole_body(
     assert recover(f"{body['owner']}{body['nonce']}", body["providerSignature"]) == address(KEY).lower()
 
 
-def test_submit_asks_which_environment_where_there_are_several(sluice: Sluice, api: FakeApi, document: Path) -> None:
+def test_submit_requires_an_environment_if_the_server_offers_several(
+    sluice: Sluice, api: FakeApi, document: Path
+) -> None:
     api.put("GET", "/environments", [{"id": "large"}, {"id": "small"}])
     ended = sluice("submit", document, "--url", api.url)
     assert (ended.exit_code, "large, small" in ended.stderr) == (2, True)
 
 
-def test_an_environment_that_is_not_offered_is_told_with_those_that_are(
+def test_an_unknown_environment_is_refused_with_a_list_of_those_offered(
     sluice: Sluice, api: FakeApi, document: Path
 ) -> None:
     api.put("GET", "/environments", [{"id": "large"}, {"id": "small"}])
     api.put("POST", "/compute", {"error": "Environment invalid or does not exist"}, 400)
     ended = sluice("submit", document, "--environment", "nope", "--url", api.url)
     assert ended.exit_code == 2
-    assert f"no environment nope at {api.url}; it offers large, small" in ended.stderr
+    assert f"{api.url} has no environment nope; it offers large, small" in ended.stderr
     ended = sluice("submit", document, "--environment", "small", "--url", api.url)
     assert (ended.exit_code, "Environment invalid or does not exist" in ended.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["run", "submit"])
-def test_a_document_that_is_not_there_is_told_as_such(sluice: Sluice, command: str) -> None:
+def test_a_missing_document_is_named(sluice: Sluice, command: str) -> None:
     ended = sluice(command, "nofile.json")
     assert (ended.exit_code, ended.stderr) == (2, "Error: nofile.json: No such file or directory\n")
 
 
-def test_submit_of_a_bad_document_asks_no_server(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
+def test_submit_checks_the_document_before_it_asks_the_server(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text('{"stages": []}')
     ended = sluice("submit", tmp_path / "bad.json", "--url", api.url)
     assert (ended.exit_code, "$.stages" in ended.stderr, api.asked) == (2, True, [])
 
 
-def test_waiting_for_a_failed_job_shows_the_stages_the_reason_and_the_log_and_ends_with_1(
+def test_waiting_for_a_failed_job_shows_stages_reason_and_log_and_exits_with_1(
     sluice: Sluice, api: FakeApi, document: Path
 ) -> None:
     attempt = {"stage": "algorithm", "attempt": 1, "created": "1.0", "ended": "2.5", "outcome": "failed"}
@@ -263,23 +261,25 @@ def test_waiting_for_a_failed_job_shows_the_stages_the_reason_and_the_log_and_en
     assert "1.50 s" in ended.stderr
     assert "AlgorithmExit:3" in ended.stderr
     assert "no such column" in ended.stderr
-    assert "\x1b" not in ended.stderr  # neither colour here, nor what an algorithm prints to steer a terminal
+    assert "\x1b" not in ended.stderr  # no colour outside a terminal, and no escape sequence of the algorithm
 
 
-class _Naps:
-    """In place of time.sleep: takes no time."""
+class FakeSleep:
+    """Replaces time.sleep: returns at once, and records the seconds."""
 
     def __init__(self, then: Callable[[], None] = lambda: None, most: int = 1) -> None:
-        self.taken: list[float] = []
+        self.seconds: list[float] = []
         self._then, self._most = then, most
 
     def __call__(self, seconds: float) -> None:
-        assert len(self.taken) < self._most, "waits although it is over"
-        self.taken.append(seconds)
+        assert len(self.seconds) < self._most, "it still waits after the job has ended"
+        self.seconds.append(seconds)
         self._then()
 
 
-def test_who_is_no_operator_waits_by_the_status_alone(sluice: Sluice, api: FakeApi, document: Path) -> None:
+def test_without_operator_rights_submit_waits_with_the_status_route(
+    sluice: Sluice, api: FakeApi, document: Path
+) -> None:
     api.put("GET", "/environments", [{"id": "ocean-compute"}])
     api.put("POST", "/compute", [job(status=40)])
     api.put("GET", "/info", {"error": "Admin header is empty."}, 400)
@@ -288,11 +288,11 @@ def test_who_is_no_operator_waits_by_the_status_alone(sluice: Sluice, api: FakeA
     assert (ended.exit_code, "Job finished" in ended.stderr) == (0, True), ended.output
 
 
-def test_who_was_told_to_be_no_operator_does_not_ask_as_one_again(api: FakeApi) -> None:
+def test_the_operators_route_is_not_asked_again_after_a_refusal(api: FakeApi) -> None:
     api.put("GET", "/info", {"error": "Admin header is empty."}, 400)
     api.put("GET", "/compute", [job(status=40)])
-    naps = _Naps(then=lambda: api.put("GET", "/compute", [job()]))
-    assert [seen["status"] for seen in follow(Client(api.url, KEY), "job1", pause=naps)] == [40, 70]
+    sleep = FakeSleep(then=lambda: api.put("GET", "/compute", [job()]))
+    assert [seen["status"] for seen in follow(Client(api.url, KEY), "job1", pause=sleep)] == [40, 70]
     assert (len(api.of("/info")), len(api.of("/compute"))) == (1, 2)
 
 
@@ -306,19 +306,19 @@ def test_who_was_told_to_be_no_operator_does_not_ask_as_one_again(api: FakeApi) 
         ("http://10.0.0.1:8050", 1, 5),
     ],
 )
-def test_a_server_elsewhere_is_asked_each_second_at_first_and_then_rarely(
+def test_polling_slows_down_and_is_slower_for_a_remote_server(
     monkeypatch: pytest.MonkeyPatch, url: str, first: float, longest: float
 ) -> None:
-    client, naps = Client(url, KEY), _Naps(most=60)
-    monkeypatch.setattr(client, "info", lambda job_: job(status=40 if len(naps.taken) < 60 else 70))
-    assert [seen["status"] for seen in follow(client, "job1", pause=naps)] == [40, 70]
-    assert naps.taken[0] == first
-    assert max(naps.taken) == naps.taken[-1] == longest
-    assert naps.taken == sorted(naps.taken)
-    assert sum(nap < longest for nap in naps.taken) > 5
+    client, sleep = Client(url, KEY), FakeSleep(most=60)
+    monkeypatch.setattr(client, "info", lambda job_: job(status=40 if len(sleep.seconds) < 60 else 70))
+    assert [seen["status"] for seen in follow(client, "job1", pause=sleep)] == [40, 70]
+    assert sleep.seconds[0] == first
+    assert max(sleep.seconds) == sleep.seconds[-1] == longest
+    assert sleep.seconds == sorted(sleep.seconds)
+    assert sum(pause < longest for pause in sleep.seconds) > 5
 
 
-def test_who_is_no_operator_reads_the_log_that_was_published(sluice: Sluice, api: FakeApi) -> None:
+def test_without_operator_rights_logs_prints_the_published_log(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/logs", {"error": "Admin header is empty."}, 400)
     api.publish(("algorithm.log", b"hello\n"), type="algorithmLog")
     ended = sluice("logs", "job1", "--url", api.url)
@@ -327,18 +327,18 @@ def test_who_is_no_operator_reads_the_log_that_was_published(sluice: Sluice, api
     assert json.loads(ended.stdout) == {"jobId": "job1", "stage": "algorithm", "log": "hello\n"}
 
 
-def test_delete_asks_first(sluice: Sluice, api: FakeApi) -> None:
+def test_delete_asks_for_confirmation(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [job()])
     api.put("DELETE", "/compute", [job(removed=1)])
     for answer in ("n\n", ""):
         ended = sluice("delete", "job1", "--url", api.url, input=answer)
-        assert (ended.exit_code, "nothing was done" in ended.stderr) == (130, True)
+        assert (ended.exit_code, "Nothing was changed" in ended.stderr) == (130, True)
     assert api.asked == []
     assert sluice("delete", "job1", "--yes", "--url", api.url).exit_code == 0
     assert [asked.method for asked in api.asked] == ["GET", "DELETE"]
 
 
-def test_migrate_brings_a_database_up_to_date_and_does_nothing_the_second_time(
+def test_migrate_upgrades_a_database_and_changes_nothing_the_second_time(
     sluice: Sluice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/record.db")
@@ -347,7 +347,7 @@ def test_migrate_brings_a_database_up_to_date_and_does_nothing_the_second_time(
 
 
 @pytest.mark.parametrize("command", ["migrate", "sweep"])
-def test_a_missing_setting_is_named(sluice: Sluice, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_missing_setting_is_named_in_the_error(sluice: Sluice, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     for variable in ("DATABASE_URL", "DATABASE_URL_FILE", "POSTGRES_HOST"):
         monkeypatch.delenv(variable, raising=False)
     ended = sluice(command)

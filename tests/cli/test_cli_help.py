@@ -1,10 +1,13 @@
-"""What the command says of itself, and what it costs to start."""
+"""The help texts, and the cost of starting the command."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from inspect import cleandoc
 
+import click
 import pytest
 from support.cli_reference import FILE, render
 
@@ -13,9 +16,9 @@ from functions.cli.main import main
 HEAVY = ("sqlalchemy", "flask", "werkzeug", "urllib3", "rich", "alembic", "coincurve", "yaml", "obstore", "msgspec")
 
 
-def test_docs_cli_is_what_the_help_says() -> None:
+def test_docs_cli_matches_the_help_texts() -> None:
     assert FILE.read_text(encoding="utf-8") == render(), (
-        "write it anew: PYTHONPATH=tests python -m support.cli_reference"
+        "write it again with: PYTHONPATH=tests python -m support.cli_reference"
     )
 
 
@@ -24,8 +27,21 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
     command = main.commands[name]
     assert command.help
     for option in command.params:
-        described = getattr(option, "help", None) or getattr(option, "choices", None) or option.name == "job"
-        assert described or option.param_type_name == "argument" or option.name in ("stage",), option.name
+        assert isinstance(option, click.Argument) or getattr(option, "help", None), option.name
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_help_text_begins_with_a_sentence_that_the_list_of_commands_shows_whole(name: str) -> None:
+    summary = cleandoc(main.commands[name].help or "").splitlines()[0]
+    assert re.fullmatch(r"[A-Z][^.]*\.", summary)
+    assert summary in render().split("## sluice dead-letters")[0]
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_help_text_has_an_example_of_the_command(name: str) -> None:
+    example = re.search(r"\bExamples?:\n((?:  .*\n?)+)", cleandoc(main.commands[name].help or ""))
+    assert example
+    assert f"sluice {name}" in example[1]
 
 
 def test_help_loads_nothing_heavy() -> None:

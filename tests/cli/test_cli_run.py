@@ -1,4 +1,4 @@
-"""`sluice run` and `sluice up` as a user has them: real processes, the real platform."""
+"""`sluice run` and `sluice up` as users start them: real processes on the real local platform."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.laptop import document, until
 
-from functions.cli.up import called
+from functions.cli.up import program_name
 
 ROOT = Path(__file__).parents[2]
 PENGUINS = ROOT / "examples" / "penguins" / "workflow.json"
@@ -25,7 +25,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts the command in a home of its own; what still runs at the end is killed."""
+    """Starts the command with a home folder of its own; kills what still runs at the end."""
     started: list[subprocess.Popen[str]] = []
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
 
@@ -57,7 +57,7 @@ def written(folder: Path, content: Any) -> Path:
     return folder / "work.json"
 
 
-def test_the_demo_shows_its_stages_and_leaves_its_results_each_time(start: Start, tmp_path: Path) -> None:
+def test_the_demo_shows_its_stages_and_saves_its_results_each_time(start: Start, tmp_path: Path) -> None:
     for _ in range(2):
         code, out, err = ended(start("run", PENGUINS))
         assert code == 0, out + err
@@ -71,7 +71,7 @@ def test_the_demo_shows_its_stages_and_leaves_its_results_each_time(start: Start
     assert json.loads((tmp_path / "out/penguins/statistics.json").read_text())["Gentoo"]["count"] == 123
 
 
-def test_a_failing_algorithm_ends_with_1_its_exit_code_and_its_log(start: Start, tmp_path: Path) -> None:
+def test_a_failed_algorithm_gives_exit_code_1_and_shows_its_exit_code_and_log(start: Start, tmp_path: Path) -> None:
     work = written(tmp_path, document("echo half > $OUTPUTS/half; echo no such column >&2; exit 3"))
     code, out, _ = ended(start("run", work, "--out", "o", "--dir", "kept"))
     assert code == 1
@@ -82,7 +82,7 @@ def test_a_failing_algorithm_ends_with_1_its_exit_code_and_its_log(start: Start,
     assert (tmp_path / "kept/sluice.db").exists()
 
 
-def test_json_is_all_that_is_on_stdout(start: Start, tmp_path: Path) -> None:
+def test_with_json_stdout_holds_json_only(start: Start, tmp_path: Path) -> None:
     work = written(tmp_path, document("echo 1 > $OUTPUTS/one"))
     code, out, err = ended(start("run", work, "--json"))
     report = json.loads(out)
@@ -91,17 +91,17 @@ def test_json_is_all_that_is_on_stdout(start: Start, tmp_path: Path) -> None:
     assert {Path(result["path"]).name for result in report["results"]} == {"one", "algorithm.log"}
 
 
-def test_an_input_that_is_not_beside_the_document_is_told_before_anything_starts(start: Start, tmp_path: Path) -> None:
+def test_a_missing_input_file_is_reported_before_anything_starts(start: Start, tmp_path: Path) -> None:
     code, _, err = ended(start("run", written(tmp_path, document("true", inputs=["none.csv"]))))
     assert (code, "$.stages[0].input[0].url[0]" in err) == (2, True), err
 
 
-def test_a_place_where_no_results_can_be_left_is_told_before_anything_runs(start: Start, tmp_path: Path) -> None:
+def test_an_unwritable_output_folder_is_reported_before_anything_runs(start: Start, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     work = written(tmp_path, document("true"))
     code, out, err = ended(start("run", work, "--out", "file/results", "--dir", "kept"))
     assert (code, out) == (2, "")
-    assert "nothing can be written to file/results (Not a directory)" in err
+    assert "file/results: cannot write results there (Not a directory)" in err
     assert not (tmp_path / "kept").exists()
 
 
@@ -113,7 +113,7 @@ def test_a_place_where_no_results_can_be_left_is_told_before_anything_runs(start
     ],
 )
 @pytest.mark.parametrize("command", [["up", "--port", "0"], ["run", PENGUINS]])
-def test_a_bad_file_of_environments_is_told_at_the_start_by_the_name_it_was_given(
+def test_an_invalid_environments_file_is_refused_at_the_start_by_its_name(
     start: Start, tmp_path: Path, command: list[object], content: str, fault: str
 ) -> None:
     (tmp_path / "bad.yaml").write_text(content)
@@ -123,7 +123,7 @@ def test_a_bad_file_of_environments_is_told_at_the_start_by_the_name_it_was_give
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_stops_the_workflow_publishes_what_is_there_and_leaves_no_process(
+def test_an_interrupt_stops_the_workflow_publishes_its_results_and_leaves_no_process(
     start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     marker = tmp_path / "kept"
@@ -138,7 +138,7 @@ def test_interrupted_it_stops_the_workflow_publishes_what_is_there_and_leaves_no
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and str(marker) in _command(pid)]
 
 
-def test_up_serves_until_it_is_told_to_end_and_the_other_commands_talk_to_it(start: Start, tmp_path: Path) -> None:
+def test_up_serves_the_other_commands_until_it_is_stopped(start: Start, tmp_path: Path) -> None:
     up = start("up", "--port", "0")
     assert up.stdout is not None
     shown = [up.stdout.readline()]
@@ -168,7 +168,7 @@ def test_the_command_to_try_next_is_named_as_this_one_was_called(
     monkeypatch: pytest.MonkeyPatch, program: str, named: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", [program, "up"])
-    assert called() == named
+    assert program_name() == named
 
 
 def test_a_taken_port_and_a_taken_folder_are_bad_use(start: Start) -> None:

@@ -1,4 +1,4 @@
-"""Documents as files: what is relative in them, and what is wrong with them."""
+"""Documents in files: their relative paths, and their errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.cli.document_file import Document, read, spoken
+from functions.cli.document_file import Document, in_plain_words, read
 from functions.workflow.document import DocumentError
 
 
@@ -40,7 +40,7 @@ def written(folder: Path, content: Any, name: str = "workflow.json") -> Document
     return read(folder / name)
 
 
-def test_relative_paths_become_urls_of_the_shelf_and_only_these_files_are_on_it(folder: Path) -> None:
+def test_relative_paths_become_urls_of_the_file_server_which_serves_only_these_files(folder: Path) -> None:
     rewritten, files = written(folder, workflow()).served("http://127.0.0.1:1")
     stage = rewritten["stages"][0]
     assert stage["input"][0]["url"] == "http://127.0.0.1:1/data/a%20b.csv"
@@ -60,7 +60,7 @@ def test_absolute_urls_stay_as_they_are(folder: Path) -> None:
     assert files == {}
 
 
-def test_a_submitted_document_carries_its_algorithm_and_names_its_data_absolutely(folder: Path) -> None:
+def test_a_submitted_document_contains_its_algorithm_and_absolute_urls_of_its_data(folder: Path) -> None:
     stage = written(folder, workflow()).standalone()["stages"][0]
     assert stage["algorithm"]["rawcode"] == "print(1)"
     assert "url" not in stage["algorithm"]
@@ -73,7 +73,7 @@ def test_the_body_of_a_post_is_a_document_too(folder: Path) -> None:
     assert document.standalone()["stages"]
 
 
-def test_a_document_is_called_after_its_file_or_else_its_folder(folder: Path) -> None:
+def test_a_document_is_named_after_its_file_or_its_folder(folder: Path) -> None:
     assert written(folder, workflow()).name == "flock"
     assert written(folder, workflow(), "census.json").name == "census"
 
@@ -98,13 +98,13 @@ def test_a_link_may_not_lead_out_of_the_documents_folder(folder: Path) -> None:
         ('{"a": 1,\n "b"}', "line 2, column 5", "JSON"),
         ([], "$", "an object"),
         ({"stages": "x"}, "$.stages", "array"),
-        (workflow("data/none.csv"), "$.stages[0].input[0].url", "data/none.csv is not there"),
+        (workflow("data/none.csv"), "$.stages[0].input[0].url", "data/none.csv does not exist"),
         ({"workflow": {"stages": [{}]}}, "$.workflow.stages[0]", "algorithm"),
         (workflow(algorithm="gopher://x/y"), "$.stages[0].algorithm.url", "schemes"),
         (workflow(data=[None]), "$.stages[0].input[0].url", "str"),
     ],
 )
-def test_a_bad_document_is_refused_with_the_place_and_what_was_expected(
+def test_an_invalid_document_is_refused_with_the_path_and_the_expectation(
     folder: Path, content: Any, path: str, expected: str
 ) -> None:
     with pytest.raises(DocumentError) as caught:
@@ -125,7 +125,7 @@ def test_a_bad_document_is_refused_with_the_place_and_what_was_expected(
         (workflow(algorithm="gopher://x/y"), "a URL with one of the schemes ar, az, file, gs, http, https, ipfs, s3"),
     ],
 )
-def test_what_was_expected_is_said_without_a_languages_names_of_types(folder: Path, content: Any, said: str) -> None:
+def test_the_expectation_is_explained_without_pythons_names_of_types(folder: Path, content: Any, said: str) -> None:
     with pytest.raises(DocumentError) as caught:
         written(folder, content).served("http://h")
-    assert spoken(caught.value.expected) == said
+    assert in_plain_words(caught.value.expected) == said

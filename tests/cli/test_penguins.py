@@ -1,4 +1,4 @@
-"""The example: its data is what it was, its algorithm computes what is known of these penguins, its chart is whole."""
+"""The example: its data files, the statistics that its algorithm computes, and its chart."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the algorithm writes, run on Ocean's layout by a Python without any package."""
+    """The outputs of the algorithm, run on Ocean's folder layout by a Python without packages."""
     volume = tmp_path_factory.mktemp("data")
     folders = [item["id"].removeprefix("did:op:") for item in STAGE["input"]]
     for folder, item in zip(folders, STAGE["input"], strict=True):
@@ -32,12 +32,12 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return volume / "outputs"
 
 
-def test_the_data_is_what_the_document_says_it_is() -> None:
+def test_the_data_files_have_the_checksums_in_the_document() -> None:
     for item in STAGE["input"]:
         assert [hashlib.sha256((EXAMPLE / url).read_bytes()).hexdigest() for url in item["url"]] == item["checksum"]
 
 
-def test_the_statistics_are_those_of_the_palmer_penguins(outputs: Path) -> None:
+def test_the_statistics_match_the_known_values_of_the_palmer_penguins(outputs: Path) -> None:
     found = json.loads((outputs / "statistics.json").read_text())
     assert {name: about["count"] for name, about in found.items()} == {"Adelie": 151, "Chinstrap": 68, "Gentoo": 123}
     means = {name: round(about["measures"]["body_mass_g"]["mean"]) for name, about in found.items()}
@@ -45,7 +45,7 @@ def test_the_statistics_are_those_of_the_palmer_penguins(outputs: Path) -> None:
     assert all(about["years"] == [2007, 2008, 2009] for about in found.values())
 
 
-def test_the_table_has_a_line_for_each_species_and_measure(outputs: Path) -> None:
+def test_the_table_has_a_row_for_each_species_and_measure(outputs: Path) -> None:
     with (outputs / "statistics.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 3 * 4

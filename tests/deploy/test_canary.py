@@ -186,7 +186,7 @@ def said(reached: list[str], still_reached: list[str]) -> dict[str, Any]:
 def test_a_canary_that_reaches_nothing_passes_and_is_removed(kube: FakeKube, tmp_path: Path) -> None:
     result = run_doctor(kube, tmp_path, said([], []))
     assert result.exit_code == 0
-    assert "reach nothing" in result.output
+    assert "can reach nothing" in result.output
     assert kube.names("jobs") == []
 
 
@@ -194,7 +194,7 @@ def test_a_canary_that_gets_out_is_a_failure_that_names_what_it_reached(kube: Fa
     result = run_doctor(kube, tmp_path, said(["a public address"], ["a public address"]))
     assert result.exit_code == 1
     assert "BAD  reached  a public address" in result.output
-    assert "NOT shut in" in result.output
+    assert "NOT isolated" in result.output
     assert kube.names("jobs") == []
 
 
@@ -202,13 +202,13 @@ def test_a_policy_that_takes_effect_too_late_is_a_failure(kube: FakeKube, tmp_pa
     result = run_doctor(kube, tmp_path, said(["a public address"], []))
     assert result.exit_code == 1
     assert "BAD  reached  a public address (in its first seconds only)" in result.output
-    assert "slower than a new Pod" in result.output
+    assert "applies policies late" in result.output
 
 
 def test_a_canary_without_a_report_is_a_failure(kube: FakeKube, tmp_path: Path) -> None:
     result = run_doctor(kube, tmp_path, {"exitCode": 127, "reason": "Error", "message": ""})
     assert result.exit_code == 1
-    assert "nothing is proven" in result.output
+    assert "so it proves nothing" in result.output
     assert "exit code 127" in result.output
 
 
@@ -218,11 +218,11 @@ def test_a_canary_that_never_starts_is_a_failure(
     monkeypatch.setattr(canary, "TIMEOUT", 0.1)
     result = run_doctor(kube, tmp_path, None)
     assert result.exit_code == 1
-    assert "nothing is proven" in result.output
+    assert "so it proves nothing" in result.output
     assert kube.names("jobs") == []
 
 
-def test_it_examines_the_cluster_that_kubectl_talks_to(
+def test_it_checks_the_cluster_that_kubectl_uses(
     kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".kube").mkdir()
@@ -231,7 +231,7 @@ def test_it_examines_the_cluster_that_kubectl_talks_to(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(canary, "TIMEOUT", 0.1)
     result = CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo"])
-    assert "nothing is proven" in result.output
+    assert "so it proves nothing" in result.output
     assert kube.created.total() == 1
 
 
@@ -241,10 +241,10 @@ def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(tmp_path))
     result = CliRunner().invoke(doctor, ["--cluster"])
     assert result.exit_code == 2
-    assert "KUBECONFIG is not set, there is no ~/.kube/config" in result.output
+    assert "set KUBECONFIG, or create ~/.kube/config" in result.output
 
 
-def test_an_address_without_a_port_is_bad_use() -> None:
+def test_an_address_without_a_port_is_a_usage_error() -> None:
     result = CliRunner().invoke(doctor, ["--cluster", "--try", "10.0.0.5"])
     assert result.exit_code == 2
     assert "10.0.0.5" in result.output

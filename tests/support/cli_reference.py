@@ -1,4 +1,4 @@
-"""docs/cli.md, made from the help texts: `PYTHONPATH=tests python -m support.cli_reference` writes it."""
+"""Writes docs/cli.md from the help texts: `PYTHONPATH=tests python -m support.cli_reference`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from functions.cli.main import main
 FILE = Path(__file__).parents[2] / "docs" / "cli.md"
 _HEAD = """# The command line
 
-Made from the help texts; `sluice COMMAND --help` shows the same.
+This page is generated from the help texts; `sluice COMMAND --help` prints the same.
+
+Commands that talk to a server take `--url`, `--key-file` and `--admin-file`, or the variables `SLUICE_URL`,
+`SLUICE_KEY_FILE` and `SLUICE_ADMIN_FILE`. With `--json`, a command prints one JSON document on stdout and nothing else
+there; messages go to stderr. Colour and progress bars appear on a terminal only.
 """
 
 

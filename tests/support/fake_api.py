@@ -1,4 +1,4 @@
-"""Answers the routes that the command line uses with what a test puts there; remembers what it was asked."""
+"""A fake server for the command line: a test sets its answers, and reads the requests it received."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Asked:
 
 @dataclass
 class FakeApi:
-    """What it answers; a test changes that as it likes."""
+    """The answers of the fake server, and the requests it received."""
 
     answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     results: list[tuple[str, bytes]] = field(default_factory=list)
-    etag: str | None = None  # instead of the true one
-    cuts: list[int] = field(default_factory=list)  # the next answers with a result break off after so many bytes
+    etag: str | None = None  # sent instead of the correct one
+    cuts: list[int] = field(default_factory=list)  # bytes after which the next downloads of a result break off
     ranges: bool = True
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
@@ -57,7 +57,7 @@ class FakeApi:
         self.answers[method, path] = (status, value)
 
     def publish(self, *files: tuple[str, bytes], type: str = "output") -> None:
-        """Let a finished job have these results."""
+        """Make `job1` a finished job with these results."""
         self.results = list(files)
         listed = [{"filename": name, "filesize": len(content), "type": type} for name, content in files]
         self.put("GET", "/compute", [job(results=listed)])
