@@ -108,7 +108,7 @@ def _sweep(app: App) -> Question:
 def _admission(app: App) -> Question:
     def question() -> None:
         with app.store.begin() as tx:
-            tx.slots_taken(QUEUE)
+            tx.slots(QUEUE)
             oldest = tx.oldest_queued(QUEUE)
             assert oldest is not None
             tx.save(rules.decide(oldest, Admitted(), app.clock()), "bench")

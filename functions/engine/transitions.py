@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 # An effect is given up after so many tries (about a day); leftovers are then found by the sweep, and a stage
 # without a Job has failed. A creation is given up earlier when it has waited `queue_seconds`.
 MOST_TRIES = 150
+ADMISSION = "admission"  # the cause of a start, in the history
 # A Job that is created this long after it was due has waited: for a quota, or for the end of an outage.
 LATE = timedelta(minutes=1)
 
@@ -69,14 +70,23 @@ class Transitions:
         unavailable once it is recorded is not raised: who submitted again would be refused.
         """
         now = self._app.clock()
-        decision = rules.submit(record.workflow, now)
-        recorded = replace(record, workflow=decision.workflow)
+        environment = record.workflow.environment
+        decision = self._announced(rules.submit(record.workflow, now))
+        decisions = [(decision, cause)]
+        admitted: list[WorkflowId] = []
         with self._app.store.begin() as tx:
             if first is not None:
                 first(tx)
-            tx.add(recorded)
-            self._save(tx, decision, cause)
-            admitted = self._admit(tx, record.workflow.environment, now)
+            slots = tx.slots(environment)
+            free = self._slots_of(environment) - slots.taken
+            if free > 0 and not slots.queued:  # nobody waits longer: it starts at once
+                decision = self._announced(rules.decide(decision.workflow, Admitted(), now))
+                decisions.append((decision, ADMISSION))
+                admitted = [record.workflow.id]
+            tx.add(record, decisions)
+            if slots.queued:
+                admitted = self._admit(tx, environment, free, now)
+        recorded = replace(record, workflow=decision.workflow)
         try:
             self._carry_out_all(admitted, cause)
         except (StoreUnavailable, Unavailable, StorageUnavailable) as e:
@@ -95,7 +105,7 @@ class Transitions:
             if decision.workflow != current:
                 self._save(tx, decision, cause)
             if decision.slot_freed:
-                admitted = self._admit(tx, current.environment, now)
+                admitted = self._admit_next(tx, current.environment, now)
         logger.info(
             "%s: %s",
             type(seen).__name__,
@@ -111,7 +121,7 @@ class Transitions:
     def admit(self, environment: str) -> Sequence[WorkflowId]:
         """Give free slots of the environment to the oldest queued workflows: those, to be carried out."""
         with self._app.store.begin() as tx:
-            return self._admit(tx, environment, self._app.clock())
+            return self._admit_next(tx, environment, self._app.clock())
 
     def carry_out(self, workflow: WorkflowId, cause: str) -> None:
         """Carry out the open intents of a workflow, and those that follow from them."""
@@ -135,18 +145,32 @@ class Transitions:
             self.carry_out(workflow, cause)
 
     def _save(self, tx: Transaction, decision: Decision, cause: str) -> None:
-        """Store a decision, without the events that nobody asked to be told of."""
+        tx.save(self._announced(decision), cause)
+
+    def _announced(self, decision: Decision) -> Decision:
+        """The decision without the events that nobody asked to be told of."""
         settings = self._app.settings
         told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
         wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind))
-        tx.save(replace(decision, effects=wanted), cause)
+        return replace(decision, effects=wanted)
 
-    def _admit(self, tx: Transaction, environment: str, now: datetime) -> list[WorkflowId]:
-        limits = self._app.environments.get(environment)
-        free = limits.max_jobs - tx.slots_taken(environment) if limits else 0
+    def _slots_of(self, environment: str) -> int:
+        """How many workflows may run; none where the environment is not offered any more."""
+        offered = self._app.environments.get(environment)
+        return offered.max_jobs if offered else 0
+
+    def _admit_next(self, tx: Transaction, environment: str, now: datetime) -> list[WorkflowId]:
+        """Give the free slots of the environment to queued workflows."""
+        slots = tx.slots(environment)
+        if not slots.queued:
+            return []
+        return self._admit(tx, environment, self._slots_of(environment) - slots.taken, now)
+
+    def _admit(self, tx: Transaction, environment: str, free: int, now: datetime) -> list[WorkflowId]:
+        """Give up to `free` slots to the oldest queued workflows; the caller holds the environment's lock."""
         admitted: list[WorkflowId] = []
         while len(admitted) < free and (queued := tx.oldest_queued(environment)) is not None:
-            self._save(tx, rules.decide(queued, Admitted(), now), "admission")
+            self._save(tx, rules.decide(queued, Admitted(), now), ADMISSION)
             admitted.append(queued.id)
         return admitted
 

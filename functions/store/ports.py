@@ -82,8 +82,16 @@ class Query:
     offset: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What an environment's workflows take of its slots."""
+
+    taken: int  # workflows that run
+    queued: bool  # others wait for a slot
+
+
 class Transaction(Protocol):
-    """One transaction. Rows that `lock`, `slots_taken` and `oldest_queued` return stay locked until its end."""
+    """One transaction. What `lock`, `slots` and `oldest_queued` return stays locked until its end."""
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         """The workflow, locked against every other transaction; None if there is none."""
@@ -93,8 +101,11 @@ class Transaction(Protocol):
         """The whole record, document included; not locked."""
         ...
 
-    def add(self, record: Record) -> None:
-        """A new workflow. Raises AgreementInUse, at the latest on leaving `begin()`."""
+    def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
+        """Store a new workflow in the state that the last of `decisions` made. Each has its cause, as in `save`.
+
+        Raises AgreementInUse, at the latest when `begin()` is left.
+        """
         ...
 
     def save(self, decision: Decision, cause: str) -> None:
@@ -121,8 +132,8 @@ class Transaction(Protocol):
         """The effect failed for now; one try more is counted."""
         ...
 
-    def slots_taken(self, environment: str) -> int:
-        """How many workflows of the environment run; holds its lock, so that the answer stays true."""
+    def slots(self, environment: str) -> Slots:
+        """How many slots of the environment are taken. Holds its lock, so that the answer stays true."""
         ...
 
     def oldest_queued(self, environment: str) -> Workflow | None:

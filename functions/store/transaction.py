@@ -6,13 +6,14 @@ On SQLite `FOR UPDATE` is left out: its transactions begin with the one lock the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from functions.store import rows
 from functions.store.pool import Row, Session
-from functions.store.ports import Intent
+from functions.store.ports import Intent, Slots
 from functions.workflow.model import CreateJob, Decision, JobUid, Record, Workflow, WorkflowId
 
 LOCK = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s FOR UPDATE"
@@ -24,7 +25,9 @@ OLDEST_QUEUED = f"""
 MAKE_SLOTS = "INSERT INTO slots (environment) VALUES (%(environment)s) ON CONFLICT DO NOTHING"
 LOCK_SLOTS = "SELECT environment FROM slots WHERE environment = %(environment)s FOR UPDATE"
 COUNT_SLOTS = """
-    SELECT count(*) AS taken FROM jobs WHERE phase NOT IN ('queued', 'finished') AND namespace = %(environment)s
+    SELECT count(*) AS taken,
+           EXISTS (SELECT 1 FROM jobs WHERE phase = 'queued' AND namespace = %(environment)s) AS queued
+    FROM jobs WHERE phase NOT IN ('queued', 'finished') AND namespace = %(environment)s
 """
 OPEN_INTENTS = """
     SELECT id, workflow, kind, stage, attempt, event, tries, due_at FROM intents
@@ -70,25 +73,34 @@ class SqlTransaction:
         row = self._one(WHOLE, workflow=workflow)
         return rows.record_of(row) if row else None
 
-    def add(self, record: Record) -> None:
-        self._insert("jobs", [rows.record_values(record)])
+    def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
+        last, _ = decisions[-1]
+        self._insert("jobs", [rows.record_values(replace(record, workflow=last.workflow)) | _last_update(last)])
+        self._record(decisions)
 
     def save(self, decision: Decision, cause: str) -> None:
         after = decision.workflow
-        values = rows.state_values(after)
+        values = rows.state_values(after) | _last_update(decision)
         if decision.manifest is not None:
             values |= rows.manifest_values(decision.manifest)
-        if decision.lines:
-            values["laststatusupdate"] = decision.lines[-1].at
         self._session.execute(_update_of_job(tuple(values)), {"_workflow": after.id, **values})
-        if not decision.lines:
-            return
-        self._insert("history", [rows.line_values(after.id, line, cause) for line in decision.lines])
-        at = decision.lines[-1].at
-        self._insert("stage_attempts", _attempts(decision, at), END_ATTEMPT)
-        if after.halt is not None or after.finished:
+        if decision.lines and (after.halt is not None or after.finished):
             self._session.execute(DROP_CREATIONS, {"workflow": after.id})
-        self._insert("intents", [rows.intent_values(after.id, effect, at) for effect in decision.effects])
+        self._record([(decision, cause)])
+
+    def _record(self, decisions: Sequence[tuple[Decision, str]]) -> None:
+        """Store what follows from decisions beside the state: history lines, attempts, intents."""
+        lines, attempts, intents = [], [], []
+        for decision, cause in decisions:
+            workflow = decision.workflow.id
+            lines += [rows.line_values(workflow, line, cause) for line in decision.lines]
+            if decision.lines:
+                at = decision.lines[-1].at
+                attempts += _attempts(decision, at)
+                intents += [rows.intent_values(workflow, effect, at) for effect in decision.effects]
+        self._insert("history", lines)
+        self._insert("stage_attempts", attempts, END_ATTEMPT)
+        self._insert("intents", intents)
 
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
         return [rows.intent_of(row) for row in self._session.execute(OPEN_INTENTS, {"workflow": workflow})]
@@ -107,13 +119,13 @@ class SqlTransaction:
     def postpone(self, intent: Intent, until: datetime) -> None:
         self._session.execute(POSTPONE, {"id": intent.id, "until": until})
 
-    def slots_taken(self, environment: str) -> int:
+    def slots(self, environment: str) -> Slots:
         """The count is a statement of its own: one that waited for the lock would count what it saw before."""
         if self._one(LOCK_SLOTS, environment=environment) is None:
             self._session.execute(MAKE_SLOTS, {"environment": environment})
             self._one(LOCK_SLOTS, environment=environment)
         (row,) = self._session.execute(COUNT_SLOTS, {"environment": environment})
-        return int(row["taken"])
+        return Slots(row["taken"], bool(row["queued"]))
 
     def oldest_queued(self, environment: str) -> Workflow | None:
         row = self._one(OLDEST_QUEUED, environment=environment)
@@ -145,6 +157,11 @@ def _insertion(table: str, columns: tuple[str, ...], count: int) -> str:
 def _update_of_job(columns: tuple[str, ...]) -> str:
     changes = ", ".join(f"{column} = %({column})s" for column in columns)
     return f"UPDATE jobs SET {changes} WHERE workflowid = %(_workflow)s"
+
+
+def _last_update(decision: Decision) -> dict[str, Any]:
+    """operator-service's column for the time of the last change, if there was one."""
+    return {"laststatusupdate": decision.lines[-1].at} if decision.lines else {}
 
 
 def _attempts(decision: Decision, at: datetime) -> list[dict[str, Any]]:

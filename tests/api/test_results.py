@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from functions import ethereum
 from functions.cluster.ports import JobRef
 from functions.workflow.model import (
+    Decision,
     DeleteRequested,
     Manifest,
     Record,
@@ -107,14 +108,11 @@ def test_jobs_of_operator_service_are_bound_to_their_owner_alone(api: Api) -> No
     """The address it stored is nobody's: it was recovered from another text than the one that was signed."""
     record = api.app.store.get(WorkflowId(api.finished(Manifest(files=(published(api),)))))
     assert record is not None
-    adopted = Record(
-        replace(record.workflow, id=WorkflowId("old"), step=0),
-        replace(record.submission, agreement_id="0xold", provider="0x15d3ef1bc483403b15e48d7a7c01684546e83646"),
-        record.manifest,
-    )
+    stored = {"agreement_id": "0xold", "provider": "0x15d3ef1bc483403b15e48d7a7c01684546e83646", "adopted": True}
+    workflow = replace(record.workflow, id=WorkflowId("old"))
+    adopted = Record(workflow, replace(record.submission, **stored), record.manifest)  # type: ignore[arg-type]
     with api.app.store.begin() as tx:
-        tx.add(adopted)
-    api.app.store._tables.records[WorkflowId("old")] = adopted  # type: ignore[attr-defined]
+        tx.add(adopted, [(Decision(workflow, Verdict.APPLIED), "test")])
     assert fetch(api, "old").data == CONTENT
 
 

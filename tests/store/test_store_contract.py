@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 from support.records import DOCUMENT, NOW, add, apply, at, ended, finish, record, start, submit
 
-from functions.store.ports import AgreementInUse, Query, Store
+from functions.store.ports import AgreementInUse, Attempt, Query, Slots, Store
 from functions.workflow import decide as rules
 from functions.workflow.model import (
     Admitted,
@@ -58,6 +58,20 @@ def test_a_record_comes_back_as_it_was_added(store: Store) -> None:
     workflow = submit(store, new)
     assert store.get(workflow.id) == replace(new, workflow=workflow)
     assert store.state(workflow.id) == workflow
+
+
+def test_a_workflow_that_starts_at_once_is_added_with_both_of_its_decisions(store: Store) -> None:
+    new = record()
+    submitted = rules.submit(new.workflow, NOW)
+    admitted = rules.decide(submitted.workflow, Admitted(), at(1))
+    with store.begin() as tx:
+        tx.add(new, [(submitted, "somebody"), (admitted, "admission")])
+    assert store.get(new.workflow.id) == replace(new, workflow=admitted.workflow)
+    lines = [*submitted.lines, *admitted.lines]
+    assert store.history(new.workflow.id) == list(zip(lines, ["somebody", "admission"], strict=True))
+    assert list(store.attempts(new.workflow.id)) == [Attempt(Stage.CONFIGURE, 1, at(1))]
+    with store.begin() as tx:
+        assert [intent.effect for intent in tx.intents(new.workflow.id)] == [CreateJob(Stage.CONFIGURE, 1)]
 
 
 def test_every_field_of_the_state_is_kept(store: Store) -> None:
@@ -160,9 +174,9 @@ def test_nothing_of_a_transaction_that_raises_is_kept(store: Store) -> None:
 def test_a_transaction_sees_its_own_changes(store: Store) -> None:
     with store.begin() as tx:
         first, second = add(tx, record(at(0))), add(tx, record(at(1)))
-        assert tx.slots_taken("ocean-compute") == 0
+        assert tx.slots("ocean-compute").taken == 0
         tx.save(rules.decide(first, Admitted(), at(2)), "test")
-        assert tx.slots_taken("ocean-compute") == 1
+        assert tx.slots("ocean-compute").taken == 1
         oldest = tx.oldest_queued("ocean-compute")
         assert oldest == second
 
@@ -431,7 +445,7 @@ def test_slots_are_never_given_twice(store: Store) -> None:
     def admit(_: int) -> list[WorkflowId]:
         admitted: list[WorkflowId] = []
         with store.begin() as tx:
-            free = 4 - tx.slots_taken("ocean-compute")
+            free = 4 - tx.slots("ocean-compute").taken
             while len(admitted) < free and (queued := tx.oldest_queued("ocean-compute")):
                 tx.save(rules.decide(queued, Admitted(), at(60)), "test")
                 admitted.append(queued.id)
@@ -447,7 +461,7 @@ def test_slots_are_never_given_twice(store: Store) -> None:
 def test_environments_have_their_own_slots_and_queues(store: Store) -> None:
     here, there = start(store, record(environment="a")), submit(store, record(environment="b"))
     with store.begin() as tx:
-        assert (tx.slots_taken("a"), tx.slots_taken("b"), tx.slots_taken("c")) == (1, 0, 0)
+        assert [tx.slots(name) for name in "abc"] == [Slots(1, False), Slots(0, True), Slots(0, False)]
         assert tx.oldest_queued("a") is None
         assert tx.oldest_queued("b") == there
     assert list(store.queues()) == ["b"]

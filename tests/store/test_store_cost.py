@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from support.postgres import TEMPLATE, connect, fresh_database
 from support.records import NOW, apply, at, ended, record, start, submit
+from support.world import assemble
+from support.world import record as new_record
 
-from functions.store.ports import Query
+from functions.engine.app import App
+from functions.store.ports import Query, Transaction
 from functions.store.sql import SqlStore
 from functions.workflow import decide as rules
 from functions.workflow.model import Admitted, CreateJob, JobUid, Manifest, StopRequested, Tick, WorkflowId
@@ -60,12 +63,34 @@ def test_the_end_costs_six_statements(sql_store: SqlStore) -> None:
     assert len(sent) == 6  # lock; state, history, attempts, dropped creations, intents
 
 
+def test_a_submission_into_a_free_slot_costs_seven_statements_and_the_creation_of_its_job_six(
+    sql_store: SqlStore,
+) -> None:
+    app = assemble(store=sql_store, max_jobs=2)
+    _submit(app, 1)  # makes the environment's row
+    with statements(sql_store) as sent:
+        _submit(app, 2)
+    # nonce; slots: lock, count; state, history, attempts, intents | lock, intents, document, Job twice, closed intent
+    assert len(sent) == 7 + 6
+    with statements(sql_store) as sent:
+        _submit(app, 3)
+    assert len(sent) == 5  # without a free slot: nonce; slots: lock, count; state, history
+
+
+def _submit(app: App, number: int) -> None:
+    app.transitions.submit(new_record(app, number), "test", first=lambda tx: _uses(tx, number))
+
+
+def _uses(tx: Transaction, nonce: int) -> None:
+    assert tx.use_nonce("0xa", nonce)
+
+
 def test_admission_costs_seven_statements(sql_store: SqlStore) -> None:
     submit(sql_store, record())
     with sql_store.begin() as tx:
-        tx.slots_taken("ocean-compute")  # makes the environment's row
+        tx.slots("ocean-compute")  # makes the environment's row
     with statements(sql_store) as sent, sql_store.begin() as tx:
-        assert tx.slots_taken("ocean-compute") == 0
+        assert tx.slots("ocean-compute").taken == 0
         queued = tx.oldest_queued("ocean-compute")
         assert queued is not None
         tx.save(rules.decide(queued, Admitted(), NOW), "test")
@@ -225,7 +250,7 @@ def _ask_everything(store: SqlStore) -> None:
         store.close_event(event)
     store.dead_letters(10)
     with store.begin() as tx:
-        tx.slots_taken("env-1")
+        tx.slots("env-1")
         queued = tx.oldest_queued("env-0")
         assert queued is not None
         tx.save(rules.decide(queued, Admitted(), NOW), "test")

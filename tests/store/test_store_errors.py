@@ -19,6 +19,7 @@ from functions.store import pool, sqlite
 from functions.store.migrate import migrate
 from functions.store.ports import Query, RefusedStatement, StoreUnavailable
 from functions.store.sql import SqlStore
+from functions.workflow.model import Decision, Verdict
 
 
 @pytest.fixture
@@ -52,8 +53,9 @@ def test_a_mistake_of_ours_is_not_called_unavailable(pg_store: SqlStore, code: s
 
 
 def test_errors_never_quote_values(pg_store: SqlStore) -> None:
+    new = record(secret="very-secret")
     with pytest.raises(RefusedStatement, match="ck_jobs_wakes_up") as mistake, pg_store.begin() as tx:
-        tx.add(record(secret="very-secret"))  # not submitted, hence without a time to wake up
+        tx.add(new, [(Decision(new.workflow, Verdict.APPLIED), "test")])  # not submitted: it has no time to wake up
     assert "very-secret" not in str(mistake.value)
     assert mistake.value.__suppress_context__
 

@@ -11,7 +11,7 @@ from threading import RLock
 from typing import Any
 
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use
-from functions.store.ports import Attempt, Intent, Outgoing, Query
+from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots
 from functions.store.rows import effect_times
 from functions.store.sql import next_delivery
 from functions.workflow.model import (
@@ -69,7 +69,7 @@ class MemoryTransaction:
     def record(self, workflow: WorkflowId) -> Record | None:
         return self._tables.records.get(workflow)
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
         new = record.submission
         for other in self._tables.records.values():
             old = other.submission
@@ -78,6 +78,8 @@ class MemoryTransaction:
             if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
                 raise in_use(IDEMPOTENCY_INDEX)
         self._put(self._tables.records, record.workflow.id, record)
+        for decision, cause in decisions:
+            self.save(decision, cause)
 
     def save(self, decision: Decision, cause: str) -> None:
         after = decision.workflow
@@ -138,9 +140,10 @@ class MemoryTransaction:
             later = replace(row.intent, tries=row.intent.tries + 1)
             self._put(self._tables.outbox, intent.id, _Open(later, until))
 
-    def slots_taken(self, environment: str) -> int:
-        workflows = (record.workflow for record in self._tables.records.values())
-        return sum(w.stage is not None and w.environment == environment for w in workflows)
+    def slots(self, environment: str) -> Slots:
+        workflows = [r.workflow for r in self._tables.records.values() if r.workflow.environment == environment]
+        taken = sum(w.stage is not None for w in workflows)
+        return Slots(taken, any(w.phase is Phase.QUEUED for w in workflows))
 
     def oldest_queued(self, environment: str) -> Workflow | None:
         workflows = (record.workflow for record in self._tables.records.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -55,8 +54,7 @@ def submit(store: Store, new: Record) -> Workflow:
 
 def add(tx: Transaction, new: Record) -> Workflow:
     decision = rules.submit(new.workflow, new.workflow.created_at)
-    tx.add(replace(new, workflow=decision.workflow))
-    tx.save(decision, "test")
+    tx.add(new, [(decision, "test")])
     return decision.workflow
 
 
