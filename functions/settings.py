@@ -1,7 +1,7 @@
-"""Every setting, typed, in one place. Functions, CLI and laptop read the environment through here and nowhere else.
+"""The settings. Functions, CLI and laptop read environment variables only here.
 
-A setting is a field of `Settings`; its variable, default and meaning stand in one line, and the table in
-docs/settings.md is tested against them. Lists are JSON arrays, as operator-service has them.
+A setting is a field of `Settings` with its variable, default and meaning; docs/settings.md is tested against
+them. Lists are JSON arrays, as in operator-service.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, get_type_hints
 
 
 class SettingsError(ValueError):
-    """A variable that cannot be used; the message names it and what it must be, never its value."""
+    """A variable has an unusable value. The message names the variable and what it must be, never its value."""
 
 
 def setting(variable: str, default: Any, meaning: str, *, secret: bool = False) -> Any:
-    """A field of Settings. `secret`: may also be given as a file, named by `<variable>_FILE`; never shown."""
+    """Define a field of Settings. A secret may also be a file, named by `<variable>_FILE`, and is never shown."""
     return field(
         default=default,
         repr=not secret,
@@ -29,7 +29,7 @@ def setting(variable: str, default: Any, meaning: str, *, secret: bool = False) 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the environment says. `Settings.load()` reads it."""
+    """The values of all settings; `Settings.load()` reads them from the environment."""
 
     # the record
     database_url: str = setting(
@@ -40,12 +40,12 @@ class Settings:
     postgres_host: str = setting("POSTGRES_HOST", "", "as operator-service")
     postgres_port: int = setting("POSTGRES_PORT", 5432, "as operator-service")
     postgres_db: str = setting("POSTGRES_DB", "", "as operator-service")
-    pool_size: int = setting("THREADS", 8, "threads of a function's server, connections of its pool")
+    pool_size: int = setting("THREADS", 8, "threads of a function's server, and connections of its pool")
 
     # the cluster and the results
     cluster: str = setting("SLUICE_CLUSTER", "kubernetes", "where Jobs run: `kubernetes`, `processes` or `memory`")
-    kubeconfig: str = setting("KUBECONFIG", "", "drive the cluster of this kubeconfig; empty: the cluster we run in")
-    process_dir: str = setting("SLUICE_PROCESS_DIR", "", "with `processes`: the folder of their state")
+    kubeconfig: str = setting("KUBECONFIG", "", "kubeconfig of the cluster; empty: the cluster we run in")
+    process_dir: str = setting("SLUICE_PROCESS_DIR", "", "with `processes`: folder of their state")
     image: str = setting("SLUICE_IMAGE", "sluice:latest", "image of the configure and publish stages")
     results_url: str = setting(
         "RESULTS_URL", "", "storage of results: `s3://bucket/prefix`, `gs://`, `az://`, `ipfs://`, `file:///dir`"
@@ -61,7 +61,7 @@ class Settings:
     )
 
     # who may do what
-    signature_required: bool = setting("SIGNATURE_REQUIRED", True, "0: any recoverable signature will do (laptop only)")
+    signature_required: bool = setting("SIGNATURE_REQUIRED", True, "0: any valid signature is accepted (laptop only)")
     accept_unsigned_nonce: bool = setting(
         "ACCEPT_UNSIGNED_NONCE", False, "1: accept signatures over the bare message too; replayable"
     )
@@ -81,17 +81,23 @@ class Settings:
 
     # the environments
     environments_file: str = setting(
-        "ENVIRONMENTS_FILE", "", "YAML file of the environments; empty: one, from the variables below"
+        "ENVIRONMENTS_FILE",
+        "",
+        "YAML file of the environments; empty: operator-engine's variables",
     )
 
     # results and notifications
     x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
     client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)
-    notify_start_url: str = setting("NOTIFY_START_URL", "", "POSTed when a workflow starts, as operator-engine")
-    notify_stop_url: str = setting("NOTIFY_STOP_URL", "", "POSTed when a workflow has ended, as operator-engine")
+    notify_start_url: str = setting(
+        "NOTIFY_START_URL", "", "gets a POST when a workflow starts, as in operator-engine"
+    )
+    notify_stop_url: str = setting(
+        "NOTIFY_STOP_URL", "", "gets a POST when a workflow has ended, as in operator-engine"
+    )
 
     # the rest
-    max_body: int = setting("MAX_BODY_BYTES", 1 << 20, "largest request body")
+    max_body: int = setting("MAX_BODY_BYTES", 1 << 20, "largest request body, in bytes")
     log_level: str = setting("LOG_LEVEL", "INFO", "level of the JSON log")
 
     # operator-engine's one environment, used when there is no environments file
@@ -110,12 +116,12 @@ class Settings:
 
     @property
     def database(self) -> str:
-        """The database's URL. Raises SettingsError."""
+        """Return the database's URL. Raises SettingsError."""
         from urllib.parse import quote, urlencode
 
         url = self.database_url
         if not url and self.postgres_host:
-            # All but the name as options: a host may be a folder of sockets, or an IPv6 address.
+            # A host may be a folder of sockets or an IPv6 address, which only fit into options.
             options = {
                 "host": self.postgres_host,
                 "port": self.postgres_port,
@@ -131,7 +137,7 @@ class Settings:
 
 
 def variables(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with the files of the credentials folder laid over it."""
+    """Return the environment, overridden by the files in the credentials folder."""
     files = sorted(Path(credentials_dir).iterdir()) if credentials_dir and Path(credentials_dir).is_dir() else []
     # A mounted Secret also holds `..data` and the like.
     found = {f.name: f.read_text().strip() for f in files if f.is_file() and not f.name.startswith(".")}

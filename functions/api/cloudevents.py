@@ -1,4 +1,4 @@
-"""CloudEvents over HTTP, in binary and structured mode, checked before anything believes them."""
+"""Reads and checks CloudEvents over HTTP, in binary and structured mode."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from functions.api.http import HttpError, decode, read_body
 
 
 @dataclass(frozen=True)
-class Event:
-    """A CloudEvent whose required attributes are there and not empty, and whose data is JSON or None."""
+class CloudEvent:
+    """A CloudEvent. Its required attributes are present and not empty; its data is decoded JSON or None."""
 
     attributes: Mapping[str, str]
     data: Any
@@ -36,11 +36,11 @@ class Event:
         return self.attributes.get("subject", "")
 
 
-def read(request: Request, limit: int) -> Event:
-    """The CloudEvent of a request, in binary or structured mode.
+def read(request: Request, limit: int) -> CloudEvent:
+    """Return the CloudEvent in a request.
 
-    Raises HttpError: 413 beyond `limit` bytes, 415 for a batch or data that is not JSON, 400 for everything malformed.
-    What the SDK lets through (empty ids, broken JSON as bytes) or fails on (lists) is checked here.
+    Raises HttpError 413 above `limit` bytes, 415 for a batch or for data that is not JSON, 400 if it is malformed.
+    The SDK accepts empty ids and broken JSON and crashes on lists, so these are checked here.
     """
     body = read_body(request, limit)
     _check_content_type(request, body)
@@ -49,14 +49,14 @@ def read(request: Request, limit: int) -> Event:
     for name in ("id", "source", "type"):
         if not attributes.get(name, "").strip():
             raise HttpError(400, f"not a valid CloudEvent: {name} is missing or empty")
-    return Event(attributes, data)
+    return CloudEvent(attributes, data)
 
 
 def _binary(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
-    """What a broker sends. By hand, because the SDK takes a third of the time in which `advance` drops an event."""
+    """Parse the mode that a broker sends. Not with the SDK, which takes a third of the time to discard an event."""
     attributes = {name[3:].lower(): value for name, value in headers if name[:3].lower() == "ce-"}
     if attributes["specversion"] not in ("1.0", "0.3"):
-        raise HttpError(400, "not a valid CloudEvent: its specversion is not known")
+        raise HttpError(400, "not a valid CloudEvent: specversion must be 1.0 or 0.3")
     return attributes, decode(body) if body else None
 
 
@@ -68,12 +68,12 @@ def _structured(headers: Headers, body: bytes) -> tuple[dict[str, str], Any]:
         parsed = from_http(headers, body, data_unmarshaller=decode)
         return {name: str(value) for name, value in parsed.get_attributes().items()}, parsed.get_data()
     except (GenericException, ValueError, TypeError, AttributeError, RecursionError):
-        raise HttpError(400, "not a valid CloudEvent: attributes missing or wrong, or its data is not JSON") from None
+        raise HttpError(400, "not a valid CloudEvent: an attribute is missing or wrong, or data is not JSON") from None
 
 
 def _check_content_type(request: Request, body: bytes) -> None:
     kind = request.mimetype
     if kind.startswith("application/cloudevents-batch"):
-        raise HttpError(415, "batches of CloudEvents are not accepted; send them one by one")
+        raise HttpError(415, "batches of CloudEvents are not accepted; send each event by itself")
     if body and kind and not (kind == "application/json" or kind.endswith("+json")):
         raise HttpError(415, "a CloudEvent's data must be JSON")

@@ -1,6 +1,6 @@
-"""What the three functions share over HTTP: parameters and answers as operator-service has them, routing.
+"""Requests, routing and answers over HTTP, shared by the three functions.
 
-Light on purpose: it is imported at every start, so what only some requests need is imported where they need it.
+Every cold start imports this module, so anything that only some requests need is imported where it is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHUNK = 1 << 16
 
 
 class HttpError(Exception):
-    """An answer that is not a success; `message` is for the caller, so no secret, host or stack trace in it."""
+    """A failed request. The caller sees `message`: no secret, internal host or stack trace belongs there."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """One request, what its path captured, and the parts it may use."""
+    """One request, the values captured from its path, and the application."""
 
     request: Request
     app: App
@@ -50,12 +50,12 @@ class Call:
 
     @cached_property
     def body(self) -> bytes:
-        """The whole body. Raises HttpError 413 if it is larger than allowed."""
+        """The whole body. Raises HttpError 413 if it is too large."""
         return read_body(self.request, self.app.settings.max_body)
 
     @cached_property
     def params(self) -> Mapping[str, Any]:
-        """The query string if there is any argument in it, otherwise the JSON body, for every method; never both."""
+        """The query if it has any argument, otherwise the JSON body, for every method; never both."""
         if self.request.args:
             return _without_nul(self.request.args.to_dict())
         if not self.body:
@@ -64,7 +64,7 @@ class Call:
             raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
         params = decode(self.body)
         if not isinstance(params, dict):
-            raise HttpError(400, "payload seems empty.")  # operator-service's words for what is no object
+            raise HttpError(400, "payload seems empty.")  # as operator-service answers when it is no object
         return _without_nul(params)
 
 
@@ -72,14 +72,14 @@ Handler = Callable[[Call], Response]
 
 
 class Router:
-    """A function's routing table: werkzeug rules whose endpoints are handlers."""
+    """A function's routes: werkzeug rules whose endpoints are handlers."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
         self._map = Map(rules, merge_slashes=False)
 
     def answer(self, request: Request, app: Callable[[], App]) -> Response:
-        """Call the handler of the request's route; every failure becomes a JSON error with the right code."""
+        """Call the handler of the request's route. Every failure becomes a JSON error with a fitting status."""
         try:
             response = self._dispatch(request, app)
         except RequestRedirect as redirect:
@@ -123,18 +123,18 @@ class Route(NamedTuple):
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON in operator-service's form: json.dumps' own separators, insertion order, every float as a string."""
+    """Answer with JSON in operator-service's form: json.dumps' separators, insertion order, floats as strings."""
     text = json.dumps(_floats_as_strings(value))
     return Response(text, status, {"Content-type": "application/json", **(headers or {})})
 
 
 def empty(status: int = 204) -> Response:
-    """Success without a body: to a Knative broker any other body than a CloudEvent is a failure."""
+    """Answer without a body. To a Knative broker, a body that is not a CloudEvent is a failure."""
     return Response(status=status)
 
 
 def healthz(call: Call) -> Response:
-    """The process serves requests; says nothing about the database, so that its outage restarts nobody."""
+    """Answer that the process serves requests. A database outage must not restart it, so it is not checked."""
     return answer({"status": "ok"})
 
 
@@ -153,7 +153,7 @@ def _preflight(allowed: Sequence[str]) -> Response:
         status=200,
         headers={
             "Allow": ", ".join(allowed),
-            # A gateway may ask one function for the methods of both.
+            # One path may belong to two functions, and the gateway asks only one of them.
             "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
             "Access-Control-Allow-Headers": "Content-Type, Range, Admin, Idempotency-Key",
         },
@@ -167,22 +167,22 @@ def _failure(error: Exception) -> Response:
         return answer({"error": error.name}, error.code or 500)
     retry_after = _retry_after(error)
     if retry_after is not None:
-        logger.warning("not available: %s", error, exc_info=error)  # our own words, such as `run sluice migrate`
+        logger.warning("unavailable: %s", error, exc_info=error)
         return answer(
-            {"error": "a part of the service is not available now; try again"},
+            {"error": "a part of the service is unavailable; try again"},
             503,
             {"Retry-After": str(retry_after)},
         )
     if isinstance(error, SettingsError):
         logger.error("settings: %s", error)
-        return answer({"error": "the service is not configured correctly; its log says what is wrong"}, 500)
+        return answer({"error": "the service is configured wrongly; its log names the setting"}, 500)
     number = uuid4().hex
     logger.error("internal error", exc_info=error, extra=log.about(error_id=number))
     return answer({"error": "internal error", "id": number}, 500)
 
 
 def _retry_after(error: Exception) -> int | None:
-    """After how many seconds it may work, if the cause is one that passes."""
+    """Return the seconds to wait, if the error is temporary."""
     from functions.cluster.ports import Unavailable
     from functions.results.ports import StorageUnavailable
     from functions.store.ports import StoreUnavailable
@@ -196,9 +196,9 @@ def _retry_after(error: Exception) -> int | None:
 
 
 def read_body(request: Request, limit: int) -> bytes:
-    """The body, of at most `limit` bytes, also when it is chunked. Raises HttpError 413.
+    """Return the body, chunked or not. Raises HttpError 413 above `limit` bytes.
 
-    Not with werkzeug's own limit: that one silently cuts a chunked body off.
+    werkzeug's own limit silently truncates a chunked body, so it is not used.
     """
     if (request.content_length or 0) > limit:
         raise _too_large(request, limit)
@@ -207,7 +207,7 @@ def read_body(request: Request, limit: int) -> bytes:
         body += chunk
         if len(body) > limit:
             raise _too_large(request, limit)
-    # functions-framework reads the rest of the body after the answer: there is none.
+    # functions-framework reads the rest of the body after the answer. Leave it nothing to read.
     request.stream = BytesIO(body)
     return bytes(body)
 
@@ -218,7 +218,7 @@ def _too_large(request: Request, limit: int) -> HttpError:
 
 
 def decode(body: bytes) -> Any:
-    """Strict JSON: no NaN, no number out of range, no lone surrogate; all of these fail later in a database."""
+    """Decode strict JSON, without NaN, numbers out of range and lone surrogates. Raises HttpError 400."""
     import msgspec
 
     try:
@@ -230,7 +230,7 @@ def decode(body: bytes) -> Any:
 
 
 def _without_nul(params: dict[str, Any]) -> dict[str, Any]:
-    """`params`, if no text in them holds a NUL character, which Postgres cannot store. Raises HttpError 400."""
+    """Return `params`. Raises HttpError 400 if a text contains NUL, which Postgres cannot store."""
     todo: list[Any] = [params]
     while todo:
         match todo.pop():

@@ -1,4 +1,4 @@
-"""What only operators read, with the `Admin` header."""
+"""The routes that only operators may read, with the `Admin` header."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from functions.store.ports import Attempt, Query
 from functions.workflow.model import Record, Stage, WorkflowId
 from functions.workflow.progress import Progress, last
 
-# The end of a log is what tells: that much of it.
+# At most this much is returned, from the end of the log.
 MAX_LOG = 10 * (1 << 20)  # bytes
 MAX_LINES = 10_000
 PROGRESS_LINES = 20
@@ -33,38 +33,38 @@ _LOG_TYPES = {
 
 
 def running_jobs(call: Call) -> Response:
-    """GET /runningjobs: what is not finished, of all owners."""
+    """GET /runningjobs: list the unfinished jobs of all owners."""
     require_admin(call)
     return answer([running(record) for record in call.app.store.find(_page(call, unfinished=True))])
 
 
 def job_ids(call: Call) -> Response:
-    """GET /list: the ids of all jobs, newest first."""
+    """GET /list: list the ids of all jobs, newest first."""
     require_admin(call)
     return answer(call.app.store.ids(_page(call)))
 
 
 def info(call: Call) -> Response:
-    """GET /info?jobId=: all that is recorded of one job."""
+    """GET /info?jobId=: show everything recorded of one job."""
     record = _job(call)
     attempts = call.app.store.attempts(record.workflow.id)
     return answer(views.info(record, attempts, _progress(call, record, attempts)))
 
 
 def history(call: Call) -> Response:
-    """GET /history?jobId=: every step of one job and what caused it."""
+    """GET /history?jobId=: list every step of one job and its cause."""
     record = _job(call)
     return answer(views.history(call.app.store.history(record.workflow.id)))
 
 
 def dead_letters(call: Call) -> Response:
-    """GET /dead-letters: events that could not be handled, newest first."""
+    """GET /dead-letters: list the events that could not be handled, newest first."""
     require_admin(call)
     return answer(views.dead_letters(call.app.store.dead_letters(query(call.params).limit)))
 
 
 def logs(call: Call) -> Response:
-    """GET /logs?jobId=&component=: what a stage printed; from its Job while that exists, else what was published."""
+    """GET /logs?jobId=&component=: send a stage's log, from its Job while that exists, else from the published file."""
     record = _job(call)
     stage = _stage(call)
     live = _live_log(call, record, stage)
@@ -116,7 +116,7 @@ def _printed(call: Call, record: Record, attempt: Attempt, lines: int) -> Iterat
 
 
 def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progress | None:
-    """How far configure or publish is while it runs. Not worth an error: the rest of the answer is the record."""
+    """Return the progress of a running configure or publish. If the cluster is unavailable it is left out."""
     running = [each for each in attempts[-1:] if each.end is None and each.stage in (Stage.CONFIGURE, Stage.PUBLISH)]
     try:
         return next((last(_printed(call, record, each, PROGRESS_LINES)) for each in running), None)

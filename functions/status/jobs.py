@@ -1,4 +1,4 @@
-"""What the Provider reads: the status of jobs and their results."""
+"""The routes by which a Provider reads the status of jobs and their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RESULT = ("owner", "providerSignature", "nonce", "index", "jobId")
 
 
 def jobs(call: Call) -> Response:
-    """GET /compute: the jobs that match all given filters, newest first."""
+    """GET /compute: list the jobs that match all filters, newest first."""
     wanted = query(call.params)
     if not (wanted.agreement_id or wanted.workflow or wanted.owner):
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
@@ -27,7 +27,7 @@ def jobs(call: Call) -> Response:
 
 
 def result(call: Call) -> Response:
-    """GET /getResult: one published file, for the job's owner through the provider that created the job."""
+    """GET /getResult: send one published file to the job's owner, through the provider that created the job."""
     require(call.params, _RESULT, "GET:/getResult")
     signer = require_signer(call, message(call.params), prefix=_RESULT_PREFIX)
     job = filter_value(call.params, "jobId")
@@ -61,7 +61,7 @@ def _index(value: object) -> int:
 
 
 def _own(record: Record | None, call: Call, provider: str) -> Record:
-    """The job, if it is the owner's and this provider's; an unknown one is answered like somebody else's."""
+    """Return the job if it is this owner's and provider's. Unknown jobs get the same answer as those of others."""
     job, owner = call.params["jobId"], str(call.params["owner"])
     if record is None or record.submission.owner != owner:
         raise HttpError(404, f"Owner {owner} mismatch for job {job}")

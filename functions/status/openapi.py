@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the whole API, made from the types that validate requests and shape answers."""
+"""The OpenAPI 3.1 document, from the routing table and the types that validate requests and shape answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXT = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 
 
 class Start(TypedDict):
-    """What a Provider sends to start a job; `validUntil` and `providerAddress` are accepted and not used."""
+    """The request to start a job. `validUntil` and `providerAddress` are accepted and ignored."""
 
     workflow: Definition
     agreementId: _TEXT
@@ -34,33 +34,33 @@ class Start(TypedDict):
 
 
 class Error(TypedDict):
-    """Every answer that is not a success; `id` finds an internal error in the log."""
+    """The answer to every failed request. `id` identifies an internal error in the log."""
 
     error: str
     id: NotRequired[str]
 
 
 _ERRORS = {
-    400: "The request is wrong, or was sent before.",
-    401: "The signer, or the admin, is not allowed to.",
-    404: "There is no such thing.",
+    400: "The request is invalid, or it is a replay.",
+    401: "The signer or the admin is not authorised.",
+    404: "No such job, log or result.",
     410: "The results were removed or have expired.",
     413: "The request body is too large.",
-    415: "The body is not JSON.",
-    416: "The file has no such range.",
+    415: "The body is not JSON with Content-Type: application/json.",
+    416: "The range is outside the file.",
     422: "The Idempotency-Key was used for another request.",
-    502: "The storage of results cannot be reached.",
-    503: "The database, the cluster or the storage does not answer now; try again.",
+    502: "The storage of results is unreachable.",
+    503: "The database, the cluster or the storage is unavailable; try again after Retry-After seconds.",
     504: "The storage of results did not answer in time.",
 }
-_BODY = (413, 415)  # every route reads a JSON body where there is no query
+_BODY = (413, 415)  # every route reads a JSON body if there is no query
 _SIGNED = (400, 401, 503, *_BODY)
 _ADMIN = (400, 401, 503, *_BODY)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What a route does. `answer` is a type, or a media type for what is not JSON."""
+    """The description of a route. `answer` is a type, or a media type if the answer is not JSON."""
 
     summary: str
     answer: Any
@@ -88,25 +88,25 @@ OPERATIONS: Mapping[Route, Operation] = {
         headers=("Idempotency-Key",),
     ),
     routes.JOBS: Operation(
-        "Status of the jobs that match all given filters, newest first; one of agreementId, jobId, owner is needed",
+        "List jobs that match all filters, newest first; agreementId, jobId or owner is required",
         list[Status],
         _SIGNED,
         (*_FILTERS, *_SIGNATURE),
     ),
     routes.STOP: Operation(
-        "Stop a job, or all of an owner's",
+        "Stop a job, or all jobs of an owner",
         list[Status],
         _SIGNED,
         ("owner!", "agreementId", "jobId", "chainId", "limit", "offset", *_SIGNATURE),
     ),
     routes.DELETE: Operation(
-        "Stop a job and remove its results; agreementId or jobId is needed",
+        "Stop a job and remove its results; agreementId or jobId is required",
         list[Status],
         _SIGNED,
         ("owner!", "agreementId", "jobId", "chainId", "limit", "offset", *_SIGNATURE),
     ),
     routes.RESULT: Operation(
-        "One published file, or a range of it",
+        "Download a published file, or a range of it",
         "*/*",
         (*_SIGNED, 404, 410, 416, 502, 504),
         ("owner!", "jobId!", "index!", *_SIGNATURE),
@@ -114,48 +114,48 @@ OPERATIONS: Mapping[Route, Operation] = {
         also=(206, 304),
     ),
     routes.ENVIRONMENTS: Operation(
-        "The compute environments, or those for one chain",
+        "List the compute environments, or those for one chain",
         list[Offer],
         (400, 503, *_BODY),
         ("chainId",),
     ),
     routes.RUNNING_JOBS: Operation(
-        "Unfinished jobs of all owners",
+        "List the unfinished jobs of all owners",
         list[Running],
         _ADMIN,
         ("limit", "offset"),
         admin=True,
     ),
-    routes.JOB_IDS: Operation("Ids of all jobs", list[str], _ADMIN, ("limit", "offset"), admin=True),
-    routes.INFO: Operation("All about one job", Info, (*_ADMIN, 404), ("jobId!",), admin=True),
+    routes.JOB_IDS: Operation("List the ids of all jobs", list[str], _ADMIN, ("limit", "offset"), admin=True),
+    routes.INFO: Operation("Show everything recorded of a job", Info, (*_ADMIN, 404), ("jobId!",), admin=True),
     routes.LOGS: Operation(
-        "What a stage of a job printed",
+        "Download the log of a stage",
         "text/plain",
         (*_ADMIN, 404),
         ("jobId!", "component"),
         admin=True,
     ),
     routes.HISTORY: Operation(
-        "Every step of one job, with its cause",
+        "List every step of a job, with its cause",
         list[Step],
         (*_ADMIN, 404),
         ("jobId!",),
         admin=True,
     ),
     routes.DEAD_LETTERS: Operation(
-        "Events that could not be handled",
+        "List events that could not be handled",
         list[dict[str, Any]],
         _ADMIN,
         ("limit",),
         admin=True,
     ),
     routes.UPGRADE: Operation(
-        "Bring the database to the newest schema",
+        "Upgrade the database to the newest schema",
         "text/html",
         (400, 401, 503),
         admin=True,
     ),
-    routes.INDEX: Operation("What this is", Service),
+    routes.INDEX: Operation("Describe the service", Service),
 }
 
 _PARAMETERS: Mapping[str, dict[str, Any]] = {
@@ -163,9 +163,9 @@ _PARAMETERS: Mapping[str, dict[str, Any]] = {
     "jobId": {"type": "string"},
     "owner": {"type": "string", "description": "An Ethereum address"},
     "chainId": {"type": "string", "description": "Also as `chain_id`"},
-    "limit": {"type": "integer", "minimum": 0, "maximum": 10**9, "description": "At most 1000 count"},
+    "limit": {"type": "integer", "minimum": 0, "maximum": 10**9, "description": "Values above 1000 count as 1000"},
     "offset": {"type": "integer", "minimum": 0, "maximum": 10**9},
-    "index": {"type": "integer", "description": "Place in the job's `results`"},
+    "index": {"type": "integer", "description": "Position in the job's `results`, from 0"},
     "component": {"type": "string", "enum": [stage.value for stage in Stage]},
     "providerSignature": {"type": "string", "description": "Over `owner[jobId]nonce`, 65 bytes in hex"},
     "nonce": {"type": "string", "description": "The time, in seconds, milliseconds or nanoseconds since 1970"},
@@ -173,7 +173,7 @@ _PARAMETERS: Mapping[str, dict[str, Any]] = {
 
 
 def document() -> dict[str, Any]:
-    """The document; built anew on each call."""
+    """Build the document."""
     kinds = [Error, *(kind for operation in OPERATIONS.values() for kind in operation.types)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
@@ -185,7 +185,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Sluice",
             "version": version("sluice-c2d"),
-            "description": "Ocean's operator-service API. Parameters stand in the query, or all in a JSON body.",
+            "description": "Ocean's operator-service API. All parameters are in the query, or all in a JSON body.",
         },
         "paths": paths,
         "components": {
@@ -213,7 +213,7 @@ def _operation(operation: Operation, schema_of: Mapping[str, Any]) -> dict[str, 
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    """`name!` is a required one."""
+    """Describe a parameter. A name that ends with `!` is required."""
     plain = name.rstrip("!")
     return {"name": plain, "required": name.endswith("!"), "schema": _PARAMETERS[plain]}
 

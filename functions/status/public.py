@@ -1,4 +1,4 @@
-"""What anybody may read: what this is, its environments, its documentation."""
+"""The routes that anybody may read: the service, its environments, its documentation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.requests import chain_id
 from functions.status import views
 
-# The release of operator-service whose API this is; clients see it at `/`.
+# The release of operator-service whose API this is, shown at `/`.
 _API_VERSION = "1.0.1"
 
 
 def index(call: Call) -> Response:
-    """GET /: operator-service's keys, and our own version."""
+    """GET /: describe the service, with operator-service's keys and our own version."""
     settings = call.app.settings
     service: views.Service = {
         "address": settings.operator_address or None,
@@ -32,7 +32,7 @@ def index(call: Call) -> Response:
 
 
 def environments(call: Call) -> Response:
-    """GET /environments: those that accept the chain, if one is given."""
+    """GET /environments: list the environments, or those that accept a chain."""
     wanted = chain_id(call.params)
     running, now = call.app.store.running(), call.app.clock()
     return answer(
@@ -45,17 +45,17 @@ def environments(call: Call) -> Response:
 
 
 def spec(call: Call) -> Response:
-    """GET /spec: the OpenAPI document."""
+    """GET /spec: send the OpenAPI document."""
     return answer_text(_document(), "application/json")
 
 
 def docs(call: Call) -> Response:
-    """GET /api/v1/docs/: Swagger UI, from a package and not from a CDN."""
+    """GET /api/v1/docs/: show Swagger UI, served from a package rather than a CDN."""
     return answer_text(_PAGE, "text/html; charset=utf-8")
 
 
 def docs_file(call: Call) -> Response:
-    """One of Swagger UI's own files."""
+    """GET /api/v1/docs/NAME: send one of Swagger UI's files."""
     import flask_swagger_ui
 
     folder = Path(flask_swagger_ui.__file__).parent / "dist"

@@ -1,4 +1,4 @@
-"""Sends one published file: streamed from its storage, with ranges, and with nothing that tells where it lies."""
+"""Streams one published file from its storage, with ranges. The answer does not reveal where the file is stored."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from functions.workflow.model import ResultFile
 
 logger = logging.getLogger(__name__)
 
-# What needs no quotes in a header; `%` is left out because some clients decode it.
+# Characters that need no quotes in a header. Some clients decode `%`, so it is quoted.
 _PLAIN = re.compile(r"[A-Za-z0-9!#$&+.^_`|~-]+")
 
 
 class Interrupted(Exception):
-    """The storage stopped in the middle: the connection is cut, so that the client knows. It may resume with Range."""
+    """The storage stopped sending. The connection is cut, so the client notices and can resume with Range."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The bytes [start, end) that are sent."""
+    """The bytes [start, end) to send."""
 
     start: int
     end: int
@@ -37,7 +37,7 @@ class _Part:
 
 
 def respond(request: Request, file: ResultFile, storage: Storage) -> Response:
-    """The answer to GET or HEAD. Raises HttpError: 404, 416, 502 and 504."""
+    """Answer GET or HEAD. Raises HttpError 404, 416, 502 or 504."""
     etag = quote_etag(file.sha256) if file.sha256 else None
     if file.sha256 and request.if_none_match.contains(file.sha256):
         return Response(status=304, headers=_headers(file, etag))
@@ -45,8 +45,8 @@ def respond(request: Request, file: ResultFile, storage: Storage) -> Response:
     content = _open(storage, file, part)
     if content.size != file.size:
         content.close()
-        logger.error("a stored file has %d bytes, published were %d", content.size, file.size)
-        raise HttpError(502, "the storage does not hold this result as it was published")
+        logger.error("a stored file has %d bytes, but %d were published", content.size, file.size)
+        raise HttpError(502, "the stored result differs in size from the published one")
     headers = _headers(file, etag) | {"Content-Length": str(part.end - part.start)}
     if part.partial:
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{file.size}"
@@ -54,7 +54,7 @@ def respond(request: Request, file: ResultFile, storage: Storage) -> Response:
         content.close()
         return Response(status=206 if part.partial else 200, headers=headers)
     body = _Body(content, part.end - part.start)
-    # Passed through: werkzeug neither buffers it nor touches its length.
+    # Pass-through keeps werkzeug from buffering the body and from changing its length.
     return Response(body, 206 if part.partial else 200, headers, direct_passthrough=True)
 
 
@@ -69,7 +69,7 @@ def _headers(file: ResultFile, etag: str | None) -> dict[str, str]:
 
 
 def disposition(filename: str) -> str:
-    """`attachment;filename=<name>` as Ocean has it where that is possible; else quoted, and exact as RFC 6266 says."""
+    """Return `attachment;filename=<name>`, as Ocean sends it, or the quoted form of RFC 6266 for other names."""
     name = filename.rsplit("/", 1)[-1]
     if _PLAIN.fullmatch(name):
         return f"attachment;filename={name}"
@@ -79,7 +79,7 @@ def disposition(filename: str) -> str:
 
 
 def _part(request: Request, file: ResultFile) -> _Part:
-    """What of the file is asked for. Several ranges, or ones of another version, are answered with all of it."""
+    """Return the requested part. Several ranges, or a range of another version, get the whole file."""
     whole = _Part(0, file.size, partial=False)
     if request.if_range.date or (request.if_range.etag and request.if_range.etag != file.sha256):
         return whole
@@ -87,7 +87,7 @@ def _part(request: Request, file: ResultFile) -> _Part:
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
         return whole
     first, stop = asked.ranges[0]
-    # Not range_for_length: it refuses a suffix longer than the file, which means all of it.
+    # werkzeug's range_for_length refuses a suffix longer than the file, which RFC 9110 allows.
     start = first if first >= 0 else max(file.size + first, 0)
     end = file.size if stop is None else min(stop, file.size)
     if start >= end:
@@ -100,7 +100,7 @@ def _open(storage: Storage, file: ResultFile, part: _Part) -> Content:
         return storage.open(file, part.start, part.end) if part.partial else storage.open(file)
     except NotFound:
         logger.error("a published file is not in the storage: %s", file.path)
-        raise HttpError(404, "the storage does not have this result any more") from None
+        raise HttpError(404, "the result is no longer in the storage") from None
     except StorageTimeout as e:
         logger.error("the storage of results did not answer: %s", e)
         raise HttpError(504, "the storage of results did not answer in time; try again") from None
@@ -110,7 +110,7 @@ def _open(storage: Storage, file: ResultFile, part: _Part) -> Content:
 
 
 class _Body:
-    """Exactly `length` bytes, or the connection is cut."""
+    """Yields exactly `length` bytes, or raises Interrupted, which cuts the connection."""
 
     def __init__(self, content: Content, length: int) -> None:
         self._content = content

@@ -1,4 +1,4 @@
-"""What the reading routes show beside status objects."""
+"""The JSON objects that the reading routes answer with, other than status objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functions.workflow.model import HistoryEntry, Record
 
 
 class Service(TypedDict):
-    """What this is."""
+    """The service."""
 
     address: str | None
     algoTimeLimit: str | None
@@ -25,7 +25,7 @@ class Service(TypedDict):
 
 
 class Offer(TypedDict):
-    """A compute environment. A number that is not whole is a string."""
+    """A compute environment. Numbers with a fraction are strings."""
 
     id: str
     cpuNumber: int | str
@@ -45,7 +45,7 @@ class Offer(TypedDict):
     allowedChainId: NotRequired[list[int]]
 
 
-class Try(TypedDict):
+class StageAttempt(TypedDict):
     """One attempt of one stage."""
 
     stage: str
@@ -58,8 +58,8 @@ class Try(TypedDict):
     ended: str | None
 
 
-class Progress(TypedDict):
-    """How far configure or publish is; `bytesTotal` is null while a size is unknown."""
+class StageProgress(TypedDict):
+    """The progress of configure or publish. `bytesTotal` is null while a size is unknown."""
 
     files: int
     filesTotal: int
@@ -68,9 +68,9 @@ class Progress(TypedDict):
 
 
 class Info(Status):
-    """Everything an operator may know of a job; not its secret, nor its URLs.
+    """Everything recorded of a job, without its secret and its URLs.
 
-    `waiting`: why the container of the stage does not run yet, as last seen.
+    `waiting` is the last reason why the stage's container does not run.
     """
 
     environment: str
@@ -80,8 +80,8 @@ class Info(Status):
     expired: bool
     deadline: str | None
     waiting: str | None
-    attempts: list[Try]
-    progress: Progress | None
+    attempts: list[StageAttempt]
+    progress: StageProgress | None
     adminFiles: list[File]
 
 
@@ -100,7 +100,7 @@ class Step(TypedDict):
 
 
 def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer:
-    """One environment as operator-engine announces it; keys in its order."""
+    """Return an environment as operator-engine announces it, keys in its order."""
     view: Offer = {
         "id": offered.id,
         "cpuNumber": _number(offered.cpu_number),
@@ -124,7 +124,7 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer
 
 
 def info(record: Record, attempts: Iterable[Attempt], told: progress.Progress | None) -> Info:
-    """`told`: how far the stage that runs now says it is."""
+    """Return everything recorded of a job. `told` is the progress that the running stage last reported."""
     workflow = record.workflow
     return {
         **status(record),
@@ -159,14 +159,14 @@ def history(lines: Sequence[tuple[HistoryEntry, str]]) -> list[Step]:
 
 
 def dead_letters(letters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """As the store kept them, times like everywhere else."""
+    """Return dead letters as stored, with times in seconds since 1970."""
     return [
         {key: epoch(value) if isinstance(value, datetime) else value for key, value in letter.items()}
         for letter in letters
     ]
 
 
-def _attempt(attempt: Attempt) -> Try:
+def _attempt(attempt: Attempt) -> StageAttempt:
     end = attempt.end
     return {
         "stage": attempt.stage,
@@ -180,7 +180,7 @@ def _attempt(attempt: Attempt) -> Try:
     }
 
 
-def _progress(told: progress.Progress) -> Progress:
+def _progress(told: progress.Progress) -> StageProgress:
     return {
         "files": told.files,
         "filesTotal": told.files_total,

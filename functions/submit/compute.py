@@ -1,4 +1,4 @@
-"""Start, stop and delete, as the Provider asks for them."""
+"""The routes by which a Provider starts, stops and deletes jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import consume, require_signer, require_unused
-from functions.api.auth.signature import NonceRefused, Signer
+from functions.api.auth.signature import NonceRefused, RequestSigner
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import statuses
 from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
@@ -36,11 +36,11 @@ _START = ("workflow", "agreementId", "owner", "providerSignature", "environment"
 _STOP = ("owner", "providerSignature", "nonce")
 _STOP_PREFIX = "Exception when stopping compute job: "
 _IN_USE = "`agreementId` already in use for other job."
-_LONGEST = 255  # the columns of operator-service's tables
+_LONGEST = 255  # characters in a column of operator-service's tables
 
 
 def start(call: Call) -> Response:
-    """POST /compute. The order of the checks is operator-service's."""
+    """POST /compute: start a job. The checks run in operator-service's order."""
     params = call.params
     require(params, _START, "POST:/compute")
     if not params["workflow"]:
@@ -67,8 +67,8 @@ def start(call: Call) -> Response:
     return _submit(call, wanted, environment, signer)
 
 
-def _submit(call: Call, wanted: Submission, environment: Environment, signer: Signer) -> Response:
-    """The nonce is used up in the transaction that records the job: with both, or with neither."""
+def _submit(call: Call, wanted: Submission, environment: Environment, signer: RequestSigner) -> Response:
+    """Record the job and use the nonce, both in one transaction."""
     try:
         record = prepare(call.app, wanted, environment)
     except Invalid as e:
@@ -76,7 +76,7 @@ def _submit(call: Call, wanted: Submission, environment: Environment, signer: Si
     try:
         call.app.transitions.submit(record, wanted.provider, first=signer.consume)
     except (AgreementInUse, NonceRefused) as e:
-        # The same request, with its key, may have come twice at once.
+        # A concurrent copy of this request, with the same key, may have been first.
         if (first := _answered_before(call, wanted, environment)) is not None:
             return first
         raise HttpError(400, str(e) if isinstance(e, NonceRefused) else _IN_USE) from None
@@ -84,16 +84,16 @@ def _submit(call: Call, wanted: Submission, environment: Environment, signer: Si
 
 
 def stop(call: Call) -> Response:
-    """PUT /compute: stop every job that matches; no jobId means all of the owner's."""
+    """PUT /compute: stop every matching job. Without a jobId, these are all of the owner's."""
     require(call.params, _STOP, "PUT:/compute")
     return _end(call, StopRequested(), unfinished=True)
 
 
 def delete(call: Call) -> Response:
-    """DELETE /compute: stop the job if it runs, remove its results and what it has in the cluster."""
+    """DELETE /compute: stop the job if it runs, and remove its results and its objects in the cluster."""
     require(call.params, _STOP, "DELETE:/compute")
     if not (filter_value(call.params, "jobId") or filter_value(call.params, "agreementId")):
-        # All of an owner's results must not go because a parameter was forgotten.
+        # A forgotten parameter must not delete all results of an owner.
         raise HttpError(400, '"jobId" or "agreementId" is required in the call to DELETE:/compute')
     return _end(call, DeleteRequested(), unfinished=False)
 
@@ -109,7 +109,7 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
         try:
             call.app.transitions.apply(workflow, request, cause=signer.address)
         except (Unavailable, StorageUnavailable):
-            logger.warning("recorded, carried out later", extra=about(workflow=workflow))
+            logger.warning("the request is recorded; the sweep carries it out", extra=about(workflow=workflow))
     found = store.find(wanted)
     consume(call, signer, prefix=_STOP_PREFIX)
     return answer(statuses(found))
@@ -123,7 +123,7 @@ def _all(ids: Callable[[Query], Sequence[WorkflowId]], wanted: Query) -> Iterato
         wanted = replace(wanted, offset=wanted.offset + wanted.limit)
 
 
-# --- the parts of a start -------------------------------------------------------------------
+# --- checks and parts of a start ---------------------------------------------------------------
 
 
 def _text(value: Any, name: str) -> str:
@@ -152,7 +152,7 @@ def _environment(call: Call) -> Environment:
 
 
 def _document(params: Any) -> dict[str, Any]:
-    """The document as it is recorded: with the chain in it, as operator-service writes it."""
+    """Return the document to record. It contains the chain, as operator-service writes it."""
     workflow = params["workflow"]
     document = dict(workflow) if isinstance(workflow, dict) else {}
     if (chain := chain_id(params)) is not None:
@@ -161,7 +161,7 @@ def _document(params: Any) -> dict[str, Any]:
 
 
 def _answered_before(call: Call, wanted: Submission, environment: Environment) -> Response | None:
-    """The first answer to the same Idempotency-Key of the same provider. Raises HttpError 422 for another request."""
+    """Return the first answer to this provider's Idempotency-Key. Raises HttpError 422 for a different request."""
     if wanted.idempotency_key is None:
         return None
     first = call.app.store.by_idempotency_key(wanted.provider, wanted.idempotency_key)
@@ -170,12 +170,12 @@ def _answered_before(call: Call, wanted: Submission, environment: Environment) -
     made = first.submission
     same = (made.agreement_id, made.owner, made.document, first.workflow.environment)
     if same != (wanted.agreement_id, wanted.owner, wanted.document, environment.id):
-        raise HttpError(422, "this Idempotency-Key was used for another request; use a new one")
+        raise HttpError(422, "this Idempotency-Key was used for another request; send another key")
     return _first_answer(first)
 
 
 def _first_answer(record: Record) -> Response:
-    """The job as it was the moment it was recorded; the same for every repetition."""
+    """Return the job as it was when it was recorded, so that every repetition gets the same answer."""
     workflow = record.workflow
     recorded = Workflow(workflow.id, workflow.environment, workflow.limits, workflow.created_at)
     return answer(statuses([Record(recorded, record.submission)]))

@@ -1,4 +1,4 @@
-"""POST /pgsqlinit: what `sluice migrate` does, over HTTP."""
+"""POST /pgsqlinit: runs the migrations, as `sluice migrate` does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functions.api.http import Call
 
 
 def upgrade(call: Call) -> Response:
-    """Bring the database to the newest schema; does nothing the second time. An empty body, as operator-service."""
+    """Upgrade the database to the newest schema. Idempotent. Answers with an empty body, as operator-service does."""
     require_admin(call)
     from functions.store.migrate import migrate
 

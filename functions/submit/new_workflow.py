@@ -1,4 +1,4 @@
-"""From what was asked for to the record of a new workflow: the checks of the document, the terms, the ids."""
+"""Makes the record of a new workflow: checks the document, grants the limits, assigns the id."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NEEDED = ("algorithm", "compute", "input", "output")  # in operator-service's o
 
 
 class Invalid(ValueError):
-    """The document cannot be accepted; the message says where and why."""
+    """The document is refused; the message says where and why."""
 
 
 def prepare(app: App, submission: Submission, environment: Environment, *, id: str | None = None) -> Record:
-    """The record of a new workflow, `id` or a new one. Raises Invalid."""
+    """Return the record of a new workflow, with a new id unless `id` is given. Raises Invalid."""
     definition = _definition(submission.document, environment)
     workflow = Workflow(
         id=WorkflowId(id or app.new_id()),
@@ -32,7 +32,7 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
 
 
 def _definition(document: Any, environment: Environment) -> Definition:
-    """First operator-service's own checks in its own words, then ours."""
+    """Run operator-service's checks, with its messages, then ours."""
     stages = document.get("stages")
     if not stages:
         raise Invalid("Missing stages")

@@ -1,7 +1,7 @@
-"""Events about WorkFlow objects: applied → submitted once, deleted → stopped and removed.
+"""Handles events about WorkFlow objects: submits an added object once, and stops and removes a deleted one.
 
-No signature: who may create such objects in an environment's namespace, RBAC decides. That is why an event is only
-a hint here too: the object is read from the cluster before anything is done, and it is what counts.
+There is no signature: RBAC decides who may create such objects in an environment's namespace. An event is only a hint.
+The object is read from the cluster first, and its content counts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Response
 
 from functions.api import cloudevents
+from functions.api.cloudevents import CloudEvent
 from functions.api.http import Call, HttpError, empty
 from functions.cluster.ports import ClusterError, Unavailable
 from functions.log import about
@@ -38,40 +39,40 @@ _KIND = "WorkFlow"
 _GROUP = "oceanprotocol.com/"
 _TYPES = ("dev.knative.apiserver.resource.add", "dev.knative.apiserver.resource.update")
 _DELETED = "dev.knative.apiserver.resource.delete"
-OWNER = "kubernetes"  # signs nothing: results of WorkFlow objects are not handed out through getResult
+PROVIDER = "kubernetes"  # no signer has this address, so getResult serves no results of WorkFlow objects
 
 
 def changed(call: Call) -> Response:
-    """POST / with a CloudEvent of ApiServerSource in Resource mode; anything else is none of our business.
+    """POST /: take a CloudEvent of an ApiServerSource in Resource mode; ignore any other event.
 
-    Where the cluster is away it answers 503: the event comes again, and does nothing twice.
+    If the cluster is unavailable the answer is 503 and the event is delivered again, which is harmless.
     """
-    seen = cloudevents.read(call.request, call.app.settings.max_body)
-    if not _is_workflow(seen):
+    event = cloudevents.read(call.request, call.app.settings.max_body)
+    if not _is_workflow(event):
         return empty()
-    namespace, name, uid = _names(seen)
+    namespace, name, uid = _names(event)
     app, origin, workflow = call.app, f"{namespace}/{name}", WorkflowId(uid.replace("-", ""))
     live = app.cluster.workflow_object(origin)
     alive = live is not None and live["metadata"]["uid"] == uid
-    if seen.type == _DELETED and not alive:
-        _deleted(app, workflow, origin, seen)
-    elif seen.type in _TYPES and alive and live is not None:
-        _applied(app, workflow, origin, live, seen)
+    if event.type == _DELETED and not alive:
+        _deleted(app, workflow, origin, event)
+    elif event.type in _TYPES and alive and live is not None:
+        _applied(app, workflow, origin, live, event)
     return empty()
 
 
-def _is_workflow(seen: cloudevents.Event) -> bool:
-    data = seen.data
+def _is_workflow(event: CloudEvent) -> bool:
+    data = event.data
     return (
         isinstance(data, dict)
         and data.get("kind") == _KIND
         and str(data.get("apiVersion", "")).startswith(_GROUP)
-        and seen.type in (*_TYPES, _DELETED)
+        and event.type in (*_TYPES, _DELETED)
     )
 
 
-def _names(seen: cloudevents.Event) -> tuple[str, str, str]:
-    metadata = seen.data.get("metadata")
+def _names(event: CloudEvent) -> tuple[str, str, str]:
+    metadata = event.data.get("metadata")
     found = metadata if isinstance(metadata, dict) else {}
     namespace, name, uid = (str(found.get(key) or "") for key in ("namespace", "name", "uid"))
     if not (namespace and name and uid):
@@ -79,13 +80,13 @@ def _names(seen: cloudevents.Event) -> tuple[str, str, str]:
     return namespace, name, uid
 
 
-def _deleted(app: App, workflow: WorkflowId, origin: str, seen: cloudevents.Event) -> None:
+def _deleted(app: App, workflow: WorkflowId, origin: str, event: CloudEvent) -> None:
     record = app.store.get(workflow)
     if record is not None and record.submission.origin == origin:
-        app.transitions.apply(workflow, DeleteRequested(), cause=seen.id)
+        app.transitions.apply(workflow, DeleteRequested(), cause=event.id)
 
 
-def _applied(app: App, workflow: WorkflowId, origin: str, live: Any, seen: cloudevents.Event) -> None:
+def _applied(app: App, workflow: WorkflowId, origin: str, live: Any, event: CloudEvent) -> None:
     if live["metadata"].get("deletionTimestamp") or app.store.get(workflow) is not None:
         return
     spec = live.get("spec") if isinstance(live.get("spec"), dict) else {}
@@ -93,7 +94,7 @@ def _applied(app: App, workflow: WorkflowId, origin: str, live: Any, seen: cloud
     submission = Submission(
         agreement_id=workflow,
         owner=origin,
-        provider=OWNER,
+        provider=PROVIDER,
         document=document if isinstance(document, dict) else {},
         secret=app.new_id(),
         origin=origin,
@@ -102,32 +103,32 @@ def _applied(app: App, workflow: WorkflowId, origin: str, live: Any, seen: cloud
         environment = _environment(app, origin.split("/")[0])
         record = prepare(app, submission, environment, id=workflow)
     except Invalid as e:
-        # Telling it changes the object, which is announced in turn: once is enough.
-        if _told(live) != (why := f"Invalid: {e}"):
+        # A new status causes another event, so an unchanged reason is not written again.
+        if _reported_reason(live) != (why := f"Invalid: {e}"):
             _reject(app, workflow, origin, why)
         return
     try:
-        app.transitions.submit(record, cause=seen.id)
+        app.transitions.submit(record, cause=event.id)
     except AgreementInUse:
-        logger.info("submitted already", extra=about(workflow=workflow, event=seen.id))
+        logger.info("submitted already", extra=about(workflow=workflow, event=event.id))
 
 
 def _environment(app: App, namespace: str) -> Environment:
-    """The environment whose Jobs run in the object's own namespace: rights there are what RBAC has checked."""
+    """Return the environment whose Jobs run in the object's namespace, which is where RBAC granted the rights."""
     for environment in app.environments.values():
         if environment.namespace == namespace:
             return environment
     raise Invalid(f"no environment runs its Jobs in the namespace {namespace}")
 
 
-def _told(live: Any) -> Any:
-    """The reason that stands in the object's status."""
+def _reported_reason(live: Any) -> Any:
+    """Return the reason in the object's status."""
     status = live.get("status")
     return status.get("reason") if isinstance(status, dict) else None
 
 
 def _reject(app: App, workflow: WorkflowId, origin: str, why: str) -> None:
-    """Told in the object's status; nothing is recorded, so that a corrected object is submitted."""
+    """Write the reason into the object's status. Nothing is recorded, so a corrected object is submitted."""
     now = app.clock()
     rejected = Workflow(
         id=workflow,
@@ -144,5 +145,5 @@ def _reject(app: App, workflow: WorkflowId, origin: str, why: str) -> None:
         app.cluster.report(origin, rejected)
     except Unavailable:
         raise
-    except ClusterError as e:  # deleted meanwhile
+    except ClusterError as e:  # the object was deleted meanwhile
         logger.warning("rejection not reported: %s", e, extra=about(workflow=workflow))

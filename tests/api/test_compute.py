@@ -187,7 +187,7 @@ def test_an_idempotency_key_of_another_request_is_refused(api: Api) -> None:
     ]
     for other in others:
         code, text = error(api.post(api.start_body(**other), headers))
-        assert (code, "use a new one" in text) == (422, True)
+        assert (code, "send another key" in text) == (422, True)
 
 
 def test_an_idempotency_key_is_the_providers_own_and_needs_its_signature(api: Api) -> None:

@@ -201,7 +201,7 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"a": 1}}
 
 
-def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevents.Event:
+def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevents.CloudEvent:
     return cloudevents.read(request(data=body, headers=headers), limit)
 
 

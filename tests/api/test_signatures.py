@@ -20,7 +20,7 @@ from support.memory_store import MemoryStore
 from functions import ethereum
 from functions.advance.sweep import sweep
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
-from functions.api.auth.signature import NonceRefused, Refused, Signer, verify
+from functions.api.auth.signature import NonceRefused, RequestSigner, SignatureRefused, verify
 from functions.settings import Settings
 from functions.store.ports import Store
 
@@ -33,13 +33,13 @@ TIMES = st.builds(
 KEYS = st.integers(1, 2**255).map(lambda number: f"0x{number:064x}")
 
 
-def checked(message: str, signature: Any, nonce: Any, **other: Any) -> Signer:
+def checked(message: str, signature: Any, nonce: Any, **other: Any) -> RequestSigner:
     asked = {"providerSignature": signature, "nonce": nonce}
     return verify(asked, message, settings(**other), NOW)
 
 
-def refused(message: str, signature: Any, nonce: Any, **other: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refused(message: str, signature: Any, nonce: Any, **other: Any) -> SignatureRefused:
+    with pytest.raises(SignatureRefused) as caught:
         checked(message, signature, nonce, **other)
     return caught.value
 
@@ -105,7 +105,7 @@ def test_where_no_signature_is_required_any_recoverable_one_will_do() -> None:
 
 def test_nobody_is_allowed_by_default() -> None:
     signature = ethereum.sign(KEY, f"{OWNER}{NONCE}")
-    with pytest.raises(Refused):
+    with pytest.raises(SignatureRefused):
         verify({"providerSignature": signature, "nonce": NONCE}, OWNER, Settings(), NOW)
 
 
@@ -157,7 +157,7 @@ def test_a_nonce_that_is_refused_is_not_used_up() -> None:
         signer.consume(tx)
         with pytest.raises(NonceRefused):
             signer.consume(tx)
-        Signer(signer.address, NONCE + 5).consume(tx)
+        RequestSigner(signer.address, NONCE + 5).consume(tx)
         with pytest.raises(NonceRefused):
             signer.consume(tx)
 

@@ -208,7 +208,7 @@ def test_a_stored_file_of_another_size_is_502(
     file, storage = stored
     response = serve(ResultFile(file.path, 10, file.type, file.url, SHA), storage)()
     assert response.status == 502
-    assert response.json() == {"error": "the storage does not hold this result as it was published"}
+    assert response.json() == {"error": "the stored result differs in size from the published one"}
 
 
 def test_a_client_that_goes_away_closes_the_source() -> None:

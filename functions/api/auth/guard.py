@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import hmac
 
-from functions.api.auth.signature import NonceRefused, Refused, Signer, verify
+from functions.api.auth.signature import NonceRefused, RequestSigner, SignatureRefused, verify
 from functions.api.http import Call, HttpError
 from functions.settings import Settings
 
 
-def require_signer(call: Call, message: str, *, prefix: str = "") -> Signer:
+def require_signer(call: Call, message: str, *, prefix: str = "") -> RequestSigner:
     """Return the allowed signer of the request, whose nonce is not consumed yet. Raises HttpError.
 
     `prefix` is what operator-service's route puts before an error about a nonce.
     """
     try:
         return verify(call.params, message, call.app.settings, call.app.clock())
-    except Refused as e:
+    except SignatureRefused as e:
         raise _error(e, prefix) from None
 
 
-def require_unused(call: Call, signer: Signer, *, prefix: str = "") -> None:
+def require_unused(call: Call, signer: RequestSigner, *, prefix: str = "") -> None:
     """Refuse a nonce that was used before. Concurrent copies of one request may all pass. Raises HttpError."""
     if call.app.store.nonce_used(signer.address, signer.nonce):
         raise _error(signer.replayed(), prefix)
 
 
-def consume(call: Call, signer: Signer, *, prefix: str = "") -> None:
+def consume(call: Call, signer: RequestSigner, *, prefix: str = "") -> None:
     """Use the signer's nonce. Of concurrent copies of one request, exactly one passes. Raises HttpError."""
     try:
         with call.app.store.begin() as tx:
@@ -52,7 +52,7 @@ def require_admin(call: Call) -> None:
         raise HttpError(401, "Access admin route failed due to invalid admin address.")
 
 
-def _error(refused: Refused, prefix: str) -> HttpError:
+def _error(refused: SignatureRefused, prefix: str) -> HttpError:
     text = f"{prefix}{refused}" if isinstance(refused, NonceRefused) else str(refused)
     return HttpError(refused.status, text)
 

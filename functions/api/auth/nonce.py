@@ -1,8 +1,8 @@
-"""Nonces as numbers of one unit, whatever unit the client counts in.
+"""Converts nonces to nanoseconds since 1970.
 
-A nonce is a time: seconds with or without a fraction (below 10^11), milliseconds (13 digits), microseconds (16) or
-nanoseconds (19), sent as a number or as a string. All become nanoseconds since 1970, so that a client that
-changes its unit goes on, and nonces from an operator-service database compare with new ones.
+A nonce is a time in seconds (below 10^11, a fraction is allowed), milliseconds (13 digits), microseconds (16) or
+nanoseconds (19), as a number or a string. One unit makes the nonces of all clients, and those in an operator-service
+database, comparable.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-# Clocks differ by minutes; a nonce a whole unit too large would lock its provider out for ever.
+# Clocks differ by minutes. A nonce in a wrong, larger unit would refuse all later ones of its provider.
 FARTHEST_AHEAD = timedelta(days=1)
-# So long each used nonce is remembered by itself, and requests may overtake each other. Well above what two clocks,
-# a provider's and one of ours, are apart.
+# Each used nonce is kept this long, so that requests may arrive out of order. Two clocks differ by far less.
 REMEMBERED = timedelta(minutes=15)
 _TIME = re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?")
-_UNITS = ((11, 10**9), (14, 10**6), (17, 10**3))  # below 10^n: so many nanoseconds in one
+_UNITS = ((11, 10**9), (14, 10**6), (17, 10**3))  # (n, nanoseconds): values below 10^n are in this unit
 
 
 def nanoseconds(nonce: Any) -> int:
-    """The nonce in nanoseconds. Raises ValueError if it is not a time."""
+    """Return the nonce in nanoseconds. Raises ValueError if it is not a time."""
     text = str(nonce)
     if not isinstance(nonce, int | float | str | Decimal) or not _TIME.fullmatch(text):
         raise ValueError("nonce must be the current time in seconds, milliseconds or nanoseconds since 1970")
@@ -32,12 +31,12 @@ def nanoseconds(nonce: Any) -> int:
 
 
 def too_far_ahead(nonce: int, now: datetime) -> bool:
-    """Whether a nonce in nanoseconds is a mistake: more than a day ahead of `now`."""
+    """Return whether a nonce in nanoseconds is more than a day ahead of `now`."""
     return nonce > _nanoseconds_at(now + FARTHEST_AHEAD)
 
 
 def forgettable(now: datetime) -> int:
-    """Up to which nonce, in nanoseconds, a provider need not be remembered by more than its highest."""
+    """Return the nonce, in nanoseconds, up to which only each provider's highest nonce must be kept."""
     return _nanoseconds_at(now - REMEMBERED)
 
 

@@ -1,7 +1,7 @@
-"""Who signs a request: verify → authorise → consume the nonce, in this order.
+"""Verifies who signed a request: recover the address, authorise it, consume its nonce, in this order.
 
-Signed is the message of the route with the nonce's text appended, as the Ocean Provider does it. The form without the
-nonce (operator-service's own, ocean-node's) can be replayed and needs ACCEPT_UNSIGNED_NONCE.
+A Provider signs the route's message followed by the text of the nonce. Signatures over the message alone, which
+operator-service and ocean-node use, can be replayed; ACCEPT_UNSIGNED_NONCE allows them.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from functions.settings import Settings
 from functions.store.ports import Transaction
 
 
-class Refused(Exception):
-    """The request is not to be served. `status`: 400 cannot be checked or was sent before, 401 not allowed."""
+class SignatureRefused(Exception):
+    """The request is refused with `status`: 400 if it cannot be checked or is a replay, 401 if it is not allowed."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
 
 
-class NonceRefused(Refused):
-    """The signer may do it, but not with this nonce: no time, too far ahead, used before, or too old to tell."""
+class NonceRefused(SignatureRefused):
+    """The signer is allowed, but the nonce is no time, too far ahead, used, or older than what is remembered."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)
 
 
 @dataclass(frozen=True)
-class Signer:
-    """A provider that may do what it asks, once."""
+class RequestSigner:
+    """The allowed provider that signed a request, with the request's nonce."""
 
     address: str  # lower-case
     nonce: int  # nanoseconds
 
     def consume(self, tx: Transaction) -> None:
-        """Use the nonce up, if the transaction is committed. Raises NonceRefused if that was done before."""
+        """Use the nonce in this transaction. Raises NonceRefused if it was used before."""
         if not tx.use_nonce(self.address, self.nonce):
             raise self.replayed()
 
     def replayed(self) -> NonceRefused:
-        """The refusal; it begins as operator-service's."""
+        """Return the error for a used nonce. It begins as operator-service's."""
         return NonceRefused(
-            f"Invalid signature expected nonce > current nonce ({self.nonce} ns): it was used before, "
-            "or is older than all that is remembered; every request needs a new one.",
+            f"Invalid signature expected nonce > current nonce ({self.nonce} ns): the nonce was used before "
+            "or is too old to be checked. Send each request with a new nonce, the current time.",
         )
 
 
@@ -57,13 +57,13 @@ def signed_message(owner: Any, job: str | None = None) -> str:
     return f"{owner}{job or ''}"
 
 
-def verify(params: Mapping[str, Any], message: str, settings: Settings, now: datetime) -> Signer:
-    """The allowed signer of `message`; its nonce is not consumed yet. Raises Refused."""
+def verify(params: Mapping[str, Any], message: str, settings: Settings, now: datetime) -> RequestSigner:
+    """Return the allowed signer of `message`, without consuming the nonce. Raises SignatureRefused."""
     signature, nonce = params.get("providerSignature"), params.get("nonce")
     candidates = _recover(signature, message, nonce, settings)
     address = _authorised(candidates, settings)
     if address is None:
-        raise Refused(
+        raise SignatureRefused(
             401,
             f"Invalid signature {_shortened(str(signature))} of documentId {message}{nonce},"
             f"the signing ethereum account {candidates[0]} is not authorized to use this service.",
@@ -74,18 +74,18 @@ def verify(params: Mapping[str, Any], message: str, settings: Settings, now: dat
         raise NonceRefused(str(e)) from None
     if too_far_ahead(number, now):
         raise NonceRefused("nonce is more than a day ahead of this server's clock; use the current time")
-    return Signer(address, number)
+    return RequestSigner(address, number)
 
 
 def _recover(signature: Any, message: str, nonce: Any, settings: Settings) -> list[str]:
-    """The addresses that may have signed, likeliest first."""
+    """Return the addresses that may have signed, the likeliest first."""
     signed = [f"{message}{nonce}", message] if settings.accept_unsigned_nonce else [f"{message}{nonce}"]
     try:
         if not isinstance(signature, str):
             raise ValueError
         return [recover(text, signature) for text in signed]
     except ValueError:
-        raise Refused(400, "Failed to recover address") from None
+        raise SignatureRefused(400, "Failed to recover address") from None
 
 
 def _authorised(candidates: list[str], settings: Settings) -> str | None:
