@@ -17,7 +17,7 @@ from functions.cluster.ports import (
     namespace_of,
 )
 from functions.log import about
-from functions.results.storage import place_of
+from functions.results.storage import storage_url
 from functions.workflow.decide import scope
 from functions.workflow.document import DocumentError, parse
 from functions.workflow.model import (
@@ -126,7 +126,7 @@ class Effects:
             definition=definition,
             secret=record.submission.secret,
             scope=scope(current),
-            results=place_of(self._app.settings),
+            results=storage_url(self._app.settings),
         )
         patience_ends = intent.due_at + timedelta(seconds=current.limits.queue_seconds)
         try:

@@ -1,4 +1,4 @@
-"""Results in a folder of this machine, or on a volume that publish and status share."""
+"""Results in a folder: of this machine, or of a volume that publish and status share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNFINISHED = ".unfinished"
 
 
 class FileStorage:
-    """A file is complete or absent: it is written beside its place, synced, and then renamed."""
+    """Stores every file atomically: written to a temporary file, synced, then renamed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
@@ -28,7 +28,7 @@ class FileStorage:
 
     def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
         target = self._root / key
-        # Beside the attempts: what a killed publish left is not among what the next one lists, and goes with its end.
+        # Outside the attempts' folders: no attempt lists what a killed publish left here, and the next one removes it.
         unfinished = self._root / key.split("/", 1)[0] / _UNFINISHED / hashlib.sha256(key.encode()).hexdigest()
         with _errors():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,8 @@ class FileStorage:
         folder = layout.attempt_folder(workflow, attempt)
         with _errors():
             for written, _, _ in os.walk(self._root / folder):
-                _sync_folder(written)  # the names first: the manifest must not outlive a file it lists
+                # The names first: after a power cut, no manifest may list a file that is lost.
+                _sync_folder(written)
         self.put(f"{folder}/{layout.MANIFEST}", [content], len(content), layout.MANIFEST_TYPE)
         with _errors():
             for place in (self._root / folder, self._root / workflow, self._root):
@@ -80,7 +81,7 @@ class FileStorage:
             else:
                 attempts = [self._root / layout.attempt_folder(workflow, n) for n in _attempts(place) if n < before]
             for attempt in attempts:
-                # The mark goes first: an interrupted removal must not leave a manifest of files that are gone.
+                # Delete the manifest first: an interrupted removal must not leave one that lists deleted files.
                 for mark in (attempt / layout.MANIFEST, *attempt.glob(f"*/{layout.MANIFEST}")):
                     mark.unlink(missing_ok=True)
                 shutil.rmtree(attempt)

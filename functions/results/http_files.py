@@ -1,4 +1,4 @@
-"""Files with https: URLs: what operator-engine published before an upgrade, and what lies behind an IPFS gateway."""
+"""Reads files with https: URLs: those that operator-engine published, and those behind an IPFS gateway."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 CHUNK = 256 * 1024
-CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0  # to connect; without a byte
+CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0  # the second: without a byte
 _REDIRECTS = 5
 
 
-class WebFiles:
-    """Reads over HTTP. `headers` (API keys) go to `hosts` (`name:port` as in a URL) and nowhere else."""
+class HttpFiles:
+    """Reads over HTTP. `headers` (API keys) are sent only to `hosts` (`name:port` as in a URL)."""
 
     def __init__(self, headers: Mapping[str, str], hosts: frozenset[str]) -> None:
         self._headers = dict(headers)
@@ -32,7 +32,7 @@ class WebFiles:
         return pool()
 
     def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
-        """As Storage.open."""
+        """Open a file, as Storage.open does."""
         wanted = f"bytes={start}-{'' if end is None else end - 1}" if start or end is not None else ""
         with errors():
             response = self._get(file.url, {"Range": wanted} if wanted else {})
@@ -59,29 +59,30 @@ class WebFiles:
             response.close()
             if urlsplit(url).scheme not in ("http", "https"):
                 break
-        raise StorageUnavailable("it redirects too often, or to nowhere")
+        raise StorageUnavailable("the server redirects too often, or to another scheme")
 
 
 def pool() -> PoolManager:
+    """Return a connection pool with timeouts, which retries connecting only."""
     from urllib3 import PoolManager, Retry, Timeout
 
-    # Only connecting is retried: a request that was sent may have had its effect.
+    # A request that was sent is not repeated here: it may have had its effect.
     retry = Retry(total=None, connect=2, read=0, redirect=0, status=0, other=0, backoff_factor=0.2)
     return PoolManager(timeout=Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=retry)
 
 
 def read(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """The body, as it arrives."""
+    """Yield the body as it arrives, and close the response."""
     try:
         with errors():
             yield from response.stream(CHUNK, decode_content=False)
     finally:
-        response.close()  # an abandoned body must not go back to the pool
+        response.close()  # a connection with an unread body must not return to the pool
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """urllib3's errors as the port's."""
+    """Turn urllib3's errors into those of the port."""
     from urllib3 import exceptions
 
     try:
@@ -102,16 +103,16 @@ def _content(response: BaseHTTPResponse, file: ResultFile, start: int, end: int 
     if status not in (200, 206):
         raise StorageUnavailable(f"the storage answered {status}")
     if headers.get("Content-Encoding", "identity") != "identity":
-        raise StorageUnavailable("the storage encoded what was asked for as it is")
+        raise StorageUnavailable("the storage sent an encoded body, which was not requested")
     if status == 200:
         length = headers.get("Content-Length", "")
         size = int(length) if length.isdecimal() else file.size
-        # It does not know ranges.
+        # The server ignored the range.
         chunks = _part(read(response), start, end) if start or end is not None else read(response)
         return Content(chunks, size, response.close)
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", ""))
     if not found or int(found[1]) != start:
-        raise StorageUnavailable("the storage answered with another range")
+        raise StorageUnavailable("the storage answered with another range than requested")
     size = file.size if found[3] == "*" else int(found[3])
     return Content(read(response), size, response.close)
 

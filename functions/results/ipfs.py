@@ -1,8 +1,8 @@
 """Results in IPFS, through a node's RPC API (`/api/v0`), with the headers and prefixes of operator-engine.
 
-A file is added inside a directory that names its workflow. So every pin belongs to one workflow, and removing it
-does not take the same bytes away from another. IPFS finds nothing by name: the manifests lie in the node's
-own file system (MFS), at /sluice/<workflow>/<attempt>/manifest.json.
+Every file is added inside a directory that names its workflow. Each pin therefore belongs to one workflow, and removing
+it keeps the same bytes of another workflow. IPFS cannot find files by name, so manifests are stored in the node's own
+file system (MFS), at /sluice/<workflow>/<attempt>/manifest.json.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
 _MFS = "/sluice"
-# A node answers 500 to everything it cannot do; only the text tells what it was.
+# A node answers every error with 500. Only the text tells them apart.
 _MISSING = ("does not exist", "not found", "no link named", "not pinned")
 
 
 class IpfsStorage:
-    """`prefix` begins the URL of every file: `ipfs://`, or a gateway such as `https://ipfs.example/ipfs/`.
+    """Results behind the RPC API at `api`.
 
-    `expire_in`: a duration for services that unpin by themselves, such as `60m`.
+    The URL of every file begins with `prefix`: `ipfs://`, or a gateway such as `https://ipfs.example/ipfs/`.
+    `expire_in` is a duration, such as `60m`, for services that unpin by themselves.
     """
 
     def __init__(self, api: str, prefix: str, headers: Mapping[str, str], expire_in: str = "") -> None:
@@ -46,7 +47,7 @@ class IpfsStorage:
 
     def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
         workflow, _, path = key.split("/", 2)
-        name = f"{workflow}/{path}"  # the same in every attempt: what a killed one pinned is pinned again, not twice
+        name = f"{workflow}/{path}"  # without the attempt, so that a repeated upload pins the same CID
         options = {"pin": "true", "wrap-with-directory": "true", "stream-channels": "true", "progress": "false"}
         if self._expire_in:
             options["expire-in"] = self._expire_in
@@ -54,12 +55,12 @@ class IpfsStorage:
         return f"{self._prefix}{_directory(added)}/{quote(name)}"
 
     def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
-        options = {"arg": _place(workflow, attempt), "create": "true", "parents": "true", "truncate": "true"}
+        options = {"arg": _mfs_path(workflow, attempt), "create": "true", "parents": "true", "truncate": "true"}
         self._call("files/write", options, _Form(layout.MANIFEST, [layout.encode(manifest)], layout.MANIFEST_TYPE))
 
     def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
         try:
-            return layout.decode(self._call("files/read", {"arg": _place(workflow, attempt)}))
+            return layout.decode(self._call("files/read", {"arg": _mfs_path(workflow, attempt)}))
         except NotFound:
             return None
 
@@ -80,12 +81,12 @@ class IpfsStorage:
         except NotFound:
             return
         except (ValueError, KeyError, TypeError) as e:
-            raise StorageUnavailable("the IPFS API answers something else") from e
+            raise StorageUnavailable("the answer of the IPFS API is not a list of files") from e
         manifests = {attempt: self.manifest(workflow, attempt) or Manifest() for attempt in attempts}
         gone = [attempt for attempt in attempts if before is None or attempt < before]
         kept = {cid for attempt in attempts if attempt not in gone for cid in self._pins(manifests[attempt])}
         for attempt in gone:
-            # The manifest goes last: only it knows the pins.
+            # Delete the manifest last: only it lists the pins.
             for cid in self._pins(manifests[attempt]) - kept:
                 self._drop("pin/rm", {"arg": cid})
             self._drop("files/rm", {"arg": f"{folder}/{attempt}", "recursive": "true"})
@@ -97,7 +98,7 @@ class IpfsStorage:
         return {url.removeprefix(self._prefix).split("/", 1)[0] for url in urls if url.startswith(self._prefix)}
 
     def _drop(self, command: str, options: Mapping[str, str]) -> None:
-        with suppress(NotFound):  # gone already
+        with suppress(NotFound):  # already removed
             self._call(command, options)
 
     def _call(self, command: str, options: Mapping[str, str], body: _Form | None = None) -> bytes:
@@ -126,24 +127,24 @@ class IpfsStorage:
         raise kind(f"the IPFS API answered {response.status} to {command}: {text[:200]}")
 
 
-def _place(workflow: WorkflowId, attempt: int) -> str:
+def _mfs_path(workflow: WorkflowId, attempt: int) -> str:
     return f"{_MFS}/{layout.attempt_folder(workflow, attempt)}/{layout.MANIFEST}"
 
 
 def _directory(added: bytes) -> str:
-    """The CID of the directory around what was added: the last line of the answer, one without a name."""
+    """Return the CID of the directory around the added file: the last line of the answer, which has no name."""
     try:
         last = json.loads(added.strip().split(b"\n")[-1])
         cid = last["Hash"] if last["Name"] == "" else ""
     except (ValueError, KeyError, TypeError):
         cid = ""
     if not isinstance(cid, str) or not cid.isalnum():
-        raise StorageUnavailable("the IPFS API did not name what it added")
+        raise StorageUnavailable("the answer of the IPFS API has no CID")
     return cid
 
 
 class _Form:
-    """A file as a form. Its boundary is new each time: a file that holds a known one would end there."""
+    """A file as a form. Its boundary is random, so that no file can contain it."""
 
     def __init__(self, name: str, chunks: Iterable[bytes], content_type: str) -> None:
         self.boundary = uuid4().hex

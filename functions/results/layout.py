@@ -1,4 +1,4 @@
-"""The names below a storage URL, and the manifest as JSON. Every adapter writes and reads the same ones."""
+"""The layout below a storage URL, and the manifest as JSON. All adapters share it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ _WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def folder(workflow: WorkflowId) -> str:
-    """The folder of a workflow. Raises ValueError for an id that would be more than one folder."""
+    """Return the folder of a workflow. Raises ValueError if the id is not a single folder name."""
     if not _WORKFLOW.fullmatch(workflow) or ".." in workflow:
         raise ValueError(f"{workflow!r} is not the id of a workflow")
     return workflow
 
 
 def attempt_folder(workflow: WorkflowId, attempt: int) -> str:
+    """Return the folder of one attempt."""
     return f"{folder(workflow)}/{attempt}"
 
 
@@ -35,11 +36,12 @@ def is_admin_log(key: str) -> bool:
 
 
 def encode(manifest: Manifest) -> bytes:
+    """Encode a manifest as JSON."""
     return msgspec.json.encode(manifest)
 
 
 def decode(content: bytes) -> Manifest | None:
-    """The manifest, or None if this is none: then nothing counts as published."""
+    """Decode a manifest. None if it is invalid: then the attempt counts as not published."""
     try:
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, msgspec.ValidationError):
@@ -47,13 +49,14 @@ def decode(content: bytes) -> Manifest | None:
 
 
 def url_of(root: str, key: str) -> str:
+    """Return the URL of a key below the storage URL `root`."""
     return f"{root}/{quote(key)}"
 
 
 def key_of(root: str, url: str) -> str:
-    """The key of a URL that `url_of` made. Raises StorageUnavailable if it belongs to another storage."""
+    """Return the key of a URL made by `url_of`. Raises StorageUnavailable if the URL is of another storage."""
     if not url.startswith(f"{root}/"):
-        raise StorageUnavailable("the file lies in another storage than RESULTS_URL names")
+        raise StorageUnavailable("the file is in another storage than the one that RESULTS_URL names")
     key = unquote(url[len(root) + 1 :])
     if not all(part not in ("", ".", "..") for part in key.split("/")):
         raise NotFound

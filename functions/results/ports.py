@@ -1,7 +1,7 @@
-"""The port to where results lie. `storage.py` opens the adapter for a storage URL.
+"""The port to the storage of results. `storage.py` opens the adapter for a storage URL.
 
-Layout below a storage URL: `<workflow>/<attempt>/outputs/…`, `…/logs/…`, `…/adminlogs/…`, and `manifest.json`,
-written last: without it nothing counts as published.
+Layout below a storage URL: `<workflow>/<attempt>/outputs/…`, `…/logs/…`, `…/adminlogs/…` and `manifest.json`. The
+manifest is written last. An attempt without one counts as not published.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 
 class StorageUnavailable(Exception):
-    """The storage cannot answer now; the message is for operators only (it may name hosts)."""
+    """The storage cannot answer now. The message is for operators only: it may name hosts."""
 
 
 class StorageTimeout(StorageUnavailable):
@@ -22,20 +22,20 @@ class StorageTimeout(StorageUnavailable):
 
 
 class StorageRefused(StorageUnavailable):
-    """The storage will not have it (credentials, permissions, no such bucket): asking again cannot help."""
+    """The storage refuses the request (credentials, permissions, no such bucket). A retry cannot help."""
 
 
 class StorageFull(StorageRefused):
-    """No space left on the storage."""
+    """The storage has no space left."""
 
 
 class NotFound(Exception):
-    """The storage has no such file (any more)."""
+    """The storage does not have the file, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A file being read, or a range of it. `chunks` may raise StorageUnavailable; close it in the end."""
+    """An open file, or a range of it. `chunks` may raise StorageUnavailable. The caller must call `close`."""
 
     chunks: Iterator[bytes]
     size: int  # of the whole file, bytes
@@ -43,22 +43,22 @@ class Content:
 
 
 class Storage(Protocol):
-    """Where results lie. All methods may raise StorageUnavailable."""
+    """A storage of results. Every method may raise StorageUnavailable."""
 
     def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
-        """Upload one file below the storage URL; the same key again replaces it. Returns its internal URL.
+        """Upload one file below the storage URL, or replace it. Return its internal URL.
 
-        `size` is what `chunks` are expected to hold, in bytes; it only chooses the way of uploading. An exception
-        that `chunks` raise goes through, and nothing is stored.
+        `size` is the expected size of `chunks` in bytes, and only selects the kind of upload. An exception of
+        `chunks` passes through, and nothing is stored.
         """
         ...
 
     def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
-        """Write `manifest.json`: the commit mark of publish."""
+        """Write `manifest.json`. This commits the attempt."""
         ...
 
     def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
-        """What that attempt published; None if it did not come to the end."""
+        """Return what the attempt published. None if the attempt has no manifest."""
         ...
 
     def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
@@ -66,5 +66,5 @@ class Storage(Protocol):
         ...
 
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
-        """Delete all that was published of a workflow, or only in the attempts `before` this one; idempotent."""
+        """Delete all results of a workflow, or only those of attempts `before` the given one. Idempotent."""
         ...

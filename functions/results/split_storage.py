@@ -1,4 +1,4 @@
-"""One storage made of several: results, admin logs apart from them, and what still has https: URLs."""
+"""One storage made of several: results, admin logs, and files with https: URLs."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from functions.results import layout
-from functions.results.http_files import WebFiles
+from functions.results.http_files import HttpFiles
 from functions.results.ports import Content, Storage
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 
 @dataclass(frozen=True)
-class Places:
-    """`admin_logs` is `results` where the operator has no place of its own for them."""
+class SplitStorage:
+    """Sends admin logs to their own storage. `admin_logs` is `results` if the operator has only one storage."""
 
     results: Storage
     admin_logs: Storage
-    web: WebFiles
+    http: HttpFiles
 
     def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
-        place = self.admin_logs if layout.is_admin_log(key) else self.results
-        return place.put(key, chunks, size, content_type)
+        storage = self.admin_logs if layout.is_admin_log(key) else self.results
+        return storage.put(key, chunks, size, content_type)
 
     def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
         if self.admin_logs is not self.results:
-            # So that this place, too, knows what to remove.
+            # IPFS needs the manifest to know what to remove.
             self.admin_logs.put_manifest(workflow, attempt, Manifest(admin_files=manifest.admin_files))
         self.results.put_manifest(workflow, attempt, manifest)
 
@@ -34,9 +34,9 @@ class Places:
 
     def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
         if file.url.startswith(("https://", "http://")):
-            return self.web.open(file, start, end)
-        place = self.admin_logs if file.path.startswith(f"{layout.ADMIN_LOGS}/") else self.results
-        return place.open(file, start, end)
+            return self.http.open(file, start, end)
+        storage = self.admin_logs if file.path.startswith(f"{layout.ADMIN_LOGS}/") else self.results
+        return storage.open(file, start, end)
 
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
         self.results.remove(workflow, before)

@@ -1,4 +1,4 @@
-"""Opens the storage that a URL names. docs/results.md has the URLs and the variables of each."""
+"""Opens the storage that a URL names. docs/results.md lists the URLs and the variables of each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from functions.results import bucket
 from functions.results.files import FileStorage
-from functions.results.http_files import WebFiles
+from functions.results.http_files import HttpFiles
 from functions.results.ports import Storage
-from functions.results.split_storage import Places
+from functions.results.split_storage import SplitStorage
 from functions.settings import SettingsError, variables
 
 if TYPE_CHECKING:
@@ -18,23 +19,23 @@ if TYPE_CHECKING:
 
 
 def open_storage(settings: Settings) -> Storage:
-    """The storage of the functions. Raises SettingsError."""
-    return open_url(place_of(settings), _given(settings))
+    """Open the storage of the functions. Raises SettingsError."""
+    return open_url(storage_url(settings), _variables(settings))
 
 
-def place_of(settings: Settings) -> str:
-    """The URL of the functions' storage, which publish is told too. Raises SettingsError."""
-    return settings.results_url or results_url("", _given(settings))
+def storage_url(settings: Settings) -> str:
+    """Return the URL of the storage, which the publish stage gets too. Raises SettingsError."""
+    return settings.results_url or results_url("", _variables(settings))
 
 
-def _given(settings: Settings) -> dict[str, str]:
-    """The variables of the environment and of the mounted Secret: what a storage may want can stand in either."""
+def _variables(settings: Settings) -> dict[str, str]:
+    """Return the variables of the environment and of the mounted Secret; a storage may need either."""
     keys = {"X-API-KEY": settings.x_api_key, "CLIENT-ID": settings.client_id}  # may come from X-API-KEY_FILE
     return {**variables(settings.credentials_dir, settings.legacy), **{k: v for k, v in keys.items() if v}}
 
 
 def results_url(url: str, variables: Mapping[str, str]) -> str:
-    """RESULTS_URL, or what operator-engine's variables mean: IPFS_OUTPUT first, then AWS_BUCKET_OUTPUT."""
+    """Return `url`, or derive it from operator-engine's variables: IPFS_OUTPUT first, then AWS_BUCKET_OUTPUT."""
     if url:
         return url
     if variables.get("IPFS_OUTPUT"):
@@ -45,14 +46,14 @@ def results_url(url: str, variables: Mapping[str, str]) -> str:
 
 
 def open_url(url: str, variables: Mapping[str, str]) -> Storage:
-    """The storage at `url`; credentials come from `variables`. Raises SettingsError."""
+    """Open the storage at `url` with the credentials in `variables`. Raises SettingsError."""
     results = _open(url, variables, api="IPFS_OUTPUT")
     admin_logs = results
     if url.startswith("s3:") and variables.get("AWS_BUCKET_ADMINLOGS"):
         admin_logs = _open(f"s3://{variables['AWS_BUCKET_ADMINLOGS']}", variables)
     elif url.startswith("ipfs:") and variables.get("IPFS_ADMINLOGS"):
         admin_logs = _open("ipfs://", variables, api="IPFS_ADMINLOGS")
-    return Places(results, admin_logs, WebFiles(_api_keys(variables), _hosts(variables)))
+    return SplitStorage(results, admin_logs, HttpFiles(_api_keys(variables), _hosts(variables)))
 
 
 def _open(url: str, variables: Mapping[str, str], api: str = "") -> Storage:
@@ -60,12 +61,18 @@ def _open(url: str, variables: Mapping[str, str], api: str = "") -> Storage:
     match parts.scheme:
         case "file":
             if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-                raise SettingsError("RESULTS_URL: a file: URL names an absolute path, as file:///var/lib/sluice")
+                raise SettingsError(
+                    "RESULTS_URL: a file: URL must name an absolute path, such as file:///var/lib/sluice"
+                )
             return FileStorage(Path(unquote(parts.path)))
         case "s3" | "gs" | "az":
-            from functions.results.object_store import open_bucket
+            from functions.results.object_store import ObjectStorage
 
-            return open_bucket(url, variables)
+            if not parts.netloc:
+                raise SettingsError(
+                    f"RESULTS_URL: a {parts.scheme}: URL must name a bucket, such as s3://bucket/prefix"
+                )
+            return ObjectStorage(bucket.open_bucket(url, variables), url)
         case "ipfs":
             return _open_ipfs(parts.netloc, variables, api)
         case _:
@@ -80,20 +87,20 @@ def _open_ipfs(host: str, variables: Mapping[str, str], api: str) -> Storage:
         raise SettingsError(f"{api} must be the address of an IPFS API, such as http://127.0.0.1:5001")
     seconds = variables.get("IPFS_EXPIRY_TIME") or "0"
     if not seconds.isdecimal():
-        raise SettingsError("IPFS_EXPIRY_TIME must be a number of seconds")
-    # operator-engine rounds up to minutes and leaves the unit out, which ipfs-cluster cannot read.
+        raise SettingsError("IPFS_EXPIRY_TIME must be a whole number of seconds")
+    # Minutes, rounded up, as operator-engine. With a unit, which operator-engine forgets and ipfs-cluster needs.
     expire_in = f"{-(-int(seconds) // 60)}m" if int(seconds) else ""
     return IpfsStorage(address, variables.get(f"{api}_PREFIX") or "ipfs://", _api_keys(variables), expire_in)
 
 
 def _api_keys(variables: Mapping[str, str]) -> dict[str, str]:
-    """The headers that a storage may want; operator-service and operator-engine call their variables differently."""
+    """Return the API key headers. operator-service and operator-engine have different variables for them."""
     names = {"X-API-KEY": ("X-API-KEY", "IPFS_API_KEY"), "CLIENT-ID": ("CLIENT-ID", "IPFS_API_CLIENT")}
     found = {header: next(filter(None, map(variables.get, given)), "") for header, given in names.items()}
     return {header: value for header, value in found.items() if value}
 
 
 def _hosts(variables: Mapping[str, str]) -> frozenset[str]:
-    """Where those headers may go."""
+    """Return the hosts that may receive the API keys."""
     names = ("IPFS_OUTPUT", "IPFS_OUTPUT_PREFIX", "IPFS_ADMINLOGS", "IPFS_ADMINLOGS_PREFIX", "AWS_ENDPOINT_URL")
     return frozenset(filter(None, (urlsplit(variables.get(name, "")).netloc for name in names)))

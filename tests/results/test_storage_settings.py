@@ -9,7 +9,7 @@ import pytest
 from support.ipfs_server import IpfsNode
 
 from functions.results.ports import NotFound, StorageRefused, StorageUnavailable
-from functions.results.storage import open_storage, open_url, place_of, results_url
+from functions.results.storage import open_storage, open_url, results_url, storage_url
 from functions.settings import Settings, SettingsError, variables
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
@@ -31,7 +31,7 @@ def test_operator_engines_variables_still_say_where_results_go(url: str, given: 
 def test_a_bucket_that_only_the_mounted_secret_names_is_where_results_go(tmp_path: Path) -> None:
     (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
     settings = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path), "AWS_BUCKET_OUTPUT": "variable"})
-    assert place_of(settings) == "s3://mounted"
+    assert storage_url(settings) == "s3://mounted"
     assert open_storage(settings)
 
 
