@@ -1,7 +1,7 @@
-"""HTTP that connects to the address that was judged, also after a redirect.
+"""HTTP requests that connect only to addresses that were checked, also after a redirect.
 
-A name is resolved once per hop and the connection goes to that very address, with the name kept for TLS and
-the Host header. So a name that resolves differently a moment later (DNS rebinding) changes nothing.
+Each hop resolves the name once, checks the addresses, and connects to one of them. TLS and the Host header keep the
+name. A name that resolves to another address a moment later (DNS rebinding) therefore has no effect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from functions.staging.addresses import Lookup, resolve
-from functions.staging.report import Failure
+from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.workflow.environment import FetchPolicy
 
@@ -30,12 +30,12 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _WORTH_RETRYING = (408, 425, 429)
 _PRIVATE_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-_EXPLANATION = 2048  # bytes of an error's body that are looked at
+_EXPLANATION = 2048  # bytes of an error's body that are read
 _SAFE = "/%:@!$&'()*+,;=~-._?[]"
 
 
-class Refused(Failure):
-    """The server answered, and does not give it. `body`: the beginning of what it said, never shown."""
+class HttpStatusError(StageFailure):
+    """The server answered with an error status. `body` is the beginning of its text, and is never shown."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__("DataUnavailable", f"the server answers {status}")
@@ -45,7 +45,7 @@ class Refused(Failure):
 
 @dataclass(frozen=True)
 class Target:
-    """One hop: a URL taken apart once, so that nothing downstream can read it differently."""
+    """A URL that was parsed once, so that every later step reads it the same way."""
 
     scheme: str
     host: str
@@ -63,10 +63,10 @@ class Target:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-class Web:
-    """Requests under the rules of an environment. `trusted`: URLs of the operator's own, exempt from them.
+class GuardedHttp:
+    """Sends requests under the rules of an environment. `trusted`: the operator's own URLs, which need not obey them.
 
-    Proxies of the environment variables are not used: the address would be theirs to choose.
+    Proxy variables are ignored, because a proxy would choose the address.
     """
 
     def __init__(
@@ -75,42 +75,44 @@ class Web:
         *,
         private: bool = False,
         trusted: tuple[str, ...] = (),
-        patience: RetryPolicy | None = None,
+        retries: RetryPolicy | None = None,
         lookup: Lookup = socket.getaddrinfo,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._schemes = schemes & set(_PORTS)
         self._private = private
-        self._trusted = frozenset(parse(url).origin for url in trusted)
-        self._patience = patience or RetryPolicy()
+        self._trusted = frozenset(parse_url(url).origin for url in trusted)
+        self._retries = retries or RetryPolicy()
         self._lookup = lookup
         self._tls = tls
 
     @classmethod
-    def of(cls, policy: FetchPolicy, patience: RetryPolicy) -> Web:
-        """The operator's gateways may stand on private addresses; nothing else may unless the policy says so."""
+    def for_policy(cls, policy: FetchPolicy, retries: RetryPolicy) -> GuardedHttp:
+        """The operator's gateways may have private addresses. Other hosts may not, unless the policy allows it."""
         gateways = (policy.ipfs_gateway, policy.arweave_gateway)
         private = policy.allow_private_addresses
-        return cls(frozenset(policy.schemes), private=private, trusted=gateways, patience=patience)
+        return cls(frozenset(policy.schemes), private=private, trusted=gateways, retries=retries)
 
     @contextmanager
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Iterator[BaseHTTPResponse]:
-        """The final answer, after redirects, whose body is read as it is on the wire.
+        """Send a request, follow redirects, and yield the final answer. Its body is not decoded.
 
-        Raises Failure where asking again cannot help (4xx, a forbidden address, a bad certificate), else Trouble.
+        Raises StageFailure if a retry cannot help (4xx, a forbidden address, a bad certificate), else TransientError.
         """
         from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 
         response = None
         try:
-            response = self._follow(method, parse(url), dict(headers or {}), body)
-            _judge(response)
+            response = self._follow(method, parse_url(url), dict(headers or {}), body)
+            _check_status(response)
             yield response
         except SSLError as e:
             if "CERTIFICATE_VERIFY_FAILED" in str(e):
-                raise Failure("DataUnavailable", "the server's TLS certificate is not valid for its name") from None
+                raise StageFailure(
+                    "DataUnavailable", "the server's TLS certificate is not valid for its name"
+                ) from None
             raise TransientError("the TLS connection broke") from None
         except HTTPError as e:
             raise TransientError(_describe(e), absent=isinstance(e, NewConnectionError)) from None
@@ -119,14 +121,14 @@ class Web:
                 response.close()
 
     def read(self, method: str, url: str, body: bytes | None = None, *, limit: int = 4 << 20) -> bytes:
-        """A small answer as a whole. Raises as `request`."""
+        """Return a small answer as a whole. Raises as `request`, and StageFailure if it has over `limit` bytes."""
         headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body else {})
         with self.request(method, url, headers, body) as response:
             data = b""
             while piece := response.read(limit + 1 - len(data), decode_content=False):
                 data += piece
                 if len(data) > limit:
-                    raise Failure("DataTooLarge", f"an answer of more than {limit} bytes")
+                    raise StageFailure("DataTooLarge", f"the answer has more than {limit} bytes")
             return data
 
     def _follow(self, method: str, target: Target, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
@@ -138,20 +140,20 @@ class Web:
             if response.status not in _REDIRECTS or not location:
                 return response
             response.close()
-            following = parse(urljoin(_url(target), location))
+            following = parse_url(urljoin(_url(target), location))
             if following.origin != target.origin:
                 headers = {k: v for k, v in headers.items() if k.lower() not in _PRIVATE_HEADERS}
             if response.status == 303 or (method == "POST" and response.status in (301, 302)):
                 method, body = "GET", None
             target = following
-        raise Failure("DataUnavailable", f"more than {MAX_REDIRECTS} redirects")
+        raise StageFailure("DataUnavailable", f"more than {MAX_REDIRECTS} redirects")
 
     def _send(self, method: str, target: Target, headers: dict[str, str], body: bytes | None) -> BaseHTTPResponse:
         from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
         trusted = target.origin in self._trusted
         if not trusted and target.scheme not in self._schemes:
-            raise Failure("DataForbidden", f"{target.scheme}: URLs are not fetched in this environment")
+            raise StageFailure("DataForbidden", f"this environment does not fetch {target.scheme}: URLs")
         addresses = resolve(target.host, target.port, private=self._private or trusted, lookup=self._lookup)
         full = {"Accept-Encoding": "identity", "User-Agent": "sluice", **headers, "Host": target.host_header}
         for address in addresses[:-1]:
@@ -166,7 +168,7 @@ class Web:
     ) -> BaseHTTPResponse:
         import urllib3
 
-        timeout = urllib3.Timeout(connect=self._patience.connect, read=self._patience.stall)
+        timeout = urllib3.Timeout(connect=self._retries.connect, read=self._retries.stall)
         pool: urllib3.HTTPConnectionPool
         if target.scheme == "https":
             if self._tls is None:
@@ -191,8 +193,8 @@ class Web:
         )
 
 
-def parse(url: str) -> Target:
-    """Take a URL apart. Raises Failure."""
+def parse_url(url: str) -> Target:
+    """Parse a URL. Raises StageFailure."""
     try:
         parts = urlsplit(url)
         host = (
@@ -200,17 +202,17 @@ def parse(url: str) -> Target:
         )
         port = parts.port
     except (ValueError, UnicodeError):
-        raise Failure("DataUnavailable", "a URL that cannot be read") from None
+        raise StageFailure("DataUnavailable", "the URL is malformed") from None
     if parts.scheme not in _PORTS:
-        raise Failure("DataForbidden", f"{parts.scheme or 'empty'}: URLs are not fetched")
+        raise StageFailure("DataForbidden", f"{parts.scheme or 'empty'}: URLs are never fetched")
     if not host or "%" in host or any(c <= " " or c == "\x7f" for c in host):
-        raise Failure("DataForbidden", "a URL without a proper host name")
+        raise StageFailure("DataForbidden", "the URL has no valid host name")
     path = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else "")
     return Target(parts.scheme, host, port or _PORTS[parts.scheme], path, _basic(parts))
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, in either of its forms; None if there is none that can be read."""
+    """Return the seconds of a Retry-After header, in either of its forms; None if it is missing or invalid."""
     if value is None:
         return None
     if value.strip().isdigit():
@@ -223,15 +225,17 @@ def retry_after(value: str | None) -> float | None:
         return None
 
 
-def _judge(response: BaseHTTPResponse) -> None:
+def _check_status(response: BaseHTTPResponse) -> None:
     status = response.status
     if status >= 500 or status in _WORTH_RETRYING:
         raise TransientError(f"the server answers {status}", retry_after(response.headers.get("retry-after")))
     if status not in (200, 206):
-        raise Refused(status, response.read(_EXPLANATION, decode_content=False).decode(errors="replace"))
+        raise HttpStatusError(status, response.read(_EXPLANATION, decode_content=False).decode(errors="replace"))
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
-        raise Failure("DataUnavailable", f"the server sends the encoding {encoding[:40]!r}, which was not asked for")
+        raise StageFailure(
+            "DataUnavailable", f"the server sends the encoding {encoding[:40]!r}, which was not requested"
+        )
 
 
 def _basic(parts: SplitResult) -> str | None:

@@ -1,6 +1,6 @@
-"""How a stage program ends: an exit code and one line that says why, where Kubernetes and the laptop find it.
+"""Ends a stage program: an exit code, and a termination message that Kubernetes and the laptop read.
 
-The line is `Reason: text`. The reason is one machine-readable word; the caller reads up to the first `:`.
+The message is one line, `Reason: text`. The reason is one machine-readable word; readers stop at the first `:`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _MAX_BYTES = 2048
 _KUBERNETES = Path("/dev/termination-log")
 
 
-class Failure(Exception):
-    """What ends a stage on purpose: a machine-readable `reason` and a text for people, without secrets."""
+class StageFailure(Exception):
+    """Ends the stage. `reason` is machine-readable; `text` is for people and must not contain secrets."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -27,13 +27,13 @@ class Failure(Exception):
 
 
 def finish(code: int, reason: str, message: str, volume: Path | None = None) -> int:
-    """Leave the termination message and return `code`, for `raise SystemExit(finish(…))`.
+    """Write the termination message and return `code`, for `raise SystemExit(finish(…))`.
 
     It goes to the file named by TERMINATION_LOG, else to /dev/termination-log, else to `volume`/termination-message.
-    A message that cannot be left does not change how the stage ends.
+    If it cannot be written, the exit code stays the same.
     """
     line = f"{reason}: {' '.join(scrub(message).split())}".encode(errors="replace")[:_MAX_BYTES]
-    for path in _places(volume):
+    for path in _message_files(volume):
         try:
             path.write_bytes(line)
             break
@@ -43,7 +43,7 @@ def finish(code: int, reason: str, message: str, volume: Path | None = None) -> 
     return code
 
 
-def _places(volume: Path | None) -> list[Path]:
+def _message_files(volume: Path | None) -> list[Path]:
     if named := os.environ.get("TERMINATION_LOG"):
         return [Path(named)]
     here = [volume / "termination-message"] if volume else []
@@ -51,19 +51,19 @@ def _places(volume: Path | None) -> list[Path]:
 
 
 def log_to(path: Path) -> None:
-    """Log plain lines to stderr and, where it can be written, to the file `path`, which attempts add to."""
+    """Log plain lines to stderr and append them to the file `path`. Every attempt appends to the same file."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    trouble: OSError | None = None
+    error: OSError | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, encoding="utf-8"))
     except OSError as e:
-        trouble = e
+        error = e
     for handler in handlers:
         handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
-    if trouble:
-        logging.warning("no log file %s: %s", path, trouble.strerror)
+    if error:
+        logging.warning("the log file %s cannot be written: %s", path, error.strerror)
 
 
 class _Plain(logging.Formatter):

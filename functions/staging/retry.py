@@ -1,4 +1,4 @@
-"""What is worth another try, and how long to wait for it."""
+"""Retries of one operation: which errors are worth it, how often, and with which pauses."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from functions.staging.report import Failure
+from functions.staging.report import StageFailure
 
 T = TypeVar("T")
 
 
 class TransientError(Exception):
-    """Something that may be over soon.
+    """An error that may go away.
 
-    `after`: seconds the other side asked us to wait. `restart`: what we have of the file is of no more use.
-    `absent`: nobody is there, as a wrong address looks too.
+    `after`: seconds that the server asked us to wait. `restart`: the bytes received so far are useless.
+    `absent`: no server answered at all, which may also mean that the address is wrong.
     """
 
     def __init__(self, text: str, after: float | None = None, *, restart: bool = False, absent: bool = False) -> None:
@@ -30,43 +30,44 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often to try without any progress, and the seconds in between; timeouts of one connection."""
+    """How often to try without progress, how long to pause, and the timeouts of one connection. All in seconds."""
 
     tries: int = 6
-    absent: int = 4  # tries where nobody has been there yet; with the defaults, 2 to 4 seconds
+    absent: int = 4  # tries for a server that never answered; with the defaults this takes 2 to 4 seconds
     first: float = 0.5
     longest: float = 30.0
     connect: float = 10.0
     stall: float = 30.0  # without a byte
 
-    def delay(self, failures: int, trouble: TransientError) -> float:
-        """Seconds to wait after the n-th failure in a row: doubling, with jitter, or what the other side asked for."""
-        if trouble.after is not None:
-            return trouble.after
+    def delay(self, failures: int, error: TransientError) -> float:
+        """Seconds to wait after the n-th failure in a row: doubling, with jitter, or what the server asked for."""
+        if error.after is not None:
+            return error.after
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
 
-    def persist(
+    def call(
         self,
         name: str,
         action: Callable[[], T],
         wait: Callable[[float], None],
         progress: Callable[[], int] = lambda: 0,
     ) -> T:
-        """Repeat `action` while it is in Trouble and `progress` grows, at most `tries` times without growth.
+        """Call `action` again after each TransientError, up to the limit of failures in a row.
 
-        Who has given something and is gone may come back; who was never there is given up sooner.
+        A failure counts as the first in a row if `progress` has grown since the last. A server that already sent
+        something gets `tries` attempts; one that never answered gets `absent`. `name` stands in the log.
 
-        Raises Failure (DataUnavailable) in the end, and whatever else `action` and `wait` raise.
+        Raises StageFailure (DataUnavailable) at the limit, and everything else that `action` and `wait` raise.
         """
         failures = 0
         while True:
             before = progress()
             try:
                 return action()
-            except TransientError as trouble:
+            except TransientError as error:
                 failures = 1 if progress() > before else failures + 1
-                if failures >= (self.absent if trouble.absent and not progress() else self.tries):
-                    raise Failure("DataUnavailable", f"{trouble.text} ({failures} times in a row)") from None
-                delay = self.delay(failures, trouble)
-                logging.warning("%s: %s; again in %.1f s", name, trouble.text, delay)
+                if failures >= (self.absent if error.absent and not progress() else self.tries):
+                    raise StageFailure("DataUnavailable", f"{error.text} ({failures} times in a row)") from None
+                delay = self.delay(failures, error)
+                logging.warning("%s: %s; trying again in %.1f s", name, error.text, delay)
                 wait(delay)

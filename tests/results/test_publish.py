@@ -12,7 +12,7 @@ from functions.results.layout import encode
 from functions.results.ports import Storage
 from functions.staging.publish.program import publish
 from functions.staging.publish.tree import TreeRefused
-from functions.staging.report import Failure
+from functions.staging.report import StageFailure
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
 
@@ -89,7 +89,7 @@ def test_only_what_the_scope_lets_out_is_published(
 
 
 @pytest.mark.parametrize("scope", [Scope.OUTPUTS, Scope.ADMIN_LOGS])
-def test_a_link_in_the_place_of_the_algorithms_log_is_not_followed(
+def test_a_link_in_the_storage_url_the_algorithms_log_is_not_followed(
     storage: Storage, tmp_path: Path, scope: Scope
 ) -> None:
     root = volume(tmp_path / "v")
@@ -168,7 +168,7 @@ def test_folders_nested_without_end_are_refused(storage: Storage, tmp_path: Path
 def test_what_exceeds_the_environments_limits_fails_before_anything_is_uploaded(
     storage: Storage, tmp_path: Path, policy: PublishPolicy, reason: str
 ) -> None:
-    with pytest.raises(Failure) as failed:
+    with pytest.raises(StageFailure) as failed:
         publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage)
     assert failed.value.reason == reason
     assert storage.manifest(W, 1) is None
@@ -180,7 +180,7 @@ def test_names_that_would_fill_the_manifest_are_refused(storage: Storage, tmp_pa
     deep.mkdir(parents=True)
     for n in range(500):
         (deep / str(n)).touch()
-    with pytest.raises(Failure, match="names of all files") as failed:
+    with pytest.raises(StageFailure, match="names of all files") as failed:
         publish(task(), root, 1, Scope.ALL, storage)
     assert failed.value.reason == "TooManyResults"
     assert storage.manifest(W, 1) is None

@@ -22,7 +22,7 @@ from functions.results.ports import Storage, StorageFull, StorageRefused, Storag
 from functions.staging.publish import upload
 from functions.staging.publish.program import publish
 from functions.staging.publish.tree import TreeChanged, TreeRefused, walk
-from functions.staging.report import Failure
+from functions.staging.report import StageFailure
 from functions.workflow.model import Manifest, Scope, WorkflowId
 
 W = WorkflowId("w1")
@@ -162,7 +162,7 @@ def test_one_file_that_cannot_be_uploaded_fails_the_stage(
                 raise error
 
     storage = Broken(FileStorage(tmp_path / "results"))
-    with pytest.raises(Failure) as failed:
+    with pytest.raises(StageFailure) as failed:
         publish(task(), volume(tmp_path / "v"), 1, Scope.ALL, storage)
     assert failed.value.reason == reason
     assert "internal" not in failed.value.text
@@ -176,7 +176,7 @@ def test_what_is_refused_is_not_tried_again(tmp_path: Path) -> None:
             raise StorageRefused("no")
 
     storage = Refusing(FileStorage(tmp_path / "results"))
-    with pytest.raises(Failure):
+    with pytest.raises(StageFailure):
         publish(task(), volume(tmp_path / "v", {}), 1, Scope.ALL, storage)
     assert storage.calls == 1
 
@@ -198,7 +198,7 @@ def test_a_full_disk_of_results_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
     root = volume(tmp_path / "v")
     monkeypatch.setattr("functions.results.files.os.replace", full)
-    with pytest.raises(Failure) as failed:
+    with pytest.raises(StageFailure) as failed:
         publish(task(), root, 1, Scope.ALL, FileStorage(tmp_path / "results"))
     assert failed.value.reason == "DiskFull"
     assert not stored(tmp_path / "results")
@@ -249,7 +249,7 @@ def test_a_file_that_never_stays_as_it_is_fails_the_stage(tmp_path: Path) -> Non
             return self.storage.put(key, restless() if "restless" in key else chunks, size, content_type)
 
     storage = Restless(FileStorage(tmp_path / "r"))
-    with pytest.raises(Failure, match="it changed while it was read"):
+    with pytest.raises(StageFailure, match="it changed while it was read"):
         publish(task(), root, 1, Scope.ALL, storage)
     assert storage.manifest(W, 1) is None
 
@@ -292,7 +292,7 @@ def test_no_descriptor_is_left_open_after_a_failure(tmp_path: Path) -> None:
             raise StorageRefused("no")
 
     root = volume(tmp_path / "v", {f"{n:03}": b"x" for n in range(100)})
-    with pytest.raises(Failure):
+    with pytest.raises(StageFailure):
         publish(task(), root, 1, Scope.ALL, Broken(FileStorage(tmp_path / "r")))
     # By name: other tests' garbage in the same process comes and goes.
     assert [path for path in opened() if path.is_relative_to(tmp_path)] == []

@@ -51,8 +51,8 @@ def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:
     code, message, _ = run(root, task((tmp_path / "results").as_uri(), PublishPolicy(max_files=1)))
     assert code == 62
     assert message == (
-        "TooManyResults: more than 1 files: write fewer, such as one archive, "
-        "or have the environment's publish.maxFiles raised"
+        "TooManyResults: more than 1 files: write fewer files, for example one archive, "
+        "or ask the operator to raise publish.maxFiles"
     )
 
 

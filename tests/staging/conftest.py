@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.configuring import IMPATIENT, LOOPBACK, Configure, Outcome, task_of
+from support.configuring import FEW_RETRIES, LOOPBACK, Configure, Outcome, task_of
 from support.datahost import DataHost
 
 from functions.staging.configure.program import run
-from functions.staging.guarded_http import Web
+from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.environment import FetchPolicy
 from functions.workflow.progress import Progress
@@ -31,14 +31,14 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Progre
         algorithm: dict[str, Any] | None = None,
         output: dict[str, Any] | None = None,
         policy: FetchPolicy = LOOPBACK,
-        patience: RetryPolicy = IMPATIENT,
+        retries: RetryPolicy = FEW_RETRIES,
         credentials: dict[str, str] | None = None,
-        web: Web | None = None,
+        http: GuardedHttp | None = None,
     ) -> Outcome:
         (volume / "adminlogs").mkdir(parents=True, exist_ok=True)
         task = task_of(list(inputs), algorithm, output, policy)
         told.clear()
-        code = run(task, volume, credentials=credentials, patience=patience, web=web, tell=told.append)
+        code = run(task, volume, credentials=credentials, retries=retries, http=http, sink=told.append)
         return Outcome(code, volume, told[-1] if told else None)
 
     return call

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from support.configuring import IMPATIENT, LOOPBACK, Configure
+from support.configuring import FEW_RETRIES, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
-from functions.staging.guarded_http import Web, retry_after
+from functions.staging.guarded_http import GuardedHttp, retry_after
 from functions.staging.retry import RetryPolicy, TransientError
 
 MB = 1 << 20
@@ -266,11 +266,11 @@ def test_several_files_come_at_once(configure: Configure, host: DataHost) -> Non
 
 
 def test_delays_grow_up_to_a_limit_and_yield_to_retry_after() -> None:
-    patience = RetryPolicy(first=1, longest=8)
-    delays = [patience.delay(n, TransientError("x")) for n in range(1, 8)]
+    retries = RetryPolicy(first=1, longest=8)
+    delays = [retries.delay(n, TransientError("x")) for n in range(1, 8)]
     for delay, longest in zip(delays, (1, 2, 4, 8, 8, 8, 8), strict=True):
         assert longest / 2 <= delay <= longest
-    assert patience.delay(1, TransientError("x", after=70.0)) == 70.0
+    assert retries.delay(1, TransientError("x", after=70.0)) == 70.0
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, None), ("7", 7.0), ("soon", None), ("-1", None)])
@@ -286,7 +286,7 @@ def test_retry_after_may_be_a_date() -> None:
 
 def test_patience_is_not_used_up_while_bytes_come(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Pattern(40_000), break_after=1000)
-    assert configure({"url": f"{host.url}/a"}, patience=IMPATIENT).code == 0
+    assert configure({"url": f"{host.url}/a"}, retries=FEW_RETRIES).code == 0
     assert len(host.seen) == 40
 
 
@@ -323,20 +323,20 @@ def test_a_part_that_cannot_be_had_any_more_means_to_begin_again(
 def test_a_host_that_was_never_there_is_given_up_sooner_than_one_that_fails(
     configure: Configure, host: DataHost
 ) -> None:
-    patience = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
+    retries = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = server.getsockname()[1]
-    refused = configure({"url": f"http://127.0.0.1:{closed}/a"}, patience=patience)
+    refused = configure({"url": f"http://127.0.0.1:{closed}/a"}, retries=retries)
     assert refused.message == "DataUnavailable: inputs/0/0: the server cannot be reached (4 times in a row)"
 
     def no_name(name: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         raise OSError
 
-    web = Web(frozenset({"http"}), patience=patience, lookup=no_name)
-    unknown = configure({"url": "http://nowhere.invalid/a"}, patience=patience, web=web)
+    http = GuardedHttp(frozenset({"http"}), retries=retries, lookup=no_name)
+    unknown = configure({"url": "http://nowhere.invalid/a"}, retries=retries, http=http)
     assert unknown.message.endswith("the name nowhere.invalid does not resolve (4 times in a row)")
     host.routes["/a"] = lambda request: request.answer(503)
-    failing = configure({"url": f"{host.url}/a"}, patience=patience)
+    failing = configure({"url": f"{host.url}/a"}, retries=retries)
     assert failing.message == "DataUnavailable: inputs/0/0: the server answers 503 (6 times in a row)"
 
 
@@ -350,7 +350,7 @@ def test_a_host_that_vanishes_in_the_middle_is_waited_for_as_long_as_any(configu
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
     host.routes["/a"] = File(Pattern(3 * MB), break_after=MB)
-    patience = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
-    web = Web(frozenset({"http"}), private=True, patience=patience, lookup=once)
-    outcome = configure({"url": f"http://data.example:{host.port}/a"}, patience=patience, web=web)
+    retries = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
+    http = GuardedHttp(frozenset({"http"}), private=True, retries=retries, lookup=once)
+    outcome = configure({"url": f"http://data.example:{host.port}/a"}, retries=retries, http=http)
     assert outcome.message.endswith("(6 times in a row)")

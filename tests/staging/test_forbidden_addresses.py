@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from support.configuring import IMPATIENT, LOOPBACK, Configure
+from support.configuring import FEW_RETRIES, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Request
 
 from functions.staging.addresses import is_public, resolve
-from functions.staging.guarded_http import Web, parse
-from functions.staging.report import Failure
+from functions.staging.guarded_http import GuardedHttp, parse_url
+from functions.staging.report import StageFailure
 
 DATA = Path(__file__).parents[1] / "data"
 CERTIFICATE, KEY = str(DATA / "data.example-cert.pem"), str(DATA / "data.example-key.pem")
@@ -93,18 +93,18 @@ def test_the_host_that_is_judged_is_the_host_that_is_connected_to(url: str) -> N
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
     with (
-        pytest.raises(Failure, match="not a public address"),
-        Web(frozenset({"http"}), lookup=lookup).request("GET", url),
+        pytest.raises(StageFailure, match="not a public address"),
+        GuardedHttp(frozenset({"http"}), lookup=lookup).request("GET", url),
     ):
         pass
-    assert judged == [parse(url).host]
+    assert judged == [parse_url(url).host]
 
 
 def test_one_inner_address_among_public_ones_refuses_them_all() -> None:
     def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         return [(0, 0, 0, "", (address, port)) for address in ("8.8.8.8", "10.0.0.1")]
 
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(StageFailure) as caught:
         resolve("two.example", 80, private=False, lookup=lookup)
     assert caught.value.reason == "DataForbidden"
 
@@ -124,8 +124,8 @@ class Rebinding:
 def test_a_name_is_looked_up_once_and_the_connection_goes_to_what_was_judged(host: DataHost) -> None:
     host.routes["/a"] = File(Held(b"one"))
     rebinding = Rebinding("127.0.0.1")  # a second look-up would be an IndexError
-    web = Web(frozenset({"http"}), private=True, lookup=rebinding)
-    with web.request("GET", f"http://data.example:{host.port}/a") as response:
+    http = GuardedHttp(frozenset({"http"}), private=True, lookup=rebinding)
+    with http.request("GET", f"http://data.example:{host.port}/a") as response:
         assert response.read() == b"one"
     assert rebinding.asked == ["data.example"]
     assert host.seen[0].headers["host"] == f"data.example:{host.port}"
@@ -141,7 +141,7 @@ def test_a_name_that_turns_inwards_between_two_connections_is_refused(
     monkeypatch.setattr("urllib3.util.connection.create_connection", _unreachable)
     outcome = configure(
         {"url": f"http://data.example:{host.port}/a"},
-        web=Web(frozenset({"http"}), patience=IMPATIENT, lookup=rebinding),
+        http=GuardedHttp(frozenset({"http"}), retries=FEW_RETRIES, lookup=rebinding),
     )
     assert (outcome.reason, len(rebinding.asked), host.seen) == ("DataForbidden", 2, [])
 
@@ -211,11 +211,11 @@ def secure() -> Iterator[DataHost]:
         yield started
 
 
-def _https(schemes: set[str] | None = None) -> Web:
-    return Web(
+def _https(schemes: set[str] | None = None) -> GuardedHttp:
+    return GuardedHttp(
         frozenset(schemes or {"https"}),
         private=True,
-        patience=IMPATIENT,
+        retries=FEW_RETRIES,
         lookup=lambda host, port, **_: [(0, 0, 0, "", ("127.0.0.1", port))],
         tls=ssl.create_default_context(cafile=CERTIFICATE),
     )
@@ -225,9 +225,9 @@ def test_https_checks_the_certificate_against_the_name_and_not_the_address(
     configure: Configure, secure: DataHost
 ) -> None:
     secure.routes["/a"] = File(Held(b"secure"))
-    right = configure({"url": f"https://data.example:{secure.port}/a"}, web=_https())
+    right = configure({"url": f"https://data.example:{secure.port}/a"}, http=_https())
     assert right.read("inputs/0/0") == b"secure"
-    wrong = configure({"url": f"https://other.example:{secure.port}/a"}, web=_https())
+    wrong = configure({"url": f"https://other.example:{secure.port}/a"}, http=_https())
     assert wrong.message == ("DataUnavailable: inputs/0/0: the server's TLS certificate is not valid for its name")
     assert len(secure.seen) == 1
 
@@ -242,14 +242,14 @@ def test_a_redirect_from_https_to_http_is_refused_unless_http_is_allowed(
 ) -> None:
     secure.routes["/a"] = _redirect(f"{inner.url}/a")
     url = f"https://data.example:{secure.port}/a"
-    assert configure({"url": url}, web=_https()).reason == "DataForbidden"
+    assert configure({"url": url}, http=_https()).reason == "DataForbidden"
     assert inner.seen == []
-    assert configure({"url": url}, web=_https({"http", "https"})).read("inputs/0/0") == b"inner"
+    assert configure({"url": url}, http=_https({"http", "https"})).read("inputs/0/0") == b"inner"
 
 
 def test_a_post_that_is_redirected_elsewhere_does_not_carry_its_body(host: DataHost, inner: DataHost) -> None:
     host.routes["/a"] = _redirect(f"{inner.url}/a", 303)
-    with Web(frozenset({"http"}), private=True).request("POST", f"{host.url}/a", body=b"{}") as response:
+    with GuardedHttp(frozenset({"http"}), private=True).request("POST", f"{host.url}/a", body=b"{}") as response:
         assert response.read() == b"inner"
     assert (inner.seen[0].method, inner.seen[0].body) == ("GET", b"")
 
@@ -262,5 +262,5 @@ def test_an_answer_larger_than_expected_is_cut_off(host: DataHost) -> None:
             request.wfile.write(b"x" * 65536)
 
     host.routes["/a"] = endless
-    with pytest.raises(Failure, match="more than 1000 bytes"):
-        Web(frozenset({"http"}), private=True).read("GET", f"{host.url}/a", limit=1000)
+    with pytest.raises(StageFailure, match="more than 1000 bytes"):
+        GuardedHttp(frozenset({"http"}), private=True).read("GET", f"{host.url}/a", limit=1000)

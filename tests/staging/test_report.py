@@ -66,5 +66,5 @@ def test_a_log_that_cannot_be_written_goes_to_stderr_alone(tmp_path: Path, capsy
     (tmp_path / "file").touch()
     log_to(tmp_path / "file" / "stage.log")
     logging.info("still here")
-    assert "no log file" in (printed := capsys.readouterr().err)
+    assert "cannot be written" in (printed := capsys.readouterr().err)
     assert "still here" in printed

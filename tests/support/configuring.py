@@ -19,7 +19,7 @@ LOOPBACK = FetchPolicy(
     max_bytes=1 << 30,
     seconds=30,
 )
-IMPATIENT = RetryPolicy(tries=3, first=0.01, longest=0.02, connect=2, stall=0.3)
+FEW_RETRIES = RetryPolicy(tries=3, first=0.01, longest=0.02, connect=2, stall=0.3)
 
 
 def task_of(

@@ -1,4 +1,4 @@
-"""`python -m functions.staging.configure`: fetch and verify the data and the algorithm."""
+"""`python -m functions.staging.configure`: fetch and verify the data sets and the algorithm."""
 
 from functions.staging.configure.program import main
 

@@ -1,4 +1,4 @@
-"""From the workflow document to the files that must be fetched."""
+"""Lists the files that a workflow document asks for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.staging.configure.fetch import Source
-from functions.staging.configure.metadata import Metadata, endpoint_of
-from functions.staging.configure.provider import Asset, Signer, files
+from functions.staging.configure.fetch import DataSource
+from functions.staging.configure.metadata import MetadataService, endpoint_of
+from functions.staging.configure.provider import Asset, DownloadSigner, files
 from functions.staging.configure.sources import TextSource, source
-from functions.staging.guarded_http import Web
-from functions.staging.report import Failure
+from functions.staging.guarded_http import GuardedHttp
+from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Algorithm, Input, Remote
 from functions.workflow.stage_task import Task
@@ -21,48 +21,55 @@ _ALGORITHM = "transformations/algorithm"
 
 @dataclass(frozen=True)
 class Item:
-    """One file to fetch; `path` is relative to the volume."""
+    """One file to fetch. `path` is relative to the volume."""
 
     path: str
-    source: Source
+    source: DataSource
     sha256: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
+    """The files of one asset, and its DDO if there is one."""
+
     items: Sequence[Item]
     ddo: bytes | None = None
 
 
 class Planner:
-    """Asks Providers and the metadata service where it must. All methods raise Failure."""
+    """Makes plans, and asks Providers and the metadata service where needed. All methods raise StageFailure."""
 
     def __init__(
-        self, task: Task, web: Web, patience: RetryPolicy, credentials: Mapping[str, str], wait: Callable[[float], None]
+        self,
+        task: Task,
+        http: GuardedHttp,
+        retries: RetryPolicy,
+        credentials: Mapping[str, str],
+        wait: Callable[[float], None],
     ) -> None:
         self._task = task
-        self._web = web
-        self._patience = patience
+        self._http = http
+        self._retries = retries
         self._credentials = credentials
-        self._signer = Signer(credentials.get("OPERATOR_PRIVATE_KEY"))
+        self._signer = DownloadSigner(credentials.get("OPERATOR_PRIVATE_KEY"))
         self._wait = wait
-        self._metadata = Metadata(web, task.definition.stage.output.metadataUri, patience, wait)
+        self._metadata = MetadataService(http, task.definition.stage.output.metadataUri, retries, wait)
 
     def input(self, each: Input) -> Plan:
-        """The files of a data set: `inputs/<folder>/0`, `1`, …"""
-        ddo = self._metadata.offered(each.id)
-        sources: Sequence[Source] = [self._source(url) for url in each.urls]
+        """Return the files of a data set: `inputs/<folder>/0`, `1`, …"""
+        ddo = self._metadata.find(each.id)
+        sources: Sequence[DataSource] = [self._source(url) for url in each.urls]
         if each.remote is not None:
             sources, ddo = self._remote(each.id, each.remote, _userdata(each.remote), ddo)
         paths = [f"inputs/{each.folder}/{n}" for n in range(len(sources))]
         return Plan(_items(paths, sources, each.checksums), ddo)
 
     def algorithm(self) -> Plan:
-        """The files of the algorithm: `transformations/algorithm`, then `1`, `2`, …"""
+        """Return the files of the algorithm: `transformations/algorithm`, then `1`, `2`, …"""
         algorithm = self._task.definition.stage.algorithm
-        ddo = self._metadata.offered(algorithm.id)
+        ddo = self._metadata.find(algorithm.id)
         if algorithm.rawcode:
-            sources: Sequence[Source] = [TextSource(algorithm.rawcode)]
+            sources: Sequence[DataSource] = [TextSource(algorithm.rawcode)]
         elif algorithm.url:
             sources = [self._source(algorithm.url)]
         else:
@@ -72,28 +79,28 @@ class Planner:
         paths = [_ALGORITHM, *(f"transformations/{n}" for n in range(1, len(sources)))]
         return Plan(_items(paths, sources, (algorithm.checksum,) if algorithm.checksum else ()), ddo)
 
-    def _source(self, url: str) -> Source:
-        return source(url, self._task.fetch, self._web, self._credentials, self._patience)
+    def _source(self, url: str) -> DataSource:
+        return source(url, self._task.fetch, self._http, self._credentials, self._retries)
 
     def _remote(
         self, did: str, remote: Remote, userdata: Any, ddo: bytes | None
-    ) -> tuple[Sequence[Source], bytes | None]:
+    ) -> tuple[Sequence[DataSource], bytes | None]:
         endpoint = remote.serviceEndpoint
         if not endpoint:
-            ddo = ddo or self._metadata.needed(did)
+            ddo = ddo or self._metadata.get(did)
             endpoint = endpoint_of(ddo, remote.serviceId)
         asset = Asset(endpoint, did, remote.serviceId, remote.txId, userdata)
-        return files(asset, self._web, self._signer, self._patience, self._wait), ddo
+        return files(asset, self._http, self._signer, self._retries, self._wait), ddo
 
 
-def _items(paths: Sequence[str], sources: Sequence[Source], checksums: Sequence[str]) -> list[Item]:
+def _items(paths: Sequence[str], sources: Sequence[DataSource], checksums: Sequence[str]) -> list[Item]:
     if checksums and len(checksums) != len(sources):
-        raise Failure("ChecksumMismatch", f"{len(checksums)} checksums for {len(sources)} files")
+        raise StageFailure("ChecksumMismatch", f"{len(checksums)} checksums for {len(sources)} files")
     expected: Sequence[str | None] = checksums or [None] * len(sources)
     return [Item(*each) for each in zip(paths, sources, expected, strict=True)]
 
 
 def _userdata(remote: Remote, algorithm: Algorithm | None = None) -> Any:
-    """In whichever spelling it came: the Provider says `userData` for algorithms and `userdata` for data."""
+    """Return the user data, in any of its spellings: the Provider writes `userData` for algorithms."""
     spellings = (remote.userdata, remote.userData, remote.algouserdata, algorithm and algorithm.algouserdata)
     return next((value for value in spellings if value), None)

@@ -1,4 +1,4 @@
-"""One file from one source onto the disk: streamed, hashed, resumed, checked."""
+"""Downloads one file from one source: streamed to disk, hashed, resumed, checked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from functions.staging.configure.meter import Meter
-from functions.staging.report import Failure
+from functions.staging.configure.budget import FetchBudget
+from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 
 CHUNK = 1 << 20  # bytes; a download holds two of them
@@ -21,7 +21,7 @@ CHUNK = 1 << 20  # bytes; a download holds two of them
 
 @dataclass
 class Body:
-    """A file, or the rest of it. `version` marks this content; a source that cannot tell versions gives None."""
+    """The bytes of a file from `start` on. `version` identifies the content; None if the source has no versions."""
 
     chunks: Iterator[bytes]
     start: int
@@ -29,35 +29,37 @@ class Body:
     version: str | None
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """Where a file comes from."""
 
     @property
     def where(self) -> str:
-        """For the operator's log: without credentials and query."""
+        """The place, for the operator's log: without credentials and query."""
         ...
 
     @property
     def kind(self) -> str:
-        """For everybody: `https`, `s3`, …, `provider`."""
+        """The kind of source, which everybody may see: `https`, `s3`, …, `provider`."""
         ...
 
     def open(self, start: int, version: str | None) -> AbstractContextManager[Body]:
-        """The file from byte `start`, if it is still that `version`; else, and without a `version`, from 0.
+        """Open the file at byte `start` if its content is still `version`. Otherwise the body starts at 0.
 
-        Raises Failure and Trouble.
+        Raises StageFailure and TransientError.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Fetched:
+    """The size in bytes and the sha256, in hex, of a complete file."""
+
     size: int
     sha256: str
 
 
 class Hash:
-    """A sha256 that is computed beside the reading and writing: on another core, one piece behind."""
+    """A sha256 that is computed on another thread, one chunk behind the writer."""
 
     def __init__(self, worker: Executor) -> None:
         self._worker = worker
@@ -77,14 +79,14 @@ class Hash:
             self._pending.result()
 
 
-class Download:
-    """The state of one file between two connections: what is on disk, and its hash so far."""
+class ResumableDownload:
+    """The state of one file across several connections: the bytes on disk, and their hash."""
 
-    def __init__(self, name: str, source: Source, file: BinaryIO, meter: Meter, hasher: Executor) -> None:
+    def __init__(self, name: str, source: DataSource, file: BinaryIO, budget: FetchBudget, hasher: Executor) -> None:
         self._name = name
         self._source = source
         self._file = file
-        self._meter = meter
+        self._budget = budget
         self._version: str | None = None
         self._size: int | None = None
         self._position = 0
@@ -92,37 +94,37 @@ class Download:
         self._hash = Hash(hasher)
         self._furthest = 0
 
-    def run(self, patience: RetryPolicy) -> Fetched:
-        """Go on until all is there. Raises Failure, once nothing has come for `patience.tries` connections."""
-        patience.persist(self._name, self._connect, self._meter.wait, lambda: self._furthest)
+    def run(self, retries: RetryPolicy) -> Fetched:
+        """Connect until the file is complete. Raises StageFailure after `retries.tries` connections without a byte."""
+        retries.call(self._name, self._connect, self._budget.wait, lambda: self._furthest)
         return Fetched(self._position, self._hash.hex())
 
     def _connect(self) -> None:
         try:
             self._receive()
-        except TransientError as trouble:
-            if trouble.restart:
+        except TransientError as error:
+            if error.restart:
                 self._version = None
             raise
         if self._size is not None and self._position != self._size:
-            raise TransientError(f"{self._position} of {self._size} bytes came")
+            raise TransientError(f"only {self._position} of {self._size} bytes arrived")
 
     def _receive(self) -> None:
         with self._source.open(self._position, self._version) as body:
             if body.start != self._position or body.version != self._version:
                 self._restart(body)
             elif body.start and body.size != self._size:
-                raise TransientError("the file has another size than before", restart=True)
+                raise TransientError("the size of the file changed", restart=True)
             if body.size != self._size:
                 self._size = body.size
-                self._meter.begin(self._name, body.size)
+                self._budget.begin(self._name, body.size)
             for chunk in body.chunks:
                 self._take(chunk)
 
     def _restart(self, body: Body) -> None:
         if body.start:
-            raise TransientError("the server continues another file")
-        self._meter.add(-self._position)
+            raise TransientError("the server continues at another byte than requested")
+        self._budget.add(-self._position)
         self._file.seek(0)
         self._file.truncate()
         self._hash = Hash(self._hasher)
@@ -130,7 +132,7 @@ class Download:
         self._version = body.version
 
     def _take(self, chunk: bytes) -> None:
-        self._meter.add(len(chunk))
+        self._budget.add(len(chunk))
         self._hash.update(chunk)
         self._file.write(chunk)
         self._position += len(chunk)
@@ -139,40 +141,47 @@ class Download:
 
 def fetch(
     name: str,
-    source: Source,
+    source: DataSource,
     target: Path,
     drafts: Path,
-    meter: Meter,
-    patience: RetryPolicy,
+    budget: FetchBudget,
+    retries: RetryPolicy,
     sha256: str | None = None,
 ) -> Fetched:
-    """Bring `source` to `target`, which appears only when it is whole; `name` is what people are told.
+    """Download `source` to `target`, which appears only when it is complete. `name` stands in messages.
 
-    Raises Failure: DataUnavailable, ChecksumMismatch, DataTooLarge, DataForbidden, DiskFull; and Stopped.
+    Raises StageFailure (DataUnavailable, ChecksumMismatch, DataTooLarge, DataForbidden, DiskFull) and Stopped.
     """
     draft = drafts / name.replace("/", "_")
-    with room():
+    with disk_full_fails():
         with open(draft, "wb") as file, ThreadPoolExecutor(1) as hasher:
-            meter.begin(name, None)
-            fetched = Download(name, source, file, meter, hasher).run(patience)
+            budget.begin(name, None)
+            fetched = ResumableDownload(name, source, file, budget, hasher).run(retries)
         _verify(fetched, sha256)
         os.chmod(draft, 0o644)
         os.replace(draft, target)
-    meter.done(name, fetched.size)
+    budget.done(name, fetched.size)
     return fetched
 
 
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file under a temporary name, then rename it, so that no reader sees half of it."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_bytes(data)
+    os.replace(draft, path)
+
+
 @contextmanager
-def room() -> Iterator[None]:
-    """A full volume is a Failure (DiskFull) and no crash: another attempt would find it as full."""
+def disk_full_fails() -> Iterator[None]:
+    """Turn a full volume into StageFailure (DiskFull): another attempt would find the same full volume."""
     try:
         yield
     except OSError as e:
         if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Failure("DiskFull", "the volume is full") from None
+            raise StageFailure("DiskFull", "the volume is full") from None
         raise
 
 
 def _verify(fetched: Fetched, expected: str | None) -> None:
     if expected and expected.lower().removeprefix("sha256:") != fetched.sha256:
-        raise Failure("ChecksumMismatch", "its sha256 is not the one in the workflow")
+        raise StageFailure("ChecksumMismatch", "the file does not have the sha256 that the workflow states")

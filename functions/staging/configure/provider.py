@@ -1,4 +1,4 @@
-"""Files behind an Ocean Provider, which gives them to the operator's signature (Ocean's `remote`)."""
+"""Downloads files from an Ocean Provider, which wants the operator's signature (Ocean's `remote`)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from functions.log import scrub
 from functions.staging.configure.fetch import Body
 from functions.staging.configure.metadata import as_object
 from functions.staging.configure.sources import HttpSource
-from functions.staging.guarded_http import Refused, Web
-from functions.staging.report import Failure
+from functions.staging.guarded_http import GuardedHttp, HttpStatusError
+from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 
 
-class Signer:
-    """The operator's key. A Provider takes only nonces that grow, so requests are signed and begun one by one."""
+class DownloadSigner:
+    """Signs requests with the operator's key.
+
+    A Provider accepts only increasing nonces, so requests are signed and sent one after the other.
+    """
 
     def __init__(self, private_key: str | None, clock: Callable[[], float] = time.time) -> None:
         self._key = private_key or ""
@@ -31,19 +34,19 @@ class Signer:
         self.turn = Lock()
 
     def sign(self, did: str) -> dict[str, str]:
-        """The parameters that prove who asks; call it while holding `turn`. Raises Failure (NotConfigured)."""
+        """Return the signed parameters of a request. The caller holds `turn`. Raises StageFailure (NotConfigured)."""
         self._last = max(self._last + 1, int(self._clock() * 1000))
         nonce = str(self._last)
         try:
             signature, address = ethereum.sign(self._key, did + nonce), ethereum.address(self._key)
         except ValueError as e:
-            raise Failure("NotConfigured", f"OPERATOR_PRIVATE_KEY, which Providers ask for: {e}") from None
+            raise StageFailure("NotConfigured", f"downloads from a Provider need OPERATOR_PRIVATE_KEY: {e}") from None
         return {"consumerAddress": address, "nonce": nonce, "signature": signature}
 
 
 @dataclass(frozen=True)
 class Asset:
-    """What was bought, and where it is to be had."""
+    """A service of an asset, the transaction that paid for it, and the Provider that serves it."""
 
     endpoint: str
     did: str
@@ -54,10 +57,10 @@ class Asset:
 
 @dataclass(frozen=True)
 class ProviderSource:
-    """One file of an asset; every request is signed anew."""
+    """One file of an asset. Every request is signed anew."""
 
-    web: Web
-    signer: Signer
+    http: GuardedHttp
+    signer: DownloadSigner
     asset: Asset
     url: str
     index: int
@@ -72,56 +75,56 @@ class ProviderSource:
         with ExitStack() as stack:
             try:
                 with self.signer.turn:
-                    download = HttpSource(self.web, f"{self.url}?{urlencode(self._parameters())}", self.kind)
+                    download = HttpSource(self.http, f"{self.url}?{urlencode(self._parameters())}", self.kind)
                     body = stack.enter_context(download.open(start, version))
-            except Refused as e:
+            except HttpStatusError as e:
                 if "nonce" in e.body.lower():
-                    raise TransientError("the Provider has seen a later nonce, of another job") from None
+                    raise TransientError("the Provider has already seen a later nonce, from another job") from None
                 raise
             yield body
 
     def _parameters(self) -> dict[str, str]:
         asset = self.asset
-        wanted = {
+        parameters = {
             "fileIndex": str(self.index),
             "documentId": asset.did,
             "transferTxId": asset.transaction or "",
             "serviceId": str(asset.service),
             **self.signer.sign(asset.did),
         }
-        return wanted | ({"userdata": json.dumps(asset.userdata)} if asset.userdata else {})
+        return parameters | ({"userdata": json.dumps(asset.userdata)} if asset.userdata else {})
 
 
 def files(
-    asset: Asset, web: Web, signer: Signer, patience: RetryPolicy, wait: Callable[[float], None]
+    asset: Asset, http: GuardedHttp, signer: DownloadSigner, retries: RetryPolicy, wait: Callable[[float], None]
 ) -> list[ProviderSource]:
-    """The files of an asset. Raises Failure, also where the Provider lists none."""
+    """Ask the Provider for the files of an asset. Raises StageFailure, also if it lists none."""
 
     def read(method: str, url: str, body: bytes | None = None) -> bytes:
-        return patience.persist(f"Provider of {asset.did}", lambda: web.read(method, url, body), wait)
+        return retries.call(f"Provider of {asset.did}", lambda: http.read(method, url, body), wait)
 
     routes = as_object(read("GET", asset.endpoint)).get("serviceEndpoints")
     question = json.dumps({"did": asset.did, "serviceId": asset.service}).encode()
-    listed = _listed(read("POST", _route(asset.endpoint, routes, "fileinfo"), question))
+    count = _count(read("POST", _route(asset.endpoint, routes, "fileinfo"), question))
     url = _route(asset.endpoint, routes, "download")
-    return [ProviderSource(web, signer, asset, url, n) for n in range(listed)]
+    return [ProviderSource(http, signer, asset, url, n) for n in range(count)]
 
 
 def _route(endpoint: str, routes: Any, name: str) -> str:
     route = routes.get(name) if isinstance(routes, dict) else None
     if not (isinstance(route, list) and len(route) == 2 and isinstance(route[1], str)):
-        raise Failure("DataUnavailable", f"the Provider names no route for {name}")
+        raise StageFailure("DataUnavailable", f"the Provider names no route for {name}")
     return f"{endpoint.rstrip('/')}/{route[1].lstrip('/')}"
 
 
-def _listed(answer: bytes) -> int:
+def _count(answer: bytes) -> int:
+    """Return how many files a Provider lists. Its error object may come with status 200."""
     try:
         found = json.loads(answer)
     except ValueError:
         found = None
     if not isinstance(found, list):
-        # An error object, `{"error": …}`, also with status 200.
-        raise Failure("DataUnavailable", "the Provider answers an error instead of a list of files")
+        raise StageFailure("DataUnavailable", "the Provider's answer is an error instead of a list of files")
     if not found:
-        raise Failure("DataUnavailable", "the Provider lists no file")
+        raise StageFailure("DataUnavailable", "the Provider lists no file")
     return len(found)

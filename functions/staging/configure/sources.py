@@ -1,4 +1,4 @@
-"""What a URL of the workflow document means: for each scheme, a Source."""
+"""Turns a URL of the workflow document into a DataSource, by its scheme."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from functions.log import scrub
-from functions.staging.configure.fetch import CHUNK, Body, Source
-from functions.staging.guarded_http import Refused, Web
-from functions.staging.report import Failure
+from functions.staging.configure.fetch import CHUNK, Body, DataSource
+from functions.staging.guarded_http import GuardedHttp, HttpStatusError
+from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.workflow.environment import FetchPolicy
 
@@ -24,40 +24,42 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
-def source(url: str, policy: FetchPolicy, web: Web, credentials: Mapping[str, str], patience: RetryPolicy) -> Source:
-    """Raises Failure (DataForbidden) for a scheme that this environment does not fetch from."""
+def source(
+    url: str, policy: FetchPolicy, http: GuardedHttp, credentials: Mapping[str, str], retries: RetryPolicy
+) -> DataSource:
+    """Return the source of `url`. Raises StageFailure (DataForbidden) for a scheme that the environment excludes."""
     scheme = urlsplit(url).scheme.lower()
     if scheme not in policy.schemes:
-        raise Failure("DataForbidden", f"{scheme or 'empty'}: URLs are not fetched in this environment")
+        raise StageFailure("DataForbidden", f"this environment does not fetch {scheme or 'empty'}: URLs")
     match scheme:
         case "http" | "https":
-            return HttpSource(web, url, scheme)
+            return HttpSource(http, url, scheme)
         case "ipfs":
-            return ipfs(url, policy.ipfs_gateway, web)
+            return ipfs(url, policy.ipfs_gateway, http)
         case "ar":
-            return HttpSource(web, f"{policy.arweave_gateway.rstrip('/')}/{_after_scheme(url)}", "ar")
+            return HttpSource(http, f"{policy.arweave_gateway.rstrip('/')}/{_after_scheme(url)}", "ar")
         case "file":
             return FileSource(unquote(urlsplit(url).path))
         case _:
             from functions.staging.configure.object_source import ObjectSource
 
-            return ObjectSource.of(url, policy, credentials, patience)
+            return ObjectSource.of(url, policy, credentials, retries)
 
 
-def ipfs(url: str, gateway: str, web: Web) -> Source:
-    """By the gateway's `/ipfs/CID`, or, for a `gateway` that ends in `/api/v0`, by the node's `cat`."""
+def ipfs(url: str, gateway: str, http: GuardedHttp) -> DataSource:
+    """Return the source behind the gateway's `/ipfs/CID`, or behind the node's `cat` if it ends in `/api/v0`."""
     path = _after_scheme(url).removeprefix("ipfs/")
     base = gateway.rstrip("/")
     if not base.endswith("/api/v0"):
-        return HttpSource(web, f"{base}/ipfs/{path}", "ipfs")
-    return IpfsSource(web, f"{base}/cat?arg={quote(unquote(path), safe='')}")
+        return HttpSource(http, f"{base}/ipfs/{path}", "ipfs")
+    return IpfsSource(http, f"{base}/cat?arg={quote(unquote(path), safe='')}")
 
 
 @dataclass(frozen=True)
 class HttpSource:
-    """A file behind a GET."""
+    """A file that a GET returns."""
 
-    web: Web
+    http: GuardedHttp
     url: str
     kind: str
 
@@ -69,20 +71,20 @@ class HttpSource:
     def open(self, start: int, version: str | None) -> Iterator[Body]:
         headers = {"Range": f"bytes={start}-", "If-Range": version} if start and version else {}
         try:
-            with self.web.request("GET", self.url, headers) as response:
+            with self.http.request("GET", self.url, headers) as response:
                 begin, size = _extent(response)
                 yield Body(chunks(response), begin, size, _validator(response))
-        except Refused as e:
+        except HttpStatusError as e:
             if start and e.status in (412, 416):
-                raise TransientError("the server has no such part any more", restart=True) from None
+                raise TransientError("the server no longer has this part of the file", restart=True) from None
             raise
 
 
 @dataclass(frozen=True)
 class IpfsSource:
-    """A file from a node's API. What a CID names never changes, so the URL is the version."""
+    """A file from a node's API. The content of a CID never changes, so the URL is the version."""
 
-    web: Web
+    http: GuardedHttp
     url: str
     kind: str = "ipfs"
 
@@ -93,7 +95,7 @@ class IpfsSource:
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
         start = start if version else 0
-        with self.web.request("POST", f"{self.url}&offset={start}" if start else self.url) as response:
+        with self.http.request("POST", f"{self.url}&offset={start}" if start else self.url) as response:
             length = response.headers.get("x-content-length") or response.headers.get("content-length")
             size = start + int(length) if length and length.isdigit() else None
             yield Body(chunks(response), start, size, self.url)
@@ -101,7 +103,7 @@ class IpfsSource:
 
 @dataclass(frozen=True)
 class TextSource:
-    """What stands in the workflow document itself: `rawcode`."""
+    """A text in the workflow document itself: `rawcode`."""
 
     text: str
     where: str = "the workflow document"
@@ -115,7 +117,7 @@ class TextSource:
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file of this machine: the laptop only."""
+    """A file of this machine. Only the laptop allows it."""
 
     path: str
     kind: str = "file"
@@ -131,35 +133,35 @@ class FileSource:
 
     def _descriptor(self) -> int:
         try:
-            # O_NONBLOCK: a named pipe must not hold us up before we see what it is.
+            # O_NONBLOCK: opening a named pipe must not block.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as e:
-            raise Failure("DataUnavailable", f"{self.path}: {e.strerror}") from None
+            raise StageFailure("DataUnavailable", f"{self.path}: {e.strerror}") from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise Failure("DataUnavailable", f"{self.path}: not a regular file")
+            raise StageFailure("DataUnavailable", f"{self.path}: not a regular file")
         return descriptor
 
 
 def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """The body as it arrives; what came before a break is not lost."""
+    """Yield the body as it arrives, so that the bytes before a broken connection are kept."""
     while data := response.read1(CHUNK, decode_content=False):
         yield data
 
 
 def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
-    """First byte and size of the whole file."""
+    """Return the first byte of the answer, and the size of the whole file if it is known."""
     if response.status == 206:
         found = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         if not found:
-            raise TransientError("the server sends a part without saying which")
+            raise TransientError("the server sends a part of the file without a valid Content-Range")
         return int(found[1]), None if found[2] == "*" else int(found[2])
     length = response.headers.get("content-length", "")
     return 0, int(length) if length.isdigit() and not response.headers.get("transfer-encoding") else None
 
 
 def _validator(response: BaseHTTPResponse) -> str | None:
-    """What `If-Range` accepts: a strong ETag, else the date."""
+    """Return what `If-Range` accepts: a strong ETag, else the date."""
     etag = response.headers.get("etag", "").strip()
     if etag.startswith('"'):
         return etag
@@ -167,5 +169,5 @@ def _validator(response: BaseHTTPResponse) -> str | None:
 
 
 def _after_scheme(url: str) -> str:
-    """Host and path with their letters as they are: a CID is case-sensitive."""
+    """Return host and path with their case unchanged: a CID is case-sensitive."""
     return url.split("://", 1)[1].split("#", 1)[0].split("?", 1)[0]

@@ -1,4 +1,4 @@
-"""`python -m functions.staging.publish`: upload the results, the manifest last."""
+"""`python -m functions.staging.publish`: upload the results, and the manifest last."""
 
 from functions.staging.publish.program import main
 

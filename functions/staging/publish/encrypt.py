@@ -6,26 +6,27 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 
-_BLOCK = 64 * 1024  # age seals the payload in blocks of this size …
-_TAG = 16  # … each with a tag of this one
+# age encrypts the payload in blocks of this size, and adds a tag to each.
+_BLOCK = 64 * 1024
+_TAG = 16
 _HEADER = 256  # about
 
 
 def encrypted_size(size: int) -> int:
-    """About how large `size` bytes become."""
+    """Return the approximate size of `size` bytes once they are encrypted."""
     return size + (size // _BLOCK + 1) * _TAG + _HEADER
 
 
 def encrypt(chunks: Iterable[bytes], recipient: str) -> Iterator[bytes]:
-    """The age file that holds `chunks`. An exception that `chunks` raise goes through."""
-    from pyrage import encrypt_io, x25519  # type: ignore[attr-defined]  # made in Rust, without stubs
+    """Yield the age file that holds `chunks`. Exceptions of `chunks` pass through."""
+    from pyrage import encrypt_io, x25519  # type: ignore[attr-defined]  # a Rust module without stubs
 
     key = x25519.Recipient.from_str(recipient)
     read_end, write_end = os.pipe()
     source, failed = _Reader(chunks), []
 
     def work() -> None:
-        # pyrage pushes into a writer, a storage pulls from an iterator: a pipe lies between.
+        # pyrage pushes into a file object, but a storage pulls from an iterator. A pipe connects them.
         try:
             with os.fdopen(write_end, "wb") as out:
                 encrypt_io(source, out, [key])
@@ -45,7 +46,7 @@ def encrypt(chunks: Iterable[bytes], recipient: str) -> Iterator[bytes]:
 
 
 class _Reader:
-    """What `encrypt_io` reads from; keeps the exception that it would replace by its own."""
+    """A file object for `encrypt_io`. Keeps the exception that `encrypt_io` would replace with its own."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)

@@ -1,4 +1,4 @@
-"""Walks a tree that an algorithm made. Nothing in it is trusted: names, kinds of files, or that it stays as it is."""
+"""Walks a directory tree that an algorithm wrote. Trusts neither names nor file types, nor that the tree stays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from functions.staging.publish.names import published_name
 
-MAX_DEPTH = 100  # each level of folders holds a file descriptor
+MAX_DEPTH = 100  # each open folder holds a file descriptor
 
-Skip = Callable[[str, str], None]  # called with the published path and the kind of what is not published
+Skip = Callable[[str, str], None]  # called with the published path and the kind of each file that is not published
 
 
 class TreeRefused(Exception):
-    """A tree that cannot be published; the text says why."""
+    """The tree cannot be published. The text says why."""
 
 
 class TreeChanged(Exception):
@@ -26,7 +26,7 @@ class TreeChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A regular file; `path` begins with the folder, `outputs/…`. It can be opened until the walk goes on."""
+    """A regular file. `path` begins with the folder, `outputs/…`. It can be opened until the walk continues."""
 
     path: str
     size: int
@@ -34,9 +34,9 @@ class Entry:
     _folder: int
 
     def open(self) -> int:
-        """A descriptor for reading. Raises TreeRefused and TreeChanged."""
+        """Return a descriptor for reading. Raises TreeRefused and TreeChanged."""
         with _errors(self.path):
-            # NONBLOCK: what has become a pipe since must not hold us up.
+            # O_NONBLOCK: the file may have become a pipe, and opening it must not block.
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
@@ -45,9 +45,9 @@ class Entry:
 
 
 def walk(volume: Path, folder: str, skip: Skip) -> Generator[Entry]:
-    """The regular files of `volume`/`folder`, in the order of their names' bytes. Symbolic links are never followed.
+    """Yield the regular files of `volume`/`folder`, ordered by the bytes of their names.
 
-    Raises TreeRefused and TreeChanged. A folder that is missing is empty.
+    Never follows symbolic links. A missing folder is empty. Raises TreeRefused and TreeChanged.
     """
     try:
         fd = os.open(volume / folder, _FOLDER)
@@ -62,7 +62,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def _walk(fd: int, path: str, skip: Skip, depth: int) -> Generator[Entry]:
-    """Takes `fd` over and closes it."""
+    """Walk the folder `fd`, and close it."""
     try:
         if depth == 0:
             raise TreeRefused(f"folders are nested deeper than {MAX_DEPTH}")

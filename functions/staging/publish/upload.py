@@ -1,4 +1,4 @@
-"""Uploads one open file: hashed while it is read, encrypted where asked, retried, checked for changes."""
+"""Uploads one open file: hashes it, encrypts it if requested, retries, and notices changes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from functools import cache
 
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
+from functions.staging.progress import ProgressReporter
 from functions.staging.publish.names import storage_path
-from functions.staging.publish.tally import Tally
 from functions.staging.publish.tree import TreeChanged
-from functions.staging.report import Failure
+from functions.staging.report import StageFailure
 from functions.workflow.model import ResultFile
 
 CHUNK = 1 << 20
 _DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries
 
-# Ocean's types by path; `configrationLog` is how its clients spell it.
+# Ocean's types by path. Its clients spell `configrationLog` so.
 _TYPES = {
     "logs/algorithm.log": "algorithmLog",
     "adminlogs/algorithm.log": "algorithmLog",
@@ -33,80 +33,82 @@ _TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """An open file that is to be published as `path`; uploading closes `fd`."""
+class OpenFile:
+    """An open file to publish as `path`. Uploading closes `fd`."""
 
     path: str
     fd: int
-    cut_at: int | None = None  # logs: publish at most so many bytes, and say so at the end
+    cut_at: int | None = None  # logs: publish at most this many bytes, and add a line that says so
     recipient: str | None = None  # an age recipient to encrypt to
 
 
 @dataclass(frozen=True)
 class Uploader:
+    """Uploads files to `folder` of a storage."""
+
     storage: Storage
     folder: str  # `<workflow>/<attempt>`
-    progress: Tally | None = None
+    progress: ProgressReporter | None = None
     sleep: Callable[[float], None] = time.sleep
 
-    def upload(self, source: Source) -> ResultFile:
-        """Raises Failure."""
+    def upload(self, file: OpenFile) -> ResultFile:
+        """Upload the file, with retries. Raises StageFailure."""
         try:
             for delay in _DELAYS:
                 try:
-                    return self._try(source)
+                    return self._try(file)
                 except StorageRefused:
                     raise
                 except (StorageUnavailable, TreeChanged) as e:
-                    logging.warning("%s is tried again: %s", source.path, e)
+                    logging.warning("%s: trying again: %s", file.path, e)
                     self.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311
-            return self._try(source)
+            return self._try(file)
         except (StorageUnavailable, TreeChanged) as e:
-            raise failure(source.path, e) from e
+            raise upload_failure(file.path, e) from e
         finally:
-            os.close(source.fd)
+            os.close(file.fd)
 
-    def _try(self, source: Source) -> ResultFile:
-        path, size, chunks = source.path, os.fstat(source.fd).st_size, self._read(source)
+    def _try(self, file: OpenFile) -> ResultFile:
+        path, size, chunks = file.path, os.fstat(file.fd).st_size, self._read(file)
         content_type = _content_type(path)
-        if source.cut_at is not None and size > source.cut_at:
-            chunks = _cut(chunks, source.cut_at, size)
-        if source.recipient:
+        if file.cut_at is not None and size > file.cut_at:
+            chunks = _cut(chunks, file.cut_at, size)
+        if file.recipient:
             from functions.staging.publish.encrypt import encrypt, encrypted_size
 
-            chunks, size = encrypt(chunks, source.recipient), encrypted_size(size)
+            chunks, size = encrypt(chunks, file.recipient), encrypted_size(size)
             path, content_type = f"{path}.age", "application/octet-stream"
         digest = Digest(chunks)
         url = self.storage.put(f"{self.folder}/{storage_path(path)}", digest, size, content_type)
-        kind = _TYPES.get(source.path, "output")
+        kind = _TYPES.get(file.path, "output")
         if self.progress:
             self.progress.file_done()
         return ResultFile(path, digest.size, kind, url, digest.sha256, content_type)
 
-    def _read(self, source: Source) -> Iterator[bytes]:
-        """The bytes of the file as it was when this began. Raises TreeChanged if it does not stay so."""
-        before, read = os.fstat(source.fd), 0
+    def _read(self, file: OpenFile) -> Iterator[bytes]:
+        """Yield the bytes of the file. Raises TreeChanged if the file changes meanwhile."""
+        before, read = os.fstat(file.fd), 0
         try:
-            while chunk := _pread(source, read):
+            while chunk := _pread(file, read):
                 read += len(chunk)
                 if read > before.st_size:
-                    break  # somebody may be writing faster than this reads
-                self._seen(len(chunk))
+                    break  # the file may grow faster than this reads
+                self._count(len(chunk))
                 yield chunk
-            after = os.fstat(source.fd)
+            after = os.fstat(file.fd)
             if (read, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or read != before.st_size:
                 raise TreeChanged("it changed while it was read")
         except BaseException:
-            self._seen(-read)
+            self._count(-read)
             raise
 
-    def _seen(self, size: int) -> None:
+    def _count(self, size: int) -> None:
         if self.progress:
-            self.progress.add(size)
+            self.progress.add_bytes(size)
 
 
 class Digest:
-    """Passes chunks through and knows their size and sha256 at the end."""
+    """Passes chunks through, and counts and hashes them."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
@@ -124,21 +126,21 @@ class Digest:
         return self._sha256.hexdigest()
 
 
-def failure(path: str, error: Exception) -> Failure:
-    """How the stage ends if `path` cannot be uploaded. Storage errors name hosts: those stay in the log."""
+def upload_failure(path: str, error: Exception) -> StageFailure:
+    """Return the failure of the stage. Storage errors may name hosts, so only the log has their text."""
     logging.error("%s: %s", path, error)
     if isinstance(error, StorageFull):
-        return Failure("DiskFull", f"{path} could not be stored: no space left on the storage of results")
+        return StageFailure("DiskFull", f"{path} could not be stored: no space left on the storage of results")
     if isinstance(error, StorageRefused):
-        return Failure("ResultUploadFailed", f"{path} could not be stored: the storage refuses it")
+        return StageFailure("ResultUploadFailed", f"{path} could not be stored: the storage refuses it")
     if isinstance(error, StorageUnavailable):
-        return Failure("ResultUploadFailed", f"{path} could not be stored: the storage does not answer")
-    return Failure("ResultUploadFailed", f"{path}: {error}")
+        return StageFailure("ResultUploadFailed", f"{path} could not be stored: the storage does not answer")
+    return StageFailure("ResultUploadFailed", f"{path}: {error}")
 
 
-def _pread(source: Source, offset: int) -> bytes:
+def _pread(file: OpenFile, offset: int) -> bytes:
     try:
-        return os.pread(source.fd, CHUNK, offset)
+        return os.pread(file.fd, CHUNK, offset)
     except OSError as e:
         raise TreeChanged(f"it cannot be read: {os.strerror(e.errno or 0)}") from e
 
@@ -146,7 +148,7 @@ def _pread(source: Source, offset: int) -> bytes:
 def _cut(chunks: Iterable[bytes], limit: int, size: int) -> Iterator[bytes]:
     left = limit
     for chunk in chunks:
-        # To the end, so that changes are noticed.
+        # Read to the end, so that changes are noticed.
         if left:
             yield chunk[:left]
             left -= min(left, len(chunk))
@@ -155,7 +157,7 @@ def _cut(chunks: Iterable[bytes], limit: int, size: int) -> Iterator[bytes]:
 
 @cache
 def _types() -> mimetypes.MimeTypes:
-    # Without the machine's own tables: the same tree gives the same manifest everywhere.
+    # Without the tables of the machine, so that a tree has the same manifest everywhere.
     types = mimetypes.MimeTypes()
     for extension, kind in ((".log", "text/plain"), (".parquet", "application/vnd.apache.parquet")):
         types.add_type(kind, extension)

@@ -1,0 +1,106 @@
+"""The limits of one configure run: files, bytes, time and room on the volume."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from functions.staging.progress import ProgressReporter
+from functions.staging.report import StageFailure
+from functions.workflow.environment import FetchPolicy
+
+_SPARE = 1 << 20  # bytes to leave free on the volume
+
+
+class Stopped(Exception):
+    """Another file of this run failed, so this download is cancelled."""
+
+
+class FetchBudget:
+    """Shared by all downloads of one run. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        policy: FetchPolicy,
+        volume: Path,
+        progress: ProgressReporter,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policy = policy
+        self._volume = volume
+        self._progress = progress
+        self._clock = clock
+        self._deadline = clock() + policy.seconds
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._sizes: dict[str, int] = {}  # by name, of the files whose size is known
+        self._announced = 0  # the sum of these sizes
+        self._files_total = 0
+        self._files_done = 0
+
+    def expect(self, files: int) -> None:
+        """Add `files` to the number of files to fetch. Raises StageFailure if that is too many."""
+        with self._lock:
+            self._files_total += files
+            if self._files_total > self._policy.max_files:
+                raise StageFailure("DataTooLarge", f"more than {self._policy.max_files} files")
+            self._set_totals()
+        self._progress.report()
+
+    def begin(self, name: str, size: int | None) -> None:
+        """Announce a file of `size` bytes (None: unknown). Raises StageFailure if there is no room for it."""
+        with self._lock:
+            self._note(name, size)
+            missing = self._announced - self._progress.bytes
+        if self._announced > self._policy.max_bytes:
+            raise self._too_large()
+        if missing > shutil.disk_usage(self._volume).free - _SPARE:
+            raise StageFailure("DiskFull", f"the volume has no room for {missing} more bytes")
+
+    def add(self, count: int) -> None:
+        """Count bytes written; a negative count means bytes thrown away. Raises StageFailure and Stopped."""
+        self.check()
+        if self._progress.add_bytes(count) > self._policy.max_bytes:
+            raise self._too_large()
+
+    def done(self, name: str, size: int) -> None:
+        """Count the file as complete."""
+        with self._lock:
+            self._note(name, size)
+            self._files_done += 1
+            last = self._files_done == self._files_total
+        self._progress.file_done()
+        if last:
+            self._progress.report()
+
+    def check(self) -> None:
+        """Raise StageFailure if the time is up, and Stopped if another file failed."""
+        if self._stop.is_set():
+            raise Stopped
+        if self._clock() > self._deadline:
+            raise StageFailure("DataUnavailable", f"not fetched within {self._policy.seconds} seconds")
+
+    def stop(self) -> None:
+        """Cancel all other downloads."""
+        self._stop.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not past the deadline or a stop. Raises as `check`."""
+        self._stop.wait(min(seconds, max(0.0, self._deadline - self._clock()) + 0.01))
+        self.check()
+
+    def _too_large(self) -> StageFailure:
+        return StageFailure("DataTooLarge", f"more than {self._policy.max_bytes} bytes")
+
+    def _note(self, name: str, size: int | None) -> None:
+        self._announced += (size or 0) - self._sizes.pop(name, 0)
+        if size is not None:
+            self._sizes[name] = size
+        self._set_totals()
+
+    def _set_totals(self) -> None:
+        known = len(self._sizes) == self._files_total
+        self._progress.set_totals(self._files_total, self._announced if known else None)
