@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from functions.advance.event_filter import observation
-from functions.cluster.ports import JobRef, JobStatus, State, Unavailable, job_ref
-from functions.results.ports import StorageUnavailable
+from functions.cluster.ports import JobRef, JobStatus, State, job_ref
+from functions.errors import Unavailable
 from functions.workflow.model import Manifest, Outcome, Stage, StageObservation, Tick, Verdict, Workflow
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def look(app: App, workflow: Workflow, cause: str, pod: str | None = None) -> Ve
     ref = job_ref(workflow, workflow.stage, workflow.attempt, app.environments)
     try:
         seen = _seen(app, ref, pod)
-    except (Unavailable, StorageUnavailable):
+    except Unavailable:
         if not _given_up(app, workflow):
             raise
         seen = Tick()

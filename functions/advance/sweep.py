@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, TypeVar
 from functions.advance.reconcile import look
 from functions.api.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
+from functions.errors import Unavailable
 from functions.log import about
-from functions.results.ports import StorageUnavailable
-from functions.store.ports import StoreUnavailable
 from functions.workflow.model import Verdict, Workflow, WorkflowId
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ class _Sweep:
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:
             done = action(*arguments)
-        except (ClusterError, StorageUnavailable, StoreUnavailable) as e:  # or the workflow is held by somebody else
+        except (ClusterError, Unavailable) as e:  # or the workflow is held by somebody else
             self.done["postponed"] += 1
             self._waited += 1
             logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))

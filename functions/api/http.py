@@ -20,6 +20,7 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from functions import log
+from functions.errors import Unavailable
 from functions.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -165,13 +166,12 @@ def _failure(error: Exception) -> Response:
         return answer({"error": error.message}, error.status, error.headers)
     if isinstance(error, HTTPException):
         return answer({"error": error.name}, error.code or 500)
-    retry_after = _retry_after(error)
-    if retry_after is not None:
+    if isinstance(error, Unavailable):
         logger.warning("unavailable: %s", error, exc_info=error)
         return answer(
             {"error": "a part of the service is unavailable; try again"},
             503,
-            {"Retry-After": str(retry_after)},
+            {"Retry-After": str(max(1, round(error.retry_after)))},
         )
     if isinstance(error, SettingsError):
         logger.error("settings: %s", error)
@@ -179,17 +179,6 @@ def _failure(error: Exception) -> Response:
     number = uuid4().hex
     logger.error("internal error", exc_info=error, extra=log.about(error_id=number))
     return answer({"error": "internal error", "id": number}, 500)
-
-
-def _retry_after(error: Exception) -> int | None:
-    """Return the seconds to wait, if the error is temporary."""
-    from functions.cluster.ports import Unavailable
-    from functions.results.ports import StorageUnavailable
-    from functions.store.ports import StoreUnavailable
-
-    if isinstance(error, Unavailable):
-        return max(1, round(error.retry_after))
-    return 5 if isinstance(error, StoreUnavailable | StorageUnavailable) else None
 
 
 # --- bodies ---------------------------------------------------------------------------------

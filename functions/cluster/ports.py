@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from functions.errors import Unavailable
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
 from functions.workflow.model import JobUid, Limits, Outcome, Scope, Stage, Workflow, WorkflowId
@@ -21,12 +22,8 @@ class ClusterError(Exception):
     """The base of the errors that a cluster raises."""
 
 
-class Unavailable(ClusterError):
-    """The cluster cannot answer now (down, too slow, throttling); try again after `retry_after` seconds."""
-
-    def __init__(self, message: str, retry_after: float = 5.0) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+class ClusterUnavailable(ClusterError, Unavailable):
+    """The cluster cannot answer now."""
 
 
 class Rejected(ClusterError):
@@ -120,7 +117,7 @@ class JobStatus:
 
 
 class Cluster(Protocol):
-    """Runs Jobs. Every method may raise Unavailable."""
+    """Runs Jobs. Every method may raise ClusterUnavailable."""
 
     def create(self, job: StageJob) -> JobUid:
         """Create the Job and what it needs, and return the Job's UID; idempotent. Raises Rejected and NameConflict."""

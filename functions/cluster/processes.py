@@ -27,7 +27,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import Struct
 
-from functions.cluster.ports import JobRef, JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
+from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -216,7 +216,7 @@ class ProcessCluster:
     def _existing(self, folder: JobFolder) -> JobUid:
         request = folder.request()
         if request is None or folder.deleted:
-            raise Unavailable(f"{folder.path.name} is being deleted", retry_after=1)
+            raise ClusterUnavailable(f"{folder.path.name} is being deleted", retry_after=1)
         return request.uid
 
     def _job(self, ref: JobRef) -> JobFolder | None:
@@ -276,8 +276,8 @@ def _subfolders(path: Path) -> list[Path]:
 
 @contextmanager
 def _io() -> Iterator[None]:
-    """Turn an OSError (a full disk, a missing permission) into Unavailable: nothing is lost."""
+    """Turn an OSError (a full disk, a missing permission) into ClusterUnavailable: nothing is lost."""
     try:
         yield
     except OSError as e:
-        raise Unavailable(f"cannot use the folder of the Jobs: {e.strerror}") from None
+        raise ClusterUnavailable(f"cannot use the folder of the Jobs: {e.strerror}") from None

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from functions.backoff import Backoff
 from functions.cluster.ports import (
     ClusterError,
+    ClusterUnavailable,
     NameConflict,
     Rejected,
     StageJob,
-    Unavailable,
     job_ref,
     namespace_of,
 )
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FIRST_RETRY = timedelta(seconds=5)
-LONGEST_RETRY = timedelta(minutes=10)
+RETRIES = Backoff(first=5, factor=2, longest=600)
 
 
 class AppParts(Protocol):
@@ -85,7 +85,7 @@ class Effects:
     ) -> tuple[JobUid | None, StageObservation | None]:
         """Carry one effect out. Returns the UID of a Job that was created, and what was seen in doing so.
 
-        Raises Unavailable, StorageUnavailable and NotYet: it is still to be done.
+        Raises Unavailable and NotYet: it is still to be done.
         """
         app, effect = self._app, intent.effect
         match effect:
@@ -139,7 +139,7 @@ class Effects:
         except NameConflict:
             logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
             return None, _refused(effect, "NameConflict")
-        except Unavailable:
+        except ClusterUnavailable:
             if now >= patience_ends:
                 return None, _refused(effect, "ClusterUnavailable")
             raise
@@ -150,15 +150,15 @@ class Effects:
             return
         try:
             self._app.cluster.report(record.submission.origin, current)
-        except Unavailable:
+        except ClusterUnavailable:
             raise
         except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
             logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
 
 
 def next_try(intent: Intent, now: datetime) -> datetime:
-    """When an effect that failed is due again: pauses double, up to the longest."""
-    return now + min(FIRST_RETRY * (1 << min(intent.tries, 10)), LONGEST_RETRY)
+    """When an effect that failed at `now` is due again."""
+    return now + timedelta(seconds=RETRIES.delay(intent.tries + 1))
 
 
 def given_up(effect: Effect) -> StageObservation | None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from functions.cluster.ports import Unavailable
+from functions.cluster.ports import ClusterUnavailable
 from functions.engine.effects import AppParts, Effects, NotYet, given_up, next_try
+from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
-from functions.store.ports import StoreUnavailable
 from functions.workflow import decide as rules
 from functions.workflow.model import (
     Admitted,
@@ -57,7 +57,7 @@ class _Round:
 
 
 class Transitions:
-    """Moves workflows. Raises StoreUnavailable, Unavailable and StorageUnavailable: nothing is lost, try again."""
+    """Moves workflows. Raises Unavailable: nothing is lost, try again."""
 
     def __init__(self, app: AppParts) -> None:
         self._app = app
@@ -89,7 +89,7 @@ class Transitions:
         recorded = replace(record, workflow=decision.workflow)
         try:
             self._carry_out_all(admitted, cause)
-        except (StoreUnavailable, Unavailable, StorageUnavailable) as e:
+        except Unavailable as e:
             logger.warning("submitted, started later: %s", e, extra=about(workflow=record.workflow.id))
         return recorded
 
@@ -183,7 +183,7 @@ class Transitions:
                 continue  # the sweep picks it up when it is due; no later intent depends on it
             try:
                 job_uid, seen = self._effects.carry_out(tx, current, intent, now)
-            except (Unavailable, StorageUnavailable) as e:
+            except (ClusterUnavailable, StorageUnavailable) as e:
                 if intent.tries < MOST_TRIES:
                     tx.postpone(intent, next_try(intent, now))
                     left.unavailable = e

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from functions.errors import Unavailable
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 
-class StorageUnavailable(Exception):
-    """The storage cannot answer now. The message is for operators only: it may name hosts."""
+class StorageUnavailable(Unavailable):
+    """The storage cannot answer now."""
 
 
 class StorageTimeout(StorageUnavailable):

@@ -12,7 +12,7 @@ from functions.api.auth.guard import require_admin
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import running
 from functions.api.ocean.requests import filter_value, query
-from functions.cluster.ports import Unavailable, job_ref
+from functions.cluster.ports import ClusterUnavailable, job_ref
 from functions.results.ports import Content, NotFound
 from functions.status import views
 from functions.store.ports import Attempt, Query
@@ -120,7 +120,7 @@ def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progre
     running = [each for each in attempts[-1:] if each.end is None and each.stage in (Stage.CONFIGURE, Stage.PUBLISH)]
     try:
         return next((last(_printed(call, record, each, PROGRESS_LINES)) for each in running), None)
-    except Unavailable:
+    except ClusterUnavailable:
         return None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from functions.errors import Unavailable
 from functions.workflow.model import (
     AttemptEnd,
     Decision,
@@ -24,8 +25,8 @@ from functions.workflow.model import (
 )
 
 
-class StoreUnavailable(Exception):
-    """The database cannot do it now (down, read-only, deadlock, lock time-out, no connection free): 503, try again."""
+class StoreUnavailable(Unavailable):
+    """The database cannot do it now (down, read-only, deadlock, lock time-out, no connection free)."""
 
 
 class RefusedStatement(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from functions.backoff import Backoff
 from functions.store import rows
 from functions.store.pool import Row, open_connections
 from functions.store.ports import Attempt, Outgoing, Query
@@ -80,7 +81,7 @@ BURY = """
     INSERT INTO dead_letters (event_id, at, reason, event) VALUES (%(event_id)s, %(at)s, %(reason)s, %(event)s)
     ON CONFLICT (event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, event = excluded.event
 """
-LONGEST_REST = timedelta(hours=1)  # between two tries to deliver an event
+DELIVERIES = Backoff(first=2, factor=2, longest=3600)
 
 
 class SqlStore:
@@ -188,7 +189,7 @@ def next_delivery(until: datetime, tries: int) -> datetime:
     """When the sweep may try an event again that it has tried so often; the claim of this try ends at `until`."""
     if tries <= 1:
         return until
-    return until + min(timedelta(seconds=2 ** min(tries, 20)), LONGEST_REST)
+    return until + timedelta(seconds=DELIVERIES.delay(tries))
 
 
 def _question(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:

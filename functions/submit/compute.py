@@ -14,7 +14,7 @@ from functions.api.auth.signature import NonceRefused, RequestSigner
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import statuses
 from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
-from functions.cluster.ports import Unavailable
+from functions.cluster.ports import ClusterUnavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse, Query
@@ -108,7 +108,7 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
     for workflow in list(_all(store.ids, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0))):
         try:
             call.app.transitions.apply(workflow, request, cause=signer.address)
-        except (Unavailable, StorageUnavailable):
+        except (ClusterUnavailable, StorageUnavailable):
             logger.warning("the request is recorded; the sweep carries it out", extra=about(workflow=workflow))
     found = store.find(wanted)
     consume(call, signer, prefix=_STOP_PREFIX)

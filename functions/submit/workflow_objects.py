@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from functions.api import cloudevents
 from functions.api.cloudevents import CloudEvent
 from functions.api.http import Call, HttpError, empty
-from functions.cluster.ports import ClusterError, Unavailable
+from functions.cluster.ports import ClusterError, ClusterUnavailable
 from functions.log import about
 from functions.store.ports import AgreementInUse
 from functions.submit.new_workflow import Invalid, prepare
@@ -143,7 +143,7 @@ def _reject(app: App, workflow: WorkflowId, origin: str, why: str) -> None:
     )
     try:
         app.cluster.report(origin, rejected)
-    except Unavailable:
+    except ClusterUnavailable:
         raise
     except ClusterError as e:  # the object was deleted meanwhile
         logger.warning("rejection not reported: %s", e, extra=about(workflow=workflow))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.api import API, DOCUMENT, OTHER_KEY, OWNER, Api, app
 from werkzeug.test import TestResponse
 
-from functions.cluster.ports import Unavailable
+from functions.cluster.ports import ClusterUnavailable
 from functions.store.ports import Query, Store, StoreUnavailable
 from functions.workflow.model import Outcome, Stage, StageEnded, WorkflowId
 
@@ -141,7 +141,7 @@ def test_of_one_agreement_submitted_many_times_at_once_one_becomes_a_job(store: 
 
 
 def test_a_job_counts_as_accepted_when_only_the_cluster_is_away(api: Api) -> None:
-    api.cluster.fail_next("create", Unavailable("away"))
+    api.cluster.fail_next("create", ClusterUnavailable("away"))
     job = api.start()["jobId"]
     assert [each["status"] for each in api.jobs(job)] == [20]
 
@@ -350,7 +350,7 @@ def test_a_running_job_is_stopped_by_its_deletion(api: Api) -> None:
 
 def test_a_stop_is_accepted_when_only_the_cluster_is_away(api: Api) -> None:
     job = api.start()["jobId"]
-    api.cluster.fail_next("delete", Unavailable("away"))
+    api.cluster.fail_next("delete", ClusterUnavailable("away"))
     assert json.loads(stop(api, jobId=job).text)[0]["stopreq"] == 1
 
 

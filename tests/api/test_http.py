@@ -20,7 +20,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.api import cloudevents, http
 from functions.api.http import Call, HttpError, Router
-from functions.cluster.ports import Unavailable
+from functions.cluster.ports import ClusterUnavailable
 from functions.settings import SettingsError
 from functions.store.ports import StoreUnavailable
 
@@ -157,7 +157,7 @@ def test_head_and_options_are_answered_wherever_get_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "seconds"), [(StoreUnavailable("down"), "5"), (Unavailable("busy", retry_after=17), "17")]
+    ("error", "seconds"), [(StoreUnavailable("down"), "5"), (ClusterUnavailable("busy", retry_after=17), "17")]
 )
 def test_what_passes_is_answered_503_with_the_time_to_wait(error: Exception, seconds: str) -> None:
     def handler(call: Call) -> Response:

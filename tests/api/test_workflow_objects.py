@@ -11,7 +11,7 @@ from support.api import Api
 from werkzeug.test import TestResponse
 
 from functions.cluster.kubernetes.cluster import workflow_status
-from functions.cluster.ports import Rejected, Unavailable
+from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.store.ports import Query
 from functions.workflow.model import Phase, WorkflowId
 
@@ -144,7 +144,7 @@ def test_an_object_in_a_namespace_without_an_environment_is_rejected(api: Api) -
 
 
 def test_a_cluster_that_is_away_asks_for_the_event_again(api: Api) -> None:
-    api.cluster.fail_next("workflow_object", Unavailable("away"))
+    api.cluster.fail_next("workflow_object", ClusterUnavailable("away"))
     assert send(api, ADDED).status_code == 503
     assert send(api, ADDED).status_code == 204
     assert jobs(api) == [ID]
@@ -158,7 +158,7 @@ def test_a_rejection_that_nobody_can_be_told_is_no_reason_to_send_the_event_agai
 
 def test_a_rejection_that_cannot_be_told_now_is_told_when_the_event_comes_again(api: Api) -> None:
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}}
-    api.cluster.fail_next("report", Unavailable("away"))
+    api.cluster.fail_next("report", ClusterUnavailable("away"))
     assert send(api, ADDED).status_code == 503
     send(api, ADDED)
     assert ORIGIN in api.cluster.reported

@@ -13,7 +13,7 @@ from support.fake_kube import FakeKube
 
 from functions.cluster.kubernetes import client
 from functions.cluster.kubernetes.cluster import KubernetesCluster
-from functions.cluster.ports import State, Unavailable
+from functions.cluster.ports import ClusterUnavailable, State
 from functions.settings import Settings, SettingsError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -46,7 +46,7 @@ def test_a_pod_uses_its_service_account(account: Path) -> None:
 
 def test_a_server_that_the_clusters_authority_did_not_sign_gets_no_request(account: Path, secure: FakeKube) -> None:
     (account / "ca.crt").write_bytes((DATA / "data.example-cert.pem").read_bytes())
-    with pytest.raises(Unavailable, match="SSLError"):
+    with pytest.raises(ClusterUnavailable, match="SSLError"):
         KubernetesCluster(Settings()).read(REF)
     assert secure.calls.total() == 0
 
@@ -62,7 +62,7 @@ def test_a_missing_token_file_is_unavailable(account: Path) -> None:
     cluster = KubernetesCluster(Settings())
     assert cluster.read(REF).state is State.GONE
     (account / "token").unlink()
-    with pytest.raises(Unavailable, match="token"):
+    with pytest.raises(ClusterUnavailable, match="token"):
         cluster.read(REF)
 
 
@@ -99,7 +99,7 @@ def test_a_kubeconfig_brings_its_own_authority(secure: FakeKube, tmp_path: Path)
 
 def test_a_kubeconfig_with_another_authority_is_unavailable(secure: FakeKube, tmp_path: Path) -> None:
     path = kubeconfig(secure, tmp_path, DATA / "data.example-cert.pem")
-    with pytest.raises(Unavailable, match="SSLError"):
+    with pytest.raises(ClusterUnavailable, match="SSLError"):
         KubernetesCluster(Settings(kubeconfig=path)).read(REF)
 
 

@@ -9,7 +9,7 @@ from support.clusters import stage_job
 from support.fake_kube import FakeKube, Fault
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
-from functions.cluster.ports import JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
+from functions.cluster.ports import ClusterUnavailable, JobStatus, NameConflict, Rejected, StageJob, State
 from functions.workflow.model import JobUid, Stage
 
 ALGORITHM = stage_job("w", Stage.ALGORITHM)
@@ -22,7 +22,7 @@ def test_f24_the_next_create_finds_an_object_whose_creation_was_answered_with_an
 ) -> None:
     first = stage_job("w", Stage.CONFIGURE)
     kube.fail_next("create", resource, fault)
-    with pytest.raises(Unavailable):
+    with pytest.raises(ClusterUnavailable):
         kubernetes.create(first)
     uid = kubernetes.create(first)
     assert kubernetes.read(first.ref) == JobStatus(State.RUNNING, uid)
@@ -67,7 +67,7 @@ def test_f25_a_job_that_is_being_deleted_does_not_count_as_created(
 ) -> None:
     kube.lingering = True
     assert kubernetes.delete(replace(job.ref, uid=uid)) is False
-    with pytest.raises(Unavailable, match="being deleted"):
+    with pytest.raises(ClusterUnavailable, match="being deleted"):
         kubernetes.create(job)
     kube.reap()
     assert kubernetes.create(job) != uid

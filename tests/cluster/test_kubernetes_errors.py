@@ -12,7 +12,7 @@ from support.fake_kube import FakeKube, Fault
 
 from functions.cluster.kubernetes import client
 from functions.cluster.kubernetes.cluster import KubernetesCluster
-from functions.cluster.ports import StageJob, Unavailable
+from functions.cluster.ports import ClusterUnavailable, StageJob
 from functions.settings import Settings
 from functions.workflow.model import JobUid, Stage
 
@@ -25,7 +25,7 @@ def test_f24_a_call_without_an_answer_times_out(
     monkeypatch.setattr(client, "READ_SECONDS", 0.05)
     impatient = KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(tmp_path)))
     kube.fail_next("get", "jobs", Fault(-1))
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(ClusterUnavailable, match="does not answer"):
         impatient.read(ALGORITHM.ref)
 
 
@@ -33,7 +33,7 @@ def test_an_unreachable_api_is_unavailable(tmp_path: Path) -> None:
     fake = FakeKube()
     cluster = KubernetesCluster(Settings(kubeconfig=fake.kubeconfig(tmp_path)))
     fake.close()
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(ClusterUnavailable, match="does not answer"):
         cluster.read(ALGORITHM.ref)
 
 
@@ -45,7 +45,7 @@ def test_f26_a_throttled_call_names_the_time_to_wait(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, fault: Fault, seconds: int
 ) -> None:
     kube.fail_next("create", "jobs", fault)
-    with pytest.raises(Unavailable) as later:
+    with pytest.raises(ClusterUnavailable) as later:
         kubernetes.create(job)
     assert later.value.retry_after == seconds
 
@@ -57,7 +57,7 @@ def test_f26_no_method_takes_an_error_for_an_answer(
 ) -> None:
     for resource in ("jobs", "pods", "configmaps"):
         kube.fail_next(verb, resource, fault)
-    with pytest.raises(Unavailable):
+    with pytest.raises(ClusterUnavailable):
         kubernetes.delete(replace(job.ref, uid=uid)) if verb == "delete" else kubernetes.read(job.ref)
 
 
@@ -81,7 +81,7 @@ def test_f26_a_missing_right_is_unavailable_and_the_log_names_it(
         "delete jobs": lambda: kubernetes.delete(ref),
         "get pods/log": lambda: list(kubernetes.logs(ref, 10, 10)),
     }
-    with pytest.raises(Unavailable, match="forbids it"):
+    with pytest.raises(ClusterUnavailable, match="forbids it"):
         calls[f"{verb} {resource}"]()
     told = [vars(logged)["fields"] for logged in caplog.records if "refused a call" in logged.message]
     assert told == [{"verb": verb, "resource": resource, "namespace": "demo"}]

@@ -11,7 +11,7 @@ from support.memory_cluster import MemoryCluster
 
 from functions.cluster.events import ApiServerEvent
 from functions.cluster.instant import InstantCluster
-from functions.cluster.ports import Cluster, State, Unavailable
+from functions.cluster.ports import Cluster, ClusterUnavailable, State
 from functions.workflow.model import Outcome, Stage
 
 JOB = stage_job("w")
@@ -50,10 +50,10 @@ def test_a_job_created_again_after_its_removal_has_another_uid() -> None:
 
 def test_a_planned_failure_comes_before_the_call_or_after_it() -> None:
     cluster = MemoryCluster()
-    cluster.fail_next("create", Unavailable("down"))
-    cluster.fail_next("create", Unavailable("down"), after=True)
+    cluster.fail_next("create", ClusterUnavailable("down"))
+    cluster.fail_next("create", ClusterUnavailable("down"), after=True)
     for expected in (0, 1):
-        with pytest.raises(Unavailable):
+        with pytest.raises(ClusterUnavailable):
             cluster.create(JOB)
         assert cluster.created[JOB.ref.name] == expected
     assert cluster.create(JOB)
@@ -64,7 +64,7 @@ def test_a_lingering_job_blocks_its_name_until_it_is_gone() -> None:
     cluster = MemoryCluster(lingering=True)
     cluster.create(JOB)
     assert cluster.delete(JOB.ref) is False
-    with pytest.raises(Unavailable):
+    with pytest.raises(ClusterUnavailable):
         cluster.create(JOB)
     cluster.vanish(JOB.ref)
     assert cluster.delete(JOB.ref) is True

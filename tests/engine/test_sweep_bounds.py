@@ -12,7 +12,7 @@ from support.world import ENVIRONMENT, World, environment
 from functions.advance import notifications
 from functions.advance import sweep as sweeping
 from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
-from functions.cluster.ports import JobRef, JobStatus, StageJob, Unavailable
+from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, StageJob
 from functions.engine.app import App
 from functions.engine.transitions import Transitions
 from functions.store.ports import Outgoing, StoreUnavailable
@@ -48,7 +48,7 @@ def test_a_cluster_that_is_away_is_asked_a_few_times_and_not_for_every_workflow(
 ) -> None:
     world = World(max_jobs=100)
     crowd(world, 100)
-    seen = looks(world, monkeypatch, 3, Unavailable("away"))
+    seen = looks(world, monkeypatch, 3, ClusterUnavailable("away"))
     assert sweep(world.app)["postponed"] == AWAY
     assert len(seen) == AWAY
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from support.world import DOCUMENT, ENVIRONMENT, World, environment, record
 
-from functions.cluster.ports import Rejected, StageJob, Unavailable, job_ref
+from functions.cluster.ports import ClusterUnavailable, Rejected, StageJob, job_ref
 from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
 from functions.store.ports import AgreementInUse
@@ -207,7 +207,7 @@ def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -
 
 def test_what_is_submitted_while_the_cluster_is_down_is_started_later() -> None:
     world = World()
-    world.cluster.fail_next("create", Unavailable("down"))
+    world.cluster.fail_next("create", ClusterUnavailable("down"))
     world.app.transitions.submit(record(world.app, 99), "test")
     w = WorkflowId(f"{99:032x}")
     assert world.state(w).phase is Phase.CONFIGURE
@@ -221,8 +221,8 @@ def test_an_event_redelivered_after_a_crash_completes_what_was_decided() -> None
     w = world.submit()
     world.end_job(w)
     headers, body = world.events[-1]
-    world.cluster.fail_next("create", Unavailable("down"))
-    with pytest.raises(Unavailable):
+    world.cluster.fail_next("create", ClusterUnavailable("down"))
+    with pytest.raises(ClusterUnavailable):
         world.deliver()
     assert world.state(w).phase is Phase.ALGORITHM
     assert world.cluster.running() == []

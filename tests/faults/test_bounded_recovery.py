@@ -15,7 +15,7 @@ from support.world import World, record
 from functions.advance import notifications
 from functions.advance import sweep as sweeping
 from functions.advance.reconcile import look
-from functions.cluster.ports import Rejected, Unavailable
+from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.engine import transitions
 from functions.results.ports import StorageUnavailable
 from functions.workflow.codes import Code
@@ -96,7 +96,7 @@ def test_an_algorithm_that_is_lost_is_not_run_again() -> None:
 
 def test_a_cluster_that_creates_nothing_any_more_is_waited_for_as_long_as_the_queue_and_no_longer() -> None:
     world = World(queue_seconds=24 * 3600)
-    world.cluster.fail_next("create", Unavailable("down"), times=FOR_EVER)
+    world.cluster.fail_next("create", ClusterUnavailable("down"), times=FOR_EVER)
     world.app.transitions.submit(record(world.app, 1), "test")
     w = WorkflowId(f"{1:032x}")
     until_finished(world, w, hours=72)
@@ -108,21 +108,21 @@ def test_a_cluster_that_creates_nothing_any_more_is_waited_for_as_long_as_the_qu
 def test_a_creation_that_is_tried_too_often_has_failed() -> None:
     """However long the queue may be, and however often the event comes again."""
     world = World(queue_seconds=1000 * 24 * 3600)
-    world.cluster.fail_next("create", Unavailable("down"), times=FOR_EVER)
+    world.cluster.fail_next("create", ClusterUnavailable("down"), times=FOR_EVER)
     world.submit()
     w = WorkflowId(f"{1:032x}")
     until_finished(world, w, hours=24 * 20)
     assert reason(world, w) == (Code.DATA_FAILED, "ClusterUnavailable")
 
 
-@pytest.mark.parametrize("error", [Rejected("QuotaExceeded", "full", final=False), Unavailable("down")])
+@pytest.mark.parametrize("error", [Rejected("QuotaExceeded", "full", final=False), ClusterUnavailable("down")])
 def test_waiting_for_a_job_is_no_time_of_its_stage(error: Exception) -> None:
     """The quota was full, or the cluster away, for longer than the stage may run: it runs all the same."""
     world = World(max_job_duration=60)
     w = world.submit()
     world.end_job(w)
     world.cluster.fail_next("create", error, times=5)
-    with suppress(Unavailable):
+    with suppress(ClusterUnavailable):
         world.deliver()
     wait_for_a_job(world)
     assert [ref.stage for ref in world.cluster.running()] == [Stage.ALGORITHM]
@@ -152,7 +152,7 @@ def test_a_cluster_that_answers_no_question_any_more_is_given_up(stage: Stage) -
         world.end_job(w)
         world.deliver()
     for method in ("read", "create", "delete"):
-        world.cluster.fail_next(method, Unavailable("down"), times=FOR_EVER)
+        world.cluster.fail_next(method, ClusterUnavailable("down"), times=FOR_EVER)
     until_finished(world, w, hours=24 * 10)
     assert world.state(w).ending is not None
 
@@ -164,7 +164,7 @@ def test_a_short_outage_does_not_fail_what_ran_well_meanwhile() -> None:
     world.deliver()
     world.end_job(w)
     world.events.clear()
-    world.cluster.fail_next("read", Unavailable("down"), times=12)
+    world.cluster.fail_next("read", ClusterUnavailable("down"), times=12)
     for _ in range(12):
         world.tick(HOUR)  # far beyond the stage's own deadline
     assert world.state(w).phase is Phase.ALGORITHM
@@ -196,11 +196,11 @@ def test_a_storage_whose_manifest_can_never_be_read_ends_the_workflow_as_not_pub
 def test_deleting_and_cleaning_up_are_given_up_after_so_many_tries(method: str) -> None:
     world = World()
     w = world.submit()
-    world.cluster.fail_next(method, Unavailable("down"), times=FOR_EVER)
-    with pytest.raises(Unavailable):
+    world.cluster.fail_next(method, ClusterUnavailable("down"), times=FOR_EVER)
+    with pytest.raises(ClusterUnavailable):
         world.delete(w)
     until_finished(world, w, hours=2)
-    world.cluster.fail_next("orphans", Unavailable("down"), times=FOR_EVER)  # so that intents alone are counted
+    world.cluster.fail_next("orphans", ClusterUnavailable("down"), times=FOR_EVER)  # so that intents alone are counted
     for _ in range(transitions.MOST_TRIES + 10):
         world.tick(HOUR)
     tries = world.cluster.calls[method]
@@ -216,7 +216,7 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
         workflow=replace(new.workflow, reported=True),
         submission=replace(new.submission, origin="ocean-compute/w"),
     )
-    world.cluster.fail_next("report", Unavailable("down"), times=FOR_EVER)
+    world.cluster.fail_next("report", ClusterUnavailable("down"), times=FOR_EVER)
     world.app.transitions.submit(reported, "test")
     world.tick()
     for _ in range(8 * transitions.MOST_TRIES):

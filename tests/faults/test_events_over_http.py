@@ -24,7 +24,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import Client, TestResponse
 
 from functions.cli.main import main
-from functions.cluster.ports import Unavailable
+from functions.cluster.ports import ClusterUnavailable
 from functions.local.broker import Broker, Message
 from functions.local.serve import Post
 from functions.local.triggers import Delivery, Trigger
@@ -205,7 +205,7 @@ def test_f21_who_cannot_be_served_now_is_told_when_to_come_again(
     event = over(world, world.submit())
 
     def away(*_: object) -> Any:
-        raise Unavailable("away", retry_after=7) if part == "cluster" else StoreUnavailable("away")
+        raise ClusterUnavailable("away", retry_after=7) if part == "cluster" else StoreUnavailable("away")
 
     with monkeypatch.context() as patch:
         target = world.app.transitions if part == "store" else type(world.cluster)

@@ -19,7 +19,7 @@ from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
 from support.world import World
 
-from functions.cluster.ports import JobRef, Rejected, Unavailable
+from functions.cluster.ports import ClusterUnavailable, JobRef, Rejected
 from functions.store.ports import AgreementInUse, Query
 from functions.workflow.decide import decide
 from functions.workflow.model import (
@@ -97,7 +97,7 @@ class Chaos(World):
         self.fate.after = self.dice.random() < 0.5
         action = self.dice.choices([a for a, _ in ACTIONS], self.weights)[0]
         # Whoever sent it tries again, or never comes back.
-        with suppress(Died, Unavailable, AgreementInUse):
+        with suppress(Died, ClusterUnavailable, AgreementInUse):
             action(self)
         self.fate.at = 0
         self.seen += self.events[-4:]
@@ -201,13 +201,13 @@ class Chaos(World):
         """The API server fails, before or after doing what it was asked."""
         error: Exception = self.dice.choice(
             (
-                Unavailable("500"),
-                Unavailable("slow"),
+                ClusterUnavailable("500"),
+                ClusterUnavailable("slow"),
                 Rejected("QuotaExceeded", "", final=False),
                 Rejected("Invalid", "", final=True),
             )
         )
-        after = isinstance(error, Unavailable) and self.dice.random() < 0.5
+        after = isinstance(error, ClusterUnavailable) and self.dice.random() < 0.5
         self.cluster.fail_next(
             self.dice.choice(("create", "delete", "clean_up")) if after else "create", error, after=after
         )

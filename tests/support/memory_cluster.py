@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from functions.cluster.events import Action, ApiServerEvent, job_event, pod_event
 from functions.cluster.instant import uid_of
-from functions.cluster.ports import JobRef, JobStatus, NameConflict, StageJob, State, Unavailable
+from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, StageJob, State
 from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
 
 
@@ -70,7 +70,7 @@ class MemoryCluster:
         if found.request is None:
             raise NameConflict(f"a Job {ref.name} exists and is not ours")
         if found.being_deleted:
-            raise Unavailable(f"{ref.name} is being deleted", retry_after=1)
+            raise ClusterUnavailable(f"{ref.name} is being deleted", retry_after=1)
         if is_new:
             self._announce_job(found, Action.ADD)
         _raise(lost)

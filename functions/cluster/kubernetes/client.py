@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.cluster.kubernetes.objects import Body
-from functions.cluster.ports import Rejected, Unavailable
+from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.log import about
 from functions.settings import SettingsError
 
@@ -98,7 +98,7 @@ def _from_kubeconfig(path: str) -> Access:
 class Api:
     """The verbs, on paths such as `/api/v1/namespaces/x/pods/y`. Threads share it; it keeps `connections` open.
 
-    Every call has a timeout and may raise Unavailable; `post` and `patch` may raise Rejected.
+    Every call has a timeout and may raise ClusterUnavailable; `post` and `patch` may raise Rejected.
     """
 
     def __init__(self, access: Access, connections: int) -> None:
@@ -156,7 +156,7 @@ class Api:
         try:
             decoded = json.loads(content)
         except ValueError:
-            raise Unavailable("the Kubernetes API answered with something that is not JSON") from None
+            raise ClusterUnavailable("the Kubernetes API answered with something that is not JSON") from None
         return decoded if isinstance(decoded, dict) else {}
 
     @contextmanager
@@ -189,9 +189,9 @@ class Api:
                 response.drain_conn()
                 response.release_conn()
         except urllib3.exceptions.HTTPError as e:
-            raise Unavailable(f"the Kubernetes API does not answer ({type(e).__name__})") from None
+            raise ClusterUnavailable(f"the Kubernetes API does not answer ({type(e).__name__})") from None
         except OSError as e:
-            raise Unavailable(f"the service account's token cannot be read ({type(e).__name__})") from None
+            raise ClusterUnavailable(f"the service account's token cannot be read ({type(e).__name__})") from None
 
 
 def _raise_for_status(method: str, path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
@@ -203,11 +203,11 @@ def _raise_for_status(method: str, path: str, status: int, headers: Mapping[str,
         raise Conflict(message)
     rejected = _rejection(status, message)
     if rejected is None:
-        raise Unavailable(f"the Kubernetes API answered {status}: {message}", _retry_after(headers))
+        raise ClusterUnavailable(f"the Kubernetes API answered {status}: {message}", _retry_after(headers))
     if method != "POST":
         logger.error("the Kubernetes API refused a call: %s", message, extra=about(**_needed_right(method, path)))
     if method not in _WRITES:  # our rights are wrong, not the Job
-        raise Unavailable(str(rejected))
+        raise ClusterUnavailable(str(rejected))
     raise rejected
 
 

@@ -25,7 +25,7 @@ from functions.cluster.kubernetes.objects import (
     uid_of,
 )
 from functions.cluster.labels import MANAGED_BY, MANAGER, SELECTOR, ref_of_labels
-from functions.cluster.ports import JobRef, JobStatus, NameConflict, Rejected, StageJob, State, Unavailable
+from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State
 from functions.settings import Settings
 from functions.workflow.codes import failed
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
@@ -69,7 +69,7 @@ class KubernetesCluster:
                 return uid_of(self._api.post(path, job_manifests.owner(job)))
         owner = self._api.get(f"{path}/{job.workflow}")
         if owner is None and job.stage is Stage.CONFIGURE:
-            raise Unavailable("the workflow's objects are being removed", retry_after=1)
+            raise ClusterUnavailable("the workflow's objects are being removed", retry_after=1)
         if owner is None:
             raise Rejected("VolumeLost", "the workflow's objects were removed, its data with them", final=True)
         if not _belongs_to(owner, job.workflow):
@@ -83,7 +83,7 @@ class KubernetesCluster:
     def _existing_job(self, ref: JobRef) -> JobUid:
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
         if job is None or is_being_deleted(job):
-            raise Unavailable(f"{ref.name} is being deleted", retry_after=1)
+            raise ClusterUnavailable(f"{ref.name} is being deleted", retry_after=1)
         if not _is_job(job, ref):
             raise NameConflict(f"a Job {ref.name} exists and is not ours")
         return uid_of(job)

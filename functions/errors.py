@@ -1,0 +1,14 @@
+"""The error that says: not now. The store, the cluster and the storage each have a subclass."""
+
+from __future__ import annotations
+
+
+class Unavailable(Exception):
+    """A part cannot answer now (down, too slow, throttling); try again after `retry_after` seconds.
+
+    The message is for operators: it may name hosts.
+    """
+
+    def __init__(self, message: str = "", retry_after: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
