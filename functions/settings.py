@@ -89,9 +89,7 @@ class Settings:
     # results and notifications
     x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
     client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)
-    notify_start_url: str = setting(
-        "NOTIFY_START_URL", "", "gets a POST when a workflow starts, as in operator-engine"
-    )
+    notify_start_url: str = setting("NOTIFY_START_URL", "", "gets a POST when a workflow starts, as in operator-engine")
     notify_stop_url: str = setting(
         "NOTIFY_STOP_URL", "", "gets a POST when a workflow has ended, as in operator-engine"
     )

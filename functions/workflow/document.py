@@ -1,7 +1,7 @@
-"""Ocean's workflow document: its types, and the checks at the door.
+"""Ocean's workflow document: its types and its validation.
 
-The structs are what validates, what the OpenAPI document is generated from, and what the stages read.
-Fields that old clients send and nothing reads (`nodeUri`, `brizoUri`, …) are accepted and dropped.
+The structs validate requests, define the schemas of the OpenAPI document, and are what the stages read. Fields that
+old clients send and nothing reads (`nodeUri`, `brizoUri`, …) are accepted and dropped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, 
 MAX_INPUTS = 256
 MAX_URLS = 1024
 MAX_DEPTH = 32
-# An id without `did:op:` becomes a folder below /data/inputs. What is put around it must fit into a file's name too.
+# An id without `did:op:` becomes a folder below /data/inputs. 200 characters leave room for what is added to its name.
 _SAFE_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,199}")
 _DID = "did:op:"
 _IMAGE = re.compile(
@@ -34,7 +34,7 @@ SCHEMES: frozenset[str] = frozenset(get_args(Scheme))
 
 
 class DocumentError(ValueError):
-    """A document that cannot be accepted: `path` into it (`$.stages[0].algorithm`) and what was expected there."""
+    """A document is refused: `path` into it (`$.stages[0].algorithm`) and what was expected there."""
 
     def __init__(self, path: str, expected: str) -> None:
         super().__init__(f"{path}: expected {expected}")
@@ -72,7 +72,7 @@ class Input(Struct, frozen=True, omit_defaults=True):
 
     @property
     def folder(self) -> str:
-        """The folder below /data/inputs: the id without `did:op:`, or the index where there is no id."""
+        """The folder below /data/inputs: the id without `did:op:`, or the index if there is no id."""
         return self.id.removeprefix(_DID) or str(self.index)
 
 
@@ -84,7 +84,7 @@ class Container(Struct, frozen=True, omit_defaults=True):
 
     @property
     def reference(self) -> str:
-        """The image reference: by digest where a `sha256:` checksum is given, else by tag (as operator-engine)."""
+        """The image reference: by digest if the checksum is a `sha256:`, else by tag (as operator-engine)."""
         if self.checksum.startswith("sha256:"):
             return f"{self.image}@{self.checksum}"
         return f"{self.image}:{self.tag}"
@@ -106,7 +106,7 @@ class Algorithm(Struct, frozen=True, omit_defaults=True):
 
 
 class Resources(Struct, frozen=True, omit_defaults=True):
-    """What the workflow asks for; granted up to the environment's limits."""
+    """The resources that the workflow asks for; the environment's limits apply."""
 
     requests_cpu: str | float | None = None  # cores: `2`, `500m`
     requests_memory: str | None = None  # `512Mi`
@@ -134,7 +134,7 @@ class StageDocument(Struct, frozen=True, omit_defaults=True):
 
 
 class Definition(Struct, frozen=True, omit_defaults=True):
-    """A whole workflow document. One entry in `stages`, as Ocean has it today."""
+    """A workflow document. As in Ocean today, `stages` has one entry."""
 
     stages: Annotated[list[StageDocument], Meta(min_length=1, max_length=1)]
     chainId: int | str | None = None
@@ -145,9 +145,9 @@ class Definition(Struct, frozen=True, omit_defaults=True):
 
 
 def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
-    """Check a decoded JSON document and type it.
+    """Validate and convert a decoded JSON document.
 
-    `schemes` are the URL schemes this deployment fetches from. Raises DocumentError, which says where and what.
+    `schemes` are the URL schemes that may be fetched. Raises DocumentError with the path and what was expected.
     """
     if _depth(document, MAX_DEPTH) < 0:
         raise DocumentError("$", f"at most {MAX_DEPTH} levels of nesting")
@@ -186,9 +186,9 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
             yield f"{here}.index", "a number from 0 to 999999 (it becomes a folder's name), or an `id`"
         yield from _input_problems(item, here, schemes)
         if item.folder == CUSTOM_DATA:
-            yield f"{here}.id", f"another id: inputs/{CUSTOM_DATA} is where the algorithm finds its custom data"
+            yield f"{here}.id", f"another id: the algorithm's custom data is at inputs/{CUSTOM_DATA}"
         if item.folder in folders:
-            yield f"{here}.id", "an id that no other input has (each becomes a folder)"
+            yield f"{here}.id", "an id that no other input has (each id becomes a folder)"
         folders.add(item.folder)
     yield from _algorithm_problems(stage.algorithm, f"{at}.algorithm", schemes)
     if stage.compute.maxtime is not None and stage.compute.maxtime <= 0:
@@ -217,9 +217,9 @@ def _input_problems(item: Input, here: str, schemes: frozenset[str]) -> Iterator
 
 def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
     yield from _check_id(algorithm.id, f"{at}.id")
-    # The Provider sends `"url": null` or `""` beside rawcode and `"rawcode": ""` beside remote.
+    # With rawcode the Provider also sends `"url": null` or `""`, with remote `"rawcode": ""`.
     sources = [name for name in ("rawcode", "url", "remote") if getattr(algorithm, name)]
-    # operator-service's own samples carry rawcode and url; pod-configuration then takes rawcode.
+    # operator-service's samples have both rawcode and url; pod-configuration then uses rawcode.
     if len(sources) != 1 and sources != ["rawcode", "url"]:
         yield at, "exactly one source: `rawcode`, `url` or `remote`"
     if algorithm.url:
@@ -268,7 +268,7 @@ def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, 
 
 def _check_id(value: str, at: str) -> Iterator[tuple[str, str]]:
     if value and (not _SAFE_FOLDER.fullmatch(value.removeprefix(_DID)) or ".." in value):
-        form = "begins with one of the first two, at most 200 characters behind `did:op:`"
+        form = "begins with a letter or digit and has at most 200 characters after `did:op:`"
         yield at, f"an id of letters, digits, `.`, `_`, `:` and `-` (it becomes a folder's name) that {form}"
 
 
@@ -303,7 +303,7 @@ def _as_tuple(value: str | list[str] | None) -> tuple[str, ...]:
 
 
 def _depth(value: Any, left: int) -> int:
-    """The levels of nesting still allowed below `value`; negative if there are too many."""
+    """Return the levels of nesting still allowed below `value`; negative if there are too many."""
     if left < 0 or not isinstance(value, dict | list):
         return left
     children = value.values() if isinstance(value, dict) else value
