@@ -118,7 +118,7 @@ def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
 
     with data.open_app(environ) as app:
         app.transitions.submit(data.record(app, workflow), "bench")
-        app.store._connections.driver.__class__ = Recording  # type: ignore[attr-defined]
+        app.store._connections.driver = Recording(environ["DATABASE_URL"])  # type: ignore[attr-defined]
         hint = interest(
             {"type": "dev.knative.apiserver.resource.update"}, json.loads(data.ended(workflow, Stage.CONFIGURE))
         )

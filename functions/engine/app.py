@@ -1,4 +1,4 @@
-"""Builds the parts from the settings, once per process and only when they are needed.
+"""The composition root: builds the parts from the settings, once per process and only when they are needed.
 
 Nothing heavy is imported, and nothing is connected, before a part is first used: functions-framework
 imports a function in gunicorn's arbiter and then forks.
@@ -7,7 +7,6 @@ imports a function in gunicorn's arbiter and then forks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -29,13 +28,31 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
 class App:
-    """The parts of one process. Tests give other settings, another clock, other ids."""
+    """The parts of one process, each made at its first use. A part that is passed in is used instead."""
 
-    settings: Settings
-    clock: Callable[[], datetime] = utc_now
-    new_id: Callable[[], str] = lambda: uuid4().hex
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = lambda: uuid4().hex,
+        environments: Mapping[str, Environment] | None = None,
+        store: Store | None = None,
+        cluster: Cluster | None = None,
+        storage: Storage | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.new_id = new_id
+        if environments is not None:
+            self.environments = environments
+        if store is not None:
+            self.store = store
+        if cluster is not None:
+            self.cluster = cluster
+        if storage is not None:
+            self.storage = storage
 
     @cached_property
     def environments(self) -> Mapping[str, Environment]:

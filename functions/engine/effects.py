@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from functions.backoff import Backoff
 from functions.cluster.ports import (
@@ -38,32 +37,12 @@ from functions.workflow.model import (
 )
 
 if TYPE_CHECKING:
-    from functions.cluster.ports import Cluster
-    from functions.results.ports import Storage
-    from functions.settings import Settings
-    from functions.store.ports import Intent, Store, Transaction
-    from functions.workflow.environment import Environment
+    from functions.engine.app import App
+    from functions.store.ports import Intent, Transaction
 
 logger = logging.getLogger(__name__)
 
 RETRIES = Backoff(first=5, factor=2, longest=600)
-
-
-class AppParts(Protocol):
-    """What a transition needs; each part is made at its first use (functions/engine/app.py)."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def environments(self) -> Mapping[str, Environment]: ...
-    @property
-    def store(self) -> Store: ...
-    @property
-    def cluster(self) -> Cluster: ...
-    @property
-    def storage(self) -> Storage: ...
-    @property
-    def clock(self) -> Callable[[], datetime]: ...
 
 
 class NotYet(Exception):
@@ -77,7 +56,7 @@ class NotYet(Exception):
 class Effects:
     """Carries effects out."""
 
-    def __init__(self, app: AppParts) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     def carry_out(

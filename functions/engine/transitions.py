@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from functions.cluster.ports import ClusterUnavailable
-from functions.engine.effects import AppParts, Effects, NotYet, given_up, next_try
+from functions.engine.effects import Effects, NotYet, given_up, next_try
 from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
@@ -35,6 +35,7 @@ from functions.workflow.model import (
 from functions.workflow.steps import stage_deadline
 
 if TYPE_CHECKING:
+    from functions.engine.app import App
     from functions.store.ports import Intent, Transaction
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class _Round:
 class Transitions:
     """Moves workflows. Raises Unavailable: nothing is lost, try again."""
 
-    def __init__(self, app: AppParts) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
         self._effects = Effects(app)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg2
 from support.api import ADMIN, API, Api, app
 
-from functions.results.ports import Content
+from functions.results.ports import Content, Storage
 from functions.store.ports import Query
 from functions.store.sql import SqlStore
 from functions.workflow.model import ResultFile
@@ -39,7 +39,7 @@ def test_its_jobs_are_answered_as_before_and_new_ones_are_accepted(
     adopt(empty_postgres_url)
     with closing(SqlStore(empty_postgres_url)) as store:
         api = Api(app(store, database_url=empty_postgres_url))
-        api.app.__dict__["storage"] = Elsewhere()
+        api.app.storage = cast(Storage, Elsewhere())
         for _ in range(2):
             assert api.submit.post(f"{API}/pgsqlinit", headers=ADMIN).status_code == 200
 

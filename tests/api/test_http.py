@@ -181,7 +181,7 @@ def test_an_unexpected_error_is_answered_with_a_number_that_finds_it_in_the_log(
     assert answered.json is not None
     assert answered.json["error"] == "internal error"
     assert "password" not in answered.text
-    assert [record.__dict__["fields"]["error_id"] for record in caplog.records] == [answered.json["id"]]
+    assert [vars(record)["fields"]["error_id"] for record in caplog.records] == [answered.json["id"]]
 
 
 def test_wrong_settings_are_named_in_the_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:

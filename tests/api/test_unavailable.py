@@ -35,7 +35,7 @@ class Trial:
 
     def send(self, fate: Fate | None = None) -> TestResponse:
         """The very same request each time, with a record that fails as `fate` has it."""
-        self.api.app.__dict__["store"] = MortalStore(self.record, fate or Fate(), "store")
+        self.api.app.store = MortalStore(self.record, fate or Fate(), "store")
         client = self.api.status if self.method == "GET" else self.api.submit
         return client.open(f"{API}{self.path}", method=self.method, json=self.asked)
 

@@ -27,7 +27,7 @@ def api(api: Api) -> Api:
     import msgspec
 
     offered = api.app.environments["ocean-compute"]
-    api.app.__dict__["environments"] = {"demo": msgspec.structs.replace(offered, id="demo", namespace="demo")}
+    api.app.environments = {"demo": msgspec.structs.replace(offered, id="demo", namespace="demo")}
     api.cluster.objects[ORIGIN] = ADDED["data"]
     return api
 
@@ -136,7 +136,7 @@ def test_a_rejection_is_told_once_although_telling_it_is_announced_too(api: Api)
 
 
 def test_an_object_in_a_namespace_without_an_environment_is_rejected(api: Api) -> None:
-    api.app.__dict__["environments"] = {}
+    api.app.environments = {}
     send(api, ADDED)
     told = api.cluster.reported[ORIGIN]
     assert told.ending is not None

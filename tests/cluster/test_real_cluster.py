@@ -37,7 +37,7 @@ def app(real_namespace: tuple[str, Settings]) -> App:
 
         storage = open_storage(settings)
     made = assemble(None, KubernetesCluster(settings), storage, utc_now, namespace=namespace, max_job_duration=120)
-    made.__dict__["settings"] = settings
+    made.settings = settings
     return made
 
 

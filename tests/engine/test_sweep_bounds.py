@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_a_workflow_that_somebody_holds_does_not_keep_the_sweep_from_the_others(
 def test_what_is_admitted_when_the_time_is_over_is_started_by_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=0)
     workflows = [world.submit() for _ in range(30)]
-    world.app.__dict__["environments"] = {ENVIRONMENT: environment(max_jobs=100)}
+    world.app.environments = {ENVIRONMENT: environment(max_jobs=100)}
     create = MemoryCluster.create
 
     def slow(cluster: MemoryCluster, job: StageJob) -> JobUid:
@@ -118,7 +119,7 @@ def test_what_is_admitted_when_the_time_is_over_is_started_by_the_next_sweep(mon
 
 def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=200)
-    object.__setattr__(world.app.settings, "notify_start_url", "https://told.example/")
+    world.app.settings = replace(world.app.settings, notify_start_url="https://told.example/")
     for _ in range(BATCH + 10):
         world.submit()
     told: list[WorkflowId] = []

@@ -57,7 +57,7 @@ def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cl
     world.deliver()
     algorithm = world.job(w)
     assert (algorithm.stage, algorithm.namespace) == (Stage.ALGORITHM, "jobs")
-    world.app.__dict__["environments"] = {"another": environment(id="another")}
+    world.app.environments = {"another": environment(id="another")}
     world.tick()
     assert world.state(w).stage is Stage.ALGORITHM
     assert world.cluster.running() == [algorithm]
@@ -71,7 +71,7 @@ def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cl
 def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_path: Path) -> None:
     (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
     world = World()
-    world.app.__dict__["settings"] = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
+    world.app.settings = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path)})
     w = world.submit()
     requested = world.cluster.request(world.job(w))
     assert requested is not None
@@ -81,7 +81,7 @@ def test_publish_is_told_of_the_bucket_that_only_the_mounted_secret_names(tmp_pa
 def test_all_stages_run_where_the_first_did_whatever_the_environments_file_says_by_now() -> None:
     world = World(namespace="before")
     w = world.submit()
-    world.app.__dict__["environments"] = {ENVIRONMENT: environment(namespace="after")}
+    world.app.environments = {ENVIRONMENT: environment(namespace="after")}
     world.run(w)
     assert world.state(w).status == Code.FINISHED
     assert world.cluster.present() == []
@@ -92,7 +92,7 @@ def test_a_record_from_before_namespaces_were_recorded_goes_by_its_environment(
     environments: dict[str, str], place: str
 ) -> None:
     world = World()
-    world.app.__dict__["environments"] = {id: environment(namespace=name) for id, name in environments.items()}
+    world.app.environments = {id: environment(namespace=name) for id, name in environments.items()}
     stored = msgspec.json.decode(b'{"algorithm_seconds": 60}', type=Limits)
     old = Workflow(WorkflowId("w"), ENVIRONMENT, stored, world.clock())
     assert job_ref(old, Stage.CONFIGURE, 1, world.app.environments).namespace == place
@@ -335,7 +335,7 @@ def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alo
 
 def test_only_who_asked_to_be_told_costs_an_event() -> None:
     quiet, told = World(), World()
-    object.__setattr__(told.app, "settings", replace(told.app.settings, notify_stop_url="http://127.0.0.1:1/stop"))
+    told.app.settings = replace(told.app.settings, notify_stop_url="http://127.0.0.1:1/stop")
     for world in (quiet, told):
         world.run(world.submit())
     later = told.clock() + timedelta(days=1)

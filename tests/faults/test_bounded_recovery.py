@@ -231,7 +231,7 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
 def test_a_notification_that_nobody_takes_is_dropped_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     settings = replace(world.app.settings, notify_start_url="http://127.0.0.1:1/start")
-    object.__setattr__(world.app, "settings", settings)
+    world.app.settings = settings
     tries = 0
 
     def refused(*_: object) -> bool:

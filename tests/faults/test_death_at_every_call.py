@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.api import API, KEY, OWNER, function
@@ -20,9 +20,10 @@ from support.world import DOCUMENT, ENVIRONMENT, World, record
 from werkzeug.test import Client
 
 from functions.advance import notifications
-from functions.cluster.ports import Rejected
+from functions.cluster.ports import Cluster, Rejected
 from functions.ethereum import sign
-from functions.store.ports import AgreementInUse
+from functions.results.ports import Storage
+from functions.store.ports import AgreementInUse, Store
 from functions.workflow.model import Record, Stage, WorkflowId
 
 W = WorkflowId("1".zfill(32))
@@ -36,23 +37,21 @@ class Trial(World):
         super().__init__(filter_image="operator/filter", max_jobs=1, storage_expiry=EXPIRY)
         told = "http://127.0.0.1:1/"
         settings = replace(self.app.settings, signature_required=False, notify_start_url=told, notify_stop_url=told)
-        object.__setattr__(self.app, "settings", settings)
-        object.__setattr__(self.app, "new_id", lambda: W)
+        self.app.settings = settings
+        self.app.new_id = lambda: W
         self.fate = Fate()
-        self.immortal = dict(self.app.__dict__)
 
     def dying(self, at: int, after: bool, handler: Callable[[], Any]) -> list[str]:
         """Run `handler` in a process that dies at its `at`-th call; the calls it made."""
         self.fate = fate = Fate(at, after)
-        app = self.app.__dict__
-        app.pop("transitions", None)
-        app["store"] = MortalStore(self.immortal["store"], fate, "store")
-        app["cluster"] = Mortal(self.immortal["cluster"], fate, "cluster")
-        app["storage"] = Mortal(self.immortal["storage"], fate, "storage")
+        app = self.app
+        store, cluster, storage = app.store, app.cluster, app.storage
+        app.store = cast(Store, MortalStore(store, fate, "store"))
+        app.cluster = cast(Cluster, Mortal(cluster, fate, "cluster"))
+        app.storage = cast(Storage, Mortal(storage, fate, "storage"))
         with suppress(Died):
             handler()
-        app.pop("transitions", None)
-        app.update({name: self.immortal[name] for name in ("store", "cluster", "storage")})
+        app.store, app.cluster, app.storage = store, cluster, storage
         return fate.calls
 
 

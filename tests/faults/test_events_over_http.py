@@ -235,7 +235,7 @@ def test_f21_an_event_that_waits_too_long_for_a_lock_comes_again_and_passes(
 def test_f11_a_poison_event_leaves_the_queue_for_the_dead_letters_and_is_listed(tmp_path: Path) -> None:
     """Through a broker with Knative's rules, into the record, out by the command line."""
     world = World()
-    object.__setattr__(world.app, "settings", replace(world.app.settings, open_admin=True))
+    world.app.settings = replace(world.app.settings, open_admin=True)
     headers, body = over(world, world.submit())
     poison = Message({**headers, "ce-id": "poison-1"}, json.dumps(body).encode())
 
@@ -291,8 +291,7 @@ def test_f16_a_document_that_nobody_can_read_any_more_fails_its_workflow_instead
     """Such as a row that operator-service has inserted while it was being replaced."""
     world = World()
     new = record(world.app, 1)
-    object.__setattr__(new.submission, "document", {})
-    world.app.transitions.submit(new, "test")
+    world.app.transitions.submit(replace(new, submission=replace(new.submission, document={})), "test")
     for _ in range(3):
         world.tick()
     ending = world.state(new.workflow.id).ending

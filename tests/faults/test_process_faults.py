@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.api import function
@@ -198,13 +198,10 @@ def test_f18_what_a_dead_sweep_had_claimed_comes_up_again(store: Store, at: int)
         world.end_job(w)
     world.events.clear()
     world.clock.sleep(60)
-    app = world.app.__dict__
-    app["store"] = MortalStore(store, Fate(at), "store")
-    app.pop("transitions")
+    world.app.store = cast(Store, MortalStore(store, Fate(at), "store"))
     with suppress(Died):
         sweeping.sweep(world.app)
-    app["store"] = store
-    app.pop("transitions", None)
+    world.app.store = store
     world.tick(sweeping.CLAIM.total_seconds())
     assert {world.state(w).phase for w in ids} == {Phase.ALGORITHM}
     assert set(world.cluster.created.values()) == {1}

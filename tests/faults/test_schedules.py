@@ -57,8 +57,8 @@ class Chaos(World):
         self.dice = dice
         self.fate = Fate()
         self.store = self.app.store
-        self.app.__dict__["store"] = MortalStore(self.store, self.fate, "store")
-        self.app.__dict__["cluster"] = Mortal(self.cluster, self.fate, "cluster")
+        self.app.store = MortalStore(self.store, self.fate, "store")
+        self.app.cluster = Mortal(self.cluster, self.fate, "cluster")
         self.invariants = Invariants(self)
         # Each schedule has troubles of its own (swarm testing): that reaches corners which an even mix never meets.
         self.weights = [weight * dice.choice((0.2, 1, 1, 5)) for _, weight in ACTIONS]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.postgres import TEMPLATE, connect, fresh_database
@@ -16,6 +16,7 @@ from support.world import assemble
 from support.world import record as new_record
 
 from functions.engine.app import App
+from functions.store.pool import Driver
 from functions.store.ports import Query, Transaction
 from functions.store.sql import SqlStore
 from functions.workflow import decide as rules
@@ -34,17 +35,23 @@ def sql_store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
 def statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
     """What is sent to the database meanwhile, BEGIN and COMMIT aside."""
     sent: list[tuple[str, Any]] = []
-    driver = store._connections.driver
+    connections = store._connections
+    driver = connections.driver
 
-    class Remembering(type(driver)):  # type: ignore[misc]
+    class Recorder:
+        """The driver, which writes down every statement."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(driver, name)
+
         def run(self, connection: Any, statement: str, parameters: Any, opening: str = "") -> Any:
             if statement != "COMMIT":
                 sent.append((statement, parameters))
-            return super().run(connection, statement, parameters, opening)
+            return driver.run(connection, statement, parameters, opening)
 
-    ours, driver.__class__ = driver.__class__, Remembering
+    connections.driver = cast(Driver, Recorder())
     yield sent
-    driver.__class__ = ours
+    connections.driver = driver
 
 
 def test_a_stage_that_gives_way_to_the_next_costs_five_statements(sql_store: SqlStore) -> None:

@@ -86,10 +86,14 @@ class Clock:
 def app(store: Store | None = None, **other: Any) -> App:
     """The parts of one process on the memory cluster, with ids and a clock that a test can foresee."""
     numbers = itertools.count(1)
-    app = App(settings(**other), clock=Clock(), new_id=lambda: f"{next(numbers):032x}")
-    # What bootstrap would build lazily from settings is put in its place.
-    app.__dict__.update(store=store or MemoryStore(), cluster=MemoryCluster(), environments=environments())
-    return app
+    return App(
+        settings(**other),
+        clock=Clock(),
+        new_id=lambda: f"{next(numbers):032x}",
+        environments=environments(),
+        store=store or MemoryStore(),
+        cluster=MemoryCluster(),
+    )
 
 
 def function(name: str, app: App) -> Flask:

@@ -84,9 +84,7 @@ class HurriedCluster(InstantCluster):
 def app() -> App:
     settings = Settings.load()
     log.setup(settings.log_level)
-    app = App(settings, clock=hurried_now)
-    app.__dict__["cluster"] = HurriedCluster()
-    return app
+    return App(settings, clock=hurried_now, cluster=HurriedCluster())
 
 
 @functions_framework.http

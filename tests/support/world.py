@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from support.memory_cluster import MemoryCluster
@@ -72,12 +71,12 @@ class MemoryStorage:
     def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
         return self.manifests.get((workflow, attempt))
 
-    def remove(self, workflow: WorkflowId) -> None:
+    def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
         self.removed.append(workflow)
-        for key in [key for key in self.manifests if key[0] == workflow]:
+        for key in [key for key in self.manifests if key[0] == workflow and (before is None or key[1] < before)]:
             del self.manifests[key]
 
-    def put(self, key: str, path: Path, content_type: str) -> str:
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
         raise NotImplementedError
 
     def put_manifest(self, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
@@ -99,12 +98,15 @@ def assemble(
     **limits: Any,
 ) -> App:
     """The parts, with these adapters instead of those that settings would name."""
-    app = App(Settings(cluster="memory", results_url="memory:"), clock=clock or Clock())
-    app.__dict__["environments"] = {ENVIRONMENT: environment(**limits)}
-    app.__dict__["store"] = store if store is not None else MemoryStore()
-    app.__dict__["cluster"] = cluster if cluster is not None else MemoryCluster(clock=app.clock)
-    app.__dict__["storage"] = storage if storage is not None else MemoryStorage()
-    return app
+    clock = clock or Clock()
+    return App(
+        Settings(cluster="memory", results_url="memory:"),
+        clock=clock,
+        environments={ENVIRONMENT: environment(**limits)},
+        store=store if store is not None else MemoryStore(),
+        cluster=cluster if cluster is not None else MemoryCluster(clock=clock),
+        storage=storage if storage is not None else MemoryStorage(),
+    )
 
 
 def record(app: App, number: int | str, agreement: str | None = None, document: Mapping[str, Any] = DOCUMENT) -> Record:
