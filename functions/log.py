@@ -1,7 +1,8 @@
-"""JSON logs, one line each. Root logging has no handler under functions-framework: this gives it one.
+"""Logs as JSON lines. functions-framework installs no handler on the root logger; `setup` does.
 
-Extra fields go in as `log.info("stage ended", extra=about(workflow=…, stage=…, event=…))`. Whoever logs keeps secrets,
-signatures and the query strings of URLs out; `scrub` does it for text from elsewhere.
+Add fields to a line with `log.info("stage ended", extra=about(workflow=…, stage=…, event=…))`. Fields are written as
+they are: keep secrets, signatures and the query strings of URLs out of them, with `scrub` where needed. Messages are
+scrubbed when they are written.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LONG_HEX = re.compile(r"(?:0x)?[0-9a-fA-F]{64,}")
 
 
 def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send the log as JSON to `stream`, or to stderr; calling it again changes only the level."""
+    """Write the log to `stream`, by default stderr. Further calls change only the level."""
     root = logging.getLogger()
     if not any(isinstance(h.formatter, _JsonLines) for h in root.handlers):
         handler = logging.StreamHandler(stream or sys.stderr)
@@ -29,12 +30,12 @@ def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
 
 
 def about(**fields: Any) -> dict[str, Any]:
-    """The `extra` of a log call; `None` values are left out."""
+    """Make the `extra` of a log call. Fields that are None are left out."""
     return {"fields": {key: value for key, value in fields.items() if value is not None}}
 
 
 def scrub(text: str) -> str:
-    """`text` without user names and query strings in URLs, and without keys and signatures."""
+    """Remove user names, passwords, query strings and fragments from URLs in `text`, and replace keys and signatures."""
     return _LONG_HEX.sub("…", _USERINFO.sub(r"\g<scheme>", _QUERY.sub(r"\g<url>", text)))
 
 
@@ -48,14 +49,15 @@ class _JsonLines(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
-            # The kind and the place, not the text: a driver's message may carry a URL with a password.
+            # Type and line only: the message of a database driver may contain a URL with a password.
             error = record.exc_info[1]
             line["error"] = type(error).__name__
-            line["at"] = _place(error)
+            line["at"] = _raised_at(error)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def _place(error: BaseException) -> str:
+def _raised_at(error: BaseException) -> str:
+    """The file and line that raised `error`."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -16,7 +16,7 @@ ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @pytest.mark.parametrize("vector", RECORDED["vectors"], ids=lambda v: v["message"][-12:])
-def test_signs_and_recovers_exactly_as_the_provider_does(vector: dict[str, str]) -> None:
+def test_signatures_and_recovered_addresses_match_those_of_oceans_provider(vector: dict[str, str]) -> None:
     assert ethereum.sign(KEY, vector["message"]) == vector["signature"]
     assert ethereum.recover(vector["message"], vector["signature"]) == RECORDED["address"].lower()
 
@@ -26,7 +26,7 @@ def test_an_address_has_checksum_case() -> None:
 
 
 @given(st.text(max_size=80))
-def test_whatever_is_signed_is_recovered(message: str) -> None:
+def test_every_signature_recovers_to_its_signer(message: str) -> None:
     signature = ethereum.sign(KEY, message)
     assert ethereum.recover(message, signature) == RECORDED["address"].lower()
 
@@ -35,11 +35,11 @@ def test_v_may_be_27_or_28_and_nothing_else() -> None:
     message, signature = RECORDED["vectors"][0].values()
     raised = signature[:-2] + f"{int(signature[-2:], 16) + 27:02x}"
     assert ethereum.recover(message, raised) == RECORDED["address"].lower()
-    with pytest.raises(ValueError, match="one of 0, 1, 27, 28"):
+    with pytest.raises(ValueError, match="0, 1, 27 or 28"):
         ethereum.recover(message, signature[:-2] + "02")
 
 
-def test_the_malleable_twin_of_a_signature_is_refused() -> None:
+def test_the_second_form_of_a_signature_with_the_higher_s_is_refused() -> None:
     message, signature = RECORDED["vectors"][0].values()
     s = int(signature[66:130], 16)
     twin = signature[:66] + f"{ORDER - s:064x}" + f"{1 - int(signature[-2:], 16):02x}"
@@ -54,7 +54,7 @@ def test_a_malformed_signature_is_a_value_error(signature: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "0x1234", "00" * 32, "ff" * 32, "no key at all"])
-def test_a_malformed_key_is_refused_without_repeating_it(key: str) -> None:
+def test_a_malformed_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(ValueError, match="64 hexadecimal digits") as caught:
         ethereum.sign(key, "text")
     assert not key or key not in str(caught.value)
