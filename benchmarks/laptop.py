@@ -1,8 +1,8 @@
-"""`sluice run` of a workflow whose stages do nothing, beside the bare programs of its stages started one after another.
+"""`sluice run` of a workflow whose stages do nothing, compared with starting the programs of its stages alone.
 
-The run is all of it: the command line, the functions, the broker and a new database, isolation, three supervised
-stages, the results on disk. The bare starts are configure with nothing to fetch but the algorithm's text, `true` in a
-shell, and publish with nothing to upload. Runs alternate, the median counts.
+The run includes the command line, the functions, the broker, a new database, isolation, three supervised stages and the
+results on disk. The programs alone are configure, which has only the algorithm's text to write, `true` in a shell, and
+publish, which has nothing to upload. Both are run in turn; the figures are medians.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.rows import Row, at_most
 from benchmarks.serving import ROOT
 
-RUNS = 7
+RUNS, SHORT_RUNS = 7, 1
 WORKFLOW: dict[str, Any] = {
     "stages": [
         {
@@ -35,10 +35,11 @@ WORKFLOW: dict[str, Any] = {
 }
 
 
-def measure() -> Iterator[Row]:
+def measure(short: bool = False) -> Iterator[Row]:
+    runs = SHORT_RUNS if short else RUNS
     run, bare = [], []
     with tempfile.TemporaryDirectory() as name:
-        for nth in range(RUNS + 1):  # the first one warms up
+        for nth in range(runs + 1):  # the first is a warm-up
             folder = Path(name, str(nth))
             folder.mkdir()
             run.append(_run(folder))

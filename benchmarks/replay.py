@@ -1,7 +1,7 @@
-"""A process of its own for benchmarks/events.py: replays recorded statements with bare psycopg2 in so many threads.
+"""Replays recorded SQL statements with bare psycopg2, as a separate process for benchmarks/events.py.
 
-Prints how many times a second all of them were done. The recorded workflow's id is replaced by others, the id of the
-intent by that which was just read.
+Prints how many times a second all statements were executed. The recorded workflow's id is replaced by the ids of the
+plan, and the intent's id by the one that was just read.
 """
 
 from __future__ import annotations

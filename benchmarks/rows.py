@@ -1,12 +1,12 @@
-"""The rows of the table that `make bench` prints."""
+"""Rows of the table that `make bench` prints."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Reach(NamedTuple):
-    """What a figure is to reach."""
+class Goal(NamedTuple):
+    """The bound that a figure should keep."""
 
     sign: str
     bound: float
@@ -14,22 +14,22 @@ class Reach(NamedTuple):
     def __str__(self) -> str:
         return f"{self.sign} {self.bound:g}"
 
-    def reached(self, value: float) -> bool:
+    def met(self, value: float) -> bool:
         return value <= self.bound if self.sign == "≤" else value >= self.bound
 
 
 class Row(NamedTuple):
-    """One figure. Those without `reach` are there to be read beside the others."""
+    """One figure. A figure without a goal explains those beside it."""
 
     name: str
     value: float
     unit: str
-    reach: Reach | None = None
+    goal: Goal | None = None
 
 
-def at_most(bound: float) -> Reach:
-    return Reach("≤", bound)
+def at_most(bound: float) -> Goal:
+    return Goal("≤", bound)
 
 
-def at_least(bound: float) -> Reach:
-    return Reach("≥", bound)
+def at_least(bound: float) -> Goal:
+    return Goal("≥", bound)

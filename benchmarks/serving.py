@@ -1,4 +1,4 @@
-"""Functions served as the image serves them, and clients that keep them busy."""
+"""Starts functions as the image does, and sends requests to them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def empty(request):
 
 @dataclass(frozen=True)
 class Served:
-    """A function's server process."""
+    """The server process of a function."""
 
     port: int
     process: subprocess.Popen[bytes]
-    seconds: float  # from the start of the process to its first correct answer
+    seconds: float  # from starting the process to its first correct answer
 
     def memory(self) -> float:
-        """Peak resident megabytes of the worker that answers."""
+        """Peak resident memory of the largest process, in MiB."""
         return max(_peak(pid) for pid in _tree(self.process.pid))
 
 
@@ -45,7 +45,7 @@ def served(
     source: Path | None = None,
     threads: int = 8,
 ) -> Iterator[Served]:
-    """`target` under gunicorn, with the image's own configuration; `probe(port)` says whether an answer is right."""
+    """Serve `target` with gunicorn and the image's configuration. Waits until `probe(port)` finds a correct answer."""
     port = free_port()
     command = [
         sys.executable,
@@ -82,7 +82,7 @@ def served(
 
 @dataclass(frozen=True)
 class Load:
-    """What a run of requests took."""
+    """The result of a run of requests."""
 
     seconds: float
     latencies: Sequence[float]  # seconds, sorted
@@ -98,8 +98,8 @@ class Load:
 Request = tuple[str, str, bytes, Mapping[str, str]]  # method, path, body, headers
 
 
-def load(port: int, requests: Sequence[Request], at_once: int, right: tuple[int, ...] = (200, 202, 204)) -> Load:
-    """Send the requests over `at_once` kept connections. Raises if an answer is wrong."""
+def load(port: int, requests: Sequence[Request], at_once: int, expected: tuple[int, ...] = (200, 202, 204)) -> Load:
+    """Send the requests over `at_once` persistent connections. Raises RuntimeError if an answer has another status."""
     todo, lock = iter(requests), threading.Lock()
     latencies: list[float] = []
     wrong: list[tuple[int, bytes]] = []
@@ -118,7 +118,7 @@ def load(port: int, requests: Sequence[Request], at_once: int, right: tuple[int,
             answer = connection.getresponse()
             text = answer.read()
             latencies.append(time.perf_counter() - began)
-            if answer.status not in right:
+            if answer.status not in expected:
                 wrong.append((answer.status, text[:300]))
 
     clients = [threading.Thread(target=client) for _ in range(at_once)]
@@ -129,12 +129,12 @@ def load(port: int, requests: Sequence[Request], at_once: int, right: tuple[int,
         thread.join()
     seconds = time.perf_counter() - began
     if wrong:
-        raise RuntimeError(f"wrong answer: {wrong[0]}")
+        raise RuntimeError(f"unexpected answer: {wrong[0]}")
     return Load(seconds, sorted(latencies))
 
 
 def status_is(path: str, status: int) -> Callable[[int], bool]:
-    """A probe: GET `path` answers `status`."""
+    """A probe: whether GET `path` answers with `status`."""
     return lambda port: get(port, path)[0] == status
 
 
@@ -164,7 +164,7 @@ def free_port() -> int:
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds that a process, its children and theirs have used, those that ended included."""
+    """CPU seconds used by a process and its descendants, including those that have ended."""
     return sum(_cpu(each) for each in _tree(pid))
 
 
@@ -181,6 +181,6 @@ def _peak(pid: int) -> float:
 
 
 def _cpu(pid: int) -> float:
-    """User and system time, also of children that were waited for."""
+    """User and system time in seconds, including children that were waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""What keeps cold starts short, as structure: what is not needed for an answer is not imported for it."""
+"""Cold starts stay short because a function imports only what its answer needs. These tests check the imports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(json.dumps({"status": status, "modules": sorted(sys.modules)}))
 
 
 def answered(function: str, **request: Any) -> tuple[int | None, set[str]]:
-    """The status that a new process answers with, and the heavy modules that it has imported by then."""
+    """The status with which a new process answers, and the heavy modules that it has imported by then."""
     asked = {"function": function, **({"request": request} if request else {})}
     run = subprocess.run(
         [sys.executable, "-c", _ANSWER],
@@ -60,16 +60,16 @@ def test_a_function_starts_without_what_only_some_requests_need(function: str) -
     assert answered(function) == (None, set())
 
 
-def test_an_event_that_changes_nothing_meets_neither_database_nor_cluster() -> None:
+def test_an_event_that_changes_nothing_imports_neither_database_nor_cluster() -> None:
     event = {"data": data.uninteresting_event().decode(), "headers": data.event_headers()}
     assert answered("advance", method="POST", path="/", **event) == (204, set())
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz"])
-def test_what_no_record_is_needed_for_is_answered_without_the_database(path: str) -> None:
+def test_a_route_without_database_imports_no_database_driver(path: str) -> None:
     assert answered("status", path=path) == (200, set())
 
 
-def test_a_question_about_the_record_connects_to_the_database_and_to_nothing_else() -> None:
+def test_a_route_with_database_imports_the_driver_and_nothing_else() -> None:
     status, modules = answered("status", path="/api/v1/operator/environments")
     assert (status, modules) == (503, {"psycopg2"})
