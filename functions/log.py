@@ -35,7 +35,7 @@ def about(**fields: Any) -> dict[str, Any]:
 
 
 def scrub(text: str) -> str:
-    """Remove user names, passwords, query strings and fragments from URLs in `text`, and replace keys and signatures."""
+    """Remove credentials, query strings and fragments from URLs in `text`, and replace keys and signatures."""
     return _LONG_HEX.sub("…", _USERINFO.sub(r"\g<scheme>", _QUERY.sub(r"\g<url>", text)))
 
 
