@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from functions.local.serve import Server
+from functions.local.http_server import Server
 
 
 @contextmanager

@@ -24,8 +24,8 @@ def running_platform(folder: Path, *, log: str = "", **options: Any) -> Iterator
     `-` stands for stderr, and an empty `log` for `sluice.log` in `folder`. `options` go to Platform. The command ends
     with a message if the platform cannot start.
     """
+    from functions.local.http_server import PortTaken
     from functions.local.platform import Platform, PlatformError
-    from functions.local.serve import PortTaken
 
     with ExitStack() as stack:
         try:

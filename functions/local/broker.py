@@ -1,6 +1,7 @@
-"""The broker: takes CloudEvents over HTTP and delivers them over HTTP, by the Triggers and with Knative's retry rules.
+"""The broker: receives CloudEvents over HTTP and delivers them to the Triggers' subscribers with Knative's retry rules.
 
-In memory like Knative's default broker: what it holds is lost with it, and the sweep makes up for that.
+It keeps events in memory only, as Knative's default broker does. If it dies, the sweep finds what the lost events
+would have told.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from typing import Any, Protocol
 
 from werkzeug.wrappers import Request, Response
 
-from functions.local.triggers import Delivery, Trigger, retryable
+from functions.local.triggers import DeliverySpec, Trigger, retryable
 from functions.log import about
 
 logger = logging.getLogger(__name__)
 
-MOST_HELD = 64 << 20  # bytes in all deliveries; beyond them events are refused with 503
-MAX_EVENT = 1 << 20
+MAX_QUEUED = 64 << 20  # bytes of all deliveries; above it the ingress answers 503
+MAX_EVENT = 1 << 20  # bytes of one event; above it the ingress answers 413
 
 
 @dataclass(frozen=True)
 class Message:
-    """A CloudEvent in binary mode: lower-case header names, body."""
+    """A CloudEvent in binary mode. Header names are lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -39,7 +40,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a subscriber said."""
+    """A subscriber's HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,28 +49,28 @@ class Answer:
 
 class Send(Protocol):
     def __call__(self, url: str, message: Message) -> Answer:
-        """Deliver once. Raises OSError when there is no answer."""
+        """POST the message once. Raises OSError if no answer comes."""
         ...
 
 
 @dataclass(frozen=True)
-class _Parcel:
-    """One message for one subscriber."""
+class _Delivery:
+    """One message on its way to one subscriber."""
 
     message: Message
-    to: str
+    url: str
     trigger: str
-    delivery: Delivery
-    tries: int = 0
+    spec: DeliverySpec
+    failures: int = 0
 
     @property
     def size(self) -> int:
-        """About what it takes in memory, in bytes."""
+        """Approximate memory use in bytes."""
         return 2048 + len(self.message.body)
 
 
 class Broker:
-    """Delivers with `workers` threads between start() and stop(); calls `delivered` after each try to deliver."""
+    """Delivers with `workers` threads between start() and stop(). Calls `delivered` after each attempt."""
 
     def __init__(
         self,
@@ -83,9 +84,9 @@ class Broker:
         self._clock = clock
         self._delivered = delivered
         self._triggers: tuple[Trigger, ...] = ()
-        self._due: list[tuple[float, int, _Parcel]] = []
+        self._queue: list[tuple[float, int, _Delivery]] = []  # a heap: due time, sequence number, delivery
         self._numbers = itertools.count()
-        self._held = 0  # bytes
+        self._queued = 0  # bytes, with those under way
         self._changed = threading.Condition()
         self._stopping = False
         self._threads = [threading.Thread(target=self._work, name=f"broker-{n}", daemon=True) for n in range(workers)]
@@ -96,7 +97,7 @@ class Broker:
             thread.start()
 
     def stop(self) -> None:
-        """Deliver no more; what is under way is finished."""
+        """Start no further delivery, and wait up to 5 s for each that is under way."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -104,22 +105,22 @@ class Broker:
             thread.join(timeout=5)
 
     def accept(self, message: Message) -> bool:
-        """Take a message for every Trigger that it passes. False: the broker is full."""
+        """Queue a message for every Trigger that selects it. Returns False if the queue is full."""
         attributes = message.attributes
-        parcels = [
-            _Parcel(message, trigger.subscriber, trigger.name, trigger.delivery)
+        deliveries = [
+            _Delivery(message, trigger.subscriber, trigger.name, trigger.delivery)
             for trigger in self._triggers
-            if trigger.passes(attributes)
+            if trigger.selects(attributes)
         ]
         with self._changed:
-            if self._held + sum(parcel.size for parcel in parcels) > MOST_HELD:
+            if self._queued + sum(delivery.size for delivery in deliveries) > MAX_QUEUED:
                 return False
-            for parcel in parcels:
-                self._hold(parcel, self._clock())
+            for delivery in deliveries:
+                self._enqueue(delivery, self._clock())
         return True
 
     def app(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        """The ingress, as WSGI."""
+        """The ingress, a WSGI app."""
         return self._ingress(Request(environ))(environ, start_response)
 
     def _ingress(self, request: Request) -> Response:
@@ -134,75 +135,70 @@ class Broker:
             return Response(status=400)
         return Response(status=202 if self.accept(Message(kept, body)) else 503)
 
-    def _hold(self, parcel: _Parcel, due: float) -> None:
-        self._held += parcel.size
-        heapq.heappush(self._due, (due, next(self._numbers), parcel))
+    def _enqueue(self, delivery: _Delivery, due: float) -> None:
+        self._queued += delivery.size
+        heapq.heappush(self._queue, (due, next(self._numbers), delivery))
         self._changed.notify()
 
     def _work(self) -> None:
-        while (parcel := self._next()) is not None:
-            self._deliver(parcel)
+        while (delivery := self._next()) is not None:
+            self._deliver(delivery)
             with self._changed:
-                self._held -= parcel.size
+                self._queued -= delivery.size
             self._delivered()
 
-    def _next(self) -> _Parcel | None:
-        """The next parcel that is due; None at the end."""
+    def _next(self) -> _Delivery | None:
+        """Wait for the next delivery that is due; None once the broker stops."""
         with self._changed:
             while not self._stopping:
-                wait = self._due[0][0] - self._clock() if self._due else None
+                wait = self._queue[0][0] - self._clock() if self._queue else None
                 if wait is not None and wait <= 0:
-                    return heapq.heappop(self._due)[2]
+                    return heapq.heappop(self._queue)[2]
                 self._changed.wait(wait)
         return None
 
-    def _deliver(self, parcel: _Parcel) -> None:
+    def _deliver(self, delivery: _Delivery) -> None:
         try:
-            answer = self._send(parcel.to, parcel.message)
-            status, text = _judge(answer), answer.body
+            answer = self._send(delivery.url, delivery.message)
+            status, text = _effective_status(answer), answer.body
         except OSError:
-            answer, status, text = None, 502, b""
+            status, text = 502, b""
         if status < 300:
-            if answer is not None and answer.body:
-                self.accept(_reply(answer))
             return
-        tries = parcel.tries + 1
-        if retryable(status) and tries <= parcel.delivery.retries:
+        failures = delivery.failures + 1
+        if retryable(status) and failures <= delivery.spec.retries:
+            due = self._clock() + delivery.spec.pause(failures)
             with self._changed:
-                self._hold(replace(parcel, tries=tries), self._clock() + parcel.delivery.pause(tries))
+                self._enqueue(replace(delivery, failures=failures), due)
             return
-        self._give_up(parcel, status, text)
+        self._give_up(delivery, status, text)
 
-    def _give_up(self, parcel: _Parcel, status: int, text: bytes) -> None:
-        sink = parcel.delivery.dead_letters
+    def _give_up(self, delivery: _Delivery, status: int, text: bytes) -> None:
+        sink = delivery.spec.dead_letter_sink
+        event = delivery.message.attributes.get("id")
         logger.error(
-            "not delivered",
-            extra=about(
-                trigger=parcel.trigger, event=parcel.message.attributes.get("id"), status=status, kept=bool(sink)
-            ),
+            "an event could not be delivered",
+            extra=about(trigger=delivery.trigger, event=event, status=status, kept=bool(sink)),
         )
         if sink is None:
             return
         headers = {
-            **parcel.message.headers,
-            "ce-knativeerrordest": parcel.to,
+            **delivery.message.headers,
+            "ce-knativeerrordest": delivery.url,
             "ce-knativeerrorcode": str(status),
             "ce-knativeerrordata": text[:1024].hex(),
         }
-        # The dead letter is delivered as stubbornly, but never becomes one itself.
-        last = replace(parcel.delivery, dead_letters=None)
+        # A dead letter is retried like any event, but it does not become a dead letter again.
+        spec = replace(delivery.spec, dead_letter_sink=None)
+        letter = _Delivery(Message(headers, delivery.message.body), sink, delivery.trigger, spec)
         with self._changed:
-            self._hold(_Parcel(Message(headers, parcel.message.body), sink, parcel.trigger, last), self._clock())
+            self._enqueue(letter, self._clock())
 
 
-def _judge(answer: Answer) -> int:
-    """The status that counts: to Knative's filter a body that is not a CloudEvent makes a success a failure."""
-    if answer.status < 300 and answer.body and "ce-specversion" not in answer.headers:
-        return 502
-    return answer.status
+def _effective_status(answer: Answer) -> int:
+    """The status that decides about a retry.
 
-
-def _reply(answer: Answer) -> Message:
-    """A CloudEvent in an answer is a new event."""
-    kept = {name: value for name, value in answer.headers.items() if name.startswith("ce-") or name == "content-type"}
-    return Message(kept, answer.body)
+    A success with a body counts as 502. Knative takes such a body for a reply event and fails if it is not one; our
+    functions never reply with events.
+    """
+    return 502 if answer.status < 300 and answer.body else answer.status

@@ -1,4 +1,4 @@
-"""The gateway: what an HTTPRoute says, on a port of loopback. Streams in both directions."""
+"""The gateway: serves the HTTPRoutes on one port of loopback. Bodies are streamed in both directions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
 
 _CHUNK = 1 << 16
-# Of one connection only (RFC 9110, 7.6.1); the server on each side makes its own.
+# These headers apply to one connection only (RFC 9110, 7.6.1).
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -28,13 +28,13 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-# What our own server says of itself with every answer.
-_OURS = frozenset({"server", "date"})
+# Our own server adds these to every response.
+_ADDED_BY_SERVER = frozenset({"server", "date"})
 
 
 @dataclass(frozen=True)
 class Match:
-    """One match of a rule."""
+    """One `match` of an HTTPRoute's rule."""
 
     exact: bool
     path: str
@@ -50,12 +50,12 @@ class Match:
 
     @property
     def rank(self) -> tuple[bool, int, bool]:
-        """What the Gateway API prefers: exact, then longest, then with a method."""
+        """Precedence in the Gateway API: exact before prefix, longer before shorter, with a method before without."""
         return self.exact, len(self.path), self.method is not None
 
 
 def matches(routes: Sequence[Mapping[str, Any]]) -> list[Match]:
-    """The matches of all rules of HTTPRoutes, the preferred first. Raises ManifestError."""
+    """List the matches of all rules, in order of precedence. Raises ManifestError."""
     found = [
         Match(
             _exact(match["path"]["type"]), match["path"]["value"], match.get("method"), rule["backendRefs"][0]["name"]
@@ -68,12 +68,12 @@ def matches(routes: Sequence[Mapping[str, Any]]) -> list[Match]:
 
 
 def backend(table: Sequence[Match], method: str, path: str) -> str | None:
-    """The name of the function that answers; None: nobody."""
+    """The name of the function that serves this request; None if no rule matches."""
     return next((match.backend for match in table if match.matches(method, path)), None)
 
 
 class Gateway:
-    """A WSGI app that hands each request to the function that its route names."""
+    """A WSGI app that forwards each request to the function that its route names."""
 
     def __init__(self, table: Sequence[Match], addresses: Mapping[str, str], http: PoolManager) -> None:
         self._table = table
@@ -86,10 +86,10 @@ class Gateway:
     def _answer(self, request: Request) -> Response:
         name = backend(self._table, request.method, request.path)
         if name is None:
-            return _error(404, "Not Found: no such path")
+            return _error(404, "Not Found: no route has this method and path")
         from urllib3.exceptions import HTTPError
 
-        # As it came: decoding and encoding it again would change what is signed or matched.
+        # Forward the target unchanged: decoding and encoding it again could change what is signed or matched.
         target = request.environ.get("REQUEST_URI") or request.full_path
         try:
             answer = self._http.request(
@@ -103,10 +103,10 @@ class Gateway:
                 retries=False,
             )
         except HTTPError:
-            return _error(502, "the function does not answer; try again")
+            return _error(502, "the function does not answer; try again in a few seconds")
         response = Response(answer.stream(_CHUNK, decode_content=False), answer.status, direct_passthrough=True)
         response.headers.clear()
-        response.headers.extend(_end_to_end(answer.headers.items(), _OURS))
+        response.headers.extend(_end_to_end(answer.headers.items(), _ADDED_BY_SERVER))
         response.call_on_close(answer.release_conn)
         return response
 
@@ -121,5 +121,5 @@ def _end_to_end(headers: Iterable[tuple[str, str]], without: frozenset[str] = fr
 
 def _exact(kind: str) -> bool:
     if kind not in ("Exact", "PathPrefix"):
-        raise ManifestError(f"HTTPRoute: the path type {kind} is not supported on a laptop")
+        raise ManifestError(f"HTTPRoute: the path type {kind} is not supported on a laptop; use Exact or PathPrefix")
     return kind == "Exact"

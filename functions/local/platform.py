@@ -1,6 +1,6 @@
-"""The laptop: everything that Knative and a cluster do, in one process on loopback, from the same manifests.
+"""The platform: does in one process on loopback what Knative and a cluster do, by the same manifests.
 
-Kill it at any moment and start it again on the same folder: every workflow goes on.
+It may be killed at any moment. When it is started again on the same folder, every workflow continues.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
-from functions.local.serve import Post, Server, function
 
 if TYPE_CHECKING:
     from functions.cluster.events import ApiServerEvent
 
 FUNCTIONS = ("submit", "advance", "status")
-_THREADS = 8  # of the broker, connections of each pool
+_THREADS = 8  # of the broker; also the connections of its HTTP pool
 
 
 class PlatformError(Exception):
-    """It cannot be started; the message says why and what to do."""
+    """The platform cannot start. The message tells the user why, and what to do."""
 
 
 class Platform:
-    """Serves at `url` inside a `with`. One at a time in a process, one at a time on a folder.
+    """Serves at `url` inside a `with`. There can be one per process and one per folder at a time.
 
-    `tick`: seconds between two sweeps, instead of the PingSource's. `end_stages`: leaving the `with` ends what runs;
-    otherwise it goes on and the next platform on the folder takes it up. `variables`: settings that replace the
-    environment's. Entering raises PlatformError and PortTaken.
+    `tick`: seconds between two sweeps, instead of the PingSource's schedule. `end_stages`: leaving the `with` ends the
+    running stages; otherwise they continue and the next platform on the folder adopts them. `variables`: settings that
+    override the environment variables. Entering raises PlatformError and PortTaken.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Platform:
         return self._folder / "results"
 
     def wait(self, seconds: float) -> None:
-        """Until a function was given an event since the last call, at most `seconds`. For one caller."""
+        """Wait until an event was delivered since the last call, at most `seconds`. For one caller only."""
         self._delivered.wait(seconds)
         self._delivered.clear()
 
@@ -83,11 +83,11 @@ class Platform:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stack.callback(os.close, _lock(self._folder))
         stack.callback(_set_environment(self._settings()))
-        _forget_parts()  # those of other settings, if this process has used any
-        stack.callback(_forget_parts)
+        _discard_app()  # it may have been built with other settings
+        stack.callback(_discard_app)
         gateway = self._server(stack, self._port)
-        with ThreadPoolExecutor(1) as beside:  # it waits for another process meanwhile
-            isolation = beside.submit(probe)
+        with ThreadPoolExecutor(1) as pool:  # the probe mostly waits for another process
+            isolation = pool.submit(probe)
             servers = {name: self._server(stack) for name in FUNCTIONS}
             apps = {name: function(name) for name in FUNCTIONS}
             _check_settings(str(self._environments))
@@ -95,7 +95,7 @@ class Platform:
             self.isolation = isolation.result()
         if self._require_isolation and self.isolation is not Isolation.SANDBOX:
             raise PlatformError(
-                f"isolation was required, and this machine grants: {self.isolation.text}. "
+                f"--require-isolation needs a full sandbox, but this machine grants only: {self.isolation.text}. "
                 "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, "
                 "kernel.apparmor_restrict_unprivileged_userns), or start without --require-isolation"
             )
@@ -105,28 +105,28 @@ class Platform:
         self.url = gateway.url
 
     def _connect(self, stack: ExitStack, gateway: Server, addresses: dict[str, str]) -> None:
-        """Start what Knative is made of."""
+        """Start the broker, the gateway, the kubelet and the ticker, and connect them to the functions."""
         from urllib3 import PoolManager, Timeout
 
         from functions.local.broker import Broker
         from functions.local.gateway import Gateway, matches
-        from functions.local.kubelet import Node
+        from functions.local.kubelet import Kubelet
         from functions.local.ticker import Ticker
-        from functions.local.triggers import trigger
+        from functions.local.triggers import parse_trigger
 
         manifests = load()
         http = PoolManager(maxsize=_THREADS, timeout=Timeout(connect=2, read=300))
         stack.callback(http.clear)
         post = Post(http)
         broker = Broker(post, workers=_THREADS, delivered=self._delivered.set)
-        broker.start(trigger(item, addresses) for item in of_kind(manifests, "Trigger"))
+        broker.start(parse_trigger(item, addresses) for item in of_kind(manifests, "Trigger"))
         stack.callback(broker.stop)
         ingress = self._server(stack)
         ingress.start(broker.app)
         gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
-        node = Node(self._folder / "cluster", _announcer(post, ingress.url), self.isolation)
-        node.start()
-        stack.callback(node.stop, end_stages=self._end_stages)
+        kubelet = Kubelet(self._folder / "cluster", _announcer(post, ingress.url), self.isolation)
+        kubelet.start()
+        stack.callback(kubelet.stop, end_stages=self._end_stages)
         for source in of_kind(manifests, "PingSource"):
             ticker = Ticker(source, lambda message: post(ingress.url, message), self._tick)
             ticker.start()
@@ -138,7 +138,7 @@ class Platform:
         return server
 
     def _settings(self) -> dict[str, str]:
-        """What the functions find in their environment. Where records, Jobs and results lie is not for it to say."""
+        """The functions' environment variables. The caller's own cannot change where records, Jobs and results lie."""
         insecure = {"SIGNATURE_REQUIRED": "0", "SLUICE_OPEN_ADMIN": "1"}  # on loopback only
         chosen = {name: os.environ.get(name, value) for name, value in insecure.items()}
         return {
@@ -153,7 +153,7 @@ class Platform:
 
 
 def _lock(folder: Path) -> int:
-    """Keep others off the folder. The lock goes with the process, however it ends."""
+    """Lock the folder against other platforms; the kernel releases the lock when this process ends."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,7 +161,7 @@ def _lock(folder: Path) -> int:
         owner = os.read(descriptor, 32).decode() or "unknown"
         os.close(descriptor)
         raise PlatformError(
-            f"another Sluice (process {owner}) works on {folder}; stop it, or give another folder with --dir"
+            f"another Sluice (process {owner}) uses {folder}; stop it, or choose another folder with --dir"
         ) from None
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -169,9 +169,9 @@ def _lock(folder: Path) -> int:
 
 
 def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
-    """Set variables; returns what puts the earlier ones back."""
-    by_the_framework = ("FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE")
-    before = {name: os.environ.get(name) for name in (*variables, *by_the_framework)}
+    """Set environment variables. Returns a function that restores the earlier values."""
+    set_by_functions_framework = ("FUNCTION_TARGET", "FUNCTION_SIGNATURE_TYPE")
+    before = {name: os.environ.get(name) for name in (*variables, *set_by_functions_framework)}
 
     def restore() -> None:
         for name, value in before.items():
@@ -184,7 +184,8 @@ def _set_environment(variables: dict[str, str]) -> Callable[[], None]:
     return restore
 
 
-def _forget_parts() -> None:
+def _discard_app() -> None:
+    """Close and discard the App of this process, if there is one."""
     from functions.engine.app import current_app
 
     if current_app.cache_info().currsize and "store" in (parts := vars(current_app())):
@@ -193,7 +194,7 @@ def _forget_parts() -> None:
 
 
 def _check_settings(environments: str) -> None:
-    """What a function would find out only when somebody asks it. Raises PlatformError."""
+    """Load settings and environments, so that mistakes show at the start. Raises PlatformError."""
     from functions.environments import load
     from functions.settings import Settings, SettingsError
 
@@ -210,7 +211,7 @@ def _migrate(database_url: str) -> None:
 
 
 def _announcer(post: Post, broker: str) -> Callable[[ApiServerEvent], bool]:
-    """Sends events to the broker, as ApiServerSource does; says whether they were taken."""
+    """Make the function that posts events to the broker, as ApiServerSource does, and returns whether it took them."""
     import msgspec
 
     from functions.local.broker import Message

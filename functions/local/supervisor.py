@@ -1,7 +1,7 @@
 """The process above one stage: starts it, keeps it within its limits, writes its log and how it ended.
 
 It is a process of its own, so that a stage outlives the platform. It holds the lock of its Job's folder as long as it
-lives, so that a new node knows a living stage from a dead one. Only the standard library, and of it little: it is
+lives, so that a new kubelet can tell a living stage from a dead one. Only the standard library, and of it little: it is
 started for every stage. What it is to do is a plan, see functions/local/launch_spec.py.
 """
 
@@ -27,12 +27,12 @@ CUT = b"\n[the log is cut here: it is at its limit]\n"
 MOST_PROCESSES = 4096
 
 
-def wait(folder: str) -> None:
-    """Supervise the plan that stdin names, below `folder`; nothing if the node ends before it has one to give."""
+def wait_for_spec(folder: str) -> None:
+    """Run the launch spec below `folder` that stdin names. Do nothing if the kubelet ends before it names one."""
     name = sys.stdin.readline()
     if name.endswith("\n"):
         main(Path(folder, name[:-1]))
-    # The node waits for the end of this process, and Python would tidy up first.
+    # The kubelet waits for the end of this process, so skip the clean-up of Python.
     os._exit(0)
 
 
@@ -44,7 +44,7 @@ def main(plan_file: Path) -> None:
     if os.fstat(lock).st_size:
         return  # another supervisor had it: a stage is started once
     os.write(lock, b"%d" % os.getpid())
-    # A node that found the lock free may have thrown the Job away meanwhile; from now on it would see it held.
+    # A kubelet that found the lock free may have removed the Job meanwhile. From now on it finds the lock held.
     if (folder / "deleted").exists() or not _in_place(folder / "lock", lock):
         return
     end = Supervisor(plan).run()

@@ -1,4 +1,4 @@
-"""In place of PingSource: a tick whenever its schedule says so."""
+"""The ticker: sends the events of a PingSource on its schedule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _EVERY = re.compile(r"\*(?:/(?P<minutes>[1-9]\d?))? \* \* \* \*")
 
 
 def period(source: Mapping[str, Any]) -> float:
-    """Seconds between two ticks of a PingSource. Raises ManifestError: only `* * * * *` and `*/N * * * *` are known."""
+    """Seconds between two ticks of a PingSource.
+
+    Raises ManifestError unless the schedule is `* * * * *` or `*/N * * * *`.
+    """
     schedule = source["spec"].get("schedule", "* * * * *")
     found = _EVERY.fullmatch(schedule)
     if not found:
@@ -29,7 +32,7 @@ def period(source: Mapping[str, Any]) -> float:
 
 
 def tick(source: Mapping[str, Any]) -> Message:
-    """The event that a PingSource sends."""
+    """Build the event that a PingSource sends."""
     metadata, spec = source["metadata"], source["spec"]
     headers = {
         "ce-specversion": "1.0",
@@ -42,13 +45,13 @@ def tick(source: Mapping[str, Any]) -> Message:
     return Message(headers, spec.get("data", "").encode())
 
 
-# What a killed platform had begun is due again within half a minute, and nobody shall wait for the next minute then.
-# The first second is for those who wait for the start.
+# Seconds between the first ticks. The intents of a platform that was killed are due again within half a minute, so the
+# first minute has more ticks than the schedule says.
 _FIRST_PAUSES = (1.0, 10.0, 10.0, 15.0)
 
 
 class Ticker:
-    """Sends ticks between start() and stop(), the first and a few more soon."""
+    """Sends ticks between start() and stop(). The first few come sooner than the schedule says."""
 
     def __init__(self, source: Mapping[str, Any], send: Callable[[Message], object], every: float | None) -> None:
         self._source = source
@@ -70,4 +73,4 @@ class Ticker:
             try:
                 self._send(tick(self._source))
             except OSError as e:
-                logger.warning("a tick was not sent: %s", e)
+                logger.warning("could not send a tick: %s", e)

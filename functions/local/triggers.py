@@ -1,4 +1,4 @@
-"""Knative's Triggers: which events pass, to whom they go, and how a failed delivery is retried. Pure."""
+"""Knative's Triggers: which events they select, where these go, and how a failed delivery is retried. Pure."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ _DURATION = re.compile(r"PT(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seco
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """How often a delivery is tried again, after which pauses, and where the event goes then."""
+class DeliverySpec:
+    """A Trigger's `delivery`: the number of retries, the pauses between them, and the dead letter sink."""
 
     retries: int = 0
     delay: float = 0.2  # seconds
     exponential: bool = True
-    dead_letters: str | None = None
+    dead_letter_sink: str | None = None  # URL
 
-    def pause(self, tries: int) -> float:
-        """Seconds before the next try, after `tries` failed ones."""
-        return self.delay * (2 ** (tries - 1) if self.exponential else tries)
+    def pause(self, failures: int) -> float:
+        """Seconds before the next attempt, after `failures` failed ones."""
+        return self.delay * (2 ** (failures - 1) if self.exponential else failures)
 
 
 @dataclass(frozen=True)
 class Trigger:
     name: str
-    passes: Filter
+    selects: Filter
     subscriber: str  # URL
-    delivery: Delivery
+    delivery: DeliverySpec
 
 
-def trigger(manifest: Mapping[str, Any], addresses: Addresses) -> Trigger:
-    """Read a Trigger. Raises ManifestError."""
+def parse_trigger(manifest: Mapping[str, Any], addresses: Addresses) -> Trigger:
+    """Read a Trigger. Raises ManifestError if it uses what the laptop's broker does not support."""
     name, spec = manifest["metadata"]["name"], manifest["spec"]
     try:
         return Trigger(
             name,
             _filter(spec),
-            _destination(spec["subscriber"], addresses),
-            _delivery(spec.get("delivery") or {}, addresses),
+            _url(spec["subscriber"], addresses),
+            _delivery_spec(spec.get("delivery") or {}, addresses),
         )
     except (KeyError, ValueError, TypeError) as e:
         raise ManifestError(f"Trigger {name}: {e} is not supported on a laptop") from None
 
 
-def duration(text: str) -> float:
-    """Seconds of an ISO 8601 duration such as `PT0.5S`. Raises ValueError."""
+def parse_duration(text: str) -> float:
+    """Convert an ISO 8601 duration such as `PT0.5S` to seconds. Raises ValueError."""
     found = _DURATION.fullmatch(text)
     if not found or text == "PT":
         raise ValueError(text)
@@ -63,57 +63,30 @@ def duration(text: str) -> float:
 
 
 def retryable(status: int) -> bool:
-    """Whether Knative tries again after this answer; other answers of 4xx are final."""
+    """Whether Knative retries after this HTTP status. Any other 4xx is final."""
     return status >= 500 or status in (404, 408, 409, 429)
 
 
 def _filter(spec: Mapping[str, Any]) -> Filter:
-    if spec.get("filters"):  # takes precedence, as in Knative
-        return _all([_dialect(item) for item in spec["filters"]])
+    if spec.get("filters"):
+        raise ValueError("`filters`, instead of `filter: attributes`,")
     wanted = (spec.get("filter") or {}).get("attributes") or {}
-    # The older kind of filter: an empty value asks only that the attribute be there.
+    # An empty value only asks that the attribute exists, as in Knative.
     return lambda event: all(name in event and value in ("", event[name]) for name, value in wanted.items())
 
 
-def _dialect(item: Mapping[str, Any]) -> Filter:
-    (dialect, value), *others = item.items()
-    if others:
-        raise ValueError(f"a filter with {len(item)} dialects")
-    match dialect:
-        case "exact":
-            return lambda event: all(event.get(name) == text for name, text in value.items())
-        case "prefix":
-            return lambda event: all(event.get(name, "").startswith(text) for name, text in value.items())
-        case "suffix":
-            return lambda event: all(event.get(name, "").endswith(text) for name, text in value.items())
-        case "all":
-            return _all([_dialect(each) for each in value])
-        case "any":
-            several = [_dialect(each) for each in value]
-            return lambda event: any(passes(event) for passes in several)
-        case "not":
-            one = _dialect(value)
-            return lambda event: not one(event)
-        case _:
-            raise ValueError(f"the filter dialect {dialect}")
-
-
-def _all(filters: list[Filter]) -> Filter:
-    return lambda event: all(passes(event) for passes in filters)
-
-
-def _destination(destination: Mapping[str, Any], addresses: Addresses) -> str:
+def _url(destination: Mapping[str, Any], addresses: Addresses) -> str:
     reference = destination.get("ref")
     if not reference:
         return str(destination["uri"])
     return addresses[reference["name"]] + str(destination.get("uri", "/"))
 
 
-def _delivery(spec: Mapping[str, Any], addresses: Addresses) -> Delivery:
+def _delivery_spec(spec: Mapping[str, Any], addresses: Addresses) -> DeliverySpec:
     sink = spec.get("deadLetterSink")
-    return Delivery(
+    return DeliverySpec(
         retries=int(spec.get("retry", 0)),
-        delay=duration(spec.get("backoffDelay", "PT0.2S")),
+        delay=parse_duration(spec.get("backoffDelay", "PT0.2S")),
         exponential=spec.get("backoffPolicy", "exponential") == "exponential",
-        dead_letters=_destination(sink, addresses) if sink else None,
+        dead_letter_sink=_url(sink, addresses) if sink else None,
     )

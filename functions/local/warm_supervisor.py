@@ -1,6 +1,7 @@
-"""The supervisor of the next stage, started ahead: Python takes longer to start than many a stage takes to run.
+"""Starts the supervisor of the next stage in advance, because Python often takes longer to start than a stage to run.
 
-One waits for its plan, without a lock and without a Job. It ends with the node: then its stdin ends.
+The waiting process holds no lock and has no Job. It reads the path of a launch spec from stdin. It exits when the
+kubelet ends, because its stdin is closed then.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from functions.local import launch_spec as plans
+from functions.local import launch_spec
 
 
-class Standby:
-    """Gives plans below `folder` to supervisors. For one thread."""
+class WarmSupervisor:
+    """Hands launch specs below `folder` to supervisors. Not thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -21,33 +22,33 @@ class Standby:
         self.prepare()
 
     def prepare(self) -> subprocess.Popen[bytes]:
-        """The one that waits: started, if there is none or it has died."""
+        """The waiting process. Starts one if there is none, or if it has died."""
         if self._waiting is not None and self._waiting.poll() is not None:
             self.close()
         if self._waiting is None:
-            self._waiting = self._started()
+            self._waiting = self._start()
         return self._waiting
 
-    def supervise(self, plan: Path) -> subprocess.Popen[bytes]:
-        """The process above the stage of `plan`, which may have died before it took the lock; nobody waits then."""
+    def supervise(self, spec: Path) -> subprocess.Popen[bytes]:
+        """Have the waiting process run the launch spec. It may die before it takes the lock of the Job."""
         supervisor, self._waiting = self.prepare(), None
         assert supervisor.stdin is not None
         with suppress(BrokenPipeError), supervisor.stdin:
-            supervisor.stdin.write(f"{plan.relative_to(self._folder)}\n".encode())
+            supervisor.stdin.write(f"{spec.relative_to(self._folder)}\n".encode())
         return supervisor
 
     def close(self) -> None:
-        """End the one that waits."""
+        """Kill the waiting process."""
         if self._waiting is not None:
             self._waiting.kill()
             self._waiting.communicate()
             self._waiting = None
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        code = f"from functions.local.supervisor import wait; wait({str(self._folder)!r})"
-        return subprocess.Popen(  # noqa: S603 - it is the purpose
-            plans.bare_python(code),
-            bufsize=0,  # a plan's name goes out in one piece
+    def _start(self) -> subprocess.Popen[bytes]:
+        code = f"from functions.local.supervisor import wait_for_spec; wait_for_spec({str(self._folder)!r})"
+        return subprocess.Popen(  # noqa: S603 - our own program
+            launch_spec.bare_python(code),
+            bufsize=0,  # the path is written in one piece
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -27,7 +27,7 @@ def said(laptop: Laptop, job: str, stage: str = "filter") -> bytes:
     return laptop.call("GET", f"{API}/logs?jobId={job}&component={stage}")[1]
 
 
-def test_what_the_filter_passes_is_published(laptop: Laptop) -> None:
+def test_outputs_that_pass_the_filter_are_published(laptop: Laptop) -> None:
     job, info, names = ended(laptop, "echo 1 > $OUTPUTS/a.csv; echo 22 > $OUTPUTS/b.txt")
     assert (info["status"], names) == (70, {"a.csv", "b.txt"})
     assert [each["stage"] for each in info["attempts"]] == ["configure", "algorithm", "filter", "publish"]
@@ -35,14 +35,14 @@ def test_what_the_filter_passes_is_published(laptop: Laptop) -> None:
     assert laptop.result(job, "a.csv") == b"1\n"
 
 
-def test_what_the_filter_deletes_stays_in_and_the_rest_is_published(laptop: Laptop) -> None:
+def test_outputs_that_the_filter_deletes_are_not_published(laptop: Laptop) -> None:
     job, info, names = ended(laptop, "echo 1 > $OUTPUTS/a.csv; echo 2 > $OUTPUTS/raw.parquet; echo 3 > $LOGS/raw.bin")
     assert (info["status"], names) == (70, {"a.csv"})
     assert stored(laptop, job).isdisjoint({"raw.parquet", "raw.bin"})
     assert said(laptop, job).count(b"deleted, its type may not leave") == 1
 
 
-def test_what_the_filter_refuses_does_not_leave(laptop: Laptop) -> None:
+def test_no_output_is_published_if_the_filter_refuses(laptop: Laptop) -> None:
     job, info, names = ended(
         laptop, "echo hello; for n in 1 2 3; do echo $n > $OUTPUTS/$n.csv; done; echo x > $LOGS/x.txt"
     )
@@ -51,7 +51,7 @@ def test_what_the_filter_refuses_does_not_leave(laptop: Laptop) -> None:
 
 
 @pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
-def test_where_there_is_a_filter_a_failed_algorithm_lets_nothing_out_unfiltered(laptop: Laptop, end: str) -> None:
+def test_a_failed_algorithm_publishes_nothing_where_there_is_a_filter(laptop: Laptop, end: str) -> None:
     job, info, names = ended(laptop, f"echo hello; echo 1 > $OUTPUTS/raw.parquet; echo 2 > $LOGS/raw.bin; {end}")
     assert info["status"] == 41
     assert names == set()
@@ -63,7 +63,7 @@ def test_where_there_is_a_filter_a_failed_algorithm_lets_nothing_out_unfiltered(
     [("true", 70), ("for n in 1 2 3; do echo > $OUTPUTS/$n.csv; done", 51), ("exit 3", 41)],
     ids=["passed", "refused", "failed"],
 )
-def test_data_that_an_algorithm_prints_are_for_the_operator_alone(
+def test_only_the_operator_sees_what_a_filtered_algorithm_prints(
     laptop: Laptop, tmp_path: Path, end: str, status: int
 ) -> None:
     (tmp_path / "data").write_text("a patient")

@@ -47,7 +47,7 @@ def ddo(did: str, name: str) -> File:
     return File(Held(json.dumps({"id": did, "metadata": about}).encode()))
 
 
-def test_it_finds_its_data_metadata_parameters_and_secret_through_the_package(laptop: Laptop) -> None:
+def test_the_package_finds_data_metadata_parameters_and_secret(laptop: Laptop) -> None:
     with DataHost() as host:
         host.routes |= {"/a": File(Held(b"one")), "/b": File(Held(b"two")), "/c": File(Held(b"three"))}
         host.routes |= {"/api/aquarius/assets/ddo/did:op:aa": ddo("did:op:aa", "Penguins")}  # of bb there is none

@@ -14,7 +14,7 @@ from functions.cli.main import main
 pytestmark = pytest.mark.xdist_group("e2e")
 
 
-def test_a_waiting_user_sees_how_much_of_the_data_has_come(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_shows_how_much_data_was_fetched(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = threading.Event()
 
     def half(request: Request) -> None:

@@ -11,7 +11,7 @@ from support.laptop import API, OWNER, Laptop, document, until
 pytestmark = pytest.mark.xdist_group("e2e")
 
 
-def test_expired_results_are_gone_and_said_to_be(laptop: Laptop) -> None:
+def test_expired_results_are_removed_and_reported_as_expired(laptop: Laptop) -> None:
     job = laptop.submit(document("echo 1 > $OUTPUTS/a.csv"), environment="short-lived")
     assert laptop.finished(job)["status"] == 70
     until(lambda: laptop.info(job), lambda info: info["expired"])
@@ -24,7 +24,7 @@ def test_expired_results_are_gone_and_said_to_be(laptop: Laptop) -> None:
     assert laptop.info(job)["status"] == 70  # that it went well stays on record
 
 
-def test_outputs_for_a_public_key_are_read_with_its_secret_key_alone(laptop: Laptop) -> None:
+def test_encrypted_outputs_need_the_secret_key(laptop: Laptop) -> None:
     key = pyrage.x25519.Identity.generate()  # type: ignore[attr-defined]
     workflow = document("echo said; mkdir $OUTPUTS/deep; echo treasure > $OUTPUTS/deep/a.csv")
     workflow["stages"][0]["output"] = {"publicKey": str(key.to_public())}

@@ -11,17 +11,17 @@ pytestmark = pytest.mark.xdist_group("e2e")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "http://127.0.0.1:9/a"])
-def test_an_environment_of_ones_own_refuses_files_and_plain_http_at_the_door(laptop: Laptop, url: str) -> None:
+def test_a_custom_environment_refuses_file_and_http_urls_at_submission(laptop: Laptop, url: str) -> None:
     with pytest.raises(AssertionError, match="expected a URL with one of the schemes"):
         laptop.submit(document("true", inputs=[url]), environment="closed")
 
 
-def test_an_environment_of_ones_own_fetches_from_no_private_address(laptop: Laptop) -> None:
+def test_a_custom_environment_fetches_from_no_private_address(laptop: Laptop) -> None:
     info = laptop.finished(laptop.submit(document("true", inputs=["https://127.0.0.1:9/a"]), environment="closed"))
     assert (info["status"], info["reason"]) == (31, "DataForbidden")
 
 
-def test_one_that_allows_files_reads_them(laptop: Laptop, tmp_path: Path) -> None:
+def test_an_environment_that_allows_file_urls_reads_files(laptop: Laptop, tmp_path: Path) -> None:
     (tmp_path / "open").write_text("for all")
     job = laptop.submit(document("cat $INPUTS/0/0", inputs=[f"file://{tmp_path}/open"]))
     assert laptop.finished(job)["status"] == 70
@@ -41,9 +41,7 @@ done
 
 
 @pytest.mark.parametrize("environment", ["ocean-compute", "filtered"])
-def test_what_an_algorithm_leaves_behind_runs_in_no_later_stage(
-    laptop: Laptop, tmp_path: Path, environment: str
-) -> None:
+def test_no_later_stage_runs_code_that_an_algorithm_left(laptop: Laptop, tmp_path: Path, environment: str) -> None:
     mark = tmp_path / "escaped"
     asked = document(f"MARK={mark}; {PLANT}")
     asked["stages"][0]["algorithm"]["container"]["entrypoint"] = "bash $ALGO"

@@ -26,8 +26,8 @@ from werkzeug.test import Client, TestResponse
 from functions.cli.main import main
 from functions.cluster.ports import ClusterUnavailable
 from functions.local.broker import Broker, Message
-from functions.local.serve import Post
-from functions.local.triggers import Delivery, Trigger
+from functions.local.http_server import Post
+from functions.local.triggers import DeliverySpec, Trigger
 from functions.store.ports import StoreUnavailable
 from functions.store.sql import SqlStore
 from functions.workflow.model import Stage
@@ -248,7 +248,7 @@ def test_f11_a_poison_event_leaves_the_queue_for_the_dead_letters_and_is_listed(
     broker = Broker(Post(urllib3.PoolManager()), workers=2)
     with serving(advance), serving(status):
         to = f"http://127.0.0.1:{advance.port}"
-        delivery = Delivery(retries=2, delay=0.01, dead_letters=f"{to}/dead-letters")
+        delivery = DeliverySpec(retries=2, delay=0.01, dead_letter_sink=f"{to}/dead-letters")
         broker.start([Trigger("t", lambda _: True, f"{to}/", delivery)])
         try:
             assert broker.accept(poison)

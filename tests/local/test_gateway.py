@@ -12,8 +12,8 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from functions.local.gateway import Gateway, backend, matches
+from functions.local.http_server import PortTaken, Server
 from functions.local.knative_manifests import ManifestError, load, of_kind
-from functions.local.serve import PortTaken, Server
 
 API = "/api/v1/operator"
 
@@ -37,7 +37,7 @@ API = "/api/v1/operator"
         ("GET", "/spec/more", None),
     ],
 )
-def test_the_clusters_own_route_says_who_answers(method: str, path: str, name: str | None) -> None:
+def test_the_clusters_own_route_names_the_function_for_each_request(method: str, path: str, name: str | None) -> None:
     assert backend(matches(of_kind(load(), "HTTPRoute")), method, path) == name
 
 
@@ -49,7 +49,7 @@ def route(*rules: tuple[str, str, str | None, str]) -> dict[str, Any]:
     return {"spec": {"rules": [rule(*each) for each in rules]}}
 
 
-def test_exact_comes_before_longer_and_longer_before_shorter() -> None:
+def test_exact_paths_come_before_prefixes_and_long_before_short() -> None:
     table = matches(
         [
             route(
@@ -65,7 +65,7 @@ def test_exact_comes_before_longer_and_longer_before_shorter() -> None:
     assert [backend(table, *each) for each in asked] == ["exact", "method", "long", "short", "all"]
 
 
-def test_another_type_of_path_is_refused() -> None:
+def test_an_unsupported_path_type_is_refused() -> None:
     with pytest.raises(ManifestError, match="RegularExpression"):
         matches([route(("RegularExpression", "/.*", None, "x"))])
 
@@ -90,7 +90,7 @@ def client(address: str) -> Client:
     return Client(Gateway(matches([route(("PathPrefix", "/", None, "f"))]), {"f": address}, PoolManager()))
 
 
-def test_requests_and_answers_go_through_as_they_are(echo: Server) -> None:
+def test_requests_and_responses_are_forwarded_unchanged(echo: Server) -> None:
     gateway = Server()
     gateway.start(client(echo.url).application)
     try:
@@ -105,7 +105,7 @@ def test_requests_and_answers_go_through_as_they_are(echo: Server) -> None:
     assert [len(answer.headers.getlist(name)) for name in ("Server", "Date")] == [1, 1]
 
 
-def test_a_large_answer_is_streamed() -> None:
+def test_a_large_response_is_streamed() -> None:
     go_on = threading.Event()
 
     def app(environ: Any, start_response: Any) -> Any:
@@ -129,7 +129,7 @@ def test_a_large_answer_is_streamed() -> None:
         server.stop()
 
 
-def test_no_route_is_404_and_no_answer_502() -> None:
+def test_an_unknown_route_is_404_and_a_dead_function_502() -> None:
     nothing = Client(Gateway([], {}, PoolManager()))
     assert nothing.get("/").status_code == 404
     assert client("http://127.0.0.1:9").get("/").status_code == 502
@@ -150,13 +150,13 @@ def test_no_route_is_404_and_no_answer_502() -> None:
         ("elsewhere.example:8050", None, False),
     ],
 )
-def test_pages_of_other_sites_are_not_served(echo: Server, host: str, origin: str | None, served: bool) -> None:
+def test_requests_from_other_sites_are_refused(echo: Server, host: str, origin: str | None, served: bool) -> None:
     headers = {"Host": host} | ({"Origin": origin} if origin else {})
     answer = client(echo.url).get("/", headers=headers)
     assert answer.status_code == (418 if served else 403)
 
 
-def test_a_port_in_use_is_named() -> None:
+def test_the_error_for_a_used_port_names_it() -> None:
     server = Server()
     with pytest.raises(PortTaken, match=f"port {server.port} "):
         Server(server.port)

@@ -16,12 +16,12 @@ def source(schedule: str) -> dict[str, Any]:
     return {"metadata": {"name": "tick", "namespace": "n"}, "spec": {"schedule": schedule, "data": '{"x": 1}'}}
 
 
-def test_schedules_in_minutes_are_understood() -> None:
+def test_a_schedule_in_minutes_gives_a_period() -> None:
     assert [period(source(text)) for text in ("* * * * *", "*/1 * * * *", "*/5 * * * *")] == [60, 60, 300]
 
 
 @pytest.mark.parametrize("schedule", ["0 * * * *", "*/0 * * * *", "@hourly", ""])
-def test_other_schedules_are_refused(schedule: str) -> None:
+def test_any_other_schedule_is_refused(schedule: str) -> None:
     with pytest.raises(ManifestError, match="not supported on a laptop"):
         period(source(schedule))
 
@@ -38,7 +38,7 @@ def test_a_tick_is_the_event_that_ping_source_sends() -> None:
     assert one.body == b'{"x": 1}'
 
 
-def test_ticks_follow_each_other() -> None:
+def test_ticks_repeat() -> None:
     sent: queue.Queue[Message] = queue.Queue()
     ticker = Ticker(source("* * * * *"), sent.put, every=0.01)
     ticker.start()
@@ -47,7 +47,7 @@ def test_ticks_follow_each_other() -> None:
     ticker.stop()
 
 
-def test_nobody_waits_a_minute_for_the_first_tick() -> None:
+def test_the_first_tick_comes_within_seconds() -> None:
     sent: queue.Queue[Message] = queue.Queue()
     ticker = Ticker(source("* * * * *"), sent.put, every=None)
     ticker.start()
@@ -55,7 +55,7 @@ def test_nobody_waits_a_minute_for_the_first_tick() -> None:
     ticker.stop()
 
 
-def test_a_tick_that_cannot_be_sent_is_followed_by_others() -> None:
+def test_ticks_continue_after_one_that_could_not_be_sent() -> None:
     tries: queue.Queue[Message] = queue.Queue()
 
     def fail(message: Message) -> None:

@@ -150,19 +150,19 @@ class Laptop(Client):
     def kill_everything(self) -> None:
         """kill -9 of the platform and of all that it started."""
         mark = str(self.folder).encode()
-        while pids := [pid for pid in _pids() if mark in _command(pid)]:
-            for pid in pids:
+        while found := [pid for pid in pids() if mark in command_line(pid)]:
+            for pid in found:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            if self._process is not None and self._process.pid in pids:
+            if self._process is not None and self._process.pid in found:
                 self.kill_platform()
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
 
 
-def _command(pid: int) -> bytes:
+def command_line(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -1,22 +1,30 @@
-"""The laptop's cluster for tests: the adapter, and the node that runs what it was asked for."""
+"""The laptop's cluster for tests: the adapter, a kubelet, and helpers that run Jobs and read what became of them."""
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from support.clusters import stage_job
+from support.laptop import command_line, pids, until
 
 from functions.cluster.events import ApiServerEvent
-from functions.cluster.ports import Cluster, JobRef, StageJob
+from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation, probe
-from functions.local.kubelet import Node
-from functions.workflow.model import JobUid
+from functions.local.kubelet import Kubelet
+from functions.workflow.model import JobUid, Stage
+
+__all__ = ["command_line", "pids"]
+MIB = 1 << 20
 
 
 class ProcessDriver:
-    """Jobs as processes, in as good an isolation as this machine grants. `announce` gets the events."""
+    """Runs Jobs as processes, with the best isolation that this machine grants. `announce` receives the events."""
 
     def __init__(
         self,
@@ -28,12 +36,12 @@ class ProcessDriver:
         self.isolation = isolation or probe()
         self.cluster: Cluster = ProcessCluster(folder)
         self._announce = announce
-        self.node = self._new_node()
+        self.kubelet = self.new_kubelet()
 
-    def _new_node(self) -> Node:
-        node = Node(self.folder, self._announce, self.isolation)
-        node.start()
-        return node
+    def new_kubelet(self) -> Kubelet:
+        kubelet = Kubelet(self.folder, self._announce, self.isolation)
+        kubelet.start()
+        return kubelet
 
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
         what = "sleep 3600" if ends_with is None else f"exit {ends_with}"
@@ -51,10 +59,51 @@ class ProcessDriver:
         (place / "job.json").write_text("not one of ours")
         return True
 
-    def restart_node(self) -> None:
-        """A new node instead of the old one; what runs goes on."""
-        self.node.stop(end_stages=False)
-        self.node = self._new_node()
+    def restart_kubelet(self) -> None:
+        """Replace the kubelet by a new one; running stages continue."""
+        self.kubelet.stop(end_stages=False)
+        self.kubelet = self.new_kubelet()
 
     def close(self) -> None:
-        self.node.stop(end_stages=True)
+        self.kubelet.stop(end_stages=True)
+
+
+class Announcements:
+    """Receives the kubelet's events. It refuses the first `refusals`."""
+
+    def __init__(self) -> None:
+        self.events: queue.Queue[ApiServerEvent] = queue.Queue()
+        self.refusals = 0
+
+    def __call__(self, event: ApiServerEvent) -> bool:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            return False
+        self.events.put(event)
+        return True
+
+
+def shell_job(command: str, stage: Stage = Stage.ALGORITHM, **limits: Any) -> StageJob:
+    """A Job whose program is a shell script. `limits` replace those of the same name."""
+    job = stage_job(uuid4().hex, stage, entrypoint=command)
+    return replace(job, limits=replace(job.limits, **limits))
+
+
+def run_to_end(driver: ProcessDriver, job: StageJob) -> JobStatus:
+    """Create the Job and wait until it has ended."""
+    driver.cluster.create(job)
+    return until(lambda: driver.cluster.read(job.ref), lambda status: status.state is State.ENDED)
+
+
+def read_log(driver: ProcessDriver, job: StageJob) -> str:
+    return b"".join(driver.cluster.logs(job.ref, 10**6, 100 * MIB)).decode()
+
+
+def volume(driver: ProcessDriver, job: StageJob) -> Path:
+    """The folder that is the Job's volume."""
+    return driver.folder / job.ref.namespace / job.workflow / "data"
+
+
+def supervisor_pid(driver: ProcessDriver, job: StageJob) -> int:
+    lock = driver.folder / job.ref.namespace / job.workflow / f"{job.stage}-{job.attempt}" / "lock"
+    return int(lock.read_text())
