@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from support.clusters import stage_job
-from support.fake_kube import FakeKube, now
+from support.fake_kube import FakeKube
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import JobStatus, StageJob, State
@@ -94,7 +94,7 @@ def test_f29_a_job_past_its_deadline_has_timed_out_whatever_its_program_exits_wi
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
     pod = kube.terminate(job.ref.name, 137)
-    kube.objects[("pods", "demo", pod)]["metadata"]["deletionTimestamp"] = now()
+    kube.objects[("pods", "demo", pod)]["metadata"]["deletionTimestamp"] = kube.now()
     kube.job_condition(job.ref.name, ("FailureTarget", "DeadlineExceeded"), ("Failed", "DeadlineExceeded"))
     status = kubernetes.read(replace(job.ref, uid=uid), pod)
     assert status == JobStatus(State.ENDED, uid, Outcome.TIMED_OUT, None, "DeadlineExceeded")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from support.clusters import stage_job
-from support.fake_kube import FakeKube, Fault
+from support.fake_kube import QUOTA_CONFLICT, FakeKube, Fault
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import ClusterUnavailable, JobStatus, NameConflict, Rejected, StageJob, State
-from functions.workflow.model import JobUid, Stage
+from functions.workflow.model import JobUid, Limits, Stage, Workflow, WorkflowId
 
 ALGORITHM = stage_job("w", Stage.ALGORITHM)
 
+KINDS = ["configmaps", "secrets", "persistentvolumeclaims", "jobs"]
+
 
 @pytest.mark.parametrize("fault", [Fault(500, after=True), Fault(504, after=True), Fault(0, after=True)])
-@pytest.mark.parametrize("resource", ["configmaps", "secrets", "persistentvolumeclaims", "jobs"])
+@pytest.mark.parametrize("resource", KINDS)
 def test_f24_the_next_create_finds_an_object_whose_creation_was_answered_with_an_error(
     kube: FakeKube, kubernetes: KubernetesCluster, resource: str, fault: Fault
 ) -> None:
@@ -98,7 +101,7 @@ def test_f27_an_algorithm_never_starts_on_a_new_empty_volume(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob
 ) -> None:
     kube.remove("configmaps", "w")
-    with pytest.raises(Rejected, match="removed") as refused:
+    with pytest.raises(Rejected, match="deleted") as refused:
         kubernetes.create(job)
     assert (refused.value.reason, refused.value.final) == ("VolumeLost", True)
 
@@ -124,3 +127,72 @@ def test_f31_a_claim_that_is_being_removed_is_not_used_again(kube: FakeKube, kub
     volumes = kube.objects[("jobs", "demo", first.ref.name)]["spec"]["template"]["spec"]["volumes"]
     used = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
     assert used != [old]
+
+
+@pytest.mark.parametrize("resource", KINDS)
+def test_f42_a_conflict_over_the_quota_is_tried_again_at_once(
+    kube: FakeKube, kubernetes: KubernetesCluster, resource: str
+) -> None:
+    kube.fail_next("create", resource, QUOTA_CONFLICT, QUOTA_CONFLICT)
+    first = stage_job("w", Stage.CONFIGURE)
+    assert kubernetes.create(first)
+    assert all(len(kube.names(kind)) == 1 for kind in KINDS)
+
+
+@pytest.mark.parametrize("resource", KINDS)
+def test_f42_a_conflict_that_stays_never_counts_as_created(
+    kube: FakeKube, kubernetes: KubernetesCluster, resource: str
+) -> None:
+    first = stage_job("w", Stage.CONFIGURE)
+    kube.chance = lambda verb, plural: QUOTA_CONFLICT if (verb, plural) == ("create", resource) else None
+    with pytest.raises(ClusterUnavailable) as later:
+        kubernetes.create(first)
+    assert later.value.retry_after <= 1
+    kube.chance = lambda verb, plural: None
+    assert kubernetes.create(first)
+    assert all(len(kube.names(kind)) == 1 for kind in KINDS)
+
+
+def test_f42_a_delete_refused_for_another_reason_than_the_uid_is_tried_again(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
+) -> None:
+    kube.fail_next("delete", "jobs", Fault(409, "the object has been modified"))
+    with pytest.raises(ClusterUnavailable):
+        kubernetes.delete(replace(job.ref, uid=uid))
+    kubernetes.delete(replace(job.ref, uid=uid))
+    assert kube.find("jobs", job.ref.name) is None
+
+
+def test_f42_a_report_that_meets_another_change_is_tried_again(kube: FakeKube, kubernetes: KubernetesCluster) -> None:
+    kube.put("workflows", {"metadata": {"name": "o"}})
+    kube.fail_next("patch", "workflows/status", Fault(409, "the object has been modified"))
+    with pytest.raises(ClusterUnavailable):
+        kubernetes.report("demo/o", Workflow(WorkflowId("w"), "demo", Limits(), datetime(2026, 11, 22, tzinfo=UTC)))
+
+
+@pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.ALGORITHM])
+def test_f42_nothing_is_created_below_an_owner_that_is_being_deleted(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, stage: Stage
+) -> None:
+    owner = kube.objects[("configmaps", "demo", "w")]
+    owner["metadata"]["deletionTimestamp"] = kube.now()
+    created = kube.created.total()
+    with pytest.raises(ClusterUnavailable, match="being deleted"):
+        kubernetes.create(stage_job("w", stage, attempt=2))
+    assert kube.created.total() == created
+
+
+@pytest.mark.parametrize("resource", ["secrets", "persistentvolumeclaims"])
+def test_f42_a_volume_or_secret_that_is_being_deleted_does_not_count_as_created(
+    kube: FakeKube, kubernetes: KubernetesCluster, resource: str
+) -> None:
+    first = stage_job("w", Stage.CONFIGURE)
+    kubernetes.create(first)
+    kube.remove("jobs", first.ref.name)
+    [name] = kube.names(resource)
+    kube.objects[(resource, "demo", name)]["metadata"]["deletionTimestamp"] = kube.now()
+    with pytest.raises(ClusterUnavailable, match="being deleted"):
+        kubernetes.create(first)
+    kube.reap()
+    assert kubernetes.create(first)
+    assert kube.names(resource) == [name]

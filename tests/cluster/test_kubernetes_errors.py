@@ -39,7 +39,15 @@ def test_an_unreachable_api_is_unavailable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "seconds"),
-    [(Fault(429, headers={"Retry-After": "17"}), 17), (Fault(429), 5), (Fault(503, headers={"Retry-After": "2"}), 2)],
+    [
+        (Fault(429, headers={"Retry-After": "17"}), 17),
+        (Fault(429), 5),
+        (Fault(503, headers={"Retry-After": "2"}), 2),
+        (Fault(503, headers={"Retry-After": "\xb2"}), 5),  # a digit to Python, no number
+        (Fault(503, headers={"Retry-After": "9" * 5000}), 5),
+        (Fault(503, headers={"Retry-After": "86400"}), 60),
+        (Fault(503, headers={"Retry-After": "Fri, 27 Nov 2026 07:00:00 GMT"}), 5),
+    ],
 )
 def test_f26_a_throttled_call_names_the_time_to_wait(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, fault: Fault, seconds: int

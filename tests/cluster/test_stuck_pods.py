@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from support.clusters import stage_job
-from support.fake_kube import FakeKube, now
+from support.fake_kube import FakeKube
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import JobStatus, StageJob, State
@@ -33,7 +33,7 @@ def test_f28_a_pod_with_a_fatal_waiting_reason_is_stuck_since_it_was_scheduled(
 def test_f28_an_unschedulable_pod_is_stuck(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
-    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now()}
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": kube.now()}
     pod = kube.objects[("pods", "demo", kube.pod_of(job.ref.name))]
     pod["status"] |= {"conditions": [condition]}
     status = kubernetes.read(job.ref)
@@ -43,7 +43,7 @@ def test_f28_an_unschedulable_pod_is_stuck(
 def test_f28_a_pod_whose_image_is_being_pulled_is_not_stuck(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
-    ready = [{"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": now()}]
+    ready = [{"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": kube.now()}]
     kube.pod_state(job.ref.name, {"waiting": {"reason": "ContainerCreating"}}, "Pending", conditions=ready)
     assert kubernetes.read(job.ref).state is State.RUNNING
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from functions.backoff import Backoff
 from functions.cluster.kubernetes.objects import Body
 from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.log import about
@@ -26,14 +28,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 10.0
+CONFLICT_TRIES = 4  # of a POST
+CONFLICT_BACKOFF = Backoff(first=0.02, factor=2, longest=0.1)
+LONGEST_RETRY_AFTER = 60.0  # seconds
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _LONGEST_MESSAGE = 300  # characters of the API's message that we keep
 _LONGEST_ERROR = 1 << 16  # bytes of a Status object
 _WRITES = ("POST", "PATCH")  # calls that carry an object, which the API may refuse
 
 
-class Conflict(Exception):
-    """409: the object exists already, or is not the one that the precondition names."""
+class AlreadyExists(Exception):
+    """A POST was refused because an object of this name exists. `being_deleted`: but not for long."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.being_deleted = message.startswith("object is being deleted")
+
+
+class Conflict(ClusterUnavailable):
+    """409 for another reason: a precondition does not hold, or another call changed something at the same moment.
+
+    Kubernetes answers a POST so when two calls update the namespace's quota at once. Nothing was created.
+    """
 
 
 @dataclass(frozen=True)
@@ -98,14 +114,14 @@ def _from_kubeconfig(path: str) -> Access:
 class Api:
     """The verbs, on paths such as `/api/v1/namespaces/x/pods/y`. Threads share it; it keeps `connections` open.
 
-    Every call has a timeout and may raise ClusterUnavailable; `post` and `patch` may raise Rejected.
+    Every call has a timeout and may raise ClusterUnavailable (Conflict is one); `post` and `patch` may raise Rejected.
     """
 
     def __init__(self, access: Access, connections: int) -> None:
         import urllib3
 
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        # No retries here: a redelivered event or the sweep calls again.
+        # No retries but those of `post`: a redelivered event or the sweep calls again.
         options = {"maxsize": connections, "timeout": timeout, "retries": False, **access.tls}
         self._access = access
         self._pool = urllib3.ProxyManager(access.proxy, **options) if access.proxy else urllib3.PoolManager(**options)
@@ -115,7 +131,12 @@ class Api:
         return self._call("GET", path, query=query)
 
     def post(self, path: str, body: Body) -> Body:
-        """Create an object and return it. Raises Conflict if it exists."""
+        """Create an object and return it. Raises AlreadyExists, and Conflict if a few tries all meet one."""
+        for tries in range(1, CONFLICT_TRIES):
+            try:
+                return self._call("POST", path, body) or {}
+            except Conflict:
+                time.sleep(CONFLICT_BACKOFF.delay(tries))
         return self._call("POST", path, body) or {}
 
     def delete(self, path: str, options: Body) -> bool:
@@ -198,9 +219,11 @@ def _raise_for_status(method: str, path: str, status: int, headers: Mapping[str,
     """Raise the error that the status means; nothing if it is a success."""
     if status < 300:
         return
-    message = _message(content)
+    message, reason = _read_status(content)
+    if status == 409 and method == "POST" and reason == "AlreadyExists":
+        raise AlreadyExists(message)
     if status == 409:
-        raise Conflict(message)
+        raise Conflict(f"the Kubernetes API reports a conflict: {message}", retry_after=1)
     rejected = _rejection(status, message)
     if rejected is None:
         raise ClusterUnavailable(f"the Kubernetes API answered {status}: {message}", _retry_after(headers))
@@ -233,15 +256,19 @@ def _needed_right(method: str, path: str) -> dict[str, str]:
     return {"verb": verb, "resource": f"{resource}/{sub}" if sub else resource, "namespace": namespace}
 
 
-def _message(content: bytes) -> str:
-    """The message of the API's Status object."""
+def _read_status(content: bytes) -> tuple[str, str]:
+    """The message and the reason of the API's Status object; empty if there is none."""
     try:
         status = json.loads(content)
-    except ValueError:
-        return ""
-    return str(status.get("message", ""))[:_LONGEST_MESSAGE] if isinstance(status, dict) else ""
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(status, dict):
+        return "", ""
+    return str(status.get("message", ""))[:_LONGEST_MESSAGE], str(status.get("reason", ""))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds to wait; 5 if the header has none. A proxy in front of the API may send anything."""
     value = headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else 5.0
+    is_number = value.isascii() and value.isdigit() and len(value) < 10
+    return min(float(value), LONGEST_RETRY_AFTER) if is_number else 5.0

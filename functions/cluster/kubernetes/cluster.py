@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from functions.cluster.kubernetes import job_manifests, job_status
-from functions.cluster.kubernetes.client import Api, Conflict, access
+from functions.cluster.kubernetes.client import AlreadyExists, Api, Conflict, access
 from functions.cluster.kubernetes.objects import (
     Body,
     controller_uid,
@@ -55,7 +55,7 @@ class KubernetesCluster:
             self._ensure(_path("v1", namespace, "persistentvolumeclaims"), job_manifests.claim(job, owner_uid))
         try:
             return uid_of(self._api.post(_jobs(namespace), manifest))
-        except Conflict:
+        except AlreadyExists:
             return self._existing_job(job.ref)
 
     def _owner_uid(self, job: StageJob) -> str:
@@ -65,20 +65,24 @@ class KubernetesCluster:
         """
         path = _path("v1", job.ref.namespace, "configmaps")
         if job.stage is Stage.CONFIGURE:
-            with suppress(Conflict):
+            with suppress(AlreadyExists):
                 return uid_of(self._api.post(path, job_manifests.owner(job)))
         owner = self._api.get(f"{path}/{job.workflow}")
-        if owner is None and job.stage is Stage.CONFIGURE:
-            raise ClusterUnavailable("the workflow's objects are being removed", retry_after=1)
-        if owner is None:
-            raise Rejected("VolumeLost", "the workflow's objects were removed, its data with them", final=True)
-        if not _belongs_to(owner, job.workflow):
+        if owner is None and job.stage is not Stage.CONFIGURE:
+            raise Rejected("VolumeLost", "the workflow's objects were deleted, and its data with them", final=True)
+        if owner is not None and not _belongs_to(owner, job.workflow):
             raise NameConflict(f"a ConfigMap {job.workflow} exists and is not ours")
+        if owner is None or is_being_deleted(owner):
+            raise ClusterUnavailable("the workflow's objects are being deleted", retry_after=1)
         return uid_of(owner)
 
     def _ensure(self, path: str, body: Body) -> None:
-        with suppress(Conflict):  # ours: its name carries the UID of its owner
+        """Create an object unless it exists. Its name carries the UID of its owner, so an existing one is ours."""
+        try:
             self._api.post(path, body)
+        except AlreadyExists as e:
+            if e.being_deleted:
+                raise ClusterUnavailable(f"{name_of(body)} is being deleted", retry_after=1) from None
 
     def _existing_job(self, ref: JobRef) -> JobUid:
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
@@ -98,8 +102,11 @@ class KubernetesCluster:
             uid = uid_of(job)
         try:
             return not self._api.delete(path, {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}})
-        except Conflict:  # another object of this name
-            return True
+        except Conflict:
+            job = self._api.get(path)
+            if job is not None and uid_of(job) == uid:
+                raise
+            return True  # the precondition failed: this name belongs to another Job by now
 
     def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
         path = _path("v1", namespace, "configmaps")
