@@ -89,7 +89,7 @@ def get(serve: Callable[[ResultFile, Any], Get], stored: tuple[ResultFile, FileS
     return serve(*stored)
 
 
-def test_the_whole_file_with_its_headers(get: Get) -> None:
+def test_a_whole_file_is_sent_with_its_headers(get: Get) -> None:
     response = get()
     assert (response.status, response.data) == (200, CONTENT)
     headers = response.headers
@@ -139,13 +139,13 @@ def test_a_download_resumes_only_the_same_version(get: Get) -> None:
     assert get(Range="bytes=5-", If_Range="Wed, 21 Oct 2015 07:28:00 GMT").status == 200
 
 
-def test_what_the_client_has_is_not_sent_again(get: Get) -> None:
+def test_a_file_that_the_client_already_has_is_not_sent_again(get: Get) -> None:
     response = get(If_None_Match=f'"{SHA}"')
     assert (response.status, response.data) == (304, b"")
     assert get(If_None_Match='"another"').status == 200
 
 
-def test_head_says_the_same_and_sends_nothing(get: Get) -> None:
+def test_head_returns_the_same_headers_without_a_body(get: Get) -> None:
     whole, head = get(), get("HEAD")
     ignored = {"Date"}
     assert {k: v for k, v in head.headers.items() if k not in ignored} == {
@@ -171,7 +171,7 @@ def test_head_says_the_same_and_sends_nothing(get: Get) -> None:
         ("結果", "attachment;filename=\"result\";filename*=UTF-8''%E7%B5%90%E6%9E%9C"),
     ],
 )
-def test_names_in_content_disposition(name: str, header: str) -> None:
+def test_content_disposition_carries_any_file_name(name: str, header: str) -> None:
     assert disposition(name) == header
 
 
@@ -194,7 +194,9 @@ def test_a_storage_that_fails_is_a_clean_error(
 
 
 @pytest.mark.parametrize("sent", [0, 500])
-def test_a_storage_that_breaks_off_cuts_the_connection(serve: Callable[[ResultFile, Any], Get], sent: int) -> None:
+def test_a_storage_that_breaks_in_the_middle_cuts_the_connection(
+    serve: Callable[[ResultFile, Any], Get], sent: int
+) -> None:
     storage = Failing(StorageUnavailable("reset by storage.internal"), sent)
     get = serve(ResultFile("outputs/a", 1000, "output", "s3://internal/a", SHA), storage)
     with pytest.raises(urllib3.exceptions.ProtocolError):
@@ -219,7 +221,7 @@ def test_a_client_that_goes_away_closes_the_source() -> None:
     assert storage.closed == 1
 
 
-def test_a_result_published_before_an_upgrade_has_no_hash_and_is_sent_all_the_same(
+def test_a_result_without_a_hash_from_before_an_upgrade_is_sent(
     serve: Callable[[ResultFile, Any], Get], stored: tuple[ResultFile, FileStorage]
 ) -> None:
     file, storage = stored

@@ -24,7 +24,7 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() or path.is_symlink())
 
 
-def test_what_is_within_the_limits_passes_untouched(tmp_path: Path) -> None:
+def test_outputs_within_the_limits_pass_unchanged(tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {"a.csv": b"1", "plots/b.PNG": b"22"})
     before = left(root)
     assert run(root) == (0, "passed: 2 files, 3 bytes\n")
@@ -43,7 +43,7 @@ def test_other_types_and_links_are_deleted_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [{"FILTER_MAX_FILES": "1"}, {"FILTER_MAX_BYTES": "2"}])
-def test_more_than_allowed_is_refused(tmp_path: Path, limit: dict[str, str]) -> None:
+def test_outputs_above_the_limits_are_refused(tmp_path: Path, limit: dict[str, str]) -> None:
     code, printed = run(volume(tmp_path / "v", {"a.csv": b"1", "b.csv": b"22"}), **limit)
     assert code == 1
     assert printed.startswith("refused: 2 files, 3 bytes; allowed are")

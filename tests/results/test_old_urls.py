@@ -80,13 +80,15 @@ def test_a_range_is_passed_on(host: Callable[[Answer], Host], tmp_path: Path) ->
     assert served.seen[0]["Range"] == "bytes=3-5"
 
 
-def test_a_host_without_ranges_is_read_and_cut(host: Callable[[Answer], Host], tmp_path: Path) -> None:
+def test_a_range_from_a_host_without_ranges_is_cut_from_the_whole_file(
+    host: Callable[[Answer], Host], tmp_path: Path
+) -> None:
     served = host(reply(200, {}))
     assert read(served.url, tmp_path, 3, 6) == (b"345", 10)
     assert read(served.url, tmp_path, 8) == (b"89", 10)
 
 
-def test_keys_go_to_the_configured_host_and_no_further(host: Callable[[Answer], Host], tmp_path: Path) -> None:
+def test_api_keys_go_only_to_the_configured_hosts(host: Callable[[Answer], Host], tmp_path: Path) -> None:
     other = host(reply(200, {}))
     storage = host(reply(302, {"Location": f"{other.url}/moved"}, b""))
     known = {"X-API-KEY": "k", "CLIENT-ID": "c", "AWS_ENDPOINT_URL": storage.url}
@@ -119,7 +121,9 @@ def test_answers_that_are_not_the_file_are_errors(
     assert "127.0.0.1" not in str(raised.value)
 
 
-def test_garbage_a_broken_body_and_nobody_there_are_unavailable(host: Callable[[Answer], Host], tmp_path: Path) -> None:
+def test_invalid_http_a_broken_body_and_a_closed_port_are_unavailable(
+    host: Callable[[Answer], Host], tmp_path: Path
+) -> None:
     def write_garbage(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"\x00\xffnot http\r\n\r\n")
 
@@ -130,7 +134,7 @@ def test_garbage_a_broken_body_and_nobody_there_are_unavailable(host: Callable[[
             read(url, tmp_path)
 
 
-def test_a_host_that_stalls_is_a_time_out(
+def test_a_host_that_stalls_is_a_timeout(
     host: Callable[[Answer], Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_files, "READ_SECONDS", 0.2)

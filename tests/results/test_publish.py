@@ -46,7 +46,7 @@ def test_the_whole_tree_is_published_with_sizes_hashes_and_types(storage: Storag
     ]
 
 
-def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_path: Path) -> None:
+def test_admin_logs_are_listed_separately_and_publish_log_last(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v")
     for name in ("filter.log", "publish.log", "zzz.json"):
         (root / "adminlogs" / name).write_text(name)
@@ -59,9 +59,7 @@ def test_admin_logs_are_listed_apart_and_the_own_log_last(storage: Storage, tmp_
     ]
 
 
-def test_a_filters_log_from_the_folder_that_it_has_in_a_cluster_is_published_like_any_other(
-    storage: Storage, tmp_path: Path
-) -> None:
+def test_a_filters_log_from_its_cluster_folder_is_published(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v")
     (root / "adminlogs" / "filter").mkdir()
     (root / "adminlogs" / "filter" / "filter.log").write_text("refused")
@@ -74,7 +72,7 @@ def test_a_filters_log_from_the_folder_that_it_has_in_a_cluster_is_published_lik
     ("scope", "published"),
     [(Scope.OUTPUTS, [f"outputs/{name}" for name in sorted(OUTPUTS)]), (Scope.ADMIN_LOGS, [])],
 )
-def test_only_what_the_scope_lets_out_is_published(
+def test_only_files_in_scope_are_published(
     storage: Storage, tmp_path: Path, scope: Scope, published: list[str]
 ) -> None:
     root = volume(tmp_path / "v")
@@ -89,9 +87,7 @@ def test_only_what_the_scope_lets_out_is_published(
 
 
 @pytest.mark.parametrize("scope", [Scope.OUTPUTS, Scope.ADMIN_LOGS])
-def test_a_link_in_the_storage_url_the_algorithms_log_is_not_followed(
-    storage: Storage, tmp_path: Path, scope: Scope
-) -> None:
+def test_a_link_in_place_of_the_algorithms_log_is_not_followed(storage: Storage, tmp_path: Path, scope: Scope) -> None:
     root = volume(tmp_path / "v")
     (root / "logs" / "algorithm.log").unlink()
     (root / "logs" / "algorithm.log").symlink_to("/etc/passwd")
@@ -150,7 +146,7 @@ def test_a_folder_replaced_by_a_link_is_not_followed(storage: Storage, tmp_path:
     assert storage.manifest(W, 1) is None
 
 
-def test_folders_nested_without_end_are_refused(storage: Storage, tmp_path: Path) -> None:
+def test_folders_that_are_nested_too_deep_are_refused(storage: Storage, tmp_path: Path) -> None:
     deep = volume(tmp_path / "v", {}) / "outputs" / "/".join(["d"] * 101)
     deep.mkdir(parents=True)
     with pytest.raises(TreeRefused, match="deeper than 100"):
@@ -165,7 +161,7 @@ def test_folders_nested_without_end_are_refused(storage: Storage, tmp_path: Path
         (PublishPolicy(max_bytes=30), "ResultTooLarge"),
     ],
 )
-def test_what_exceeds_the_environments_limits_fails_before_anything_is_uploaded(
+def test_outputs_above_the_environments_limits_fail_before_any_upload(
     storage: Storage, tmp_path: Path, policy: PublishPolicy, reason: str
 ) -> None:
     with pytest.raises(StageFailure) as failed:
@@ -174,7 +170,7 @@ def test_what_exceeds_the_environments_limits_fails_before_anything_is_uploaded(
     assert storage.manifest(W, 1) is None
 
 
-def test_names_that_would_fill_the_manifest_are_refused(storage: Storage, tmp_path: Path) -> None:
+def test_names_that_are_too_long_together_are_refused(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {})
     deep = root / "outputs" / "/".join(["\n" * 200] * 15)  # three characters each, once they can be printed
     deep.mkdir(parents=True)
@@ -186,19 +182,19 @@ def test_names_that_would_fill_the_manifest_are_refused(storage: Storage, tmp_pa
     assert storage.manifest(W, 1) is None
 
 
-def test_the_manifest_of_as_many_files_as_are_allowed_can_be_served() -> None:
+def test_the_manifest_of_the_most_files_allowed_can_be_served() -> None:
     """`status` has 384 MiB for several answers at once; a decoded manifest takes about three times its JSON."""
     policy = PublishPolicy()
     file = ResultFile("outputs/" + "x" * 100, 1, "output", "s3://bucket/" + "x" * 160, "0" * 64, "text/csv")
     assert len(encode(Manifest((file,) * policy.max_files))) < 8 << 20
 
 
-def test_exactly_at_the_limits_all_is_published(storage: Storage, tmp_path: Path) -> None:
+def test_outputs_exactly_at_the_limits_are_published(storage: Storage, tmp_path: Path) -> None:
     policy = PublishPolicy(max_files=6, max_file_bytes=9, max_bytes=35)
     assert len(publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage).files) == 6
 
 
-def test_a_log_above_its_limit_is_cut_and_says_so(storage: Storage, tmp_path: Path) -> None:
+def test_a_log_above_its_limit_is_cut_with_a_note(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {})
     (root / "logs" / "algorithm.log").write_bytes(b"0123456789" * 10)
     [log] = publish(task(policy=PublishPolicy(max_log_bytes=25)), root, 1, Scope.ALL, storage).files
@@ -210,7 +206,7 @@ def test_a_log_above_its_limit_is_cut_and_says_so(storage: Storage, tmp_path: Pa
     assert (log.size, log.sha256) == (len(published), hashlib.sha256(published).hexdigest())
 
 
-def test_hostile_names_are_published_under_safe_and_different_names(storage: Storage, tmp_path: Path) -> None:
+def test_hostile_names_are_published_under_safe_and_unique_names(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {})
     hostile = [
         b"\xff\xfe",

@@ -105,7 +105,7 @@ def stored(results: Path) -> set[Path]:
 @pytest.mark.parametrize("same_attempt", [True, False], ids=["same attempt", "next attempt"])
 @pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize("at", range(CALLS))
-def test_killed_at_any_call_and_run_again_it_publishes_the_same_once(
+def test_a_publish_after_a_kill_at_any_call_publishes_every_file_once(
     tmp_path: Path, at: int, after: bool, same_attempt: bool
 ) -> None:
     root = volume(tmp_path / "v")
@@ -122,7 +122,7 @@ def test_killed_at_any_call_and_run_again_it_publishes_the_same_once(
     assert stored(results) == listed | {results / "w1" / str(attempt) / "manifest.json"}
 
 
-def test_an_earlier_attempt_that_comes_late_removes_nothing_of_a_later_one(tmp_path: Path) -> None:
+def test_a_late_earlier_attempt_removes_nothing_of_a_later_one(tmp_path: Path) -> None:
     storage, root = FileStorage(tmp_path / "results"), volume(tmp_path / "v")
     later = publish(task(), root, 2, Scope.ALL, storage)
     publish(task(), root, 1, Scope.ALL, storage)
@@ -130,7 +130,7 @@ def test_an_earlier_attempt_that_comes_late_removes_nothing_of_a_later_one(tmp_p
     assert all(b"".join(storage.open(file).chunks) is not None for file in later.files)
 
 
-def test_uploads_that_fail_now_and_then_are_tried_again(tmp_path: Path) -> None:
+def test_failed_uploads_are_retried(tmp_path: Path) -> None:
     failures: Counter[str] = Counter()
 
     class Shaky(Meddling):
@@ -170,7 +170,7 @@ def test_one_file_that_cannot_be_uploaded_fails_the_stage(
     assert storage.manifest(W, 1) is None
 
 
-def test_what_is_refused_is_not_tried_again(tmp_path: Path) -> None:
+def test_an_upload_that_the_storage_refuses_is_not_retried(tmp_path: Path) -> None:
     class Refusing(Meddling):
         def before(self, number: int, key: str) -> None:
             raise StorageRefused("no")
@@ -192,7 +192,7 @@ def test_results_are_published_even_if_earlier_attempts_cannot_be_removed(tmp_pa
     assert storage.manifest(W, 1) == manifest
 
 
-def test_a_full_disk_of_results_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_results_folder_fails_with_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: object, target: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -235,7 +235,7 @@ def test_a_file_that_appears_after_the_survey_fails_the_stage(tmp_path: Path) ->
     assert storage.manifest(W, 1) is None
 
 
-def test_a_file_that_never_stays_as_it_is_fails_the_stage(tmp_path: Path) -> None:
+def test_a_file_that_changes_at_every_read_fails_the_stage(tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {"restless": b"x" * 10})
 
     class Restless(Meddling):
@@ -254,7 +254,7 @@ def test_a_file_that_never_stays_as_it_is_fails_the_stage(tmp_path: Path) -> Non
     assert storage.manifest(W, 1) is None
 
 
-def test_a_file_replaced_between_look_and_open_is_not_read(tmp_path: Path) -> None:
+def test_a_file_replaced_between_walk_and_open_is_not_read(tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {"a": b"1"})
     entries = walk(root, "outputs", lambda path, kind: None)
     entry = next(entries)

@@ -56,12 +56,12 @@ def test_different_paths_lie_in_different_places(one: str, other: str) -> None:
     assert (storage_path(one) == storage_path(other)) == (one == other)
 
 
-def test_no_file_name_reaches_into_the_folder_of_long_names() -> None:
+def test_no_file_name_can_enter_the_folder_of_long_names() -> None:
     assert storage_path("outputs/" + published_name(b"x" * 255)).startswith("outputs/%long/")
     assert not storage_path("outputs/" + published_name(b"%long")).startswith("outputs/%long")
 
 
 @pytest.mark.parametrize("name", ["result.csv", "Modèle final.pkl", "図表.svg", "a+b=c & d.txt", ".hidden"])
-def test_ordinary_names_stay_as_they_are(name: str) -> None:
+def test_ordinary_names_are_unchanged(name: str) -> None:
     assert published_name(name.encode()) == name
     assert storage_path(f"outputs/{name}") == f"outputs/{name}"

@@ -35,7 +35,7 @@ def run(root: Path, given: Task, scope: str = "all", **environ: str) -> tuple[in
     return code, message.read_text(), memory
 
 
-def test_success_is_0_and_the_progress_is_complete(tmp_path: Path) -> None:
+def test_success_exits_with_0_and_complete_progress(tmp_path: Path) -> None:
     root = volume(tmp_path / "v")
     code, message, _ = run(root, task((tmp_path / "results").as_uri()))
     assert (code, message) == (0, "Published: files: 6")
@@ -46,7 +46,7 @@ def test_success_is_0_and_the_progress_is_complete(tmp_path: Path) -> None:
     assert b"progress" not in (root / "adminlogs" / "publish.log").read_bytes()
 
 
-def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:
+def test_a_failure_exits_with_62_and_a_reason(tmp_path: Path) -> None:
     root = volume(tmp_path / "v")
     code, message, _ = run(root, task((tmp_path / "results").as_uri(), PublishPolicy(max_files=1)))
     assert code == 62
@@ -60,14 +60,14 @@ def test_a_failure_is_62_with_its_reason(tmp_path: Path) -> None:
     ("results", "said"),
     [("ftp://x/y", "must begin with"), ("", "RESULTS_URL is not set"), ("file:relative", "absolute")],
 )
-def test_a_storage_that_is_not_configured_is_said(tmp_path: Path, results: str, said: str) -> None:
+def test_a_storage_that_is_not_configured_fails_with_a_message(tmp_path: Path, results: str, said: str) -> None:
     code, message, _ = run(volume(tmp_path / "v"), task(results))
     assert code == 62
     assert message.startswith("ResultUploadFailed: ")
     assert said in message
 
 
-def test_credentials_come_from_files(tmp_path: Path, bucket: Any) -> None:
+def test_credentials_are_read_from_files(tmp_path: Path, bucket: Any) -> None:
     secret = tmp_path / "secret"
     secret.mkdir()
     for name, value in bucket.variables.items():
@@ -77,7 +77,7 @@ def test_credentials_come_from_files(tmp_path: Path, bucket: Any) -> None:
     assert open_url("s3://results/p", bucket.variables).manifest(W, 1) is not None
 
 
-def test_outputs_are_encrypted_to_the_given_key_and_logs_are_not(tmp_path: Path) -> None:
+def test_outputs_are_encrypted_to_the_given_key_but_logs_are_not(tmp_path: Path) -> None:
     identity = pyrage.x25519.Identity.generate()  # type: ignore[attr-defined]
     content = os.urandom(3 * MIB + 17)
     root = volume(tmp_path / "v", {"model.pkl": content, "empty": b""})
@@ -126,7 +126,7 @@ def test_many_files_need_little_memory(tmp_path: Path) -> None:
     assert len({file.path for file in manifest.files}) == count + 1
 
 
-def test_it_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_publish_imports_no_heavy_library_at_its_start(tmp_path: Path) -> None:
     program = (
         "import sys, functions.staging.publish.program, functions.results.storage;"
         "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich'};"

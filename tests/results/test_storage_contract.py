@@ -30,18 +30,18 @@ def read(storage: Storage, found: ResultFile, start: int = 0, end: int | None = 
         content.close()
 
 
-def test_what_was_put_is_read_back(storage: Storage) -> None:
+def test_a_stored_file_is_read_back(storage: Storage) -> None:
     found = put(storage, KEY, b"a,b\n1,2\n")
     assert read(storage, found) == b"a,b\n1,2\n"
     assert storage.open(found).size == 8
 
 
-def test_an_empty_file_is_a_file(storage: Storage) -> None:
+def test_an_empty_file_is_stored(storage: Storage) -> None:
     assert read(storage, put(storage, KEY, b"")) == b""
 
 
 @pytest.mark.parametrize(("start", "end", "part"), [(0, 1, b"0"), (3, 7, b"3456"), (8, None, b"89"), (9, 10, b"9")])
-def test_a_range_is_that_part_and_the_size_is_the_whole(
+def test_a_range_returns_its_part_and_the_size_of_the_whole_file(
     storage: Storage, start: int, end: int | None, part: bytes
 ) -> None:
     found = put(storage, KEY, b"0123456789")
@@ -49,12 +49,12 @@ def test_a_range_is_that_part_and_the_size_is_the_whole(
     assert storage.open(found, start, end).size == 10
 
 
-def test_the_same_key_again_replaces_the_file(storage: Storage) -> None:
+def test_storing_the_same_key_again_replaces_the_file(storage: Storage) -> None:
     put(storage, KEY, b"first, and longer")
     assert read(storage, put(storage, KEY, b"second")) == b"second"
 
 
-def test_a_file_larger_than_one_part_goes_up_in_pieces(storage: Storage) -> None:
+def test_a_large_file_is_uploaded_in_parts(storage: Storage) -> None:
     size = 20_000_000
 
     def chunks() -> Iterator[bytes]:
@@ -70,7 +70,7 @@ def test_a_file_larger_than_one_part_goes_up_in_pieces(storage: Storage) -> None
 
 
 @pytest.mark.parametrize("size", [3, 20_000_000])
-def test_a_source_that_fails_goes_through_and_leaves_nothing(storage: Storage, size: int) -> None:
+def test_an_exception_of_the_source_passes_through_and_nothing_is_stored(storage: Storage, size: int) -> None:
     def broken() -> Iterator[bytes]:
         yield b"x" * (size - 1)
         raise KeyError("the source")
@@ -83,7 +83,7 @@ def test_a_source_that_fails_goes_through_and_leaves_nothing(storage: Storage, s
 
 
 @pytest.mark.parametrize("name", ["a b", "ü/日本", "100%25", "%long/x", "a#b?c&d=e", "...", "~", "'\"<>|*", "+", ";"])
-def test_names_come_back_as_they_went(storage: Storage, name: str) -> None:
+def test_names_survive_the_storage_unchanged(storage: Storage, name: str) -> None:
     found = put(storage, f"w1/1/outputs/{name}", name.encode())
     assert read(storage, found) == name.encode()
 
@@ -94,7 +94,7 @@ def test_names_that_look_alike_are_different_files(storage: Storage) -> None:
     assert [read(storage, one) for one in found] == [name.encode() for name in names]
 
 
-def test_a_manifest_is_read_back_and_only_that_of_its_attempt(storage: Storage) -> None:
+def test_each_attempt_has_its_own_manifest(storage: Storage) -> None:
     manifest = Manifest((put(storage, KEY, b"1"),), (put(storage, "w1/1/adminlogs/publish.log", b"2"),))
     storage.put_manifest(W, 1, manifest)
     assert storage.manifest(W, 1) == manifest
@@ -102,12 +102,12 @@ def test_a_manifest_is_read_back_and_only_that_of_its_attempt(storage: Storage) 
     assert storage.manifest(WorkflowId("w2"), 1) is None
 
 
-def test_without_its_manifest_nothing_counts_as_published(storage: Storage) -> None:
+def test_an_attempt_without_a_manifest_counts_as_not_published(storage: Storage) -> None:
     put(storage, KEY, b"1")
     assert storage.manifest(W, 1) is None
 
 
-def test_removing_a_workflow_leaves_nothing_of_it_and_all_of_others(storage: Storage) -> None:
+def test_removing_a_workflow_removes_only_its_own_files(storage: Storage) -> None:
     ours = put(storage, KEY, b"the same content")
     theirs = put(storage, "w12/1/outputs/table.csv", b"the same content")
     storage.put_manifest(W, 1, Manifest((ours,)))
@@ -121,7 +121,7 @@ def test_removing_a_workflow_leaves_nothing_of_it_and_all_of_others(storage: Sto
     storage.remove(WorkflowId("never-published"))
 
 
-def test_removing_earlier_attempts_keeps_this_one_and_later_ones(storage: Storage) -> None:
+def test_removing_earlier_attempts_keeps_the_current_and_later_ones(storage: Storage) -> None:
     found = {}
     for attempt in (1, 2, 3):
         found[attempt] = put(storage, f"w1/{attempt}/outputs/n", str(attempt).encode())
@@ -138,12 +138,12 @@ def test_removing_earlier_attempts_keeps_this_one_and_later_ones(storage: Storag
 
 
 @pytest.mark.parametrize("workflow", ["", ".", "..", "../x", "a/b", "/etc"])
-def test_an_id_that_is_no_single_folder_removes_nothing(storage: Storage, workflow: str) -> None:
+def test_an_id_that_is_not_a_single_folder_name_removes_nothing(storage: Storage, workflow: str) -> None:
     with pytest.raises(ValueError, match="not the id of a workflow"):
         storage.remove(WorkflowId(workflow))
 
 
-def test_a_file_never_read_holds_nothing_open(storage: Storage) -> None:
+def test_an_opened_file_that_is_not_read_leaves_nothing_open(storage: Storage) -> None:
     content = storage.open(put(storage, KEY, b"x" * 100_000))
     content.close()
     content.close()

@@ -24,18 +24,18 @@ W = WorkflowId("w1")
         ("", {"IPFS_OUTPUT": "http://ipfs:5001", "AWS_BUCKET_OUTPUT": "b"}, "ipfs://"),
     ],
 )
-def test_operator_engines_variables_still_say_where_results_go(url: str, given: dict[str, str], meant: str) -> None:
+def test_operator_engines_variables_select_the_storage(url: str, given: dict[str, str], meant: str) -> None:
     assert results_url(url, given) == meant
 
 
-def test_a_bucket_that_only_the_mounted_secret_names_is_where_results_go(tmp_path: Path) -> None:
+def test_a_bucket_named_only_in_the_mounted_secret_is_used(tmp_path: Path) -> None:
     (tmp_path / "AWS_BUCKET_OUTPUT").write_text("mounted\n")
     settings = Settings.load({"SLUICE_CREDENTIALS": str(tmp_path), "AWS_BUCKET_OUTPUT": "variable"})
     assert storage_url(settings) == "s3://mounted"
     assert open_storage(settings)
 
 
-def test_without_any_of_them_it_says_what_to_set() -> None:
+def test_without_any_variable_the_error_names_the_one_to_set() -> None:
     with pytest.raises(SettingsError, match="RESULTS_URL is not set; for example"):
         open_storage(Settings.load({}))
 
@@ -48,14 +48,14 @@ def test_a_url_that_cannot_be_used_is_refused_at_once(url: str) -> None:
         open_url(url, {})
 
 
-def test_files_of_the_credentials_folder_go_before_the_environment(tmp_path: Path) -> None:
+def test_files_of_the_credentials_folder_override_the_environment(tmp_path: Path) -> None:
     (tmp_path / "AWS_ACCESS_KEY_ID").write_text("mounted\n")
     (tmp_path / "..data").mkdir()
     assert variables(str(tmp_path), {"AWS_ACCESS_KEY_ID": "x", "A": "b"}) == {"AWS_ACCESS_KEY_ID": "mounted", "A": "b"}
     assert variables("", {"A": "b"}) == variables("/does/not/exist", {"A": "b"}) == {"A": "b"}
 
 
-def test_a_file_that_holds_the_form_of_another_upload_does_not_end_there(ipfs: IpfsNode) -> None:
+def test_a_file_that_contains_an_old_form_boundary_is_stored_whole(ipfs: IpfsNode) -> None:
     storage = open_url("ipfs://", {"IPFS_OUTPUT": ipfs.url})
     storage.put("w1/1/outputs/first", [b"1"], 1, "text/plain")
     boundary = ipfs.seen[-1][2]["Content-Type"].partition("boundary=")[2]
@@ -79,7 +79,7 @@ def test_admin_logs_go_to_their_own_bucket_and_are_removed_from_it(bucket: Any) 
     assert not [path for path in bucket.root.rglob("*") if path.is_file() and "w1" in path.app]
 
 
-def test_a_bucket_that_does_not_exist_is_refused_not_retried(bucket: Any) -> None:
+def test_a_missing_bucket_is_refused_and_not_retried(bucket: Any) -> None:
     with pytest.raises(StorageRefused):
         open_url("s3://no-such-bucket", bucket.variables).put("w1/1/outputs/a", [b"1"], 1, "text/plain")
 
@@ -92,14 +92,14 @@ def test_the_api_keys_and_the_expiry_of_operator_engine_reach_ipfs(ipfs: IpfsNod
     assert (headers["X-API-KEY"], headers["CLIENT-ID"]) == ("k", "c")
 
 
-def test_a_file_of_another_storage_is_not_looked_for_in_this_one(tmp_path: Path) -> None:
+def test_a_file_of_another_storage_is_refused(tmp_path: Path) -> None:
     storage = open_url((tmp_path / "results").as_uri(), {})
     with pytest.raises(StorageUnavailable, match="another storage"):
         storage.open(ResultFile("outputs/a", 1, "output", "file:///etc/passwd"))
 
 
 @pytest.mark.parametrize("rest", ["../secret", "w1/../../secret", "%2e%2e/secret", "w1//a"])
-def test_a_url_cannot_lead_out_of_the_storage(tmp_path: Path, rest: str) -> None:
+def test_a_url_cannot_leave_the_storage(tmp_path: Path, rest: str) -> None:
     (tmp_path / "secret").write_text("x")
     root = (tmp_path / "results").as_uri()
     with pytest.raises(NotFound):

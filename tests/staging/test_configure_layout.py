@@ -17,7 +17,7 @@ from support.datahost import DataHost, File, Held, Pattern
 from functions.workflow.progress import Progress, last
 
 
-def test_lays_out_the_folders_of_oceans_contract(configure: Configure, host: DataHost) -> None:
+def test_configure_writes_the_folders_of_oceans_contract(configure: Configure, host: DataHost) -> None:
     host.routes |= {"/a": File(Held(b"one")), "/b": File(Held(b"two")), "/c": File(Held(b"three"))}
     outcome = configure(
         {"id": "did:op:aa", "url": [f"{host.url}/a", f"{host.url}/b"]},
@@ -35,7 +35,7 @@ def test_lays_out_the_folders_of_oceans_contract(configure: Configure, host: Dat
 
 
 @pytest.mark.parametrize(("given", "written"), [({"algocustomdata": None}, True), ({}, False)])
-def test_custom_data_is_written_when_the_key_is_there_even_if_null(
+def test_custom_data_is_written_if_its_key_is_present_even_with_null(
     configure: Configure, given: dict[str, None], written: bool
 ) -> None:
     outcome = configure(algorithm={"rawcode": "1", **given})
@@ -110,7 +110,7 @@ def test_a_file_with_the_wrong_checksum_does_not_appear(configure: Configure, ho
     assert not [name for name in outcome.tree() if name.startswith("inputs/0/")]
 
 
-def test_passwords_and_queries_are_told_to_nobody(
+def test_no_message_contains_passwords_or_query_strings(
     configure: Configure, host: DataHost, caplog: pytest.LogCaptureFixture
 ) -> None:
     host.routes["/a"] = File(Held(b"one"))
@@ -122,7 +122,7 @@ def test_passwords_and_queries_are_told_to_nobody(
     assert "hunter" not in good + bad.everything_told() + caplog.text
 
 
-def test_a_second_run_gives_the_same_tree_and_nothing_of_the_first(configure: Configure, host: DataHost) -> None:
+def test_a_second_run_leaves_nothing_of_the_first(configure: Configure, host: DataHost) -> None:
     host.routes |= {"/a": File(Held(b"one")), "/b": File(Held(b"two"))}
     configure({"id": "did:op:other", "url": [f"{host.url}/a", f"{host.url}/b"]})
     outcome = configure({"id": "did:op:aa", "url": f"{host.url}/b"})
@@ -153,9 +153,7 @@ def task_file(tmp_path: Path, host: DataHost) -> Path:
     return path
 
 
-def test_killed_at_any_request_and_run_again_it_gives_the_same_tree(
-    task_file: Path, host: DataHost, tmp_path: Path
-) -> None:
+def test_a_run_after_a_kill_at_any_request_gives_the_same_tree(task_file: Path, host: DataHost, tmp_path: Path) -> None:
     volume = tmp_path / "data"
     for requests in range(1, 6):
         host.seen.clear()

@@ -28,7 +28,7 @@ def _digest(path: Path) -> str:
 @pytest.mark.parametrize(
     "validator", [("ETag", '"1"'), ("Last-Modified", "Sun, 22 Nov 2026 03:00:00 GMT")], ids=["etag", "date"]
 )
-def test_a_connection_that_keeps_breaking_is_resumed_where_it_broke(
+def test_a_download_resumes_where_its_connection_broke(
     configure: Configure, host: DataHost, validator: tuple[str, str]
 ) -> None:
     content = Pattern(10 * MB + 77)
@@ -40,7 +40,7 @@ def test_a_connection_that_keeps_breaking_is_resumed_where_it_broke(
     assert [s.headers.get("range") for s in host.seen] == [None, *(f"bytes={n * MB}-" for n in range(1, 11))]
 
 
-def test_without_a_validator_it_starts_again_rather_than_mix_two_versions(configure: Configure, host: DataHost) -> None:
+def test_a_download_without_a_validator_starts_again_after_a_break(configure: Configure, host: DataHost) -> None:
     file = File(Pattern(3 * MB), validator=None, break_after=MB)
 
     def once(request: Request) -> None:
@@ -54,13 +54,13 @@ def test_without_a_validator_it_starts_again_rather_than_mix_two_versions(config
     assert _digest(outcome.volume / "inputs/0/0") == Pattern(3 * MB).sha256
 
 
-def test_a_weak_etag_is_no_validator(configure: Configure, host: DataHost) -> None:
+def test_a_weak_etag_is_not_used_to_resume(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Pattern(3 * MB), ("ETag", 'W/"1"'), break_after=MB)
     assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
     assert not [s for s in host.seen if "range" in s.headers]
 
 
-def test_a_file_that_changes_between_two_connections_is_fetched_anew(configure: Configure, host: DataHost) -> None:
+def test_a_file_that_changes_between_two_connections_is_fetched_again(configure: Configure, host: DataHost) -> None:
     after = Held(b"new" * MB)
     old, new = File(Pattern(3 * MB), ("ETag", '"old"'), break_after=MB), File(after, ("ETag", '"new"'))
 
@@ -76,7 +76,7 @@ def test_a_file_that_changes_between_two_connections_is_fetched_anew(configure: 
     assert outcome.progress.bytes == len(after) + 1
 
 
-def test_a_server_that_answers_with_another_part_is_not_believed(configure: Configure, host: DataHost) -> None:
+def test_an_answer_with_another_range_is_refused(configure: Configure, host: DataHost) -> None:
     def wrong(request: Request) -> None:
         if request.headers.get("Range"):
             request.answer(206, b"zz", ETag='"1"', Content_Range=f"bytes 7-8/{3 * MB}")
@@ -87,7 +87,7 @@ def test_a_server_that_answers_with_another_part_is_not_believed(configure: Conf
     assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
 
 
-def test_a_stall_is_a_broken_connection(configure: Configure, host: DataHost) -> None:
+def test_a_stalled_connection_is_resumed(configure: Configure, host: DataHost) -> None:
     content = Pattern(2 * MB)
     host.routes["/a"] = File(content, stall_after=MB)
     outcome = configure({"url": f"{host.url}/a"})
@@ -96,14 +96,14 @@ def test_a_stall_is_a_broken_connection(configure: Configure, host: DataHost) ->
     assert "stalls" not in outcome.message
 
 
-def test_a_server_that_only_stalls_is_given_up_with_a_reason(configure: Configure, host: DataHost) -> None:
+def test_a_server_that_always_stalls_fails_with_a_reason(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Pattern(MB), stall_after=0, stalls=9)
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.message) == (31, "DataUnavailable: inputs/0/0: the server stalls (3 times in a row)")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_statuses_that_may_pass_are_tried_again(configure: Configure, host: DataHost, status: int) -> None:
+def test_transient_statuses_are_retried(configure: Configure, host: DataHost, status: int) -> None:
     def at_first(request: Request) -> None:
         request.answer(status, b"later", Retry_After="0")
         host.routes["/a"] = File(Held(b"one"))
@@ -113,14 +113,14 @@ def test_statuses_that_may_pass_are_tried_again(configure: Configure, host: Data
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 416, 451])
-def test_statuses_that_stay_are_not(configure: Configure, host: DataHost, status: int) -> None:
+def test_permanent_statuses_are_not_retried(configure: Configure, host: DataHost, status: int) -> None:
     host.routes["/a"] = lambda request: request.answer(status, b"no")
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, len(host.seen)) == (31, 1)
     assert str(status) in outcome.message
 
 
-def test_a_length_that_is_never_reached_is_a_failure(configure: Configure, host: DataHost) -> None:
+def test_a_body_shorter_than_its_length_fails(configure: Configure, host: DataHost) -> None:
     def lie(request: Request) -> None:
         request.send_response(200)
         request.send_header("Content-Length", "1000")
@@ -143,9 +143,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(configure: Configure, hos
 
 
 @pytest.mark.parametrize("garbage", [b"zz\r\nabc\r\n0\r\n\r\n", b"5\r\nab", b"-5\r\nabcde\r\n0\r\n\r\n", b""])
-def test_garbage_in_chunked_encoding_is_a_broken_connection(
-    configure: Configure, host: DataHost, garbage: bytes
-) -> None:
+def test_invalid_chunked_encoding_is_a_broken_connection(configure: Configure, host: DataHost, garbage: bytes) -> None:
     def chunked(request: Request) -> None:
         request.send_response(200)
         request.send_header("Transfer-Encoding", "chunked")
@@ -157,7 +155,7 @@ def test_garbage_in_chunked_encoding_is_a_broken_connection(
     assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
 
 
-def test_proper_chunked_encoding_has_no_known_size_and_is_fetched(configure: Configure, host: DataHost) -> None:
+def test_a_chunked_body_of_unknown_size_is_fetched(configure: Configure, host: DataHost) -> None:
     def chunked(request: Request) -> None:
         request.send_response(200)
         request.send_header("Transfer-Encoding", "chunked")
@@ -177,13 +175,13 @@ def test_an_answer_that_is_not_http_is_a_broken_connection(configure: Configure,
     assert configure({"url": f"{host.url}/a"}).reason == "DataUnavailable"
 
 
-def test_an_empty_file_is_a_file(configure: Configure, host: DataHost) -> None:
+def test_an_empty_file_is_stored(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Held(b""))
     assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b""
 
 
 @pytest.mark.parametrize("limit", [{"max_bytes": MB}, {"max_files": 1}], ids=["bytes in all", "files in all"])
-def test_more_than_the_environment_allows_is_refused(
+def test_data_above_the_environments_limits_is_refused(
     configure: Configure, host: DataHost, limit: dict[str, int]
 ) -> None:
     host.routes |= {"/a": File(Pattern(MB - 10)), "/b": File(Pattern(MB - 10))}
@@ -191,7 +189,7 @@ def test_more_than_the_environment_allows_is_refused(
     assert (outcome.code, outcome.reason) == (31, "DataTooLarge")
 
 
-def test_a_size_that_is_announced_too_large_is_not_even_begun(configure: Configure, host: DataHost) -> None:
+def test_a_file_announced_as_too_large_is_not_downloaded(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Pattern(1 << 40))
     outcome = configure({"url": f"{host.url}/a"})
     assert outcome.reason == "DataTooLarge"
@@ -199,7 +197,7 @@ def test_a_size_that_is_announced_too_large_is_not_even_begun(configure: Configu
     assert outcome.progress.bytes == 0
 
 
-def test_the_cap_holds_where_no_size_is_announced(configure: Configure, host: DataHost) -> None:
+def test_the_limit_holds_if_no_size_is_announced(configure: Configure, host: DataHost) -> None:
     def endless(request: Request) -> None:
         request.send_response(200)
         request.send_header("Connection", "close")
@@ -211,13 +209,13 @@ def test_the_cap_holds_where_no_size_is_announced(configure: Configure, host: Da
     assert configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, max_bytes=MB)).reason == "DataTooLarge"
 
 
-def test_the_time_for_all_fetching_is_limited(configure: Configure, host: DataHost) -> None:
+def test_the_time_of_all_downloads_together_is_limited(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = lambda request: request.answer(503, Retry_After="3600")
     outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, seconds=0))
     assert outcome.message == "DataUnavailable: inputs/0/0: not fetched within 0 seconds"
 
 
-def test_a_volume_without_room_is_found_before_the_download(
+def test_a_full_volume_is_noticed_before_the_download(
     configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Usage:
@@ -231,7 +229,7 @@ def test_a_volume_without_room_is_found_before_the_download(
     assert outcome.progress.bytes == 0
 
 
-def test_one_failure_ends_the_other_downloads(configure: Configure, host: DataHost) -> None:
+def test_one_failed_download_stops_the_others(configure: Configure, host: DataHost) -> None:
     begun = threading.Event()
     sent = [0]
 
@@ -254,7 +252,7 @@ def test_one_failure_ends_the_other_downloads(configure: Configure, host: DataHo
     assert sent[0] < 64 * MB
 
 
-def test_several_files_come_at_once(configure: Configure, host: DataHost) -> None:
+def test_several_files_are_downloaded_at_once(configure: Configure, host: DataHost) -> None:
     together = threading.Barrier(4, timeout=10)
 
     def wait(request: Request) -> None:
@@ -265,7 +263,7 @@ def test_several_files_come_at_once(configure: Configure, host: DataHost) -> Non
     assert configure({"url": [f"{host.url}/a"] * 4}).code == 0
 
 
-def test_delays_grow_up_to_a_limit_and_yield_to_retry_after() -> None:
+def test_delays_double_up_to_a_limit_and_obey_retry_after() -> None:
     retries = RetryPolicy(first=1, longest=8)
     delays = [retries.delay(n, TransientError("x")) for n in range(1, 8)]
     for delay, longest in zip(delays, (1, 2, 4, 8, 8, 8, 8), strict=True):
@@ -274,7 +272,7 @@ def test_delays_grow_up_to_a_limit_and_yield_to_retry_after() -> None:
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, None), ("7", 7.0), ("soon", None), ("-1", None)])
-def test_retry_after_is_read_where_it_makes_sense(value: str | None, expected: float | None) -> None:
+def test_an_invalid_retry_after_is_ignored(value: str | None, expected: float | None) -> None:
     assert retry_after(value) == expected
 
 
@@ -284,13 +282,13 @@ def test_retry_after_may_be_a_date() -> None:
     assert retry_after(formatdate(time.time() - 100, usegmt=True)) == 0.0
 
 
-def test_patience_is_not_used_up_while_bytes_come(configure: Configure, host: DataHost) -> None:
+def test_a_download_is_retried_as_long_as_bytes_arrive(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Pattern(40_000), break_after=1000)
     assert configure({"url": f"{host.url}/a"}, retries=FEW_RETRIES).code == 0
     assert len(host.seen) == 40
 
 
-def test_a_volume_that_fills_up_meanwhile_is_a_failure_and_no_crash(
+def test_a_volume_that_fills_up_during_a_download_fails_with_disk_full(
     configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(draft: Path, target: Path) -> None:
@@ -305,7 +303,7 @@ def test_a_volume_that_fills_up_meanwhile_is_a_failure_and_no_crash(
 
 
 @pytest.mark.parametrize("status", [412, 416])
-def test_a_part_that_cannot_be_had_any_more_means_to_begin_again(
+def test_a_download_starts_again_if_the_server_refuses_the_range(
     configure: Configure, host: DataHost, status: int
 ) -> None:
     def moody(request: Request) -> None:
@@ -320,9 +318,7 @@ def test_a_part_that_cannot_be_had_any_more_means_to_begin_again(
     assert [s.headers.get("range") for s in host.seen] == [None, f"bytes={MB}-", None]
 
 
-def test_a_host_that_was_never_there_is_given_up_sooner_than_one_that_fails(
-    configure: Configure, host: DataHost
-) -> None:
+def test_a_host_that_never_answered_gets_fewer_tries(configure: Configure, host: DataHost) -> None:
     retries = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = server.getsockname()[1]
@@ -340,7 +336,7 @@ def test_a_host_that_was_never_there_is_given_up_sooner_than_one_that_fails(
     assert failing.message == "DataUnavailable: inputs/0/0: the server answers 503 (6 times in a row)"
 
 
-def test_a_host_that_vanishes_in_the_middle_is_waited_for_as_long_as_any(configure: Configure, host: DataHost) -> None:
+def test_a_host_that_vanishes_after_some_bytes_gets_all_tries(configure: Configure, host: DataHost) -> None:
     lookups: list[str] = []
 
     def once(name: str, port: int, **_: Any) -> list[tuple[Any, ...]]:

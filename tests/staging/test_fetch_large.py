@@ -44,7 +44,7 @@ def test_memory_stays_below_128_mb_while_the_connection_breaks_every_50_mb(
     assert len(host.seen) == files * (breaks + 1)
 
 
-def test_progress_is_told_while_it_runs(configure: Configure, host: DataHost, told: list[Progress]) -> None:
+def test_progress_is_reported_during_a_download(configure: Configure, host: DataHost, told: list[Progress]) -> None:
     seen = threading.Event()
     content = Pattern(1 << 29)
 

@@ -36,12 +36,12 @@ OUTSIDE = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700:4700::1111", "::ffff:8
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_an_address_inside_is_not_public(address: str) -> None:
+def test_an_internal_address_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", OUTSIDE)
-def test_an_address_outside_is(address: str) -> None:
+def test_a_public_address_is_public(address: str) -> None:
     assert is_public(address)
 
 
@@ -61,7 +61,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_no_spelling_of_an_inner_address_is_fetched_from(configure: Configure, host: DataHost, spelling: str) -> None:
+def test_no_spelling_of_an_internal_address_is_fetched(configure: Configure, host: DataHost, spelling: str) -> None:
     outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, policy=GUARDED)
     assert outcome.code == 31
     assert outcome.reason in ("DataForbidden", "DataUnavailable")  # unavailable: the resolver does not know it
@@ -85,7 +85,7 @@ def test_a_refused_address_has_its_own_reason_and_is_not_retried(
         "http://data.example:80@127.0.0.1/",
     ],
 )
-def test_the_host_that_is_judged_is_the_host_that_is_connected_to(url: str) -> None:
+def test_the_checked_host_is_the_host_that_is_connected_to(url: str) -> None:
     judged: list[str] = []
 
     def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
@@ -100,7 +100,7 @@ def test_the_host_that_is_judged_is_the_host_that_is_connected_to(url: str) -> N
     assert judged == [parse_url(url).host]
 
 
-def test_one_inner_address_among_public_ones_refuses_them_all() -> None:
+def test_one_internal_address_among_public_ones_refuses_the_host() -> None:
     def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         return [(0, 0, 0, "", (address, port)) for address in ("8.8.8.8", "10.0.0.1")]
 
@@ -121,7 +121,7 @@ class Rebinding:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.answers[len(self.asked) - 1], port))]
 
 
-def test_a_name_is_looked_up_once_and_the_connection_goes_to_what_was_judged(host: DataHost) -> None:
+def test_a_name_is_resolved_once_and_the_connection_goes_to_the_checked_address(host: DataHost) -> None:
     host.routes["/a"] = File(Held(b"one"))
     rebinding = Rebinding("127.0.0.1")  # a second look-up would be an IndexError
     http = GuardedHttp(frozenset({"http"}), private=True, lookup=rebinding)
@@ -131,7 +131,7 @@ def test_a_name_is_looked_up_once_and_the_connection_goes_to_what_was_judged(hos
     assert host.seen[0].headers["host"] == f"data.example:{host.port}"
 
 
-def test_a_name_that_turns_inwards_between_two_connections_is_refused(
+def test_a_name_that_becomes_internal_between_two_connections_is_refused(
     configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.routes["/a"] = File(Held(b"one"))
@@ -164,7 +164,7 @@ def _redirect(location: str, status: int = 302) -> Any:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_inwards_is_refused_even_from_a_trusted_gateway(
+def test_a_redirect_to_an_internal_address_is_refused_even_from_a_trusted_gateway(
     configure: Configure, host: DataHost, inner: DataHost, status: int
 ) -> None:
     host.routes["/ipfs/bafy"] = _redirect(f"{inner.url}/a", status)
@@ -192,7 +192,9 @@ def test_at_most_five_redirects_are_followed(configure: Configure, host: DataHos
     assert (outcome.code, "more than 5 redirects" in outcome.message) == (31, True)
 
 
-def test_credentials_stay_with_their_host(configure: Configure, host: DataHost, inner: DataHost) -> None:
+def test_credentials_do_not_follow_a_redirect_to_another_host(
+    configure: Configure, host: DataHost, inner: DataHost
+) -> None:
     host.routes |= {"/a": _redirect("/b"), "/b": _redirect(f"{inner.url}/a")}
     address = host.url.replace("://", "://user:pass@")
     assert configure({"url": f"{address}/a"}).read("inputs/0/0") == b"inner"
@@ -232,7 +234,7 @@ def test_https_checks_the_certificate_against_the_name_and_not_the_address(
     assert len(secure.seen) == 1
 
 
-def test_a_certificate_nobody_vouches_for_is_refused(configure: Configure, secure: DataHost) -> None:
+def test_a_certificate_from_an_unknown_authority_is_refused(configure: Configure, secure: DataHost) -> None:
     outcome = configure({"url": f"{secure.url}/a"})
     assert "TLS certificate" in outcome.message
 
@@ -254,7 +256,7 @@ def test_a_post_that_is_redirected_elsewhere_does_not_carry_its_body(host: DataH
     assert (inner.seen[0].method, inner.seen[0].body) == ("GET", b"")
 
 
-def test_an_answer_larger_than_expected_is_cut_off(host: DataHost) -> None:
+def test_an_answer_above_its_size_limit_is_refused(host: DataHost) -> None:
     def endless(request: Request) -> None:
         request.send_response(200)
         request.end_headers()

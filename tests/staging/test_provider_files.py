@@ -77,7 +77,7 @@ def test_all_files_of_an_asset_are_fetched_with_the_operators_signature(
     assert hashes["inputs/aa/1"] == Pattern(3 << 20).sha256
 
 
-def test_nonces_grow_however_many_downloads_run_at_once(configure: Configure, provider: Provider) -> None:
+def test_nonces_grow_across_parallel_downloads(configure: Configure, provider: Provider) -> None:
     provider.assets["did:op:aa"] = [Held(bytes([n])) for n in range(12)]
     assert configure(_remote(provider), credentials=OPERATOR).code == 0
     nonces = [int(d["nonce"]) for d in provider.downloads]
@@ -85,7 +85,7 @@ def test_nonces_grow_however_many_downloads_run_at_once(configure: Configure, pr
     assert len(nonces) == 12
 
 
-def test_a_nonce_that_another_job_has_overtaken_is_tried_again(configure: Configure, provider: Provider) -> None:
+def test_a_request_whose_nonce_another_job_overtook_is_retried(configure: Configure, provider: Provider) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
     provider.overtaken = True
     assert configure(_remote(provider), credentials=OPERATOR).read("inputs/aa/0") == b"one"
@@ -116,9 +116,7 @@ def test_userdata_beside_the_algorithm_is_forwarded_too(configure: Configure, pr
 
 
 @pytest.mark.parametrize("listed", [None, []], ids=["an error object", "an empty list"])
-def test_no_files_are_a_failure_and_not_an_empty_success(
-    configure: Configure, provider: Provider, listed: list[Held] | None
-) -> None:
+def test_an_asset_without_files_fails(configure: Configure, provider: Provider, listed: list[Held] | None) -> None:
     if listed is not None:
         provider.assets["did:op:aa"] = list(listed)
     outcome = configure(_remote(provider), credentials=OPERATOR)
@@ -127,14 +125,14 @@ def test_no_files_are_a_failure_and_not_an_empty_success(
 
 
 @pytest.mark.parametrize("root", [b"", b"<html>", b"[]", b"{}", b'{"serviceEndpoints": {"fileinfo": "x"}}'])
-def test_a_root_that_is_no_providers_is_a_failure(configure: Configure, host: DataHost, root: bytes) -> None:
+def test_a_server_that_is_not_a_provider_fails(configure: Configure, host: DataHost, root: bytes) -> None:
     host.routes["/"] = lambda request: request.answer(200, root)
     item = {"id": "did:op:aa", "remote": {"txId": "t", "serviceId": 0, "serviceEndpoint": host.url}}
     assert configure(item, credentials=OPERATOR).reason == "DataUnavailable"
 
 
 @pytest.mark.parametrize("key", [None, "hunter2"])
-def test_a_missing_or_broken_operator_key_is_said_and_not_shown(
+def test_a_missing_or_malformed_operator_key_is_reported_but_not_shown(
     configure: Configure, provider: Provider, key: str | None
 ) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
@@ -144,7 +142,7 @@ def test_a_missing_or_broken_operator_key_is_said_and_not_shown(
     assert "hunter2" not in outcome.everything_told()
 
 
-def test_neither_signature_nor_transaction_is_logged(
+def test_the_log_contains_neither_signature_nor_key(
     configure: Configure, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
@@ -164,7 +162,7 @@ def _metadata(host: DataHost, provider: Provider) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("service", ["svc", 1])
-def test_without_a_service_endpoint_the_ddo_says_where_the_provider_is(
+def test_without_a_service_endpoint_the_ddo_names_the_provider(
     configure: Configure, host: DataHost, provider: Provider, service: str | int
 ) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
@@ -175,7 +173,7 @@ def test_without_a_service_endpoint_the_ddo_says_where_the_provider_is(
 
 
 @pytest.mark.parametrize("output", [{}, {"metadataUri": "http://127.0.0.1:1"}, {"metadataUri": "HOST"}])
-def test_without_either_the_data_set_cannot_be_had(
+def test_an_asset_with_neither_service_endpoint_nor_ddo_fails(
     configure: Configure, host: DataHost, output: dict[str, str]
 ) -> None:
     output = {k: v.replace("HOST", host.url) for k, v in output.items()}
@@ -184,7 +182,7 @@ def test_without_either_the_data_set_cannot_be_had(
     assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
 
 
-def test_the_ddo_of_a_url_input_is_kept_where_it_can_be_had(
+def test_the_ddo_of_a_url_input_is_kept_if_the_service_gives_it(
     configure: Configure, host: DataHost, provider: Provider
 ) -> None:
     host.routes["/a"] = File(Held(b"one"))
@@ -194,7 +192,9 @@ def test_the_ddo_of_a_url_input_is_kept_where_it_can_be_had(
     assert [name for name in outcome.tree() if name.startswith("ddos/")] == ["ddos/aa"]
 
 
-def test_a_metadata_service_that_is_away_is_no_obstacle_and_asked_once(configure: Configure, host: DataHost) -> None:
+def test_a_metadata_service_that_is_down_is_asked_once_and_does_not_fail_the_stage(
+    configure: Configure, host: DataHost
+) -> None:
     host.routes["/a"] = File(Held(b"one"))
     with DataHost() as service:
         service.routes["/api/aquarius/assets/ddo/did:op:0"] = lambda request: request.answer(503)

@@ -42,19 +42,21 @@ def test_the_message_fits_into_what_kubernetes_keeps(place: Path) -> None:
     assert len(place.read_bytes()) <= 4096
 
 
-def test_without_another_place_the_message_lies_on_the_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_is_written_to_the_volume_if_there_is_no_other_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("TERMINATION_LOG", raising=False)
     monkeypatch.setattr("functions.staging.report._KUBERNETES", tmp_path / "none")
     finish(0, "Completed", "done", tmp_path)
     assert (tmp_path / "termination-message").read_text() == "Completed: done"
 
 
-def test_a_message_that_cannot_be_left_does_not_change_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_cannot_be_written_does_not_change_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERMINATION_LOG", "/none/message")
     assert finish(32, "ChecksumMismatch", "x") == 32
 
 
-def test_attempts_add_to_the_log(tmp_path: Path) -> None:
+def test_every_attempt_appends_to_the_log(tmp_path: Path) -> None:
     for attempt in (1, 2):
         log_to(tmp_path / "adminlogs" / "stage.log")
         logging.info("attempt %d of https://user:pass@host/x?y", attempt)
@@ -62,7 +64,9 @@ def test_attempts_add_to_the_log(tmp_path: Path) -> None:
     assert [line.split(" ", 1)[1] for line in lines] == [f"INFO attempt {n} of https://host/x" for n in (1, 2)]
 
 
-def test_a_log_that_cannot_be_written_goes_to_stderr_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_goes_to_stderr_if_its_file_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     log_to(tmp_path / "file" / "stage.log")
     logging.info("still here")

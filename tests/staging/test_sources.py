@@ -35,7 +35,7 @@ def _at(endpoint: str, scheme: str = "s3", **more: Any) -> FetchPolicy:
     return replace(LOOPBACK, endpoints={scheme: endpoint}, **more)
 
 
-def test_s3(configure: Configure, bucket: tuple[str, Path]) -> None:
+def test_an_s3_object_is_fetched(configure: Configure, bucket: tuple[str, Path]) -> None:
     endpoint, folder = bucket
     (folder / "a folder").mkdir()
     (folder / "a folder" / "ü.bin").write_bytes(Pattern(900_000).part(0, 900_000))
@@ -49,12 +49,12 @@ def test_s3(configure: Configure, bucket: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("url", ["s3://data/gone", "s3://nobucket/x", "s3://data/", "s3://data"])
-def test_an_object_that_is_not_there_is_a_failure(configure: Configure, bucket: tuple[str, Path], url: str) -> None:
+def test_a_missing_object_fails(configure: Configure, bucket: tuple[str, Path], url: str) -> None:
     assert configure({"url": url}, policy=_at(bucket[0])).reason == "DataUnavailable"
 
 
 @pytest.mark.parametrize(("scheme", "path"), [("s3", "/box/a/b"), ("gs", "/box/a/b"), ("az", "/box/a/b")])
-def test_a_broken_object_is_resumed_in_every_cloud(
+def test_a_broken_object_download_resumes_in_every_cloud(
     configure: Configure, host: DataHost, scheme: str, path: str
 ) -> None:
     content = Pattern(3 * MB)
@@ -87,7 +87,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIAOPERATOR", "AWS_SECRET_ACCESS_KEY": "hunter2",
 
 
 @pytest.mark.parametrize(("named", "signed"), [((), False), (("s3://other",), False), (("s3://box",), True)])
-def test_only_buckets_that_the_environment_names_see_the_operators_credentials(
+def test_only_buckets_that_the_environment_names_get_the_operators_credentials(
     configure: Configure, host: DataHost, named: tuple[str, ...], signed: bool
 ) -> None:
     host.routes["/box/a"] = File(Held(b"x"), extra={"Last-Modified": "Sun, 22 Nov 2026 03:00:00 GMT"})
@@ -96,13 +96,13 @@ def test_only_buckets_that_the_environment_names_see_the_operators_credentials(
     assert ("AKIAOPERATOR" in host.seen[0].headers.get("authorization", "")) is signed
 
 
-def test_azure_without_an_account_is_not_configured_and_says_what_is_missing(configure: Configure) -> None:
+def test_azure_without_an_account_fails_and_names_the_missing_variable(configure: Configure) -> None:
     outcome = configure({"url": "az://container/key"})
     assert (outcome.code, outcome.reason) == (31, "NotConfigured")
     assert "AZURE_STORAGE_ACCOUNT_NAME" in outcome.message
 
 
-def test_a_credential_that_cannot_be_used_is_told_without_its_value(configure: Configure) -> None:
+def test_an_invalid_credential_is_reported_without_its_value(configure: Configure) -> None:
     policy = replace(LOOPBACK, buckets=("gs://box",))
     outcome = configure({"url": "gs://box/a"}, policy=policy, credentials={"GOOGLE_SERVICE_ACCOUNT_KEY": "hunter2"})
     assert (outcome.code, outcome.reason) == (31, "NotConfigured")
@@ -111,13 +111,15 @@ def test_a_credential_that_cannot_be_used_is_told_without_its_value(configure: C
 
 
 @pytest.mark.parametrize("url", ["s3://box/a//b", "gs://box/a/../b", "az://box/%00", "s3://box/.", "az://u:p@box/a"])
-def test_an_object_that_cannot_be_named_is_no_crash(configure: Configure, host: DataHost, url: str) -> None:
+def test_an_object_name_that_obstore_refuses_fails_without_a_crash(
+    configure: Configure, host: DataHost, url: str
+) -> None:
     account = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
     outcome = configure({"url": url}, policy=_at(host.url, url.partition(":")[0]), credentials=account)
     assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
 
 
-def test_the_longest_id_fits_wherever_it_becomes_a_name(configure: Configure, host: DataHost) -> None:
+def test_the_longest_id_fits_into_every_file_name_it_becomes(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Held(b"one"))
     id = "did:op:" + "x" * 200
     host.routes[f"/api/aquarius/assets/ddo/{id}"] = File(Held(b"{}"))
@@ -126,13 +128,13 @@ def test_the_longest_id_fits_wherever_it_becomes_a_name(configure: Configure, ho
     assert outcome.read(f"inputs/{'x' * 200}/10") == b"one"
 
 
-def test_ipfs_by_a_gateway(configure: Configure, host: DataHost) -> None:
+def test_an_ipfs_file_is_fetched_from_a_gateway(configure: Configure, host: DataHost) -> None:
     host.routes["/ipfs/QmCaseSensitive/dir/a%20b"] = File(Held(b"one"))
     policy = replace(LOOPBACK, ipfs_gateway=host.url)
     assert configure({"url": "ipfs://QmCaseSensitive/dir/a%20b"}, policy=policy).read("inputs/0/0") == b"one"
 
 
-def test_ipfs_by_a_nodes_api_is_resumed_by_offset(configure: Configure, host: DataHost) -> None:
+def test_an_ipfs_download_from_a_nodes_api_resumes_by_offset(configure: Configure, host: DataHost) -> None:
     content = Pattern(3 * MB)
 
     def cat(request: Request) -> None:
@@ -157,13 +159,13 @@ def test_ipfs_by_a_nodes_api_is_resumed_by_offset(configure: Configure, host: Da
     ]
 
 
-def test_a_node_that_ends_before_the_size_it_announced_is_not_believed(configure: Configure, host: DataHost) -> None:
+def test_an_ipfs_body_shorter_than_announced_fails(configure: Configure, host: DataHost) -> None:
     host.routes["/api/v0/cat"] = lambda request: request.answer(200, b"half", X_Content_Length="8")
     outcome = configure({"url": "ipfs://bafy"}, policy=replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0"))
     assert (outcome.reason, "inputs/0/0" in outcome.tree()) == ("DataUnavailable", False)
 
 
-def test_arweave_gateways_redirect_to_a_host_of_their_own(configure: Configure, host: DataHost) -> None:
+def test_an_arweave_gateway_may_redirect_to_another_host(configure: Configure, host: DataHost) -> None:
     with DataHost() as sandbox:
         sandbox.routes["/TX_id-1"] = File(Held(b"kept for ever"))
         host.routes["/TX_id-1"] = lambda request: request.answer(302, Location=f"{sandbox.url}/TX_id-1")
@@ -171,7 +173,9 @@ def test_arweave_gateways_redirect_to_a_host_of_their_own(configure: Configure, 
         assert configure({"url": "ar://TX_id-1"}, policy=policy).read("inputs/0/0") == b"kept for ever"
 
 
-def test_a_gateway_of_the_operators_may_be_private_where_nothing_else_may(configure: Configure, host: DataHost) -> None:
+def test_the_operators_gateway_may_have_a_private_address_and_no_other_host_may(
+    configure: Configure, host: DataHost
+) -> None:
     host.routes["/ipfs/bafy"] = File(Held(b"one"))
     policy = FetchPolicy(ipfs_gateway=host.url)
     assert configure({"url": "ipfs://bafy"}, policy=policy).code == 0
@@ -180,7 +184,7 @@ def test_a_gateway_of_the_operators_may_be_private_where_nothing_else_may(config
     )
 
 
-def test_a_file_of_this_machine(configure: Configure, tmp_path: Path) -> None:
+def test_a_file_of_this_machine_is_copied(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(Pattern(MB).part(0, MB))
     outcome = configure({"url": f"file://{tmp_path}/a%20b"})
     assert outcome.read("inputs/0/0") == Pattern(MB).part(0, MB)
@@ -197,7 +201,7 @@ def test_only_regular_files_are_read(configure: Configure, path: str) -> None:
     assert configure({"url": f"file://{path}"}).reason == "DataUnavailable"
 
 
-def test_a_named_pipe_does_not_hold_the_stage_up(configure: Configure, tmp_path: Path) -> None:
+def test_a_named_pipe_does_not_block_the_stage(configure: Configure, tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe")
