@@ -23,7 +23,8 @@ from functions.engine.app import App
 from functions.store.json_columns import packed
 from functions.store.ports import Query
 from functions.workflow import decide as rules
-from functions.workflow.model import Admitted, Limits, WorkflowId
+from functions.workflow.model import Limits, WorkflowId
+from functions.workflow.observation import Admitted
 
 SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (1_000, 2_000)
 ROUNDS, SHORT_ROUNDS = 40, 1

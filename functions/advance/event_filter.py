@@ -14,15 +14,8 @@ from functions.cluster.kubernetes.job_status import job_has_ended, pod_is_notewo
 from functions.cluster.kubernetes.objects import Body, get_mapping, get_text
 from functions.cluster.labels import JOB_NAME, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, JobStatus, State
-from functions.workflow.model import (
-    Manifest,
-    Outcome,
-    StageEnded,
-    StageLost,
-    StageObservation,
-    StageStuck,
-    Tick,
-)
+from functions.workflow.model import Manifest, Outcome
+from functions.workflow.observation import StageEnded, StageLost, StageObservation, StageStuck, Tick
 
 _RESOURCE = "dev.knative.apiserver.resource."
 _REFERENCE = "dev.knative.apiserver.ref."

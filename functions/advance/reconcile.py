@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from functions.advance.event_filter import observation
 from functions.cluster.ports import JobRef, JobStatus, State, job_ref
 from functions.errors import Unavailable
-from functions.workflow.model import Manifest, Outcome, Stage, StageObservation, Tick, Verdict, Workflow
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Manifest, Outcome, Stage, Workflow
+from functions.workflow.observation import StageObservation, Tick
+from functions.workflow.timing import read_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -34,9 +36,8 @@ def _seen(app: App, ref: JobRef, pod: str | None) -> StageObservation | Tick:
 
 
 def _given_up(app: App, workflow: Workflow) -> bool:
-    """What cannot be seen is waited for, because an outage must not fail what ran well; but not for ever."""
-    patience = timedelta(seconds=workflow.limits.queue_seconds)
-    return workflow.deadline is not None and app.clock() >= workflow.deadline + patience
+    give_up_at = read_deadline(workflow)
+    return give_up_at is not None and app.clock() >= give_up_at
 
 
 def _manifest(app: App, ref: JobRef, live: JobStatus) -> Manifest | None:

@@ -17,7 +17,8 @@ from functions.api.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
 from functions.errors import Unavailable
 from functions.log import about
-from functions.workflow.model import Verdict, Workflow, WorkflowId
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Workflow, WorkflowId
 
 if TYPE_CHECKING:
     from functions.engine.app import App

@@ -19,22 +19,11 @@ from functions.cluster.ports import (
 from functions.log import about
 from functions.results.storage import storage_url
 from functions.workflow.decide import scope
+from functions.workflow.decision import CleanUp, CreateJob, DeleteJob, Effect, Emit, RemoveResults, Report
 from functions.workflow.document import DocumentError, parse
-from functions.workflow.model import (
-    CleanUp,
-    CreateJob,
-    DeleteJob,
-    Effect,
-    Emit,
-    JobUid,
-    Outcome,
-    RemoveResults,
-    Report,
-    StageEnded,
-    StageLost,
-    StageObservation,
-    Workflow,
-)
+from functions.workflow.model import JobUid, Outcome, Workflow
+from functions.workflow.observation import StageEnded, StageLost, StageObservation
+from functions.workflow.timing import creation_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -107,19 +96,19 @@ class Effects:
             scope=scope(current),
             results=storage_url(self._app.settings),
         )
-        patience_ends = intent.due_at + timedelta(seconds=current.limits.queue_seconds)
+        give_up_at = creation_deadline(current.limits, intent.due_at)
         try:
             return self._app.cluster.create(job), None
         except Rejected as e:
             logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
-            if e.final or now >= patience_ends:
+            if e.final or now >= give_up_at:
                 return None, _refused(effect, e.reason)
             raise NotYet(next_try(intent, now)) from None
         except NameConflict:
             logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
             return None, _refused(effect, "NameConflict")
         except ClusterUnavailable:
-            if now >= patience_ends:
+            if now >= give_up_at:
                 return None, _refused(effect, "ClusterUnavailable")
             raise
 

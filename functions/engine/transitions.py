@@ -20,19 +20,10 @@ from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.workflow import decide as rules
-from functions.workflow.model import (
-    Admitted,
-    CreateJob,
-    Decision,
-    Emit,
-    JobUid,
-    Observation,
-    Record,
-    Verdict,
-    Workflow,
-    WorkflowId,
-)
-from functions.workflow.steps import stage_deadline
+from functions.workflow.decision import CreateJob, Decision, Emit, Verdict
+from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
+from functions.workflow.observation import Admitted, Observation
+from functions.workflow.timing import stage_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -218,6 +209,6 @@ class Transitions:
         created = replace(current, job_uid=job_uid, job_created_at=now)
         if now - intent.due_at < LATE:
             return created
-        created = replace(created, deadline=stage_deadline(current, stage, now))
+        created = replace(created, deadline=stage_deadline(current.limits, stage, now))
         tx.save(Decision(created, Verdict.UNCHANGED), cause)
         return created

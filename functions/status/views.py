@@ -9,8 +9,9 @@ from typing import Any, NotRequired, TypedDict
 from functions.api.ocean.answers import File, Status, epoch, files, status
 from functions.store.ports import Attempt
 from functions.workflow import progress
+from functions.workflow.decision import HistoryEntry
 from functions.workflow.environment import Environment
-from functions.workflow.model import HistoryEntry, Record
+from functions.workflow.model import Record
 
 
 class Service(TypedDict):

@@ -12,17 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from functions.errors import Unavailable
-from functions.workflow.model import (
-    AttemptEnd,
-    Decision,
-    Effect,
-    HistoryEntry,
-    JobUid,
-    Record,
-    Stage,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.decision import AttemptEnd, Decision, Effect, HistoryEntry
+from functions.workflow.model import JobUid, Record, Stage, Workflow, WorkflowId
 
 
 class StoreUnavailable(Unavailable):

@@ -12,31 +12,33 @@ from functions.store import json_columns
 from functions.store.pool import Row
 from functions.store.ports import Attempt, Intent, Outgoing
 from functions.workflow import codes
-from functions.workflow.model import (
+from functions.workflow.decision import (
     AttemptEnd,
     CleanUp,
     CreateJob,
     DeleteJob,
     Effect,
     Emit,
+    HistoryEntry,
+    RemoveResults,
+    Report,
+)
+from functions.workflow.model import (
     Ending,
     Halt,
-    HistoryEntry,
     JobUid,
     Limits,
     Manifest,
     Outcome,
     Phase,
     Record,
-    RemoveResults,
-    Report,
     Stage,
     Stop,
     Submission,
     Workflow,
     WorkflowId,
 )
-from functions.workflow.steps import CHECK_AFTER, pause
+from functions.workflow.timing import CHECK_AFTER, pause
 
 # Columns of `jobs`: of a workflow alone, and of the whole record.
 STATE = """

@@ -14,7 +14,8 @@ from functions.store import rows
 from functions.store.pool import Row, open_connections
 from functions.store.ports import Attempt, Outgoing, Query
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
-from functions.workflow.model import HistoryEntry, Record, Stage, Workflow, WorkflowId
+from functions.workflow.decision import HistoryEntry
+from functions.workflow.model import Record, Stage, Workflow, WorkflowId
 
 STATE = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s"
 BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idempotency_key = %(key)s"

@@ -14,7 +14,8 @@ from typing import Any
 from functions.store import rows
 from functions.store.pool import Row, Session
 from functions.store.ports import Intent, Slots
-from functions.workflow.model import CreateJob, Decision, JobUid, Record, Workflow, WorkflowId
+from functions.workflow.decision import CreateJob, Decision
+from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
 
 LOCK = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s FOR UPDATE"
 WHOLE = f"SELECT {rows.RECORD} FROM jobs WHERE workflowid = %(workflow)s"

@@ -20,15 +20,8 @@ from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse, Query
 from functions.submit.new_workflow import Invalid, prepare
 from functions.workflow.environment import Environment
-from functions.workflow.model import (
-    DeleteRequested,
-    Observation,
-    Record,
-    StopRequested,
-    Submission,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.model import Record, Submission, Workflow, WorkflowId
+from functions.workflow.observation import DeleteRequested, Observation, StopRequested
 
 logger = logging.getLogger(__name__)
 

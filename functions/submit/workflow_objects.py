@@ -20,15 +20,8 @@ from functions.store.ports import AgreementInUse
 from functions.submit.new_workflow import Invalid, prepare
 from functions.workflow.codes import Code
 from functions.workflow.environment import Environment
-from functions.workflow.model import (
-    DeleteRequested,
-    Ending,
-    Limits,
-    Phase,
-    Submission,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.model import Ending, Limits, Phase, Submission, Workflow, WorkflowId
+from functions.workflow.observation import DeleteRequested
 
 if TYPE_CHECKING:
     from functions.engine.app import App

@@ -7,35 +7,23 @@ The table it implements is in docs/architecture.md.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
-from functions.workflow import steps
+from functions.workflow import steps, timing
 from functions.workflow.codes import Code
-from functions.workflow.model import (
+from functions.workflow.decision import AttemptEnd, CleanUp, Decision, Emit, RemoveResults, Verdict
+from functions.workflow.model import Ending, Manifest, Outcome, Phase, Scope, Stage, Stop, Workflow
+from functions.workflow.observation import (
     Admitted,
-    AttemptEnd,
-    CleanUp,
-    Decision,
     DeleteRequested,
-    Emit,
-    Ending,
-    Manifest,
     Observation,
-    Outcome,
-    Phase,
-    RemoveResults,
-    Scope,
-    Stage,
     StageEnded,
     StageLost,
     StageObservation,
     StageStuck,
-    Stop,
     StopRequested,
     Tick,
-    Verdict,
-    Workflow,
 )
 
 # Exit codes of the configure program that no retry can mend: the data or the algorithm is at fault.
@@ -51,7 +39,7 @@ _THEIRS = (Stage.ALGORITHM, Stage.FILTER)  # not our programs: they say no more 
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
     """The first line of a new workflow: it is queued, even if a slot is given to it the moment after."""
-    limit = now + timedelta(seconds=workflow.limits.queue_seconds)
+    limit = timing.queue_deadline(workflow)
     queued = replace(workflow, deadline=limit, wake_at=limit)
     return steps.applied(queued, queued, "submitted", now)
 
@@ -130,9 +118,8 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return _wait_suspended(w, w.stage, now)
     if tick.runs_since is not None and w.stage is not None and w.halt is None:
         w = steps.running(w, w.stage, tick.runs_since, now)
-    overdue = w.deadline is not None and now >= w.deadline + _grace(w)
-    if not overdue:
-        return _look_again(w, w.deadline if w.phase is Phase.QUEUED else now + steps.CHECK_AFTER)
+    if not timing.overdue(w, now):
+        return _look_again(w, timing.next_check(w, now))
     if w.phase is Phase.QUEUED:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
         return steps.finish(w, replace(w, ending=expired), "queue time is over", now)
@@ -148,23 +135,18 @@ def _never_ran(w: Workflow) -> bool:
     return bool(w.waiting) and w.runs_since is None
 
 
-def _grace(w: Workflow) -> timedelta:
-    """A stage's time begins with its Job. Until that is created (quota, outage), its creation's own limit counts."""
-    uncreated = w.stage is not None and w.halt is None and w.job_uid is None
-    return timedelta(seconds=w.limits.queue_seconds) if uncreated else timedelta()
-
-
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
-    if now >= w.created_at + timedelta(seconds=w.limits.queue_seconds):
+    if now >= timing.queue_deadline(w):
         return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    held = replace(w, deadline=steps.stage_deadline(w, stage, now), waiting="", runs_since=None)
-    return _look_again(held, now + steps.CHECK_AFTER)
+    held = replace(w, deadline=timing.stage_deadline(w.limits, stage, now), waiting="", runs_since=None)
+    return _look_again(held, now + timing.CHECK_AFTER)
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
     # Not by `wake_at`, which a sweep moves when it claims the workflow; it is None where nothing can expire.
-    if w.wake_at is None or w.finished_at is None or now < w.finished_at + timedelta(seconds=w.limits.storage_expiry):
+    expires = timing.results_expiry(w.limits, w.finished_at) if w.finished_at else None
+    if w.wake_at is None or expires is None or now < expires:
         return Decision(w, Verdict.LATE)
     gone = replace(w, expired=True, wake_at=None)
     return steps.applied(w, gone, "results expired", now, effects=(RemoveResults(),))
@@ -218,11 +200,11 @@ def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
     if w.halt is not None or drained:  # what it waits for is of no interest, only how long it has been there
         return _tick(w, Tick(), now)
     # Every Pod waits a moment for its volume: that it did so does not say that it never ran.
-    if seen.reason != "FailedMount" or now >= seen.since + steps.CHECK_AFTER:
+    if seen.reason != "FailedMount" or now >= seen.since + timing.CHECK_AFTER:
         w = replace(w, waiting=seen.reason)
-    patience_ends = seen.since + steps.patience(w, seen.reason)
+    patience_ends = seen.since + timing.patience(w.limits, seen.reason)
     if now < patience_ends:
-        return _look_again(w, min(patience_ends, now + steps.CHECK_AFTER))
+        return _look_again(w, min(patience_ends, now + timing.CHECK_AFTER))
     return steps.halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)
 
 

@@ -15,7 +15,8 @@ from werkzeug.test import TestResponse
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.store.ports import Query, Store, StoreUnavailable
-from functions.workflow.model import Outcome, Stage, StageEnded, WorkflowId
+from functions.workflow.model import Outcome, Stage, WorkflowId
+from functions.workflow.observation import StageEnded
 
 
 def error(response: TestResponse) -> tuple[int, str]:

@@ -20,7 +20,8 @@ from support.served import served
 from functions import ethereum
 from functions.engine.app import App
 from functions.settings import Settings
-from functions.workflow.model import Manifest, Outcome, ResultFile, Stage, StageEnded, WorkflowId
+from functions.workflow.model import Manifest, Outcome, ResultFile, Stage, WorkflowId
+from functions.workflow.observation import StageEnded
 
 RECORDED = [
     json.loads(line) for line in (Path(__file__).parents[1] / "data/provider-requests.jsonl").read_text().splitlines()

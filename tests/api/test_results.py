@@ -12,17 +12,9 @@ from werkzeug.test import TestResponse
 
 from functions import ethereum
 from functions.cluster.ports import JobRef
-from functions.workflow.model import (
-    Decision,
-    DeleteRequested,
-    Manifest,
-    Record,
-    ResultFile,
-    Stage,
-    Tick,
-    Verdict,
-    WorkflowId,
-)
+from functions.workflow.decision import Decision, Verdict
+from functions.workflow.model import Manifest, Record, ResultFile, Stage, WorkflowId
+from functions.workflow.observation import DeleteRequested, Tick
 
 CONTENT = b"species,count\nGentoo,124\n"
 

@@ -22,7 +22,8 @@ from functions.settings import Settings
 from functions.workflow.codes import Code
 from functions.workflow.document import parse
 from functions.workflow.environment import grant
-from functions.workflow.model import Phase, Record, StopRequested, Submission, Workflow, WorkflowId
+from functions.workflow.model import Phase, Record, Submission, Workflow, WorkflowId
+from functions.workflow.observation import StopRequested
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 PATIENCE = 300.0  # seconds, image pulls included

@@ -30,15 +30,9 @@ from functions.advance.event_filter import interest, observation
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.settings import Settings
 from functions.workflow.decide import decide
-from functions.workflow.model import (
-    AttemptEnd,
-    DeleteJob,
-    Limits,
-    Outcome,
-    Phase,
-    Tick,
-    Workflow,
-)
+from functions.workflow.decision import AttemptEnd, DeleteJob
+from functions.workflow.model import Limits, Outcome, Phase, Workflow
+from functions.workflow.observation import Tick
 
 EXPECTED: dict[str, tuple[Outcome, str, int | None]] = {
     "success": (Outcome.SUCCEEDED, "", 0),

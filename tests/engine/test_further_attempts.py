@@ -9,7 +9,8 @@ import pytest
 from support.world import World, record
 
 from functions.workflow.codes import Code
-from functions.workflow.model import Phase, Record, Stage, Stop, Verdict, WorkflowId
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Phase, Record, Stage, Stop, WorkflowId
 
 
 def failed(world: World, stage: Stage) -> WorkflowId:

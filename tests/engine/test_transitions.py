@@ -13,8 +13,9 @@ from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
 from functions.store.ports import AgreementInUse
 from functions.workflow.codes import Code
+from functions.workflow.decision import Verdict
 from functions.workflow.document import parse
-from functions.workflow.model import Limits, Phase, Scope, Stage, Stop, Verdict, Workflow, WorkflowId
+from functions.workflow.model import Limits, Phase, Scope, Stage, Stop, Workflow, WorkflowId
 
 
 def test_a_workflow_runs_through_its_stages_and_leaves_nothing_behind() -> None:

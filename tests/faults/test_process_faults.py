@@ -27,7 +27,8 @@ from functions.store.migrate import MIGRATIONS, upgrade
 from functions.store.ports import Store, StoreUnavailable
 from functions.store.sql import SqlStore
 from functions.workflow.decide import decide
-from functions.workflow.model import Phase, StopRequested
+from functions.workflow.model import Phase
+from functions.workflow.observation import StopRequested
 
 ALL = sorted(path.stem for path in (MIGRATIONS / "versions").glob("0*.py"))
 

@@ -22,19 +22,9 @@ from support.world import World
 from functions.cluster.ports import ClusterUnavailable, JobRef, Rejected
 from functions.store.ports import AgreementInUse, Query
 from functions.workflow.decide import decide
-from functions.workflow.model import (
-    Observation,
-    Outcome,
-    Phase,
-    Record,
-    StageEnded,
-    StageLost,
-    StageStuck,
-    Tick,
-    Verdict,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Outcome, Phase, Record, Workflow, WorkflowId
+from functions.workflow.observation import Observation, StageEnded, StageLost, StageStuck, Tick
 
 LONG = bool(os.environ.get("SLUICE_LONG"))
 SCHEDULES = 10_000 if LONG else 1000

@@ -19,7 +19,8 @@ from support.sqlite_schema import render
 from functions.store.migrate import MIGRATIONS, SQLITE_SCHEMA, migrate, upgrade
 from functions.store.ports import Query, RefusedStatement
 from functions.store.sql import SqlStore
-from functions.workflow.model import Ending, Phase, Stop, StopRequested, WorkflowId
+from functions.workflow.model import Ending, Phase, Stop, WorkflowId
+from functions.workflow.observation import StopRequested
 
 RECORDED = Path(__file__).parents[1] / "data" / "operator-service-database.sql"
 ALL = sorted(path.stem for path in (MIGRATIONS / "versions").glob("0*.py"))

@@ -15,28 +15,16 @@ from support.records import DOCUMENT, NOW, add, apply, at, ended, finish, record
 
 from functions.store.ports import AgreementInUse, Attempt, Query, Slots, Store
 from functions.workflow import decide as rules
-from functions.workflow.model import (
+from functions.workflow.decision import CleanUp, CreateJob, DeleteJob, RemoveResults, Report
+from functions.workflow.model import Ending, JobUid, Limits, Manifest, Outcome, Phase, ResultFile, Stage, WorkflowId
+from functions.workflow.observation import (
     Admitted,
-    CleanUp,
-    CreateJob,
-    DeleteJob,
     DeleteRequested,
-    Ending,
-    JobUid,
-    Limits,
-    Manifest,
-    Outcome,
-    Phase,
-    RemoveResults,
-    Report,
-    ResultFile,
-    Stage,
     StageEnded,
     StageLost,
     StageStuck,
     StopRequested,
     Tick,
-    WorkflowId,
 )
 
 T = TypeVar("T")

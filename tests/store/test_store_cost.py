@@ -20,7 +20,9 @@ from functions.store.pool import Driver
 from functions.store.ports import Query, Transaction
 from functions.store.sql import SqlStore
 from functions.workflow import decide as rules
-from functions.workflow.model import Admitted, CreateJob, JobUid, Manifest, StopRequested, Tick, WorkflowId
+from functions.workflow.decision import CreateJob
+from functions.workflow.model import JobUid, Manifest, WorkflowId
+from functions.workflow.observation import Admitted, StopRequested, Tick
 
 ROWS = 100_000
 

@@ -19,7 +19,7 @@ from functions.store import pool, sqlite
 from functions.store.migrate import migrate
 from functions.store.ports import Query, RefusedStatement, StoreUnavailable
 from functions.store.sql import SqlStore
-from functions.workflow.model import Decision, Verdict
+from functions.workflow.decision import Decision, Verdict
 
 
 @pytest.fixture

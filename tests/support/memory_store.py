@@ -14,20 +14,8 @@ from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use
 from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots
 from functions.store.rows import effect_times
 from functions.store.sql import next_delivery
-from functions.workflow.model import (
-    AttemptEnd,
-    CreateJob,
-    Decision,
-    Effect,
-    Emit,
-    HistoryEntry,
-    JobUid,
-    Phase,
-    Record,
-    Stage,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry
+from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
 
 _ABSENT: Any = object()
 _STAGES = list(Stage)

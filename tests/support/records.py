@@ -7,21 +7,9 @@ from uuid import uuid4
 
 from functions.store.ports import Store, Transaction
 from functions.workflow import decide as rules
-from functions.workflow.model import (
-    Admitted,
-    Decision,
-    JobUid,
-    Limits,
-    Manifest,
-    Observation,
-    Outcome,
-    Record,
-    Stage,
-    StageEnded,
-    Submission,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.decision import Decision
+from functions.workflow.model import JobUid, Limits, Manifest, Outcome, Record, Stage, Submission, Workflow, WorkflowId
+from functions.workflow.observation import Admitted, Observation, StageEnded
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 DOCUMENT = {"stages": [{"index": 0, "input": [], "algorithm": {"rawcode": "print('ü')"}}], "chainId": 80001}

@@ -7,23 +7,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from functions.workflow.decide import decide, submit
-from functions.workflow.model import (
+from functions.workflow.model import JobUid, Limits, Manifest, Outcome, ResultFile, Stage, Workflow, WorkflowId
+from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
-    JobUid,
-    Limits,
-    Manifest,
     Observation,
-    Outcome,
-    ResultFile,
-    Stage,
     StageEnded,
     StageLost,
     StageStuck,
     StopRequested,
     Tick,
-    Workflow,
-    WorkflowId,
 )
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

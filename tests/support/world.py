@@ -18,20 +18,11 @@ from functions.cluster.ports import JobRef, job_ref
 from functions.engine.app import App
 from functions.results.ports import Content
 from functions.settings import Settings
+from functions.workflow.decision import Verdict
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
-from functions.workflow.model import (
-    DeleteRequested,
-    Manifest,
-    Record,
-    ResultFile,
-    Stage,
-    StopRequested,
-    Submission,
-    Verdict,
-    Workflow,
-    WorkflowId,
-)
+from functions.workflow.model import Manifest, Record, ResultFile, Stage, Submission, Workflow, WorkflowId
+from functions.workflow.observation import DeleteRequested, StopRequested
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ENVIRONMENT = "ocean-compute"

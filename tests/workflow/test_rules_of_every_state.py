@@ -8,25 +8,9 @@ import pytest
 from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 
 from functions.workflow.decide import decide
-from functions.workflow.model import (
-    CleanUp,
-    CreateJob,
-    Decision,
-    DeleteJob,
-    JobUid,
-    Limits,
-    Observation,
-    Outcome,
-    Phase,
-    Stage,
-    StageEnded,
-    StageLost,
-    Stop,
-    StopRequested,
-    Tick,
-    Verdict,
-    Workflow,
-)
+from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, Verdict
+from functions.workflow.model import JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
+from functions.workflow.observation import Observation, StageEnded, StageLost, StopRequested, Tick
 
 Steps = list[tuple[Workflow, Observation, Decision]]
 TERMS = [Limits(attempts=3), Limits(attempts=3, filtered=True, storage_expiry=60), Limits(attempts=1)]

@@ -8,38 +8,25 @@ from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
 
 from functions.workflow.codes import Code
 from functions.workflow.decide import decide, scope
-from functions.workflow.model import (
+from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, Emit, RemoveResults, Report, Verdict
+from functions.workflow.model import Limits, Outcome, Phase, Scope, Stage, Stop, Workflow
+from functions.workflow.observation import (
     Admitted,
-    CleanUp,
-    CreateJob,
-    Decision,
-    DeleteJob,
     DeleteRequested,
-    Emit,
-    Limits,
     Observation,
-    Outcome,
-    Phase,
-    RemoveResults,
-    Report,
-    Scope,
-    Stage,
     StageEnded,
     StageLost,
     StageStuck,
-    Stop,
     StopRequested,
     Tick,
-    Verdict,
-    Workflow,
 )
-from functions.workflow.steps import DEADLINE_SLACK, HALT_PATIENCE, PAUSES, pause, stage_deadline
+from functions.workflow.timing import ATTEMPT_PAUSES, DEADLINE_SLACK, HALT_PATIENCE, pause, stage_deadline
 
 
 def at(stage: Stage, attempt: int = 1, limits: Limits | None = None) -> Workflow:
     """A workflow whose `stage` runs."""
     w = decide(new(limits), Admitted(), NOW).workflow
-    deadline = stage_deadline(w, stage, NOW)
+    deadline = stage_deadline(w.limits, stage, NOW)
     return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, job_created_at=NOW, deadline=deadline)
 
 
@@ -148,16 +135,16 @@ def test_each_further_attempt_waits_longer_and_by_default_all_of_them_for_more_t
     assert pauses[0] == timedelta()
     assert pauses == sorted(pauses)
     assert sum(pauses, timedelta()) > timedelta(minutes=20)
-    assert pause(CreateJob(Stage.PUBLISH, 99)) == PAUSES[-1]
+    assert pause(CreateJob(Stage.PUBLISH, 99)) == timedelta(seconds=ATTEMPT_PAUSES.longest)
     assert pause(DeleteJob(Stage.PUBLISH, 2)) == timedelta()
 
 
 def test_the_time_of_a_further_attempt_begins_after_its_pause() -> None:
     limits = Limits(stage_seconds=60, start_seconds=0)
     w = ended(at(Stage.PUBLISH, attempt=4, limits=limits), Outcome.FAILED, 62).workflow
-    assert w.deadline == NOW + PAUSES[3] + timedelta(seconds=60) + DEADLINE_SLACK
+    assert w.deadline == NOW + timedelta(minutes=15) + timedelta(seconds=60) + DEADLINE_SLACK
     assert w.wake_at is not None
-    assert w.wake_at > NOW + PAUSES[3]
+    assert w.wake_at > NOW + timedelta(minutes=15)
 
 
 @pytest.mark.parametrize("reason", ["ResultTooLarge", "TooManyResults"])

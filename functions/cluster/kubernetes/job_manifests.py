@@ -22,7 +22,7 @@ from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
 from functions.workflow.quantity import format_quantity
-from functions.workflow.steps import job_seconds
+from functions.workflow.timing import job_seconds
 
 LONGEST_NAME = 63  # of a Job, because it becomes a label
 # A finished Job is deleted with its owner. This outlasts a sweep that does not run for a night.

@@ -1,0 +1,96 @@
+"""What can be decided about a workflow: its new state, the effects to carry out, and a line of its history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from functions.workflow.model import Manifest, Outcome, Phase, Stage, Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    stage: Stage
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    stage: Stage
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """Delete everything the workflow owns in the cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveResults:
+    """Delete what was published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Bring the status of the WorkFlow object up to date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell the outside: `started` or `finished`."""
+
+    kind: str
+
+
+Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | Report | Emit
+
+
+class Verdict(StrEnum):
+    """What became of an observation."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"  # true, and changes nothing yet
+    DUPLICATE = "duplicate"  # recorded before
+    LATE = "late"  # the workflow is finished
+    FOREIGN = "foreign"  # another Job of the same name, or a stage that was never started
+    UNKNOWN = "unknown"  # no such workflow
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of a workflow's history: an edge of the state machine, or something that befell it."""
+
+    step: int
+    at: datetime
+    before: Phase
+    after: Phase
+    status: int
+    event: str  # what happened, one word or two: `submitted`, `algorithm failed`, `stop requested`
+    reason: str = ""
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How the attempt that this decision closes has ended."""
+
+    stage: Stage
+    attempt: int
+    outcome: Outcome
+    exit_code: int | None
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The new state and what must be done about it."""
+
+    workflow: Workflow
+    verdict: Verdict
+    effects: tuple[Effect, ...] = ()
+    lines: tuple[HistoryEntry, ...] = ()
+    closed: AttemptEnd | None = None
+    manifest: Manifest | None = None  # to be stored as the results
+    slot_freed: bool = False
