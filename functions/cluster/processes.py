@@ -28,6 +28,7 @@ import msgspec
 from msgspec import Struct
 
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State
+from functions.workflow import volume_layout
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -80,9 +81,9 @@ class JobFolder:
         """The file with the output of the Job's program; that of algorithm and filter is published."""
         match self.path.name.partition("-")[0]:
             case Stage.ALGORITHM:
-                return self.volume / "logs" / "algorithm.log"
+                return self.volume / volume_layout.ALGORITHM_LOG
             case Stage.FILTER:
-                return self.volume / "adminlogs" / "filter.log"
+                return self.volume / volume_layout.FILTER_LOG
             case _:  # configure and publish write their published log themselves
                 return self.path / "output.log"
 

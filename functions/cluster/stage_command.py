@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from functions.cluster.ports import StageJob
+from functions.workflow import volume_layout
 from functions.workflow.model import Stage
 from functions.workflow.stage_task import Task
 
@@ -37,7 +38,7 @@ def program_command(job: StageJob, python: str, task_file: str, volume: str) -> 
 
 def algorithm_command(job: StageJob, volume: str) -> str:
     """The algorithm's command, for a shell. `$ALGO` is replaced in its text, as operator-engine does."""
-    algorithm = shlex.quote(f"{volume}/transformations/algorithm")
+    algorithm = shlex.quote(f"{volume}/{volume_layout.ALGORITHM}")
     return job.definition.stage.algorithm.container.entrypoint.replace("$ALGO", algorithm)
 
 
@@ -46,9 +47,9 @@ def environment_variables(job: StageJob, volume: str) -> dict[str, str]:
     stage = job.definition.stage
     return {
         "VOLUME": volume,
-        "LOGS": f"{volume}/logs",
-        "INPUTS": f"{volume}/inputs",
-        "OUTPUTS": f"{volume}/outputs",
+        "LOGS": f"{volume}/{volume_layout.LOGS}",
+        "INPUTS": f"{volume}/{volume_layout.INPUTS}",
+        "OUTPUTS": f"{volume}/{volume_layout.OUTPUTS}",
         "DIDS": json.dumps([item.folder for item in stage.input]),
         "TRANSFORMATION_DID": stage.algorithm.folder,
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import functions
 from functions.cluster import stage_command
 from functions.workflow.model import Stage
+from functions.workflow.volume_layout import ADMIN_LOGS, DDOS, INPUTS, LOGS, OUTPUTS, TRANSFORMATIONS, VOLUME
 
 if TYPE_CHECKING:
     from functions.cluster.ports import StageJob
@@ -20,11 +21,11 @@ ROOT = str(Path(functions.__file__).parent.parent)
 # configure and publish are ours and may need the operator's keys, but no stage talks to the database.
 _NOT_FOR_STAGES = ("DATABASE_URL", "POSTGRES_", "ALLOWED_ADMINS")
 _STAGE_LOG_BYTES = 10 << 20
-_FOLDERS = ("inputs", "transformations", "ddos", "outputs", "logs", "adminlogs")
+_FOLDERS = (INPUTS, TRANSFORMATIONS, DDOS, OUTPUTS, LOGS, ADMIN_LOGS)
 _NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCommand'; exit 126"
 # What the algorithm may change of its volume, as in a cluster; and what it must not see of the machine.
-_WRITABLE = ("outputs", "logs")
-_NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", "/data")  # noqa: S108 - to hide them
+_WRITABLE = (OUTPUTS, LOGS)
+_NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", VOLUME)  # noqa: S108 - to hide them
 
 
 def bare_python(code: str) -> list[str]:
@@ -66,7 +67,7 @@ def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
 def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str, Any]:
     home = folder.path.parent
     inside = isolation == "sandbox"
-    volume = "/data" if inside else str(folder.volume)
+    volume = VOLUME if inside else str(folder.volume)
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
     command = ["/bin/sh", "-c", stage_command.algorithm_command(job, volume)]
     if job.stage is Stage.FILTER:
@@ -100,7 +101,7 @@ def _common(folder: JobFolder) -> dict[str, Any]:
     return {
         "cwd": str(_scratch(folder)),
         "log": str(folder.log),
-        "outputs": [str(folder.volume / "outputs"), str(_scratch(folder))],
+        "outputs": [str(folder.volume / OUTPUTS), str(_scratch(folder))],
     }
 
 
@@ -137,10 +138,10 @@ def view(platform: Path, home: Path, job: Path, shared_memory: int, files: Seque
         "show": [
             ("/tmp", str(job / "scratch"), False),  # noqa: S108 - its own; first, as programs may lie below it
             *((path, path, True) for path in (*programs, *(file for file in files if _below(file, hidden)))),
-            ("/data", str(home / "data"), True),
-            *((f"/data/{name}", str(home / "data" / name), False) for name in _WRITABLE),
+            (VOLUME, str(home / "data"), True),
+            *((f"{VOLUME}/{name}", str(home / "data" / name), False) for name in _WRITABLE),
         ],
-        "cover": ["/data/adminlogs", *([str(platform)] if _below(str(platform), programs) else [])],
+        "cover": [f"{VOLUME}/{ADMIN_LOGS}", *([str(platform)] if _below(str(platform), programs) else [])],
         "shared_memory": shared_memory,
     }
 

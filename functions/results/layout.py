@@ -9,10 +9,10 @@ import msgspec
 
 from functions.results.ports import NotFound, StorageUnavailable
 from functions.workflow.model import Manifest, WorkflowId
+from functions.workflow.volume_layout import ADMIN_LOGS
 
 MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/json"
-ADMIN_LOGS = "adminlogs"
 
 _WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

@@ -9,6 +9,7 @@ from functions.results import layout
 from functions.results.http_files import HttpFiles
 from functions.results.ports import Content, Storage
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
+from functions.workflow.volume_layout import ADMIN_LOGS
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class SplitStorage:
     def open(self, file: ResultFile, start: int = 0, end: int | None = None) -> Content:
         if file.url.startswith(("https://", "http://")):
             return self.http.open(file, start, end)
-        storage = self.admin_logs if file.path.startswith(f"{layout.ADMIN_LOGS}/") else self.results
+        storage = self.admin_logs if file.path.startswith(f"{ADMIN_LOGS}/") else self.results
         return storage.open(file, start, end)
 
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:

@@ -14,8 +14,8 @@ from functions.cluster.ports import StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
 from functions.workflow.quantity import format_cores, format_quantity
+from functions.workflow.volume_layout import ADMIN_LOGS, FILTER_FOLDER, LOGS, OUTPUTS, VOLUME
 
-VOLUME = "/data"
 TASK_FOLDER = "/workflow"
 CREDENTIALS_FOLDER = "/credentials"
 # The only part of the admin logs that a filter sees: a folder that configure made for the filter's own log.
@@ -152,17 +152,17 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
         return [
             *mounts,
             {"name": "volume", "mountPath": VOLUME, "subPath": "data"},
-            {"name": "volume", "mountPath": f"{VOLUME}/adminlogs", "subPath": "adminlogs"},
+            {"name": "volume", "mountPath": f"{VOLUME}/{ADMIN_LOGS}", "subPath": ADMIN_LOGS},
             {"name": "task", "mountPath": TASK_FOLDER, "readOnly": True},
             {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
         ]
     mounts += [
         {"name": "volume", "mountPath": VOLUME, "subPath": "data", "readOnly": True},
-        {"name": "volume", "mountPath": f"{VOLUME}/outputs", "subPath": "data/outputs"},
-        {"name": "volume", "mountPath": f"{VOLUME}/logs", "subPath": "data/logs"},
+        {"name": "volume", "mountPath": f"{VOLUME}/{OUTPUTS}", "subPath": f"data/{OUTPUTS}"},
+        {"name": "volume", "mountPath": f"{VOLUME}/{LOGS}", "subPath": f"data/{LOGS}"},
     ]
     if job.stage is Stage.FILTER:
-        mounts.append({"name": "volume", "mountPath": FILTER_LOGS, "subPath": "adminlogs/filter"})
+        mounts.append({"name": "volume", "mountPath": FILTER_LOGS, "subPath": FILTER_FOLDER})
     return mounts
 
 

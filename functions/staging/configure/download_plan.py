@@ -15,8 +15,7 @@ from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Algorithm, Input, Remote
 from functions.workflow.stage_task import Task
-
-_ALGORITHM = "transformations/algorithm"
+from functions.workflow.volume_layout import ALGORITHM, INPUTS, TRANSFORMATIONS
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Planner:
         sources: Sequence[DataSource] = [self._source(url) for url in each.urls]
         if each.remote is not None:
             sources, ddo = self._remote(each.id, each.remote, _userdata(each.remote), ddo)
-        paths = [f"inputs/{each.folder}/{n}" for n in range(len(sources))]
+        paths = [f"{INPUTS}/{each.folder}/{n}" for n in range(len(sources))]
         return Plan(_items(paths, sources, each.checksums), ddo)
 
     def algorithm(self) -> Plan:
@@ -76,7 +75,7 @@ class Planner:
             assert algorithm.remote is not None  # the document was checked
             userdata = _userdata(algorithm.remote, algorithm)
             sources, ddo = self._remote(algorithm.id, algorithm.remote, userdata, ddo)
-        paths = [_ALGORITHM, *(f"transformations/{n}" for n in range(1, len(sources)))]
+        paths = [ALGORITHM, *(f"{TRANSFORMATIONS}/{n}" for n in range(1, len(sources)))]
         return Plan(_items(paths, sources, (algorithm.checksum,) if algorithm.checksum else ()), ddo)
 
     def _source(self, url: str) -> DataSource:

@@ -33,13 +33,25 @@ from functions.staging.retry import RetryPolicy
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
 from functions.workflow.stage_task import Task
+from functions.workflow.volume_layout import (
+    ADMIN_LOGS,
+    ALGORITHM,
+    CONFIGURE_LOG,
+    DDOS,
+    FILTER_FOLDER,
+    INPUTS,
+    LOGS,
+    OUTPUTS,
+    PROVENANCE,
+    TRANSFORMATIONS,
+)
 
 AT_ONCE = 4  # downloads
 A = TypeVar("A")
 B = TypeVar("B")
 
 _DRAFTS = ".fetching"
-_OWN = ("inputs", "transformations", "ddos", _DRAFTS)
+_OWN = (INPUTS, TRANSFORMATIONS, DDOS, _DRAFTS)
 
 
 class Configure:
@@ -67,9 +79,9 @@ class Configure:
             shutil.rmtree(self._volume / name, ignore_errors=True)
         for name in _OWN:
             (self._volume / name).mkdir(parents=True)
-        (self._volume / "adminlogs").mkdir(exist_ok=True)
+        (self._volume / ADMIN_LOGS).mkdir(exist_ok=True)
         # In a cluster, the filter can write to this folder of the admin logs only.
-        for name in ("outputs", "logs", "adminlogs/filter"):
+        for name in (OUTPUTS, LOGS, FILTER_FOLDER):
             _make_writable(self._volume / name)
 
     def data(self) -> None:
@@ -81,12 +93,12 @@ class Configure:
         self._fetch_all([item for plan in plans for item in plan.items])
         if stage.algorithm.algocustomdata is not msgspec.UNSET:
             custom = json.dumps(stage.algorithm.algocustomdata).encode()
-            write_atomically(self._volume / "inputs" / CUSTOM_DATA, custom)
+            write_atomically(self._volume / INPUTS / CUSTOM_DATA, custom)
 
     def algorithm(self) -> None:
         """Fetch or write the algorithm. Raises StageFailure."""
         algorithm = self._task.definition.stage.algorithm
-        target = self._volume / "transformations" / "algorithm"
+        target = self._volume / ALGORITHM
         with _prefixed("algorithm"):
             plan = self._planner.algorithm()
         self._keep_ddo(algorithm.folder, plan)
@@ -97,7 +109,7 @@ class Configure:
         """Write the provenance, once every file is complete."""
         shutil.rmtree(self._volume / _DRAFTS)
         write_atomically(
-            self._volume / "provenance.json",
+            self._volume / PROVENANCE,
             json.dumps({"files": sorted(self._provenance, key=_path)}, indent=1).encode(),
         )
 
@@ -107,7 +119,7 @@ class Configure:
 
     def _keep_ddo(self, folder: str, plan: Plan) -> None:
         if plan.ddo is not None and folder:
-            write_atomically(self._volume / "ddos" / folder, plan.ddo)
+            write_atomically(self._volume / DDOS / folder, plan.ddo)
 
     def _fetch_all(self, items: Sequence[Item]) -> None:
         self._budget.expect(len(items))
@@ -211,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--volume", type=Path, required=True, help="the workflow's volume, /data in a pod")
     options = parser.parse_args(arguments)
     os.umask(0o022)
-    log_to(options.volume / "adminlogs" / "configure.log")
+    log_to(options.volume / CONFIGURE_LOG)
     try:
         task = msgspec.json.decode(options.task.read_bytes(), type=Task)
         return run(task, options.volume, credentials=variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ))

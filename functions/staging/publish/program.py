@@ -30,14 +30,18 @@ from functions.workflow.codes import Code
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
 from functions.workflow.stage_task import Task
+from functions.workflow.volume_layout import (
+    ADMIN_LOGS,
+    ALGORITHM_LOG,
+    FILTER_LOG,
+    LOGS,
+    OUTPUTS,
+    POD_FILTER_LOG,
+    PUBLISH_LOG,
+    UNFILTERED_LOG,
+)
 
 WORKERS = 8
-OUTPUTS, LOGS, ADMIN_LOGS = "outputs", "logs", "adminlogs"
-ALGORITHM_LOG = "logs/algorithm.log"
-UNFILTERED_LOG = "adminlogs/algorithm.log"  # the same log, published for the operator only
-PUBLISH_LOG = "adminlogs/publish.log"
-FILTER_LOG = "adminlogs/filter.log"
-_FILTERS_OWN_LOG = "adminlogs/filter/filter.log"  # the same log, in a cluster: the filter sees this folder only
 LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, and of one on average
 _NOTED = 100  # skipped files that the log names one by one
 
@@ -137,7 +141,7 @@ def _open_files(volume: Path, scope: Scope, task: Task, survey: Survey) -> Itera
 def _admin_logs(volume: Path, scope: Scope, policy: PublishPolicy) -> Iterator[OpenFile]:
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path != PUBLISH_LOG:
-            path = FILTER_LOG if entry.path == _FILTERS_OWN_LOG else entry.path
+            path = FILTER_LOG if entry.path == POD_FILTER_LOG else entry.path
             yield OpenFile(path, entry.open(), cut_at=policy.max_log_bytes)
     for entry in walk(volume, LOGS, _quiet) if scope is not Scope.ALL else ():
         if entry.path == ALGORITHM_LOG:

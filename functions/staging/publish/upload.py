@@ -17,6 +17,7 @@ from functions.staging.progress import ProgressReporter
 from functions.staging.publish.names import storage_path
 from functions.staging.publish.tree import TreeChanged
 from functions.staging.report import StageFailure
+from functions.workflow import volume_layout
 from functions.workflow.model import ResultFile
 
 CHUNK = 1 << 20
@@ -24,11 +25,11 @@ _DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries
 
 # Ocean's types by path. Its clients spell `configrationLog` so.
 _TYPES = {
-    "logs/algorithm.log": "algorithmLog",
-    "adminlogs/algorithm.log": "algorithmLog",
-    "adminlogs/configure.log": "configrationLog",
-    "adminlogs/filter.log": "filteringLog",
-    "adminlogs/publish.log": "publishLog",
+    volume_layout.ALGORITHM_LOG: "algorithmLog",
+    volume_layout.UNFILTERED_LOG: "algorithmLog",
+    volume_layout.CONFIGURE_LOG: "configrationLog",
+    volume_layout.FILTER_LOG: "filteringLog",
+    volume_layout.PUBLISH_LOG: "publishLog",
 }
 
 

@@ -1,0 +1,24 @@
+"""The folders and files on a workflow's volume, as paths relative to it. In a Pod the volume is mounted at `/data`.
+
+The names of the folders are Ocean's.
+"""
+
+VOLUME = "/data"
+
+INPUTS = "inputs"
+TRANSFORMATIONS = "transformations"
+DDOS = "ddos"
+OUTPUTS = "outputs"
+LOGS = "logs"
+ADMIN_LOGS = "adminlogs"
+FILTER_FOLDER = f"{ADMIN_LOGS}/filter"  # the only part of the admin logs that a filter's Pod can write to
+
+ALGORITHM = f"{TRANSFORMATIONS}/algorithm"
+PROVENANCE = "provenance.json"
+
+ALGORITHM_LOG = f"{LOGS}/algorithm.log"
+UNFILTERED_LOG = f"{ADMIN_LOGS}/algorithm.log"  # the same log, published for the operator only
+CONFIGURE_LOG = f"{ADMIN_LOGS}/configure.log"
+FILTER_LOG = f"{ADMIN_LOGS}/filter.log"
+POD_FILTER_LOG = f"{FILTER_FOLDER}/filter.log"  # the same log, where the filter runs in a Pod
+PUBLISH_LOG = f"{ADMIN_LOGS}/publish.log"
