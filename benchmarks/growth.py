@@ -20,7 +20,7 @@ from benchmarks import data
 from benchmarks.rows import Row, at_most
 from functions.advance.sweep import sweep
 from functions.engine.app import App
-from functions.store.json_columns import packed
+from functions.store.json_columns import encode
 from functions.store.ports import Query
 from functions.workflow import decide as rules
 from functions.workflow.model import Limits, WorkflowId
@@ -154,7 +154,7 @@ def _run(url: str, *statements: str, **parameters: Any) -> None:
 
 def _parameters(size: int) -> dict[str, Any]:
     document = {"kind": "WorkFlow", "metadata": {"secret": "s"}, "spec": {"metadata": data.WORKFLOW}}
-    return {"size": size, "queue": QUEUE, "document": packed(document), "limits": packed(Limits())}
+    return {"size": size, "queue": QUEUE, "document": encode(document), "limits": encode(Limits())}
 
 
 _SCRIPTS = (

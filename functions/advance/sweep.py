@@ -51,7 +51,7 @@ def sweep(app: App) -> Counter[str]:
         run.admit(environment)
     for namespace in sorted({environment.namespace for environment in app.environments.values()}):
         run.collect_orphans(namespace)
-    app.store.forget_nonces(forgettable(app.clock()))
+    app.store.prune_nonces(forgettable(app.clock()))
     run.deliver()  # last: whoever is told may be slow
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))

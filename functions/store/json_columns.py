@@ -1,4 +1,4 @@
-"""What stands as JSON in a column, in the shapes that operator-service has for it."""
+"""The columns that hold JSON, in operator-service's shapes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import msgspec
 
 from functions.workflow.model import ResultFile, Submission, Workflow
 
-# operator-service lists names without their folder; it follows from the type.
+# operator-service stores file names without their folder; the folder follows from the type.
 _FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
 
 
-def packed(value: object) -> str | None:
+def encode(value: object) -> str | None:
+    """The value as JSON. None becomes NULL."""
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def stored_document(workflow: Workflow, submission: Submission) -> str | None:
-    """The shape in which operator-service stores a job, and in which its tools look for it."""
-    return packed(
+def encode_document(workflow: Workflow, submission: Submission) -> str | None:
+    """The document in the shape in which operator-service stores a job and its tools look for it."""
+    return encode(
         {
             "apiVersion": "v0.0.1",
             "kind": "WorkFlow",
@@ -34,16 +35,16 @@ def stored_document(workflow: Workflow, submission: Submission) -> str | None:
     )
 
 
-def document(text: str | None) -> tuple[Mapping[str, Any], str]:
-    """What was asked for, and the workflow's secret. An old row may hold anything; what is no object is empty."""
-    stored = _object(_decoded(text))
-    asked = _object(_object(stored.get("spec")).get("metadata"))
-    return asked, str(_object(stored.get("metadata")).get("secret") or "")
+def decode_document(text: str | None) -> tuple[Mapping[str, Any], str]:
+    """The submitted document and the workflow's secret. An old row may hold anything: read non-objects as empty."""
+    stored = _object(_decode(text))
+    document = _object(_object(stored.get("spec")).get("metadata"))
+    return document, str(_object(stored.get("metadata")).get("secret") or "")
 
 
-def stored_files(listed: tuple[ResultFile, ...]) -> str | None:
-    """operator-service's list, with what it does not know as further keys."""
-    return packed(
+def encode_files(files: tuple[ResultFile, ...]) -> str | None:
+    """operator-service's list of files, with our fields as further keys."""
+    return encode(
         [
             {
                 "filename": file.filename,
@@ -54,13 +55,14 @@ def stored_files(listed: tuple[ResultFile, ...]) -> str | None:
                 "sha256": file.sha256,
                 "content_type": file.content_type,
             }
-            for file in listed
+            for file in files
         ]
     )
 
 
-def files(text: str | None) -> tuple[ResultFile, ...]:
-    entries = _decoded(text)
+def decode_files(text: str | None) -> tuple[ResultFile, ...]:
+    """The files of a list. Ignores what is not a list, and entries that are not objects."""
+    entries = _decode(text)
     return tuple(_file(entry) for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
 
 
@@ -76,7 +78,7 @@ def _file(entry: Mapping[str, Any]) -> ResultFile:
     )
 
 
-def _decoded(text: str | None) -> Any:
+def _decode(text: str | None) -> Any:
     try:
         return msgspec.json.decode(text or "null")
     except msgspec.DecodeError:

@@ -1,6 +1,6 @@
-"""Brings a database up to date: from nothing, from operator-service's schema, or from any state between.
+"""Brings a database to the newest schema: from nothing, from operator-service's tables, or from any earlier revision.
 
-Migrations add and never take away, so that programs of the earlier revision go on while the new one starts.
+Migrations add and never remove, so that programs of the earlier revision keep working while new ones start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from functions.store.pool import Connections, open_connections
+from functions.store.pool import ConnectionPool, open_pool
 from functions.store.ports import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-# What all migrations together make of a new SQLite file; a test holds it against them.
+# The schema that all migrations together make of a new SQLite file. A test compares the two.
 SQLITE_SCHEMA = Path(__file__).with_name("sqlite_schema.sql")
-_ALONE = Lock()  # Alembic keeps what it runs in variables of its modules
-_LOCK = 0x51_01_CE  # any number that nobody else locks
+_ALEMBIC = Lock()  # Alembic keeps its context in module variables, so one thread at a time may use it
+_ADVISORY_LOCK = 0x51_01_CE  # any number that no other program locks
 
 
 def migrate(database_url: str) -> list[str]:
-    """Apply what is missing, all of it or nothing. Returns what was applied. Safe beside itself.
+    """Apply all missing migrations or none, and return their names. Concurrent calls wait for each other.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable and RefusedStatement.
     """
-    steps = sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
-    with closing(open_connections(database_url, 1)) as connections:
-        revision = _revision(connections)
-        if revision is not None and revision not in {step.split("_")[0] for step in steps}:
-            logger.warning("the database is newer than this program; migrations only add, so it is left as it is")
+    names = sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+    with closing(open_pool(database_url, 1)) as pool:
+        revision = _revision(pool)
+        if revision is not None and revision not in {name.split("_")[0] for name in names}:
+            logger.warning("the database is newer than this program; it is left as it is, because migrations only add")
             return []
-        if revision == steps[-1].split("_")[0]:
+        if revision == names[-1].split("_")[0]:
             return []
-        # A laptop's new file: Alembic alone would take longer than all the rest of a start.
-        if database_url.startswith("sqlite:") and _made_at_once(connections):
-            return steps
+        # A new file on a laptop: importing Alembic would take longer than the rest of the start.
+        if database_url.startswith("sqlite:") and _create_at_once(pool):
+            return names
     return upgrade(database_url, "head")
 
 
 def upgrade(database_url: str, revision: str) -> list[str]:
-    """Apply the migrations up to `revision`, all of them or none. Returns what was applied."""
-    # It tells of its own plugins, already when it is loaded; what was applied is returned.
+    """Apply the migrations up to `revision`, all or none, and return the names of those that were missing."""
+    # Set before the import, which already logs about plugins. The caller reports what was applied.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
@@ -60,24 +60,24 @@ def upgrade(database_url: str, revision: str) -> list[str]:
     def remember(step: Any, **_: object) -> None:
         applied.append(Path(step.up_revision.path).stem)
 
-    with _ALONE, _alembics(database_url) as connection:
+    with _ALEMBIC, _exclusive_connection(database_url) as connection:
         config.attributes.update(connection=connection, on_version_apply=remember)
         command.upgrade(config, revision)
     return applied
 
 
-def _revision(connections: Connections) -> str | None:
-    """None: nothing of ours is there, or nobody answers."""
+def _revision(pool: ConnectionPool) -> str | None:
+    """The revision of the database. None if no migration was applied, or if nobody answers."""
     try:
-        found = connections.read("SELECT version_num FROM alembic_version")
+        found = pool.read("SELECT version_num FROM alembic_version")
     except StoreUnavailable:
         return None
     return str(found[0]["version_num"]) if found else None
 
 
-def _made_at_once(connections: Connections) -> bool:
-    """Make the whole schema in an empty SQLite file; False if there is anything in it."""
-    with connections.transaction() as session:
+def _create_at_once(pool: ConnectionPool) -> bool:
+    """Create the whole schema in an empty SQLite file. False if the file is not empty."""
+    with pool.transaction() as session:
         if session.execute("SELECT 1 FROM sqlite_master LIMIT 1"):
             return False
         for statement in SQLITE_SCHEMA.read_text().strip().removesuffix(";").split(";\n"):
@@ -86,11 +86,11 @@ def _made_at_once(connections: Connections) -> bool:
 
 
 @contextmanager
-def _alembics(database_url: str) -> Iterator[sa.Connection]:
-    """A connection of the kind that Alembic wants, in a transaction that excludes all others."""
+def _exclusive_connection(database_url: str) -> Iterator[sa.Connection]:
+    """A SQLAlchemy connection, for Alembic, in a transaction that excludes all other migrations."""
     import sqlalchemy as sa
 
-    driver = open_connections(database_url, 1).driver
+    driver = open_pool(database_url, 1).driver
     sqlite = database_url.startswith("sqlite:")
     engine = sa.create_engine(
         "sqlite://" if sqlite else "postgresql+psycopg2://",
@@ -104,8 +104,8 @@ def _alembics(database_url: str) -> Iterator[sa.Connection]:
     try:
         with engine.begin() as connection:
             if not sqlite:
-                # of the transaction, not of the session: that would not hold through a pgbouncer
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+                # A lock of the transaction: one of the session would not hold through a pgbouncer.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             yield connection
     except sa.exc.DBAPIError as e:
-        raise driver.problem(e.orig) from None
+        raise driver.translate(e.orig) from None

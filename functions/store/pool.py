@@ -1,6 +1,6 @@
-"""Connections to the database: the pool, and transactions whose SQL goes to the driver as it is written.
+"""The connection pool and its transactions. SQL goes to the driver as it is written.
 
-Nothing stands between, because importing a library that does would double the start of a function that sleeps at zero
+No SQL library stands between: importing one would double the start of a function that sleeps at zero
 (docs/performance.md). What differs between the databases is in `postgres` and `sqlite`.
 """
 
@@ -14,55 +14,55 @@ from typing import Any, Protocol
 
 from functions.store.ports import AgreementInUse, RefusedStatement, StoreUnavailable
 
-POOL = 5.0  # seconds that a thread waits for a connection
+POOL_TIMEOUT = 5.0  # seconds that a thread waits for a free connection
 Row = Mapping[str, Any]
-_NOTHING: Mapping[str, Any] = {}
-# Two unique indexes whose violation is an answer, not an error.
+_NO_PARAMETERS: Mapping[str, Any] = {}
+# Unique indexes of `jobs` whose violation is an answer to the caller, not an error.
 AGREEMENT_INDEX = "ux_jobs_live_agreement"
 IDEMPOTENCY_INDEX = "ux_jobs_idempotency_key"
 
 
 class Driver(Protocol):
-    """How one kind of database is spoken to. Times go in as aware datetimes."""
+    """Talks to one kind of database. Times are passed in as timezone-aware datetimes."""
 
-    Error: type[Exception]  # what the driver raises
-    transaction: str  # opens a transaction
-    single: str  # goes ahead of a statement that is a transaction by itself
+    Error: type[Exception]  # base class of what the driver raises
+    transaction: str  # SQL that opens a transaction
+    single: str  # SQL that precedes a statement which is a transaction of its own
 
     def connect(self) -> Any:
-        """A DB-API connection that begins no transactions by itself."""
+        """Open a DB-API connection that starts no transaction by itself."""
         ...
 
     def run(self, connection: Any, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
-        """The cursor after `opening` and the statement, whose parameters are written `%(name)s`."""
+        """Run `opening`, then the statement, whose parameters are written `%(name)s`. Returns the cursor."""
         ...
 
-    def lost(self, connection: Any) -> bool:
-        """Whether the server has gone, or has closed the connection."""
+    def is_closed(self, connection: Any) -> bool:
+        """Whether the server is gone or has closed the connection."""
         ...
 
     def roll_back(self, connection: Any) -> None:
-        """Undo what is open, if anything is."""
+        """Roll the open transaction back, if there is one."""
         ...
 
-    def problem(self, error: Any) -> Exception:
-        """The driver's error as one of the port's, without values, statements and addresses."""
+    def translate(self, error: Any) -> Exception:
+        """The port's error for one of the driver's, without values, statements or addresses."""
         ...
 
 
 class Session:
     """One transaction on one connection."""
 
-    def __init__(self, driver: Driver, opening: str, rested: Any | None) -> None:
-        """`rested`: a connection that was used before, if there is one."""
+    def __init__(self, driver: Driver, opening: str, idle: Any | None) -> None:
+        """`opening`: SQL that precedes the first statement. `idle`: a pooled connection; None opens a new one."""
         self._driver = driver
         self._opening = opening
-        self._may_be_dead = rested is not None
+        self._may_be_stale = idle is not None
         self._begun = self._failed = False
-        self.connection = driver.connect() if rested is None else rested
+        self.connection = driver.connect() if idle is None else idle
 
-    def execute(self, statement: str, parameters: Mapping[str, Any] = _NOTHING) -> list[Row]:
-        """Run one statement; the rows that it returns."""
+    def execute(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> list[Row]:
+        """Run one statement and return its rows."""
         try:
             cursor = self._run(statement, parameters) if self._begun else self._begin(statement, parameters)
         except self._driver.Error:
@@ -74,27 +74,30 @@ class Session:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def commit(self) -> None:
-        """Raises RefusedStatement after a statement that failed: Postgres would roll back, and call it a success."""
+        """Commit. Raises RefusedStatement after a failed statement: Postgres would roll back and report success."""
         if self._failed:
             raise RefusedStatement("a transaction in which a statement failed cannot be committed")
         if self._begun:
-            self._run("COMMIT", _NOTHING)
+            self._run("COMMIT", _NO_PARAMETERS)
 
     def roll_back(self) -> bool:
-        """Undo what was done; False if the connection is of no use any more."""
+        """Roll back. Returns whether the connection can be used again."""
         try:
             self._driver.roll_back(self.connection)
         except self._driver.Error:
             return False
-        return not self._driver.lost(self.connection)
+        return not self._driver.is_closed(self.connection)
 
     def _begin(self, statement: str, parameters: Mapping[str, Any]) -> Any:
-        """A connection that died while it rested is replaced: nothing has happened on it yet. Saves asking it first."""
+        """Run the first statement. Replace a pooled connection that turns out to be closed.
+
+        Retrying once is safe, because nothing was done on the connection yet. It saves a ping before each transaction.
+        """
         self._begun = True
         try:
             return self._run(statement, parameters, self._opening)
         except self._driver.Error:
-            if not self._may_be_dead or not self._driver.lost(self.connection):
+            if not self._may_be_stale or not self._driver.is_closed(self.connection):
                 raise
         self.connection = self._driver.connect()
         return self._run(statement, parameters, self._opening)
@@ -103,86 +106,89 @@ class Session:
         return self._driver.run(self.connection, statement, parameters, opening)
 
 
-class Connections:
-    """A pool of at most `size` connections, each made when it is first needed."""
+class ConnectionPool:
+    """At most `size` connections. Each is opened when it is first needed."""
 
     def __init__(self, driver: Driver, size: int) -> None:
         self.driver = driver
-        self._free = BoundedSemaphore(size)
-        self._resting: deque[Any] = deque()
+        self._permits = BoundedSemaphore(size)
+        self._idle: deque[Any] = deque()
         self._closed = False
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Commits on leaving, rolls back on an exception. Raises StoreUnavailable, AgreementInUse, RefusedStatement."""
+        """Open a transaction: commit when it is left, roll back on an exception.
+
+        Raises StoreUnavailable, AgreementInUse and RefusedStatement.
+        """
         with self._session(self.driver.transaction) as session:
             yield session
             session.commit()
 
-    def read(self, statement: str, parameters: Mapping[str, Any] = _NOTHING) -> list[Row]:
-        """One statement that is a transaction by itself. Raises as `transaction`."""
+    def read(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> list[Row]:
+        """Run one statement as a transaction of its own and return its rows. Raises as `transaction`."""
         with self._session(self.driver.single) as session:
             return session.execute(statement, parameters)
 
     def close(self) -> None:
-        """Close the connections that rest, and those in use when they are given back."""
+        """Close the idle connections now, and those in use when they are released."""
         self._closed = True
-        while (connection := self._rested()) is not None:
+        while (connection := self._take_idle()) is not None:
             connection.close()
 
     @contextmanager
     def _session(self, opening: str) -> Iterator[Session]:
-        if not self._free.acquire(timeout=POOL):
-            raise StoreUnavailable(f"no database connection came free within {POOL:g} s")
+        if not self._permits.acquire(timeout=POOL_TIMEOUT):
+            raise StoreUnavailable(f"no database connection became free within {POOL_TIMEOUT:g} s")
         session = None
         try:
-            session = Session(self.driver, opening, self._rested())
+            session = Session(self.driver, opening, self._take_idle())
             yield session
-            self._give_back(session.connection, usable=True)
+            self._release(session.connection, usable=True)
         except BaseException as e:
-            problem = self.driver.problem(e) if isinstance(e, self.driver.Error) else e
+            problem = self.driver.translate(e) if isinstance(e, self.driver.Error) else e
             if session is not None:
-                # What is unavailable here may be available on another connection, to a server that is not read-only.
+                # After StoreUnavailable, a new connection may reach another server, one that accepts writes.
                 usable = session.roll_back() and not isinstance(problem, StoreUnavailable)
-                self._give_back(session.connection, usable=usable)
+                self._release(session.connection, usable=usable)
             if problem is e:
                 raise
             raise problem from None  # the cause quotes statements and addresses
         finally:
-            self._free.release()
+            self._permits.release()
 
-    def _give_back(self, connection: Any, *, usable: bool) -> None:
+    def _release(self, connection: Any, *, usable: bool) -> None:
         if usable and not self._closed:
-            self._resting.append(connection)
+            self._idle.append(connection)
         else:
             connection.close()
 
-    def _rested(self) -> Any | None:
-        """The one that was used last: the fewest are kept busy, and it is the likeliest to be alive."""
+    def _take_idle(self) -> Any | None:
+        """The connection that was used last. It is the least likely to be stale, and the fewest stay open."""
         try:
-            return self._resting.pop()
+            return self._idle.pop()
         except IndexError:
             return None
 
 
-def in_use(index: str) -> AgreementInUse:
-    """What the violation of one of the two indexes means."""
+def agreement_in_use(index: str) -> AgreementInUse:
+    """The error that the violation of AGREEMENT_INDEX or IDEMPOTENCY_INDEX stands for."""
     if index == AGREEMENT_INDEX:
         return AgreementInUse("an unfinished workflow has this agreementId already")
     return AgreementInUse("a workflow was submitted with this idempotency key already")
 
 
-def outdated() -> StoreUnavailable:
-    """What a missing table or column means."""
+def schema_outdated() -> StoreUnavailable:
+    """The error that a missing table or column stands for."""
     return StoreUnavailable("the database's schema is older than this program; run `sluice migrate`")
 
 
-def open_connections(url: str, size: int) -> Connections:
-    """The pool for `sqlite:///path` or a Postgres URL; connects on first use. Only the driver in use is imported."""
+def open_pool(url: str, size: int) -> ConnectionPool:
+    """The pool for `sqlite:///path` or a Postgres URL. Imports only the driver that the URL names."""
     if url.startswith("sqlite:"):
         from functions.store.sqlite import Sqlite
 
-        return Connections(Sqlite(url), size)
+        return ConnectionPool(Sqlite(url), size)
     from functions.store.postgres import Postgres
 
-    return Connections(Postgres(url), size)
+    return ConnectionPool(Postgres(url), size)

@@ -17,7 +17,7 @@ from functions.workflow.model import JobUid, Record, Stage, Workflow, WorkflowId
 
 
 class StoreUnavailable(Unavailable):
-    """The database cannot do it now (down, read-only, deadlock, lock time-out, no connection free)."""
+    """The database cannot do it now: it is down, read-only, locked or out of connections. Retry later."""
 
 
 class RefusedStatement(Exception):
@@ -25,23 +25,23 @@ class RefusedStatement(Exception):
 
 
 class AgreementInUse(Exception):
-    """An unfinished workflow has this agreementId already, or any has this provider's idempotency key."""
+    """An unfinished workflow has this agreementId, or any workflow of this provider has this idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An effect that was decided and is not yet known to be carried out."""
+    """An effect that was decided and is not known to be carried out."""
 
     id: int
     workflow: WorkflowId
     effect: Effect
     tries: int
-    due_at: datetime  # not to be carried out earlier; the same after a try that failed
+    due_at: datetime  # do not carry it out earlier; a failed try does not move it
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An event for the outside that was not delivered yet."""
+    """An event for the operator's service that is not delivered yet."""
 
     id: int
     workflow: WorkflowId
@@ -52,7 +52,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of one stage, as recorded."""
+    """One attempt of one stage, as it is recorded."""
 
     stage: Stage
     attempt: int
@@ -63,7 +63,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which records to find: all given conditions hold. Newest first."""
+    """Which records to find. All conditions that are given must hold. The newest records come first."""
 
     agreement_id: str | None = None
     workflow: str | None = None
@@ -76,67 +76,67 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """What an environment's workflows take of its slots."""
+    """The use of an environment's slots."""
 
     taken: int  # workflows that run
-    queued: bool  # others wait for a slot
+    queued: bool  # whether others wait for a slot
 
 
 class Transaction(Protocol):
-    """One transaction. What `lock`, `slots` and `oldest_queued` return stays locked until its end."""
+    """One transaction. What `lock`, `slots` and `oldest_queued` return stays locked until it ends."""
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
-        """The workflow, locked against every other transaction; None if there is none."""
+        """Lock a workflow against all other transactions and return it. None if it does not exist."""
         ...
 
     def record(self, workflow: WorkflowId) -> Record | None:
-        """The whole record, document included; not locked."""
+        """The whole record with its document, not locked."""
         ...
 
     def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
-        """Store a new workflow in the state that the last of `decisions` made. Each has its cause, as in `save`.
+        """Store a new workflow in the state of the last of `decisions`. Each comes with its cause; see `save`.
 
         Raises AgreementInUse, at the latest when `begin()` is left.
         """
         ...
 
     def save(self, decision: Decision, cause: str) -> None:
-        """Store what was decided: state, history lines, closed and new attempts, manifest, intents, events.
+        """Store a decision: the state, history, ended and new attempts, the manifest, intents and events.
 
-        `cause`: what brought it about (an event's id, `sweep`, the caller), for the history. Open CreateJob intents of
-        a workflow that is halting or finished are dropped: their Jobs must not come to be.
+        `cause` is for the history: the id of an event, `sweep`, or the caller. Open CreateJob intents of a workflow
+        that is being halted or is finished are deleted, because their Jobs must not be created any more.
         """
         ...
 
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
-        """The open intents of a workflow, oldest first."""
+        """The open intents of a workflow, oldest first, without events."""
         ...
 
     def close(self, intent: Intent) -> None:
-        """The effect is carried out, or given up. Closing it again does nothing."""
+        """Delete an intent that was carried out or given up. Does nothing if it is closed already."""
         ...
 
     def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
-        """Close the intent of a CreateJob, and record the Job that it created at `at`."""
+        """Close the intent of a CreateJob and record the Job that it created at `at`."""
         ...
 
     def postpone(self, intent: Intent, until: datetime) -> None:
-        """The effect failed for now; one try more is counted."""
+        """Count a failed try. The sweep does not take the intent before `until`."""
         ...
 
     def slots(self, environment: str) -> Slots:
-        """How many slots of the environment are taken. Holds its lock, so that the answer stays true."""
+        """Lock the environment's slots and count them."""
         ...
 
     def oldest_queued(self, environment: str) -> Workflow | None:
-        """The oldest queued workflow that no other transaction holds, locked."""
+        """Lock and return the oldest queued workflow that no other transaction has locked."""
         ...
 
     def use_nonce(self, address: str, nonce: int) -> bool:
-        """Consume a nonce (nanoseconds) in one atomic statement: False if it was used before, or may have been.
+        """Use a nonce (nanoseconds) up, in one atomic statement. False if it was used before.
 
-        In any order: requests of one provider overtake each other. Refused is also what is not above the
-        highest of its nonces that are forgotten; `forget_nonces` is what moves that.
+        Nonces may arrive out of order. One at or below the provider's pruning watermark is refused too; see
+        `Store.prune_nonces`.
         """
         ...
 
@@ -149,69 +149,70 @@ class Store(Protocol):
     def find(self, query: Query) -> Sequence[Record]: ...
 
     def ids(self, query: Query) -> Sequence[WorkflowId]:
-        """The ids of what `find` would find, without reading the documents."""
+        """The ids of what `find` returns, without reading the documents."""
         ...
 
     def get(self, workflow: WorkflowId) -> Record | None: ...
 
     def state(self, workflow: WorkflowId) -> Workflow | None:
-        """The workflow alone, not locked: what an event is held against before anything is locked or asked."""
+        """The workflow without its record, not locked. Enough to drop an event that cannot change anything."""
         ...
 
     def by_idempotency_key(self, provider: str, key: str) -> Record | None: ...
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
-        """The lines with their causes, oldest first."""
+        """The history with the cause of each entry, oldest first."""
         ...
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
-        """Oldest first."""
+        """The attempts in the order of the stages, then of their numbers."""
         ...
 
     def running(self) -> Mapping[str, int]:
-        """How many workflows run in each environment that has any."""
+        """The number of running workflows by environment, without environments in which none runs."""
         ...
 
     def nonce_used(self, address: str, nonce: int) -> bool:
-        """Whether `use_nonce` would refuse it now."""
+        """Whether `use_nonce` would refuse the nonce now."""
         ...
 
-    # for the sweep: each claims what is due, so that two sweeps share the work, and costs what is due
+    # For the sweep. A claim moves what is due to `until`, so that two sweeps share the work.
 
     def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
-        """Workflows whose `wake_at` has come; it is moved to `until`."""
+        """Up to `limit` workflows whose `wake_at` has come; it becomes `until`."""
         ...
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
-        """Workflows with intents for the sweep to carry out; no other sweep gets them before `until`.
+        """Up to `limit` workflows with open intents that no other sweep gets before `until`.
 
-        A fresh intent is left to the handler that decided it for CHECK_AFTER, that of a further attempt for its pause
-        (functions/workflow/steps.py).
+        A fresh intent is left for CHECK_AFTER to the handler that decided it (functions/workflow/steps.py).
         """
         ...
 
     def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:
-        """Events that are due; each counts a try and is due again at `until`, and later with every further try."""
+        """Up to `limit` events to deliver. Counts a try of each; the next is due at `until`, or later after many."""
         ...
 
-    def close_event(self, event: Outgoing) -> None: ...
+    def close_event(self, event: Outgoing) -> None:
+        """Delete an event that was delivered or given up."""
+        ...
 
     def queues(self) -> Sequence[str]:
         """The environments that have queued workflows."""
         ...
 
     def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
-        """Those of `workflows` that are known and not finished."""
+        """Those of `workflows` that exist and are not finished."""
         ...
 
-    def forget_nonces(self, before: int) -> None:
-        """Keep of each provider's nonces up to `before` (nanoseconds) only the highest; all below it count as used."""
+    def prune_nonces(self, before: int) -> None:
+        """Raise each provider's watermark to its highest nonce up to `before` (nanoseconds); delete those below."""
         ...
 
-    # dead letters: events that could not be handled, for somebody to read
+    # Dead letters: events that nobody could handle, kept for people to read.
 
     def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None: ...
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        """Newest first: `event_id`, `at`, `reason`, `event`. An event that was buried twice is there once."""
+        """The newest first: `event_id`, `at`, `reason`, `event`. One entry for each event id."""
         ...

@@ -1,4 +1,7 @@
-"""Between rows and the words of the domain. Old rows of operator-service are read too."""
+"""Conversion between rows and the values of the model.
+
+`…_of` makes a value from a row, `…_values` the columns from a value. Rows that operator-service wrote are read too.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +43,13 @@ from functions.workflow.model import (
 )
 from functions.workflow.timing import CHECK_AFTER, pause
 
-# Columns of `jobs`: of a workflow alone, and of the whole record.
+# Columns of `jobs`: those of the state, and those of the whole record.
 STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, job_uid, job_created_at, waiting, runs_since,
     status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin, adopted"""
-_EFFECTS: Mapping[type[Effect], str] = {
+_KINDS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
     CleanUp: "clean_up",
@@ -57,7 +60,7 @@ _EFFECTS: Mapping[type[Effect], str] = {
 
 
 def time_of(value: datetime | str) -> datetime:
-    """Stored without a zone, in UTC, as operator-service stores times; SQLite has only text for them."""
+    """A stored time as an aware datetime. Times are stored in UTC without a zone; in SQLite they are texts."""
     return (datetime.fromisoformat(value) if isinstance(value, str) else value).replace(tzinfo=UTC)
 
 
@@ -68,7 +71,7 @@ def _time(value: datetime | str | None) -> datetime | None:
 def workflow_of(row: Row) -> Workflow:
     limits = msgspec.json.decode(row["limits"], type=Limits)
     phase, created, deadline = Phase(row["phase"]), time_of(row["datecreated"]), _time(row["deadline"])
-    if phase is Phase.QUEUED and deadline is None:  # inserted by operator-service
+    if phase is Phase.QUEUED and deadline is None:  # operator-service inserted it
         deadline = created + timedelta(seconds=limits.queue_seconds)
     return Workflow(
         id=WorkflowId(row["workflowid"]),
@@ -96,7 +99,7 @@ def workflow_of(row: Row) -> Workflow:
 
 
 def state_values(workflow: Workflow) -> dict[str, Any]:
-    """The columns of `jobs` that change with the state."""
+    """The columns of `jobs` that a decision changes."""
     return {
         "phase": workflow.phase.value,
         "attempt": workflow.attempt,
@@ -107,8 +110,8 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
         "status": int(workflow.status),
         "statustext": codes.text(workflow.status),
         "stopreq": int(workflow.stop),
-        "halt": json_columns.packed(workflow.halt),
-        "ending": json_columns.packed(workflow.ending),
+        "halt": json_columns.encode(workflow.halt),
+        "ending": json_columns.encode(workflow.ending),
         "removed": int(workflow.removed),
         "expired": workflow.expired,
         "step": workflow.step,
@@ -120,7 +123,7 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
 
 def record_of(row: Row) -> Record:
     workflow = workflow_of(row)
-    document, secret = json_columns.document(row["workflow"])
+    document, secret = json_columns.decode_document(row["workflow"])
     submission = Submission(
         agreement_id=row["agreementid"],
         owner=row["owner"] or "",
@@ -131,7 +134,7 @@ def record_of(row: Row) -> Record:
         origin=row["origin"],
         adopted=bool(row["adopted"]),
     )
-    manifest = Manifest(json_columns.files(row["outputsurl"]), json_columns.files(row["admin_files"]))
+    manifest = Manifest(json_columns.decode_files(row["outputsurl"]), json_columns.decode_files(row["admin_files"]))
     return Record(workflow, submission, manifest)
 
 
@@ -144,14 +147,14 @@ def record_values(record: Record) -> dict[str, Any]:
         **manifest_values(record.manifest if workflow.finished else None),
         "workflowid": workflow.id,
         "namespace": workflow.environment,
-        "limits": json_columns.packed(workflow.limits),
+        "limits": json_columns.encode(workflow.limits),
         "reported": workflow.reported,
         "datecreated": workflow.created_at,
         "laststatusupdate": workflow.created_at,
         "agreementid": submission.agreement_id,
         "owner": submission.owner,
         "provider": submission.provider,
-        "workflow": json_columns.stored_document(workflow, submission),
+        "workflow": json_columns.encode_document(workflow, submission),
         "chain_id": None if chain_id is None else str(chain_id),
         "idempotency_key": submission.idempotency_key,
         "origin": submission.origin,
@@ -163,18 +166,18 @@ def manifest_values(manifest: Manifest | None) -> dict[str, Any]:
     if manifest is None:
         return {"outputsurl": None, "admin_files": None}
     return {
-        "outputsurl": json_columns.stored_files(manifest.files),
-        "admin_files": json_columns.stored_files(manifest.admin_files),
+        "outputsurl": json_columns.encode_files(manifest.files),
+        "admin_files": json_columns.encode_files(manifest.admin_files),
     }
 
 
 def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[str, Any]:
-    """All columns of a new row of `intents` but its id."""
+    """All columns of a new row of `intents`, except its id."""
     stage, attempt = (effect.stage, effect.attempt) if isinstance(effect, CreateJob | DeleteJob) else (None, None)
     due_at, wake_at = effect_times(effect, at)
     return {
         "workflow": workflow,
-        "kind": _EFFECTS[type(effect)],
+        "kind": _KINDS[type(effect)],
         "stage": stage.value if stage else None,
         "attempt": attempt,
         "event": effect.kind if isinstance(effect, Emit) else None,
@@ -185,10 +188,10 @@ def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[st
 
 
 def effect_times(effect: Effect, at: datetime) -> tuple[datetime, datetime]:
-    """When an effect is due that was decided at `at`, and when the sweep may take it.
+    """When an effect that was decided at `at` is due, and when the sweep may take it.
 
-    The handler that decides an effect carries it out at once, so the sweep leaves it alone for a while. Nobody but the
-    sweep delivers events.
+    The sweep leaves a fresh effect to the handler that decided it for CHECK_AFTER. Events are delivered by the sweep
+    alone, so they do not wait.
     """
     due = at + pause(effect)
     return due, due if isinstance(effect, Emit) else max(due, at + CHECK_AFTER)
@@ -217,26 +220,26 @@ def effect_of(row: Row) -> Effect:
         case "emit":
             return Emit(row["event"])
         case other:
-            raise ValueError(f"an intent of the unknown kind {other!r}: the database is newer than this program")
+            raise ValueError(f"unknown kind of intent {other!r}; the database was written by a newer program")
 
 
-def line_values(workflow: WorkflowId, line: HistoryEntry, cause: str) -> dict[str, Any]:
+def history_values(workflow: WorkflowId, entry: HistoryEntry, cause: str) -> dict[str, Any]:
     return {
         "workflow": workflow,
-        "step": line.step,
-        "at": line.at,
-        "before": line.before.value,
-        "after": line.after.value,
-        "status": int(line.status),
-        "event": line.event,
-        "reason": line.reason,
-        "attempt": line.attempt,
+        "step": entry.step,
+        "at": entry.at,
+        "before": entry.before.value,
+        "after": entry.after.value,
+        "status": int(entry.status),
+        "event": entry.event,
+        "reason": entry.reason,
+        "attempt": entry.attempt,
         "cause": cause,
     }
 
 
-def line_of(row: Row) -> tuple[HistoryEntry, str]:
-    line = HistoryEntry(
+def history_of(row: Row) -> tuple[HistoryEntry, str]:
+    entry = HistoryEntry(
         step=row["step"],
         at=time_of(row["at"]),
         before=Phase(row["before"]),
@@ -246,7 +249,7 @@ def line_of(row: Row) -> tuple[HistoryEntry, str]:
         reason=row["reason"],
         attempt=row["attempt"],
     )
-    return line, row["cause"]
+    return entry, row["cause"]
 
 
 def attempt_values(

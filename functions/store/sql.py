@@ -1,4 +1,4 @@
-"""The record in SQLite or Postgres."""
+"""The record in SQLite or Postgres: what is read, and what the sweep claims. For changes see `transaction`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from functions.backoff import Backoff
 from functions.store import rows
-from functions.store.pool import Row, open_connections
+from functions.store.pool import Row, open_pool
 from functions.store.ports import Attempt, Outgoing, Query
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.workflow.decision import HistoryEntry
@@ -24,7 +24,7 @@ ATTEMPTS = "SELECT * FROM stage_attempts WHERE workflow = %(workflow)s"
 RUNNING = """
     SELECT namespace, count(*) AS running FROM jobs WHERE phase NOT IN ('queued', 'finished') GROUP BY namespace
 """
-# Each environment is found by one step through the index, however many workflows wait in it.
+# A loose index scan: one step per environment, however many workflows wait in it.
 QUEUES = """
     WITH RECURSIVE queue(environment) AS (
         SELECT min(namespace) FROM jobs WHERE phase = 'queued'
@@ -34,7 +34,7 @@ QUEUES = """
     )
     SELECT environment FROM queue WHERE environment IS NOT NULL
 """
-# What is due is moved to `until`, past what others hold. A CTE, because a subquery might be run more than once.
+# Claims move what is due to `until`, and skip what others hold. In a CTE, because a subquery may run more than once.
 CLAIM_WORKFLOWS = f"""
     WITH due AS (
         SELECT workflowid FROM jobs WHERE wake_at <= %(now)s
@@ -62,23 +62,23 @@ NONCE_USED = """
     UNION ALL
     SELECT provider FROM nonces WHERE provider = %(provider)s AND nanoseconds >= %(nonce)s
 """
-# In one order, so that two sweeps do not wait for each other.
-RAISE_FORGOTTEN = """
+# Ordered, so that two sweeps lock the rows in the same order.
+RAISE_WATERMARKS = """
     INSERT INTO nonces (provider, nonce, nanoseconds)
     SELECT provider, CAST(max(nanoseconds) AS VARCHAR(255)), max(nanoseconds) FROM used_nonces
     WHERE nanoseconds <= %(before)s GROUP BY provider ORDER BY provider
     ON CONFLICT (provider) DO UPDATE SET nonce = excluded.nonce, nanoseconds = excluded.nanoseconds
         WHERE nonces.nanoseconds < excluded.nanoseconds
 """
-FORGET = """
+PRUNE_NONCES = """
     DELETE FROM used_nonces WHERE nanoseconds <= %(before)s AND EXISTS (
         SELECT 1 FROM nonces
         WHERE nonces.provider = used_nonces.provider AND nonces.nanoseconds >= used_nonces.nanoseconds
     )
 """
-PAUSE_EVENT = "UPDATE intents SET wake_at = %(until)s WHERE id = %(id)s"
+POSTPONE_EVENT = "UPDATE intents SET wake_at = %(until)s WHERE id = %(id)s"
 DEAD_LETTERS = "SELECT * FROM dead_letters ORDER BY at DESC LIMIT %(limit)s"
-BURY = """
+ADD_DEAD_LETTER = """
     INSERT INTO dead_letters (event_id, at, reason, event) VALUES (%(event_id)s, %(at)s, %(reason)s, %(event)s)
     ON CONFLICT (event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, event = excluded.event
 """
@@ -86,25 +86,25 @@ DELIVERIES = Backoff(first=2, factor=2, longest=3600)
 
 
 class SqlStore:
-    """See the port. Connects on first use, with at most `pool_size` connections."""
+    """See the port. Connects at the first use, with at most `pool_size` connections."""
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
-        self._connections = open_connections(url, pool_size)
+        self.pool = open_pool(url, pool_size)
 
     @contextmanager
     def begin(self) -> Iterator[SqlTransaction]:
-        with self._connections.transaction() as session:
+        with self.pool.transaction() as session:
             yield SqlTransaction(session)
 
     def close(self) -> None:
         """Close the pool's connections."""
-        self._connections.close()
+        self.pool.close()
 
     def find(self, query: Query) -> Sequence[Record]:
-        return [rows.record_of(row) for row in self._connections.read(*_question(rows.RECORD, query))]
+        return [rows.record_of(row) for row in self.pool.read(*_select(rows.RECORD, query))]
 
     def ids(self, query: Query) -> Sequence[WorkflowId]:
-        return [WorkflowId(row["workflowid"]) for row in self._connections.read(*_question("workflowid", query))]
+        return [WorkflowId(row["workflowid"]) for row in self.pool.read(*_select("workflowid", query))]
 
     def get(self, workflow: WorkflowId) -> Record | None:
         return next((rows.record_of(row) for row in self._read(WHOLE, workflow=workflow)), None)
@@ -116,7 +116,7 @@ class SqlStore:
         return next((rows.record_of(row) for row in self._read(BY_KEY, provider=provider, key=key)), None)
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
-        return [rows.line_of(row) for row in self._read(HISTORY, workflow=workflow)]
+        return [rows.history_of(row) for row in self._read(HISTORY, workflow=workflow)]
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         found = [rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
@@ -133,7 +133,7 @@ class SqlStore:
         return [rows.workflow_of(row) for row in self._write(CLAIM_WORKFLOWS, now=now, until=until, limit=limit)]
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
-        due: dict[WorkflowId, None] = {}  # a workflow may have several
+        due: dict[WorkflowId, None] = {}  # ordered; a workflow may have several intents
         while (wanted := limit - len(due)) > 0:
             claimed = self._write(CLAIM_INTENTS, now=now, until=until, limit=wanted)
             due.update((WorkflowId(row["workflow"]), None) for row in claimed)
@@ -142,11 +142,11 @@ class SqlStore:
         return list(due)
 
     def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:
-        with self._connections.transaction() as session:
+        with self.pool.transaction() as session:
             claimed = session.execute(CLAIM_EVENTS, {"now": now, "until": until, "limit": limit})
             for row in claimed:
                 if row["tries"] > 1:
-                    session.execute(PAUSE_EVENT, {"id": row["id"], "until": next_delivery(until, row["tries"])})
+                    session.execute(POSTPONE_EVENT, {"id": row["id"], "until": next_delivery(until, row["tries"])})
         return [rows.outgoing_of(row) for row in claimed]
 
     def close_event(self, event: Outgoing) -> None:
@@ -161,16 +161,20 @@ class SqlStore:
             return set()
         asked = ", ".join(f"%({name})s" for name in names)
         known = f"SELECT workflowid FROM jobs WHERE workflowid IN ({asked}) AND phase <> 'finished'"
-        return {WorkflowId(row["workflowid"]) for row in self._connections.read(known, names)}
+        return {WorkflowId(row["workflowid"]) for row in self.pool.read(known, names)}
 
-    def forget_nonces(self, before: int) -> None:
-        """What is forgotten is refused first, and deleted by a later sweep: a request that is under way
-        now may not yet see that it is refused."""
-        self._write(FORGET, before=before)
-        self._write(RAISE_FORGOTTEN, before=before)
+    def prune_nonces(self, before: int) -> None:
+        """Delete only what an earlier call has put below the watermark.
+
+        A request that runs now may not see the new watermark yet, so its nonce must still be found by itself.
+        """
+        self._write(PRUNE_NONCES, before=before)
+        self._write(RAISE_WATERMARKS, before=before)
 
     def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
-        self._write(BURY, event_id=event_id, at=now, reason=reason, event=msgspec.json.encode(event).decode())
+        self._write(
+            ADD_DEAD_LETTER, event_id=event_id, at=now, reason=reason, event=msgspec.json.encode(event).decode()
+        )
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
         return [
@@ -179,22 +183,25 @@ class SqlStore:
         ]
 
     def _read(self, statement: str, **parameters: Any) -> list[Row]:
-        return self._connections.read(statement, parameters)
+        return self.pool.read(statement, parameters)
 
     def _write(self, statement: str, **parameters: Any) -> list[Row]:
-        with self._connections.transaction() as session:
+        with self.pool.transaction() as session:
             return session.execute(statement, parameters)
 
 
 def next_delivery(until: datetime, tries: int) -> datetime:
-    """When the sweep may try an event again that it has tried so often; the claim of this try ends at `until`."""
+    """When the next try to deliver an event is due. The claim of this one, the `tries`th, ends at `until`.
+
+    After the second try the pause doubles with each further one.
+    """
     if tries <= 1:
         return until
     return until + timedelta(seconds=DELIVERIES.delay(tries))
 
 
-def _question(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
-    """The statement that finds what is asked for, and its parameters."""
+def _select(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
+    """The statement that finds what `query` asks for, and its parameters."""
     asked = {
         "agreementid": query.agreement_id,
         "workflowid": query.workflow,

@@ -1,6 +1,6 @@
-"""One transaction on SQLite or Postgres, in SQL that both understand.
+"""One transaction, in SQL that SQLite and Postgres both understand.
 
-On SQLite `FOR UPDATE` is left out: its transactions begin with the one lock there is.
+The SQLite driver leaves `FOR UPDATE` out: there, a transaction holds the only write lock from its beginning.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ SET_ATTEMPT_JOB = """
     UPDATE stage_attempts SET job_uid = %(uid)s
     WHERE workflow = %(workflow)s AND stage = %(stage)s AND attempt = %(attempt)s
 """
-# What an attempt's end says of itself; its beginning stays.
+# The end of an attempt that is recorded already.
 END_ATTEMPT = """
     ON CONFLICT (workflow, stage, attempt) DO UPDATE SET
         ended_at = excluded.ended_at, outcome = excluded.outcome,
         exit_code = excluded.exit_code, reason = excluded.reason
 """
-# `nonces` has the highest that is forgotten of each provider.
+# `nonces` has the pruning watermark of each provider.
 USE_NONCE = """
     INSERT INTO used_nonces (provider, nanoseconds) SELECT %(provider)s, %(nonce)s
     WHERE NOT EXISTS (SELECT 1 FROM nonces WHERE provider = %(provider)s AND nanoseconds >= %(nonce)s)
@@ -61,7 +61,7 @@ USE_NONCE = """
 
 
 class SqlTransaction:
-    """See the port. Statements per call: lock 1, save 3 to 6, close 1 (of a Job's creation 3), slots_taken 2."""
+    """See the port. Statements per call: lock 1, add 2 to 4, save 3 to 6, close 1, record_job 3, slots 2."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -90,16 +90,16 @@ class SqlTransaction:
         self._record([(decision, cause)])
 
     def _record(self, decisions: Sequence[tuple[Decision, str]]) -> None:
-        """Store what follows from decisions beside the state: history lines, attempts, intents."""
-        lines, attempts, intents = [], [], []
+        """Store what decisions bring beside the state: history, attempts, intents."""
+        history, attempts, intents = [], [], []
         for decision, cause in decisions:
             workflow = decision.workflow.id
-            lines += [rows.line_values(workflow, line, cause) for line in decision.lines]
+            history += [rows.history_values(workflow, line, cause) for line in decision.lines]
             if decision.lines:
                 at = decision.lines[-1].at
                 attempts += _attempts(decision, at)
                 intents += [rows.intent_values(workflow, effect, at) for effect in decision.effects]
-        self._insert("history", lines)
+        self._insert("history", history)
         self._insert("stage_attempts", attempts, END_ATTEMPT)
         self._insert("intents", intents)
 
@@ -121,7 +121,7 @@ class SqlTransaction:
         self._session.execute(POSTPONE, {"id": intent.id, "until": until})
 
     def slots(self, environment: str) -> Slots:
-        """The count is a statement of its own: one that waited for the lock would count what it saw before."""
+        """Lock in one statement and count in the next. One statement that waits for a lock counts an old snapshot."""
         if self._one(LOCK_SLOTS, environment=environment) is None:
             self._session.execute(MAKE_SLOTS, {"environment": environment})
             self._one(LOCK_SLOTS, environment=environment)
@@ -139,13 +139,13 @@ class SqlTransaction:
         return next(iter(self._session.execute(statement, parameters)), None)
 
     def _insert(self, table: str, new: Sequence[Mapping[str, Any]], conflict: str = "") -> None:
-        """All rows in one statement; they have the same columns."""
+        """Insert all rows, which have the same columns, in one statement."""
         if new:
             values = {f"{column}_{n}": value for n, row in enumerate(new) for column, value in row.items()}
             self._session.execute(_insertion(table, tuple(new[0]), len(new)) + conflict, values)
 
 
-# Names of tables and columns are ours; values are always parameters.
+# Names of tables and columns are constants of ours. Values are always parameters.
 
 
 @lru_cache(maxsize=64)
@@ -161,12 +161,12 @@ def _update_of_job(columns: tuple[str, ...]) -> str:
 
 
 def _last_update(decision: Decision) -> dict[str, Any]:
-    """operator-service's column for the time of the last change, if there was one."""
+    """operator-service's column for the time of the last change."""
     return {"laststatusupdate": decision.lines[-1].at} if decision.lines else {}
 
 
 def _attempts(decision: Decision, at: datetime) -> list[dict[str, Any]]:
-    """The attempts that begin, and the one that ended."""
+    """The rows of the attempts that begin and of the one that ended."""
     workflow, closed = decision.workflow.id, decision.closed
     attempts = [
         rows.attempt_values(workflow, effect.stage, effect.attempt, at, None)

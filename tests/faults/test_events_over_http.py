@@ -219,7 +219,7 @@ def test_f21_an_event_that_waits_too_long_for_a_lock_comes_again_and_passes(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(SqlStore(postgres_url)) as store:
-        monkeypatch.setattr(store._connections.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
+        monkeypatch.setattr(store.pool.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
         world = World(store=store)
         client = Client(function("advance", world.app))
         w = world.submit()

@@ -82,7 +82,7 @@ def test_f15_a_transaction_that_stalls_is_ended_by_the_database_and_leaves_nothi
         before = world.state(w)
         impatient = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '100ms'; "
         with monkeypatch.context() as patch:
-            patch.setattr(store._connections.driver, "transaction", impatient)
+            patch.setattr(store.pool.driver, "transaction", impatient)
             with pytest.raises(StoreUnavailable), store.begin() as tx:  # noqa: PT012
                 current = tx.lock(w)
                 assert current is not None

@@ -31,33 +31,33 @@ files = st.builds(
 
 @given(st.lists(files, max_size=4).map(tuple))
 def test_a_manifest_comes_back_as_it_was_stored(listed: tuple[ResultFile, ...]) -> None:
-    assert json_columns.files(json_columns.stored_files(listed)) == listed
+    assert json_columns.decode_files(json_columns.encode_files(listed)) == listed
 
 
 @given(st.dictionaries(texts, json_values, max_size=4), texts)
 def test_a_document_comes_back_as_it_was_stored(document: dict[str, Any], secret: str) -> None:
     submission = Submission("a", "o", "p", document, secret)
-    stored = json_columns.stored_document(record().workflow, submission)
-    assert json_columns.document(stored) == (document, secret)
+    stored = json_columns.encode_document(record().workflow, submission)
+    assert json_columns.decode_document(stored) == (document, secret)
 
 
 @given(json_values | texts)
 def test_whatever_an_old_column_holds_is_read_without_an_error(anything: Any) -> None:
     for text in (json.dumps(anything), json.dumps({"spec": anything, "metadata": anything}), str(anything), None):
-        asked, secret = json_columns.document(text)
+        asked, secret = json_columns.decode_document(text)
         assert isinstance(asked, dict)
         assert isinstance(secret, str)
-        json_columns.files(text)
-    json_columns.files(json.dumps([dict.fromkeys(("filename", "filesize", "url", "type", "path"), anything)]))
+        json_columns.decode_files(text)
+    json_columns.decode_files(json.dumps([dict.fromkeys(("filename", "filesize", "url", "type", "path"), anything)]))
 
 
 def test_operator_service_finds_its_keys() -> None:
     new = record()
-    stored = json.loads(json_columns.stored_document(new.workflow, new.submission) or "")
+    stored = json.loads(json_columns.encode_document(new.workflow, new.submission) or "")
     assert list(stored) == ["apiVersion", "kind", "metadata", "spec"]
     assert stored["metadata"]["labels"] == {"workflow": new.workflow.id}
     assert stored["spec"]["metadata"] == new.submission.document
     file = ResultFile("outputs/plots/a.svg", 7, "output", "file:///a.svg")
-    (entry,) = json.loads(json_columns.stored_files((file,)) or "")
+    (entry,) = json.loads(json_columns.encode_files((file,)) or "")
     assert list(entry)[:4] == ["filename", "filesize", "url", "type"]
     assert entry["filename"] == "plots/a.svg"

@@ -207,7 +207,7 @@ def test_each_provider_keeps_its_highest_nonce_in_any_unit(old_url: str) -> None
             assert not tx.use_nonce("0xa", 1795313470096999999)
             assert tx.use_nonce("0xa", 1795313470097000002)
             assert tx.use_nonce("0xa", 1795313470097000001)
-        store.forget_nonces(1795313470097000002)
+        store.prune_nonces(1795313470097000002)
     # What operator-service would go on with.
     assert _rows(old_url, "SELECT nonce FROM nonces WHERE provider = '0xa'") == [("1795313470097000002",)]
 

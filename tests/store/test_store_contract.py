@@ -399,12 +399,12 @@ def test_of_what_is_forgotten_nothing_passes_again_and_nothing_older(store: Stor
         assert use_nonce(store, n)
     assert use_nonce(store, NONCE - 15, "0xb")
     for _ in range(3):
-        store.forget_nonces(NONCE - 10)
+        store.prune_nonces(NONCE - 10)
         assert not any(use_nonce(store, n) for n in (1, NONCE - 20, NONCE - 15, NONCE - 10, NONCE))
     assert use_nonce(store, NONCE - 9), "above all that is forgotten"
     assert [use_nonce(store, n, "0xb") for n in (NONCE - 16, NONCE - 15, NONCE - 14)] == [False, False, True]
     assert use_nonce(store, 1, "0xc"), "of whom nothing is known"
-    store.forget_nonces(1)
+    store.prune_nonces(1)
     assert not use_nonce(store, NONCE - 10), "nothing is remembered again"
 
 
@@ -412,7 +412,7 @@ def test_a_nonce_that_is_used_between_two_forgettings_is_not_lost(store: Store) 
     """A provider whose clock is far behind: all its nonces are old enough to be forgotten."""
     for n in range(1, 6):
         assert use_nonce(store, n)
-        store.forget_nonces(NONCE)
+        store.prune_nonces(NONCE)
         assert not any(use_nonce(store, old) for old in range(1, n + 1))
 
 
@@ -420,7 +420,7 @@ def test_no_nonce_passes_twice_while_it_is_being_forgotten(store: Store) -> None
     assert all(use_nonce(store, NONCE + n) for n in range(30))
 
     def replay(turn: int) -> bool:
-        store.forget_nonces(NONCE + turn)
+        store.prune_nonces(NONCE + turn)
         with store.begin() as tx:
             return any(tx.use_nonce("0xa", NONCE + n) for n in range(30))
 

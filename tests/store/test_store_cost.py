@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from support.postgres import TEMPLATE, connect, fresh_database
@@ -33,27 +34,28 @@ def sql_store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
         yield store
 
 
+class RecordingDriver:
+    """Passes everything on to a driver and keeps the statements."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.sent: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def run(self, connection: Any, statement: str, parameters: Any, opening: str = "") -> Any:
+        if statement != "COMMIT":
+            self.sent.append((statement, parameters))
+        return self._driver.run(connection, statement, parameters, opening)
+
+
 @contextmanager
 def statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
-    """What is sent to the database meanwhile, BEGIN and COMMIT aside."""
-    sent: list[tuple[str, Any]] = []
-    connections = store._connections
-    driver = connections.driver
-
-    class Recorder:
-        """The driver, which writes down every statement."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(driver, name)
-
-        def run(self, connection: Any, statement: str, parameters: Any, opening: str = "") -> Any:
-            if statement != "COMMIT":
-                sent.append((statement, parameters))
-            return driver.run(connection, statement, parameters, opening)
-
-    connections.driver = cast(Driver, Recorder())
-    yield sent
-    connections.driver = driver
+    """The statements that are sent to the database meanwhile, without BEGIN and COMMIT."""
+    recording = RecordingDriver(store.pool.driver)
+    with patch.object(store.pool, "driver", recording):
+        yield recording.sent
 
 
 def test_a_stage_that_gives_way_to_the_next_costs_five_statements(sql_store: SqlStore) -> None:
@@ -153,9 +155,9 @@ def test_nonces_do_not_pile_up(sql_store: SqlStore) -> None:
         _use_nonce(sql_store, n)
         if n % 100 == 0:
             with statements(sql_store) as sent:
-                sql_store.forget_nonces(n - 10)
+                sql_store.prune_nonces(n - 10)
             assert len(sent) == 2
-    sql_store.forget_nonces(290)
+    sql_store.prune_nonces(290)
     counts = [sql_store._read(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in ("nonces", "used_nonces")]
     assert counts == [1, 10]
 
@@ -249,7 +251,7 @@ def _ask_everything(store: SqlStore) -> None:
         store.find(query)
         store.ids(query)
     store.nonce_used("provider-7", 2)
-    store.forget_nonces(50)
+    store.prune_nonces(50)
     store.queues()
     store.running()
     store.unfinished([SOMEBODY, WorkflowId("nobody")])
@@ -276,7 +278,7 @@ def _ask_everything(store: SqlStore) -> None:
 
 
 def _plan(store: SqlStore, statement: str, parameters: Any) -> Any:
-    (row,) = store._connections.read(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    (row,) = store.pool.read(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
     return row["QUERY PLAN"]
 
 

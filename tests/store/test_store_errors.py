@@ -34,7 +34,7 @@ def test_connection_refused_and_says_nothing_of_where() -> None:
             store.find(Query())
         with pytest.raises(StoreUnavailable), store.begin():
             pass
-    assert str(refused.value) == "the database cannot be reached, or refuses the user"
+    assert str(refused.value) == "the database cannot be reached, or it refuses the user"
     assert refused.value.__suppress_context__
 
 
@@ -147,7 +147,7 @@ def test_a_lock_that_is_held_too_long(pg_store: SqlStore, monkeypatch: pytest.Mo
     workflow = submit(pg_store, record())
     with pg_store.begin() as holder:
         holder.lock(workflow.id)
-        monkeypatch.setattr(pg_store._connections.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
+        monkeypatch.setattr(pg_store.pool.driver, "transaction", "BEGIN; SET LOCAL lock_timeout = '50ms'; ")
         with pytest.raises(StoreUnavailable, match="55P03"), pg_store.begin() as tx:
             tx.lock(workflow.id)
 
@@ -175,11 +175,11 @@ def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: Sq
 
 
 def test_a_pool_with_no_connection_left(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "POOL", 0.05)
+    monkeypatch.setattr(pool, "POOL_TIMEOUT", 0.05)
     with (
         closing(SqlStore(postgres_url, pool_size=1)) as store,
         store.begin(),
-        pytest.raises(StoreUnavailable, match="came free"),
+        pytest.raises(StoreUnavailable, match="became free"),
     ):
         store.find(Query())
 
@@ -192,7 +192,7 @@ def test_a_database_without_our_tables_says_what_to_do(empty_postgres_url: str, 
 
 
 def test_a_locked_sqlite_file(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "BUSY", 0)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0)
     with closing(SqlStore(sqlite_url)) as store, closing(sqlite3.connect(sqlite_url[10:])) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="locked"):

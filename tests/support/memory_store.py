@@ -10,7 +10,7 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, in_use
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
 from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots
 from functions.store.rows import effect_times
 from functions.store.sql import next_delivery
@@ -62,9 +62,9 @@ class MemoryTransaction:
         for other in self._tables.records.values():
             old = other.submission
             if old.agreement_id == new.agreement_id and not (other.workflow.finished or record.workflow.finished):
-                raise in_use(AGREEMENT_INDEX)
+                raise agreement_in_use(AGREEMENT_INDEX)
             if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
-                raise in_use(IDEMPOTENCY_INDEX)
+                raise agreement_in_use(IDEMPOTENCY_INDEX)
         self._put(self._tables.records, record.workflow.id, record)
         for decision, cause in decisions:
             self.save(decision, cause)
@@ -288,7 +288,7 @@ class MemoryStore:
         found = ((id_, self.state(id_)) for id_ in workflows)
         return {id_ for id_, workflow in found if workflow is not None and not workflow.finished}
 
-    def forget_nonces(self, before: int) -> None:
+    def prune_nonces(self, before: int) -> None:
         with self._lock:
             nonces, used = self._tables.nonces, self._tables.used_nonces
             for address, nonce in [key for key in used if key[1] <= before]:
