@@ -11,7 +11,7 @@ NAMES = {"POSTGRES_USER": "us@er", "POSTGRES_PASSWORD": "p:/?#%&=+ w", "POSTGRES
 
 
 @pytest.mark.parametrize("host", ["db.example", "10.0.0.1", "::1", "/var/run/postgresql"])
-def test_operator_services_variables_may_hold_anything(host: str) -> None:
+def test_operator_services_variables_may_hold_any_character(host: str) -> None:
     assert parse_dsn(Settings.load({**NAMES, "POSTGRES_HOST": host}).database) == {
         "host": host,
         "port": "5433",
@@ -22,7 +22,7 @@ def test_operator_services_variables_may_hold_anything(host: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://u:secret@h/db", "sluice.db", "postgresql:/h/db"])
-def test_another_kind_of_address_is_refused_without_being_quoted(url: str) -> None:
+def test_an_unsupported_url_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(SettingsError, match="must begin with postgresql:// or sqlite:///") as refused:
         _ = Settings.load({"DATABASE_URL": url}).database
     assert "secret" not in str(refused.value)

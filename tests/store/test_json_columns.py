@@ -42,7 +42,7 @@ def test_a_document_comes_back_as_it_was_stored(document: dict[str, Any], secret
 
 
 @given(json_values | texts)
-def test_whatever_an_old_column_holds_is_read_without_an_error(anything: Any) -> None:
+def test_any_old_column_is_read_without_an_error(anything: Any) -> None:
     for text in (json.dumps(anything), json.dumps({"spec": anything, "metadata": anything}), str(anything), None):
         asked, secret = json_columns.decode_document(text)
         assert isinstance(asked, dict)
@@ -51,7 +51,7 @@ def test_whatever_an_old_column_holds_is_read_without_an_error(anything: Any) ->
     json_columns.decode_files(json.dumps([dict.fromkeys(("filename", "filesize", "url", "type", "path"), anything)]))
 
 
-def test_operator_service_finds_its_keys() -> None:
+def test_stored_json_has_the_keys_that_operator_service_reads() -> None:
     new = record()
     stored = json.loads(json_columns.encode_document(new.workflow, new.submission) or "")
     assert list(stored) == ["apiVersion", "kind", "metadata", "spec"]

@@ -28,7 +28,7 @@ def pg_store(postgres_url: str) -> Iterator[SqlStore]:
         yield store
 
 
-def test_connection_refused_and_says_nothing_of_where() -> None:
+def test_a_refused_connection_is_unavailable_and_names_no_address() -> None:
     with closing(SqlStore("postgresql+psycopg2://user:secret@127.0.0.1:1/nowhere")) as store:
         with pytest.raises(StoreUnavailable) as refused:
             store.find(Query())
@@ -41,13 +41,13 @@ def test_connection_refused_and_says_nothing_of_where() -> None:
 @pytest.mark.parametrize(
     "code", ["40001", "40P01", "55P03", "57P01", "57P03", "57014", "53300", "25006", "25P02", "08006"]
 )
-def test_what_passes_by_itself(pg_store: SqlStore, code: str) -> None:
+def test_transient_errors_are_unavailable(pg_store: SqlStore, code: str) -> None:
     with pytest.raises(StoreUnavailable, match=code), pg_store.begin() as tx:
         _raise(tx, code)
 
 
 @pytest.mark.parametrize("code", ["42601", "23502", "22001"])
-def test_a_mistake_of_ours_is_not_called_unavailable(pg_store: SqlStore, code: str) -> None:
+def test_our_own_faults_are_not_reported_as_unavailable(pg_store: SqlStore, code: str) -> None:
     with pytest.raises(RefusedStatement, match=code), pg_store.begin() as tx:
         _raise(tx, code)
 
@@ -72,7 +72,7 @@ def test_a_backend_killed_in_mid_transaction_leaves_nothing_and_the_next_one_wor
     submit(pg_store, new)
 
 
-def test_a_commit_that_fails_is_told(pg_store: SqlStore, postgres_url: str) -> None:
+def test_a_failed_commit_raises(pg_store: SqlStore, postgres_url: str) -> None:
     new = record()
     with pytest.raises(StoreUnavailable), pg_store.begin() as tx:  # noqa: PT012
         add(tx, new)
@@ -80,9 +80,7 @@ def test_a_commit_that_fails_is_told(pg_store: SqlStore, postgres_url: str) -> N
     assert pg_store.get(new.workflow.id) is None
 
 
-def test_connections_that_died_while_nobody_looked_are_replaced_unnoticed(
-    pg_store: SqlStore, postgres_url: str
-) -> None:
+def test_stale_pooled_connections_are_replaced(pg_store: SqlStore, postgres_url: str) -> None:
     workflow = submit(pg_store, record())
     _kill_others(postgres_url)
     assert pg_store.state(workflow.id) == workflow
@@ -90,7 +88,7 @@ def test_connections_that_died_while_nobody_looked_are_replaced_unnoticed(
     submit(pg_store, record())
 
 
-def test_a_server_that_became_read_only(pg_store: SqlStore, postgres_url: str) -> None:
+def test_a_read_only_server_is_unavailable(pg_store: SqlStore, postgres_url: str) -> None:
     name = postgres_url.split("/")[-1].split("?")[0]
     _execute(postgres_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     _kill_others(postgres_url)
@@ -103,7 +101,7 @@ def test_a_server_that_became_read_only(pg_store: SqlStore, postgres_url: str) -
     submit(pg_store, record())  # it was not kept
 
 
-def test_what_failed_in_part_is_not_committed(pg_store: SqlStore) -> None:
+def test_a_transaction_with_a_failed_statement_is_not_committed(pg_store: SqlStore) -> None:
     new = record()
     with pytest.raises(RefusedStatement, match="cannot be committed"), pg_store.begin() as tx:  # noqa: PT012
         add(tx, new)
@@ -125,7 +123,7 @@ def test_an_old_database_without_an_encoding_keeps_every_letter(postgres_server:
             assert found.submission.owner == "é € 日"
 
 
-def test_of_two_in_a_deadlock_one_is_told_to_try_again(pg_store: SqlStore) -> None:
+def test_a_deadlock_fails_one_transaction_as_unavailable(pg_store: SqlStore) -> None:
     a, b = submit(pg_store, record()), submit(pg_store, record())
     both_hold_one = Barrier(2)
 
@@ -143,7 +141,7 @@ def test_of_two_in_a_deadlock_one_is_told_to_try_again(pg_store: SqlStore) -> No
         assert sorted(pool.map(cross, (a, b), (b, a))) == [False, True]
 
 
-def test_a_lock_that_is_held_too_long(pg_store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_too_long_for_a_lock_is_unavailable(pg_store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow = submit(pg_store, record())
     with pg_store.begin() as holder:
         holder.lock(workflow.id)
@@ -152,7 +150,7 @@ def test_a_lock_that_is_held_too_long(pg_store: SqlStore, monkeypatch: pytest.Mo
             tx.lock(workflow.id)
 
 
-def test_what_another_transaction_holds_is_passed_over_and_not_waited_for(pg_store: SqlStore) -> None:
+def test_locked_workflows_are_skipped(pg_store: SqlStore) -> None:
     held, free = submit(pg_store, record(at(0))), submit(pg_store, record(at(1)))
     future = at(10**6)
     with pg_store.begin() as holder:
@@ -162,7 +160,7 @@ def test_what_another_transaction_holds_is_passed_over_and_not_waited_for(pg_sto
         assert [workflow.id for workflow in pg_store.claim_workflows(future, future, 10)] == [free.id]
 
 
-def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: SqlStore) -> None:
+def test_timeouts_apply_to_each_transaction_and_read_and_do_not_outlast_them(pg_store: SqlStore) -> None:
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     asked = "SELECT " + ", ".join(f"current_setting('{name}') AS {name}" for name in names)
     limits = [dict(zip(names, ("5s", "15s", "1min"), strict=True))]
@@ -174,7 +172,7 @@ def test_limits_hold_in_every_transaction_and_read_and_stay_in_them(pg_store: Sq
         assert [*tx._session.execute(asked)[0].values()] == ["0", "0", "0"]
 
 
-def test_a_pool_with_no_connection_left(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exhausted_pool_is_unavailable(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "POOL_TIMEOUT", 0.05)
     with (
         closing(SqlStore(postgres_url, pool_size=1)) as store,
@@ -185,13 +183,15 @@ def test_a_pool_with_no_connection_left(postgres_url: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("backend", ["postgres", "sqlite"])
-def test_a_database_without_our_tables_says_what_to_do(empty_postgres_url: str, tmp_path: Any, backend: str) -> None:
+def test_a_database_without_tables_names_the_command_to_run(
+    empty_postgres_url: str, tmp_path: Any, backend: str
+) -> None:
     url = empty_postgres_url if backend == "postgres" else f"sqlite:///{tmp_path}/empty.db"
     with closing(SqlStore(url)) as store, pytest.raises(StoreUnavailable, match="sluice migrate"):
         start(store)
 
 
-def test_a_locked_sqlite_file(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_sqlite_file_is_unavailable_to_writers_only(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0)
     with closing(SqlStore(sqlite_url)) as store, closing(sqlite3.connect(sqlite_url[10:])) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -200,7 +200,7 @@ def test_a_locked_sqlite_file(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) 
         assert store.find(Query()) == []  # readers are not kept out
 
 
-def test_mistakes_on_sqlite_are_not_called_unavailable(sqlite_url: str) -> None:
+def test_our_own_faults_on_sqlite_are_not_reported_as_unavailable(sqlite_url: str) -> None:
     with closing(SqlStore(sqlite_url)) as store:
         with pytest.raises(RefusedStatement, match="syntax"), store.begin() as tx:
             tx._session.execute("SELEKT 1")
@@ -208,7 +208,7 @@ def test_mistakes_on_sqlite_are_not_called_unavailable(sqlite_url: str) -> None:
             tx._session.execute("INSERT INTO slots (environment, new) VALUES ('a', 'b')")
 
 
-def test_an_sqlite_file_in_a_folder_that_is_not_there(tmp_path: Any) -> None:
+def test_an_sqlite_file_in_a_missing_folder_is_unavailable(tmp_path: Any) -> None:
     with closing(SqlStore(f"sqlite:///{tmp_path}/none/x.db")) as store, pytest.raises(StoreUnavailable):
         store.find(Query())
 

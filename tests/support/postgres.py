@@ -15,11 +15,11 @@ def fresh_database(server: str, options: str) -> Iterator[str]:
     """A database on the server, dropped at the end, whoever is still connected."""
     name = f"test_{uuid4().hex}"
     # Copying files costs less than writing every page to the log, as nothing here is synced.
-    _execute(server, f"CREATE DATABASE {name} {options} STRATEGY file_copy")
+    run_script(server, f"CREATE DATABASE {name} {options} STRATEGY file_copy")
     try:
         yield database(server, name)
     finally:
-        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        run_script(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def database(url: str, name: str) -> str:
@@ -37,6 +37,14 @@ def connect(url: str) -> Any:
     return connection
 
 
-def _execute(url: str, statement: str) -> None:
+def run_script(url: str, script: str) -> None:
+    """Run SQL statements. Several in one script are one transaction."""
     with closing(connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(script)
+
+
+def select(url: str, query: str) -> list[tuple[Any, ...]]:
+    """The rows that a query returns."""
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from typing import TypeVar
 from uuid import uuid4
 
 from functions.store.ports import Store, Transaction
@@ -11,6 +15,7 @@ from functions.workflow.decision import Decision
 from functions.workflow.model import JobUid, Limits, Manifest, Outcome, Record, Stage, Submission, Workflow, WorkflowId
 from functions.workflow.observation import Admitted, Observation, StageEnded
 
+T = TypeVar("T")
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 DOCUMENT = {"stages": [{"index": 0, "input": [], "algorithm": {"rawcode": "print('ü')"}}], "chainId": 80001}
 
@@ -73,3 +78,15 @@ def finish(store: Store, workflow: Workflow, manifest: Manifest | None = None, n
         last = workflow.stage is Stage.PUBLISH
         workflow = apply(store, workflow.id, ended(workflow, manifest if last else None), now).workflow
     return workflow
+
+
+def at_once(threads: int, action: Callable[[int], T]) -> list[T]:
+    """The results of `action` in so many threads, which start together."""
+    ready = Barrier(threads)
+
+    def run(number: int) -> T:
+        ready.wait()
+        return action(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))
