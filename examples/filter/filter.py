@@ -1,11 +1,11 @@
-"""A filter: looks at what an algorithm wants to let out, and decides. Plain Python, no dependencies.
+"""A filter: decides which of an algorithm's outputs may leave. Plain Python, no dependencies.
 
-It runs between algorithm and publish, in the operator's container. Only what it leaves below /data/outputs is
-published; if it exits with anything but 0, nothing is (Ocean status 51). What the algorithm has printed never is.
+It runs between algorithm and publish, in the operator's container. The files that it leaves below /data/outputs are
+published. If it exits with another code than 0, nothing is (Ocean status 51). The algorithm's log is never published.
 
     FILTER_MAX_FILES=100  FILTER_MAX_BYTES=10000000  FILTER_TYPES=.csv,.json,.png  python3 filter.py
 
-More files or bytes than allowed: refused. A file of another type: deleted, and said so.
+It deletes files of other types, and prints their names. It refuses more files or bytes than allowed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def main(environ: Mapping[str, str]) -> int:
         files += 1
         bytes_left += path.stat().st_size
     if files > max_files or bytes_left > max_bytes:
-        print(f"refused: {files} files, {bytes_left} bytes; allowed are {max_files} files, {max_bytes} bytes")
+        print(f"refused: {files} files, {bytes_left} bytes; at most {max_files} files, {max_bytes} bytes may leave")
         return 1
     print(f"passed: {files} files, {bytes_left} bytes")
     return 0
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """Everything below `folder` that is not a folder, links included and never followed."""
+    """All entries below `folder` that are not folders. Includes symbolic links, and does not follow them."""
     for place, folders, files in os.walk(folder):
         yield from (Path(place, name) for name in sorted(files))
         yield from (Path(place, name) for name in sorted(folders) if Path(place, name).is_symlink())

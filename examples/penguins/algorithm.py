@@ -1,7 +1,7 @@
 """Body size of three penguin species: statistics as JSON and CSV, and a chart as SVG.
 
-Plain Python 3 without packages. It knows nothing of where it runs but the variables that every Ocean algorithm gets:
-DIDS (JSON list of the data sets' names), INPUTS (a folder with one folder per data set) and OUTPUTS (where results go).
+Plain Python 3 without packages. It uses only the variables that every Ocean algorithm gets: DIDS (a JSON list of the
+data sets' names), INPUTS (a folder with one folder per data set) and OUTPUTS (the folder for results).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MEASURES = {
     "flipper_length_mm": "flipper length, mm",
     "body_mass_g": "body mass, g",
 }
-# Told apart without colour vision too: hues that survive it (Okabe–Ito, Tol), and a mark of their own each.
+# Colours that people with colour blindness can tell apart (Okabe–Ito, Tol), and a different mark for each species.
 STYLES = [("#d07c0a", "circle"), ("#9b2f7a", "triangle"), ("#0068a8", "square")]
 
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def read(file: Path) -> Iterable[Penguin]:
-    """The penguins of one CSV file; rows without measures (`NA`: the bird got away) are left out."""
+    """The penguins of one CSV file. Skips rows with missing measurements (`NA`)."""
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if "NA" not in [row[name] for name in MEASURES]:
@@ -195,7 +195,7 @@ class Chart:
         )
 
     def trend(self, name: str) -> str:
-        """The least-squares line over the range of the species, on a light casing that lifts it off the points."""
+        """The least-squares line of the species, with a light outline so that it stands out from the points."""
         flippers = [p.flipper for p in self.groups[name]]
         slope, base = linear_regression(flippers, [p.mass for p in self.groups[name]])
         ends = [(self.x(v), self.y(base + slope * v)) for v in (min(flippers), max(flippers))]
@@ -206,7 +206,7 @@ class Chart:
         )
 
     def ridges(self) -> str:
-        """The smoothed distributions: of flipper length above the plot, of body mass at its right."""
+        """The smoothed distributions: flipper length above the plot, body mass to its right."""
 
         def above(value: float, share: float) -> tuple[float, float]:
             return self.x(value), self.TOP - 10 - share * self.RIDGE
@@ -232,7 +232,7 @@ class Chart:
         peak = max(max(curve) for curve in curves.values())
         parts = []
         for name, curve in curves.items():
-            # The tails that touch the base line would only draw over it.
+            # Leave out the tails, which would only thicken the base line.
             shown = [(v, d / peak) for v, d in zip(steps, curve, strict=True) if d > peak / 400]
             outline = [place(v, share) for v, share in shown]
             area = [place(shown[0][0], 0), *outline, place(shown[-1][0], 0)]
@@ -272,7 +272,7 @@ def polyline(points: Sequence[tuple[float, float]]) -> str:
 
 
 def mark(shape: str, x: float, y: float, size: float) -> str:
-    """A mark of about the same area in each shape."""
+    """A mark; all shapes have about the same area."""
     if shape == "triangle":
         up, side = size * 1.3, size * 1.2
         return f'<path d="M{x:.1f} {y - up:.1f}L{x + side:.1f} {y + up * 0.62:.1f}H{x - side:.1f}Z"/>'

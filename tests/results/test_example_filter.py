@@ -1,4 +1,4 @@
-"""The filter that is shipped, run as a program on a tree."""
+"""The filter in `examples/filter`, run as a program on a volume."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def test_other_types_and_links_are_deleted_and_named(tmp_path: Path) -> None:
 def test_outputs_above_the_limits_are_refused(tmp_path: Path, limit: dict[str, str]) -> None:
     code, printed = run(volume(tmp_path / "v", {"a.csv": b"1", "b.csv": b"22"}), **limit)
     assert code == 1
-    assert printed.startswith("refused: 2 files, 3 bytes; allowed are")
+    assert printed.startswith("refused: 2 files, 3 bytes; at most ")
