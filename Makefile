@@ -23,7 +23,7 @@ docs: .venv/.test  ## build the documentation's site into build/docs; a broken l
 check: lint docs test  ## run everything that CI runs
 
 faults: .venv/.test  ## run the fault tests with their long profile
-	SLUICE_LONG=1 $(BIN)/python -m pytest tests/faults -q -s
+	SLUICE_LONG=1 $(BIN)/python -m pytest tests/faults tests/cluster/test_kubernetes_schedules.py -q -s
 
 bench: .venv/.test  ## measure every figure that the documents claim
 	$(BIN)/python -m benchmarks

@@ -89,6 +89,7 @@ class StageJob:
     secret: str  # Ocean's job secret, given to the algorithm as `secret`
     scope: Scope  # for publish
     results: str  # storage URL below which publish writes
+    may_lack_volume: bool = False  # an earlier stage failed or was stopped, perhaps before it had a volume
 
     @property
     def ref(self) -> JobRef:

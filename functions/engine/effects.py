@@ -95,6 +95,7 @@ class Effects:
             secret=record.submission.secret,
             scope=scope(current),
             results=storage_url(self._app.settings),
+            may_lack_volume=current.ending is not None,
         )
         give_up_at = creation_deadline(current.limits, intent.due_at)
         try:

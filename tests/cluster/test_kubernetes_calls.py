@@ -5,42 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from support.fake_kube import FakeKube
-from support.world import World
+from support.kube_world import KubeWorld
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.workflow.codes import Code
-from functions.workflow.model import Manifest, Stage, WorkflowId
+from functions.workflow.model import Manifest, Stage
 
 STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH)
-
-
-class KubeWorld(World):
-    """The whole system on the adapter for Kubernetes and the fake API."""
-
-    def __init__(self, kube: FakeKube, cluster: KubernetesCluster) -> None:
-        super().__init__(cluster=cluster, namespace="demo")
-        self.kube = kube
-
-    def end_pod(self, workflow: WorkflowId) -> None:
-        """End the current container with success and deliver the event of its Pod three times, as clusters do."""
-        ref = self.job(workflow)
-        if ref.stage is Stage.PUBLISH:
-            self.storage.put_manifest(workflow, ref.attempt, Manifest())
-        pod = self.kube.terminate(ref.name, 0)
-        body = {"kind": "Pod", "apiVersion": "v1", **(self.kube.find("pods", pod) or {})}
-        for _ in range(3):
-            self.receive({"ce-type": "dev.knative.apiserver.resource.update"}, body)
-
-    def finish_jobs(self) -> list[Any]:
-        """Let the Jobs say that they ended, 2 s later; their events."""
-        names = self.kube.names("jobs")
-        for name in names:
-            self.kube.finish(name)
-        return [{"kind": "Job", "apiVersion": "batch/v1", **(self.kube.find("jobs", name) or {})} for name in names]
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from support.clusters import stage_job
 from support.fake_kube import QUOTA_CONFLICT, FakeKube, Fault
+from support.kube_objects import KubeObjects
+from support.kube_world import KubeWorld
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import ClusterUnavailable, JobStatus, NameConflict, Rejected, StageJob, State
@@ -196,3 +198,16 @@ def test_f42_a_volume_or_secret_that_is_being_deleted_does_not_count_as_created(
     kube.reap()
     assert kubernetes.create(first)
     assert kube.names(resource) == [name]
+
+
+@pytest.mark.parametrize("resource", ["secrets", "persistentvolumeclaims"])
+def test_f42_a_publish_after_a_stop_gets_the_volume_that_configure_could_not_create(resource: str) -> None:
+    world = KubeWorld(KubeObjects())
+    exceeded = Fault(403, "forbidden: exceeded quota: environment")
+    world.kube.chance = lambda verb, plural: exceeded if (verb, plural) == ("create", resource) else None
+    workflow = world.submit()
+    assert world.kube.names("jobs") == []
+    world.kube.chance = lambda verb, plural: None
+    world.stop(workflow)
+    assert world.state(workflow).stage is Stage.PUBLISH
+    assert [len(world.kube.names(kind)) for kind in KINDS] == [1, 1, 1, 1]

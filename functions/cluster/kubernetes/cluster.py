@@ -1,7 +1,7 @@
 """The cluster as Kubernetes: Jobs are Jobs. The only module that decides which calls the API gets.
 
 A workflow without faults costs at most 12 calls: 4 to begin with, 2 for each later Job, 1 to read each end, 1 to
-clean up; none of them is a LIST. k8s_install/binding.yml grants exactly the rights for these calls; a test compares.
+clean up; none of them is a LIST. After a failure or a stop, publish costs 2 more. k8s_install/binding.yml grants exactly the rights for these calls; a test compares.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class KubernetesCluster:
         namespace = job.ref.namespace
         owner_uid = self._owner_uid(job)
         manifest = job_manifests.stage_job(job, owner_uid, self._settings)
-        if job.stage is Stage.CONFIGURE:
+        if job.stage is Stage.CONFIGURE or job.may_lack_volume:
             self._ensure(_path("v1", namespace, "secrets"), job_manifests.secret(job, owner_uid))
             self._ensure(_path("v1", namespace, "persistentvolumeclaims"), job_manifests.claim(job, owner_uid))
         try:
