@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from functions.backoff import Backoff
 from functions.staging.report import StageFailure
 
 T = TypeVar("T")
@@ -28,22 +29,29 @@ class TransientError(Exception):
         self.absent = absent
 
 
+BACKOFF = Backoff(first=0.5, factor=2, longest=30)
+
+
+def jittered(seconds: float) -> float:
+    """Return a random part of `seconds`, between a half and all of it, so that clients do not retry in step."""
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often to try without progress, how long to pause, and the timeouts of one connection. All in seconds."""
 
     tries: int = 6
     absent: int = 4  # tries for a server that never answered; with the defaults this takes 2 to 4 seconds
-    first: float = 0.5
-    longest: float = 30.0
+    backoff: Backoff = BACKOFF
     connect: float = 10.0
     stall: float = 30.0  # without a byte
 
     def delay(self, failures: int, error: TransientError) -> float:
-        """Seconds to wait after the n-th failure in a row: doubling, with jitter, or what the server asked for."""
+        """Seconds to wait after the n-th failure in a row: what the server asked for, else the backoff with jitter."""
         if error.after is not None:
             return error.after
-        return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+        return jittered(self.backoff.delay(failures))
 
     def call(
         self,

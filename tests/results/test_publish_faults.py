@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from support.publishing import task, volume
 
+from functions.backoff import Backoff
 from functions.results.files import FileStorage
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.publish import upload
@@ -31,7 +32,7 @@ CALLS = 6 + 2 + 2  # files, admin logs, manifest and removal
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "_DELAYS", (0.0,) * 4)
+    monkeypatch.setattr(upload, "BACKOFF", Backoff(0, 1, 0))
 
 
 class Meddling:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from support.configuring import FEW_RETRIES, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
+from functions.backoff import Backoff
 from functions.staging.guarded_http import GuardedHttp, retry_after
 from functions.staging.retry import RetryPolicy, TransientError
 
@@ -264,7 +265,7 @@ def test_several_files_are_downloaded_at_once(configure: Configure, host: DataHo
 
 
 def test_delays_double_up_to_a_limit_and_obey_retry_after() -> None:
-    retries = RetryPolicy(first=1, longest=8)
+    retries = RetryPolicy(backoff=Backoff(first=1, factor=2, longest=8))
     delays = [retries.delay(n, TransientError("x")) for n in range(1, 8)]
     for delay, longest in zip(delays, (1, 2, 4, 8, 8, 8, 8), strict=True):
         assert longest / 2 <= delay <= longest
@@ -319,7 +320,7 @@ def test_a_download_starts_again_if_the_server_refuses_the_range(
 
 
 def test_a_host_that_never_answered_gets_fewer_tries(configure: Configure, host: DataHost) -> None:
-    retries = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
+    retries = RetryPolicy(tries=6, absent=4, backoff=Backoff(0.001, 1, 0.001))
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = server.getsockname()[1]
     refused = configure({"url": f"http://127.0.0.1:{closed}/a"}, retries=retries)
@@ -346,7 +347,7 @@ def test_a_host_that_vanishes_after_some_bytes_gets_all_tries(configure: Configu
         return [(0, 0, 0, "", ("127.0.0.1", port))]
 
     host.routes["/a"] = File(Pattern(3 * MB), break_after=MB)
-    retries = RetryPolicy(tries=6, absent=4, first=0.001, longest=0.001)
+    retries = RetryPolicy(tries=6, absent=4, backoff=Backoff(0.001, 1, 0.001))
     http = GuardedHttp(frozenset({"http"}), private=True, retries=retries, lookup=once)
     outcome = configure({"url": f"http://data.example:{host.port}/a"}, retries=retries, http=http)
     assert outcome.message.endswith("(6 times in a row)")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from functions.backoff import Backoff
 from functions.staging.retry import RetryPolicy
 from functions.workflow.environment import FetchPolicy
 from functions.workflow.progress import Progress
@@ -19,7 +20,7 @@ LOOPBACK = FetchPolicy(
     max_bytes=1 << 30,
     seconds=30,
 )
-FEW_RETRIES = RetryPolicy(tries=3, first=0.01, longest=0.02, connect=2, stall=0.3)
+FEW_RETRIES = RetryPolicy(tries=3, backoff=Backoff(0.01, 2, 0.02), connect=2, stall=0.3)
 
 
 def task_of(

@@ -6,22 +6,24 @@ import hashlib
 import logging
 import mimetypes
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from functions.backoff import Backoff
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.progress import ProgressReporter
 from functions.staging.publish.names import storage_path
 from functions.staging.publish.tree import TreeChanged
 from functions.staging.report import StageFailure
+from functions.staging.retry import jittered
 from functions.workflow import volume_layout
 from functions.workflow.model import ResultFile
 
 CHUNK = 1 << 20
-_DELAYS = (0.5, 1.0, 2.0, 4.0)  # seconds between the tries
+TRIES = 5
+BACKOFF = Backoff(first=0.5, factor=2, longest=4)
 
 # Ocean's types by path. Its clients spell `configrationLog` so.
 _TYPES = {
@@ -54,18 +56,17 @@ class Uploader:
 
     def upload(self, file: OpenFile) -> ResultFile:
         """Upload the file, with retries. Raises StageFailure."""
+        tries = 0
         try:
-            for delay in _DELAYS:
+            while True:
+                tries += 1
                 try:
                     return self._try(file)
-                except StorageRefused:
-                    raise
                 except (StorageUnavailable, TreeChanged) as e:
+                    if tries == TRIES or isinstance(e, StorageRefused):
+                        raise upload_failure(file.path, e) from e
                     logging.warning("%s: trying again: %s", file.path, e)
-                    self.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311
-            return self._try(file)
-        except (StorageUnavailable, TreeChanged) as e:
-            raise upload_failure(file.path, e) from e
+                    self.sleep(jittered(BACKOFF.delay(tries)))
         finally:
             os.close(file.fd)
 
