@@ -80,7 +80,11 @@ def observation(ref: JobRef, live: JobStatus, manifest: Manifest | None = None) 
             return Tick(suspended=True)
         case State.STUCK:
             # Without a time the wait cannot be measured; the Job's own deadline ends it then.
-            return StageStuck(ref.stage, ref.attempt, live.uid, live.reason, live.since) if live.since else Tick()
+            return (
+                StageStuck(ref.stage, ref.attempt, live.uid, live.reason, live.since, live.definitive)
+                if live.since
+                else Tick()
+            )
         case State.ENDED:
             return StageEnded(
                 ref.stage,

@@ -115,6 +115,7 @@ class JobStatus:
     reason: str = ""  # `OOMKilled`, `DeadlineExceeded`, `ImagePullBackOff`, or the reason that a stage program gave
     oom_killed: bool = False
     since: datetime | None = None  # STUCK: the start of the wait; RUNNING: the start of the container, if known
+    definitive: bool = False  # STUCK: the registry said that there is no such image, or not for us
 
 
 class Cluster(Protocol):

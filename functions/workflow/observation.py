@@ -29,13 +29,17 @@ class StageEnded:
 
 @dataclass(frozen=True, slots=True)
 class StageStuck:
-    """The Pod of one attempt waits since `since`, with a reason that heals late or never."""
+    """The Pod of one attempt waits since `since`, with a reason that heals late or never.
+
+    `definitive`: an image error that no further pull will change, such as an image that does not exist.
+    """
 
     stage: Stage
     attempt: int
     job_uid: JobUid | None
     reason: str
     since: datetime
+    definitive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The cluster as Kubernetes: Jobs are Jobs. The only module that decides which calls the API gets.
 
 A workflow without faults costs at most 12 calls: 4 to begin with, 2 for each later Job, 1 to read each end, 1 to
-clean up; none of them is a LIST. After a failure or a stop, publish costs 2 more. k8s_install/binding.yml grants exactly the rights for these calls; a test compares.
+clean up; none of them is a LIST. After a failure or a stop, publish costs 2 more. k8s_install/binding.yml grants exactly
+the rights for these calls; a test compares.
 """
 
 from __future__ import annotations

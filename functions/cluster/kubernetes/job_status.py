@@ -40,6 +40,20 @@ FATAL_WAITING_REASONS = frozenset(
         "RunContainerError",
     }
 )
+# Errors of a pull that the next pull meets again: no such image, or none for us or for this machine. containerd, CRI-O
+# and the registries each have their own words; a node tells them in the message of the waiting container.
+_DEFINITIVE_REASONS = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+_PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff"})
+_DEFINITIVE_ERROR = re.compile(
+    r"manifest unknown|name unknown|repository does not exist|failed to resolve reference .*: not found"
+    r"|unauthorized|authorization failed|access denied|access to the resource is denied|403 Forbidden"
+    r"|no match(ing manifest)? for |invalid reference format",
+    re.IGNORECASE | re.DOTALL,
+)
+# An outage or a limit of the registry, whatever else the message says.
+_PASSING_ERROR = re.compile(
+    r"toomanyrequests|too many requests|timeout|\b5\d\d [A-Z]|no such host|connection", re.IGNORECASE
+)
 # The kubelet's reasons for a program that ended by itself. They say less than its exit code.
 _UNSPECIFIC_REASONS = frozenset({"Error", "Completed", ""})
 # The fields in which a Job counts the Pods that it has or had.
@@ -180,7 +194,17 @@ def _stuck_pod(pod: Body, owner: JobUid | None) -> JobStatus | None:
         return None
     condition = "PodReadyToStartContainers" if reason == "FailedMount" else "PodScheduled"
     since = get_time(find_condition(pod, condition), "lastTransitionTime")
-    return JobStatus(State.STUCK, owner, reason=reason, since=since or created_at(pod))
+    return JobStatus(
+        State.STUCK, owner, reason=reason, since=since or created_at(pod), definitive=_is_definitive(pod, reason)
+    )
+
+
+def _is_definitive(pod: Body, reason: str) -> bool:
+    """Whether the image cannot be had: the registry has answered, and will answer the same."""
+    message = get_text(get_mapping(_container_state(pod), "waiting"), "message")
+    if reason not in _PULL_REASONS:
+        return reason in _DEFINITIVE_REASONS
+    return bool(_DEFINITIVE_ERROR.search(message)) and not _PASSING_ERROR.search(message)
 
 
 def _container_state(pod: Body) -> Body:
