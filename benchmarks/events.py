@@ -114,8 +114,8 @@ def _submit(environ: dict[str, str], ids: list[str]) -> None:
 
 def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
     """The statements and parameters of one transition, in order, including COMMIT."""
-    from functions.advance.event_filter import interest
-    from functions.advance.main import follow
+    from functions.advance.event_filter import hint_of
+    from functions.advance.main import handle_hint
     from functions.store.postgres import Postgres
 
     sent: list[tuple[str, Any]] = []
@@ -128,12 +128,12 @@ def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
 
     with data.open_app(environ) as app:
         app.transitions.submit(data.record(app, workflow), "bench")
-        hint = interest(
+        hint = hint_of(
             {"type": "dev.knative.apiserver.resource.update"}, json.loads(data.ended(workflow, Stage.CONFIGURE))
         )
         assert hint is not None
         with patch.object(Postgres, "run", record):
-            follow(app, hint, "bench-0")
+            handle_hint(app, hint, "bench-0")
     return sent
 
 

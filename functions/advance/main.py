@@ -1,7 +1,7 @@
 """`advance`: one CloudEvent in, at most one transition out.
 
-Answers are empty: to a Knative broker any body that is not a CloudEvent is a failure. 204 says that what the event
-had to say is durable, or was nothing; 4xx that it can never be handled; 503 that it shall come again.
+Answers are empty: a Knative broker takes any body that is not a CloudEvent for a failure. 204: the event's effect is
+durable, or there was none. 4xx: the event can never be handled. 503: send it again.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.advance.event_filter import Hint, interest
+from functions.advance.event_filter import Hint, hint_of
 from functions.api import cloudevents, http
 from functions.engine.app import App, current_app
 from functions.log import about
 
 logger = logging.getLogger(__name__)
 
-# Knative's own parts refuse larger events; a Job with a large environment stays far below.
+# bytes; Knative's own parts refuse larger events
 MAX_EVENT = 1 << 20
-LONGEST_ID = 255  # of an event, in the dead letters
+MAX_ID = 255  # characters of an event's id in the dead letters
 TICK = "dev.knative.sources.ping"
 
 
 def receive(call: http.Call) -> Response:
-    """An event of the cluster, or a tick."""
+    """Handle an event of the cluster, or a tick."""
     event = cloudevents.read(call.request, MAX_EVENT)
     if event.type == TICK:
         from functions.advance.sweep import sweep
 
         sweep(call.app)
-    elif hint := interest(event.attributes, event.data):
-        follow(call.app, hint, event.id)
+    elif hint := hint_of(event.attributes, event.data):
+        handle_hint(call.app, hint, event.id)
     return http.empty()
 
 
 def add_dead_letter(call: http.Call) -> Response:
-    """An event that could not be delivered: kept for somebody to read (`sluice dead-letters`).
+    """Keep an event that could not be delivered (`sluice dead-letters` lists them).
 
-    Only what identifies it is kept, because its data may carry URLs with credentials.
+    Only what identifies the event is kept, because its data may contain URLs with credentials.
     """
     from functions.log import scrub
 
@@ -53,19 +53,19 @@ def add_dead_letter(call: http.Call) -> Response:
         kept, number, reason = {"attributes": {}}, call.request.headers.get("ce-id", ""), e.message
     kept["attributes"].pop("knativeerrordata", None)
     logger.error("dead letter", extra=about(event=number, reason=scrub(reason)))
-    call.app.store.add_dead_letter(number[:LONGEST_ID], scrub(reason), kept, call.app.clock())
+    call.app.store.add_dead_letter(number[:MAX_ID], scrub(reason), kept, call.app.clock())
     return http.empty()
 
 
-def follow(app: App, hint: Hint, cause: str) -> None:
-    """Go and look, if the hint is of the attempt that runs; otherwise complete what its first delivery left open."""
-    from functions.advance.reconcile import look
+def handle_hint(app: App, hint: Hint, cause: str) -> None:
+    """Reconcile the workflow if the hint is about the running attempt; otherwise carry out its open intents."""
+    from functions.advance.reconcile import reconcile
 
     workflow = app.store.state(hint.ref.workflow)
     if workflow is None:
         logger.info("unknown workflow", extra=about(workflow=hint.ref.workflow, event=cause))
     elif (workflow.stage, workflow.attempt) == (hint.ref.stage, hint.ref.attempt):
-        look(app, workflow, cause, hint.pod)
+        reconcile(app, workflow, cause, hint.pod)
     else:
         app.transitions.carry_out(workflow.id, cause)
 

@@ -1,47 +1,71 @@
-"""Look at the truth and act on it: what `advance` does for an event and the sweep for a workflow that is due."""
+"""Read the current Job of a workflow and apply what its state means: for a hint, and for a workflow that is due."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from functions.advance.event_filter import observation
 from functions.cluster.ports import JobRef, JobStatus, State, job_ref
 from functions.errors import Unavailable
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Manifest, Outcome, Stage, Workflow
-from functions.workflow.observation import StageObservation, Tick
+from functions.workflow.observation import StageEnded, StageLost, StageObservation, StageStuck, Tick
 from functions.workflow.timing import read_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
 
 
-def look(app: App, workflow: Workflow, cause: str, pod: str | None = None) -> Verdict:
-    """Read the current Job of `workflow` and apply what is seen. `pod`: the name of its Pod, if an event told it."""
+def reconcile(app: App, workflow: Workflow, cause: str, pod: str | None = None) -> Verdict:
+    """Read the current Job of `workflow` and apply its state. `pod`: the name of its Pod, if an event named it."""
     if workflow.stage is None:
         return app.transitions.apply(workflow.id, Tick(), cause)
     ref = job_ref(workflow, workflow.stage, workflow.attempt, app.environments)
+    observation: StageObservation | Tick
     try:
-        seen = _seen(app, ref, pod)
+        status = app.cluster.read(ref, pod)
+        observation = observation_of(ref, status, _manifest(app, ref, status))
     except Unavailable:
-        if not _given_up(app, workflow):
+        if not _is_given_up(app, workflow):
             raise
-        seen = Tick()
-    return app.transitions.apply(workflow.id, seen, cause)
+        observation = Tick()
+    return app.transitions.apply(workflow.id, observation, cause)
 
 
-def _seen(app: App, ref: JobRef, pod: str | None) -> StageObservation | Tick:
-    live = app.cluster.read(ref, pod)
-    return observation(ref, live, _manifest(app, ref, live))
+def observation_of(ref: JobRef, status: JobStatus, manifest: Manifest | None = None) -> StageObservation | Tick:
+    """What the state of a Job means to the rules. `manifest`: the manifest of a publish that succeeded."""
+    match status.state:
+        case State.RUNNING:
+            return Tick(runs_since=status.since)
+        case State.SUSPENDED:
+            return Tick(suspended=True)
+        case State.STUCK:
+            if status.since is None:  # the wait cannot be measured; the Job's own deadline ends it
+                return Tick()
+            return StageStuck(ref.stage, ref.attempt, status.uid, status.reason, status.since, status.definitive)
+        case State.ENDED:
+            return StageEnded(
+                ref.stage,
+                ref.attempt,
+                status.uid,
+                status.outcome or Outcome.FAILED,
+                status.exit_code,
+                status.reason,
+                status.oom_killed,
+                manifest,
+            )
+        case State.GONE:
+            return StageLost(ref.stage, ref.attempt)
+        case _:
+            assert_never(status.state)
 
 
-def _given_up(app: App, workflow: Workflow) -> bool:
+def _is_given_up(app: App, workflow: Workflow) -> bool:
     give_up_at = read_deadline(workflow)
     return give_up_at is not None and app.clock() >= give_up_at
 
 
-def _manifest(app: App, ref: JobRef, live: JobStatus) -> Manifest | None:
-    """What a publish that succeeded has published; read before the record is locked."""
-    if ref.stage is Stage.PUBLISH and live.state is State.ENDED and live.outcome is Outcome.SUCCEEDED:
+def _manifest(app: App, ref: JobRef, status: JobStatus) -> Manifest | None:
+    """The manifest of a publish that succeeded; read before the record is locked."""
+    if ref.stage is Stage.PUBLISH and status.state is State.ENDED and status.outcome is Outcome.SUCCEEDED:
         return app.storage.manifest(ref.workflow, ref.attempt)
     return None

@@ -1,7 +1,7 @@
-"""The sweep: what a tick does. Finds what no event announced, at a cost that follows what is due.
+"""The sweep: what a tick does. It finds everything that no event announced; its cost follows what is due.
 
-Safe beside handlers and other sweeps: what is due is claimed by moving its due time, and every change goes
-through Transitions. Whoever dies in a sweep loses nothing; the claim runs out.
+It is safe beside handlers and other sweeps: a due row is claimed by moving its due time, and every change goes through
+Transitions. If a sweep dies, its claims run out and the next sweep takes over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from functions.advance.reconcile import look
+from functions.advance.reconcile import reconcile
 from functions.api.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
 from functions.errors import Unavailable
@@ -27,56 +27,56 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BATCH = 10  # little is claimed in vain when the time is over
-# A claim runs out after this, so that another sweep takes over what a dead one had claimed.
+BATCH = 10  # small, so that little is claimed in vain when the time is over
+# A claim runs out after this, so that another sweep takes over from a dead one.
 CLAIM = timedelta(seconds=30)
-# Nothing new is begun after this: Knative gives the request up after 60 s, and the next tick comes then.
+# A sweep begins nothing new after this: Knative gives the request up after 60 s.
 BUDGET = timedelta(seconds=40)
-# So many in a row that the cluster or the storage keeps waiting: it is away, and would keep the rest waiting too.
-AWAY = 5
-# An event that nobody takes is dropped after this many tries, one a sweep.
-MOST_DELIVERIES = 500
+# After so many unavailable answers in a row, the rest waits for the next sweep.
+MAX_UNAVAILABLE = 5
+# An event is dropped after this many deliveries that failed; each sweep tries once.
+MAX_DELIVERIES = 500
 CAUSE = "sweep"
 
 
 def sweep(app: App) -> Counter[str]:
-    """Do what is due, as far as the time reaches. Returns how much of what was repaired.
+    """Do what is due, as far as the time allows. Returns the number of repairs of each kind.
 
-    Raises StoreUnavailable where not even what is due can be asked.
+    Raises StoreUnavailable if the record cannot be read.
     """
     run = _Sweep(app)
     run.each(app.store.claim_intents, run.complete)
-    run.each(app.store.claim_workflows, run.look)
+    run.each(app.store.claim_workflows, run.reconcile)
     for environment in app.store.queues():
         run.admit(environment)
     for namespace in sorted({environment.namespace for environment in app.environments.values()}):
         run.collect_orphans(namespace)
     app.store.prune_nonces(forgettable(app.clock()))
-    run.deliver()  # last: whoever is told may be slow
+    run.deliver()  # last, because the receiver may be slow
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
     return run.done
 
 
 class _Sweep:
-    """One run. What is unavailable for one workflow must not keep it from the others: that comes up again."""
+    """One run. If something is unavailable for one workflow, the run continues with the others."""
 
     def __init__(self, app: App) -> None:
         self.app = app
         self.done: Counter[str] = Counter()
         self._began = app.clock()
-        self._waited = 0  # how many in a row were unavailable
+        self._unavailable = 0  # in a row
 
     def each(self, claim: Callable[[datetime, datetime, int], Sequence[T]], repair: Callable[[T], None]) -> None:
-        """Repair what is due, until too many in a row cannot be."""
-        self._waited = 0
+        """Repair everything that is due, until too many in a row are unavailable."""
+        self._unavailable = 0
         for item in self._due(claim):
             self._guarded(repair, item)
-            if self._waited >= AWAY:
+            if self._unavailable >= MAX_UNAVAILABLE:
                 return
 
     def _due(self, claim: Callable[[datetime, datetime, int], Sequence[T]]) -> Iterator[T]:
-        """What was due at the beginning, claimed a batch at a time: nothing comes up twice in one sweep."""
+        """Yield what was due when the sweep began, claimed in batches: nothing comes up twice in one sweep."""
         while self._in_time():
             batch = claim(self._began, self.app.clock() + CLAIM, BATCH)
             for item in batch:
@@ -94,25 +94,25 @@ class _Sweep:
         self.done["open intents"] += 1
         self.app.transitions.carry_out(workflow, CAUSE)
 
-    def look(self, workflow: Workflow) -> None:
-        """See whether the Job of a workflow has ended or gone unannounced, or its time is over."""
-        if look(self.app, workflow, CAUSE) is Verdict.APPLIED:
+    def reconcile(self, workflow: Workflow) -> None:
+        """Find out whether the Job of a workflow has ended or gone unannounced, or its time is over."""
+        if reconcile(self.app, workflow, CAUSE) is Verdict.APPLIED:
             self.done[f"{workflow.phase} moved on"] += 1
 
     def admit(self, environment: str) -> None:
-        """Give free slots to queued workflows, and start as many of them as the time reaches for."""
+        """Give free slots to queued workflows, and start as many of them as the time allows."""
         admitted = self._guarded(self.app.transitions.admit, environment) if self._in_time() else None
         for workflow in admitted or ():
             self.done["admitted"] += 1
-            if self._in_time():  # else their open intents are due soon
+            if self._in_time():  # otherwise the next sweep carries out their open intents
                 self._guarded(self.app.transitions.carry_out, workflow, CAUSE)
 
     def deliver(self) -> None:
-        """Deliver what goes outside. After a failure the rest waits too: it mostly goes to the same place."""
+        """Deliver events to the outside. After a failure the rest waits: it mostly goes to the same receiver."""
         for event in self._due(self.app.store.claim_events):
             if self._guarded(self._send, event):
                 self.done["events delivered"] += 1
-            elif event.tries < MOST_DELIVERIES:
+            elif event.tries < MAX_DELIVERIES:
                 return
             self.app.store.close_event(event)
 
@@ -122,30 +122,30 @@ class _Sweep:
         return deliver(self.app, event)
 
     def collect_orphans(self, namespace: str) -> None:
-        """Clean up after workflows that are over but still own something. Unknown ones are somebody else's."""
+        """Clean up after finished workflows that still own something. Workflows that the record does not know stay."""
         owners = self._guarded(self.app.cluster.orphans, namespace, 500) or ()
         alive = self.app.store.unfinished(owners) if owners else set()
         for workflow in (w for w in owners if w not in alive):
             if not self._in_time():
                 return
             if self.app.store.state(workflow) is None:
-                logger.warning("not ours, left alone", extra=about(workflow=workflow))
+                logger.warning("objects of an unknown workflow are left alone", extra=about(workflow=workflow))
                 continue
             self._guarded(self.app.cluster.clean_up, workflow, namespace)
-            self.done["leftovers removed"] += 1
+            self.done["orphans removed"] += 1
 
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:
             done = action(*arguments)
-        except (ClusterError, Unavailable) as e:  # or the workflow is held by somebody else
+        except (ClusterError, Unavailable) as e:  # also: another transaction holds the workflow's lock
             self.done["postponed"] += 1
-            self._waited += 1
+            self._unavailable += 1
             logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))
-        except Exception as e:  # a fault of ours with one workflow must not keep the sweep from all the others
+        except Exception as e:  # an internal error with one workflow must not keep the sweep from the others
             self.done["failed"] += 1
             subject = getattr(arguments[0], "id", arguments[0])
             logger.error("internal error", exc_info=e, extra=about(doing=action.__name__, subject=subject))
         else:
-            self._waited = 0
+            self._unavailable = 0
             return done
         return None

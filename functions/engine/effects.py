@@ -1,4 +1,4 @@
-"""What becomes of an effect: one intent, carried out in the cluster or the storage. Every effect may be repeated."""
+"""Carries effects out, in the cluster or the storage. Every effect may be repeated."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 RETRIES = Backoff(first=5, factor=2, longest=600)
 
 
-class NotYet(Exception):
-    """The cluster refuses for now; try again at `until`, without telling the event's sender to."""
+class RetryLater(Exception):
+    """The cluster refuses for now. The sweep tries again at `at`; the sender of the event need not."""
 
-    def __init__(self, until: datetime) -> None:
+    def __init__(self, at: datetime) -> None:
         super().__init__()
-        self.until = until
+        self.at = at
 
 
 class Effects:
@@ -51,9 +51,9 @@ class Effects:
     def carry_out(
         self, tx: Transaction, current: Workflow, intent: Intent, now: datetime
     ) -> tuple[JobUid | None, StageObservation | None]:
-        """Carry one effect out. Returns the UID of a Job that was created, and what was seen in doing so.
+        """Carry one effect out. Returns the UID of a Job that was created, and an observation that follows from it.
 
-        Raises Unavailable and NotYet: it is still to be done.
+        Raises Unavailable and RetryLater: the effect is still to be carried out.
         """
         app, effect = self._app, intent.effect
         match effect:
@@ -69,7 +69,7 @@ class Effects:
             case Report():
                 self._report(tx, current)
             case Emit():
-                pass  # goes through the outbox, never through an intent
+                pass  # the sweep delivers it
             case _:
                 assert_never(effect)
         return None, None
@@ -104,7 +104,7 @@ class Effects:
             logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
             if e.final or now >= give_up_at:
                 return None, _refused(effect, e.reason)
-            raise NotYet(next_try(intent, now)) from None
+            raise RetryLater(next_try(intent, now)) from None
         except NameConflict:
             logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
             return None, _refused(effect, "NameConflict")
@@ -121,7 +121,7 @@ class Effects:
             self._app.cluster.report(record.submission.origin, current)
         except ClusterUnavailable:
             raise
-        except ClusterError as e:  # the object is gone or refuses it: nobody is left to tell
+        except ClusterError as e:  # the object is gone, or refuses the status
             logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
 
 
@@ -130,8 +130,8 @@ def next_try(intent: Intent, now: datetime) -> datetime:
     return now + timedelta(seconds=RETRIES.delay(intent.tries + 1))
 
 
-def given_up(effect: Effect) -> StageObservation | None:
-    """What follows when an effect was tried often enough: a Job that was never created has failed."""
+def give_up(effect: Effect) -> StageObservation | None:
+    """What follows when an effect has failed too often: a stage whose Job was never created has failed."""
     return _refused(effect, "ClusterUnavailable") if isinstance(effect, CreateJob) else None
 
 

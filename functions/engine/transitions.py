@@ -1,9 +1,9 @@
-"""The only place where a workflow changes: lock → decide → commit → effects → commit.
+"""The only place where a workflow changes: lock, decide, commit; then effects, commit.
 
-Transaction A stores the decision together with its effects as intents. Transaction B carries the intents out and closes
-them. Both lock the workflow's row first, so a Job is never created after its stage was halted: B holds the
-lock while it talks to the cluster, and a stop waits for it. Whoever dies between A and B leaves open intents, which
-the redelivered event or the sweep completes; every effect may be repeated.
+Transaction A stores the decision, with its effects as intents. Transaction B carries the intents out and closes them.
+Both lock the workflow's row first. B holds the lock while it talks to the cluster, so a stop waits for a creation that
+is under way: no Job is created after its stage was halted. A process that dies between A and B leaves open intents; the
+redelivered event or the sweep carries them out. Every effect may be repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from functions.cluster.ports import ClusterUnavailable
-from functions.engine.effects import Effects, NotYet, given_up, next_try
+from functions.engine.effects import Effects, RetryLater, give_up, next_try
 from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# An effect is given up after so many tries (about a day); leftovers are then found by the sweep, and a stage
-# without a Job has failed. A creation is given up earlier when it has waited `queue_seconds`.
-MOST_TRIES = 150
-ADMISSION = "admission"  # the cause of a start, in the history
-# A Job that is created this long after it was due has waited: for a quota, or for the end of an outage.
-LATE = timedelta(minutes=1)
+# An effect is given up after so many tries (about a day). The sweep then finds what is left in the cluster, and a stage
+# without a Job has failed. A creation is given up earlier if it has waited for `queue_seconds`.
+MAX_TRIES = 150
+ADMISSION = "admission"  # the cause in the history
+# A Job that is created this long after it was due has waited for a quota, or for the end of an outage.
+CREATED_LATE = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
-class _Round:
-    """What one transaction B leaves to do."""
+class _Remaining:
+    """What is left to do after one transaction B."""
 
     slot_freed: bool = False
     again: bool = False  # new intents were decided
@@ -49,17 +49,17 @@ class _Round:
 
 
 class Transitions:
-    """Moves workflows. Raises Unavailable: nothing is lost, try again."""
+    """Changes workflows. Raises Unavailable if a part cannot answer: nothing is lost, try again."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._effects = Effects(app)
 
     def submit(self, record: Record, cause: str, first: Callable[[Transaction], None] | None = None) -> Record:
-        """Record a new workflow and start it if a slot is free; as it was recorded. Raises AgreementInUse.
+        """Record a new workflow, start it if a slot is free, and return it as recorded. Raises AgreementInUse.
 
-        `first` is done in the same transaction; what it raises is raised, and nothing is recorded. What is
-        unavailable once it is recorded is not raised: who submitted again would be refused.
+        `first` runs in the same transaction; if it raises, nothing is recorded. After the commit nothing is raised,
+        because a second submission would be refused: the sweep starts what could not be started.
         """
         now = self._app.clock()
         environment = record.workflow.environment
@@ -71,7 +71,7 @@ class Transitions:
                 first(tx)
             slots = tx.slots(environment)
             free = self._slots_of(environment) - slots.taken
-            if free > 0 and not slots.queued:  # nobody waits longer: it starts at once
+            if free > 0 and not slots.queued:  # no other workflow waits, so it starts at once
                 decision = self._announced(rules.decide(decision.workflow, Admitted(), now))
                 decisions.append((decision, ADMISSION))
                 admitted = [record.workflow.id]
@@ -82,41 +82,41 @@ class Transitions:
         try:
             self._carry_out_all(admitted, cause)
         except Unavailable as e:
-            logger.warning("submitted, started later: %s", e, extra=about(workflow=record.workflow.id))
+            logger.warning("submitted; the sweep starts it: %s", e, extra=about(workflow=record.workflow.id))
         return recorded
 
-    def apply(self, workflow: WorkflowId, seen: Observation, cause: str) -> Verdict:
-        """Make what `seen` makes of the workflow, and carry it out."""
+    def apply(self, workflow: WorkflowId, observation: Observation, cause: str) -> Verdict:
+        """Decide what the observation makes of the workflow, record it, and carry its effects out."""
         now = self._app.clock()
         admitted: list[WorkflowId] = []
         with self._app.store.begin() as tx:
             current = tx.lock(workflow)
             if current is None:
                 return Verdict.UNKNOWN
-            decision = rules.decide(current, seen, now)
+            decision = rules.decide(current, observation, now)
             if decision.workflow != current:
                 self._save(tx, decision, cause)
             if decision.slot_freed:
                 admitted = self._admit_next(tx, current.environment, now)
         logger.info(
             "%s: %s",
-            type(seen).__name__,
+            type(observation).__name__,
             decision.verdict,
             extra=about(workflow=workflow, phase=decision.workflow.phase, event=cause),
         )
-        # A duplicate may be the redelivery of an event whose first handler died before its effects.
+        # A duplicate may be redelivered because its first handler died before the effects.
         if decision.effects or decision.verdict is Verdict.DUPLICATE:
             self.carry_out(workflow, cause)
         self._carry_out_all(admitted, cause)
         return decision.verdict
 
     def admit(self, environment: str) -> Sequence[WorkflowId]:
-        """Give free slots of the environment to the oldest queued workflows: those, to be carried out."""
+        """Give free slots of the environment to the oldest queued workflows; return these, whose intents are open."""
         with self._app.store.begin() as tx:
             return self._admit_next(tx, environment, self._app.clock())
 
     def carry_out(self, workflow: WorkflowId, cause: str) -> None:
-        """Carry out the open intents of a workflow, and those that follow from them."""
+        """Carry out the open intents of a workflow, and the intents that follow from them."""
         again = True
         while again:
             with self._app.store.begin() as tx:
@@ -124,13 +124,13 @@ class Transitions:
                 intents = tx.intents(workflow) if current is not None else ()
                 if current is None or not intents:
                     return
-                left = self._round(tx, current, intents, cause)
-            if left.slot_freed:
-                # By itself: the environment must not be locked while the cluster is talked to.
+                remaining = self._round(tx, current, intents, cause)
+            if remaining.slot_freed:
+                # In a transaction of its own: the environment must not be locked during calls to the cluster.
                 self._carry_out_all(self.admit(current.environment), cause)
-            if left.unavailable is not None:
-                raise left.unavailable
-            again = left.again
+            if remaining.unavailable is not None:
+                raise remaining.unavailable
+            again = remaining.again
 
     def _carry_out_all(self, workflows: Sequence[WorkflowId], cause: str) -> None:
         for workflow in workflows:
@@ -140,14 +140,14 @@ class Transitions:
         tx.save(self._announced(decision), cause)
 
     def _announced(self, decision: Decision) -> Decision:
-        """The decision without the events that nobody asked to be told of."""
+        """The decision without the events that no URL is set for."""
         settings = self._app.settings
-        told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
-        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind))
+        urls = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
+        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or urls.get(e.kind))
         return replace(decision, effects=wanted)
 
     def _slots_of(self, environment: str) -> int:
-        """How many workflows may run; none where the environment is not offered any more."""
+        """How many workflows may run; 0 if the environment is not offered any more."""
         offered = self._app.environments.get(environment)
         return offered.max_jobs if offered else 0
 
@@ -166,48 +166,48 @@ class Transitions:
             admitted.append(queued.id)
         return admitted
 
-    def _round(self, tx: Transaction, current: Workflow, intents: Sequence[Intent], cause: str) -> _Round:
-        """Transaction B: carry out intents in their order, up to the first that cannot be done now."""
-        left = _Round()
+    def _round(self, tx: Transaction, current: Workflow, intents: Sequence[Intent], cause: str) -> _Remaining:
+        """Transaction B: carry out intents in their order, up to the first that fails."""
+        remaining = _Remaining()
         now = self._app.clock()
         for intent in intents:
             if now < intent.due_at:
-                continue  # the sweep picks it up when it is due; no later intent depends on it
+                continue  # not due yet; the sweep picks it up. Safe to skip: no later intent depends on it
             try:
-                job_uid, seen = self._effects.carry_out(tx, current, intent, now)
+                job_uid, observation = self._effects.carry_out(tx, current, intent, now)
             except (ClusterUnavailable, StorageUnavailable) as e:
-                if intent.tries < MOST_TRIES:
+                if intent.tries < MAX_TRIES:
                     tx.postpone(intent, next_try(intent, now))
-                    left.unavailable = e
-                    return left
-                logger.error("given up: %s", intent.effect, extra=about(workflow=current.id))
-                job_uid, seen = None, given_up(intent.effect)
-            except NotYet as e:
-                tx.postpone(intent, e.until)
-                return left
+                    remaining.unavailable = e
+                    return remaining
+                logger.error("an effect is given up: %s", intent.effect, extra=about(workflow=current.id))
+                job_uid, observation = None, give_up(intent.effect)
+            except RetryLater as e:
+                tx.postpone(intent, e.at)
+                return remaining
             if job_uid is None:
                 tx.close(intent)
             else:
                 tx.record_job(intent, job_uid, now)
                 current = self._created(tx, current, intent, job_uid, now, cause)
-            if seen is not None:
-                decision = rules.decide(current, seen, now)
+            if observation is not None:
+                decision = rules.decide(current, observation, now)
                 if decision.workflow != current:
                     self._save(tx, decision, cause)
                 current = decision.workflow
-                left.again = left.again or bool(decision.effects)
-                left.slot_freed = left.slot_freed or decision.slot_freed
-        return left
+                remaining.again = remaining.again or bool(decision.effects)
+                remaining.slot_freed = remaining.slot_freed or decision.slot_freed
+        return remaining
 
     def _created(
         self, tx: Transaction, current: Workflow, intent: Intent, job_uid: JobUid, now: datetime, cause: str
     ) -> Workflow:
-        """The workflow with its Job. A stage's time begins with its Job, not with the wait for it."""
+        """The workflow with its Job. The time that a Job waited for its creation does not count as the stage's."""
         stage = current.stage
         if stage is None or intent.effect != CreateJob(stage, current.attempt):
             return current
         created = replace(current, job_uid=job_uid, job_created_at=now)
-        if now - intent.due_at < LATE:
+        if now - intent.due_at < CREATED_LATE:
             return created
         created = replace(created, deadline=stage_deadline(current.limits, stage, now))
         tx.save(Decision(created, Verdict.UNCHANGED), cause)

@@ -1,7 +1,7 @@
 """The rules: what an observation makes of a workflow. Pure and total.
 
-`decide` never raises; what cannot change the workflow comes back as itself, with a verdict that says why.
-The table it implements is in docs/architecture.md.
+`decide` never raises. If an observation changes nothing, the decision holds the same workflow and a verdict that says
+why. The table that it implements is in docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from functions.workflow.observation import (
     Tick,
 )
 
-# Exit codes of the configure program that no retry can mend: the data or the algorithm is at fault.
+# Exit codes of the configure program for which a retry cannot help: the data or the algorithm is at fault.
 FINAL_CONFIGURE_CODES = {
     int(Code.DATA_FAILED): Code.DATA_FAILED,
     int(Code.ALGORITHM_PROVISIONING_FAILED): Code.ALGORITHM_PROVISIONING_FAILED,
 }
-# What no pause mends: a limit of the environment, and a queue's time that is over.
+# Reasons for which a retry cannot help: a limit of the environment, and the end of the queue time.
 FINAL_REASONS = frozenset({"ResultTooLarge", "TooManyResults", "QueueTimeout"})
 _ORDER = list(Stage)
-_THEIRS = (Stage.ALGORITHM, Stage.FILTER)  # not our programs: they say no more than an exit code
+_FOREIGN_PROGRAMS = (Stage.ALGORITHM, Stage.FILTER)  # they tell only an exit code
 
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
-    """The first line of a new workflow: it is queued, even if a slot is given to it the moment after."""
+    """Queue a new workflow, also if it is admitted at once. The first line of its history."""
     limit = timing.queue_deadline(workflow)
     queued = replace(workflow, deadline=limit, wake_at=limit)
     return steps.applied(queued, queued, "submitted", now)
 
 
-def decide(workflow: Workflow, seen: Observation, now: datetime) -> Decision:
-    """What `seen` makes of `workflow` at `now`."""
-    match seen:
+def decide(workflow: Workflow, observation: Observation, now: datetime) -> Decision:
+    """Decide what the observation makes of the workflow at `now`."""
+    match observation:
         case Admitted():
             return _admitted(workflow, now)
         case StopRequested():
@@ -54,19 +54,19 @@ def decide(workflow: Workflow, seen: Observation, now: datetime) -> Decision:
         case DeleteRequested():
             return _delete(workflow, now)
         case Tick():
-            return _tick(workflow, seen, now)
+            return _tick(workflow, observation, now)
         case StageEnded() | StageStuck() | StageLost():
-            irrelevant = _irrelevance(workflow, seen)
-            return Decision(workflow, irrelevant) if irrelevant else _stage_seen(workflow, seen, now)
+            irrelevant = _irrelevance(workflow, observation)
+            return Decision(workflow, irrelevant) if irrelevant else _of_stage(workflow, observation, now)
         case _:
-            assert_never(seen)
+            assert_never(observation)
 
 
 def scope(workflow: Workflow) -> Scope:
-    """What the publish stage of this workflow may let out.
+    """What the publish stage of this workflow may publish.
 
-    Where there is a filter, only outputs that it has passed leave: after a failure or a stop nothing does, and never
-    what the algorithm has printed, which may be the data themselves.
+    With a filter, only outputs that passed it: nothing after a failure or a stop, and never the algorithm's log, which
+    may contain the data.
     """
     ending, filtered = workflow.ending, workflow.limits.filtered
     if ending is None:
@@ -92,7 +92,7 @@ def _stop(w: Workflow, now: datetime) -> Decision:
     stopped = replace(w, stop=Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
         return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
-    if w.phase is Phase.PUBLISH:  # nothing left to stop; what was computed is being handed out
+    if w.phase is Phase.PUBLISH:  # nothing is left to stop: the results are being published
         return steps.applied(w, stopped, "stop requested", now)
     return steps.halt(w, stopped, Outcome.STOPPED, "StopRequested", "stop requested", now)
 
@@ -119,11 +119,11 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
     if tick.runs_since is not None and w.stage is not None and w.halt is None:
         w = steps.running(w, w.stage, tick.runs_since, now)
     if not timing.overdue(w, now):
-        return _look_again(w, timing.next_check(w, now))
+        return _check_again(w, timing.next_check(w, now))
     if w.phase is Phase.QUEUED:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
         return steps.finish(w, replace(w, ending=expired), "queue time is over", now)
-    if w.halt is not None:  # deleted long ago and still there: go on without it
+    if w.halt is not None:  # it was deleted long ago and still exists: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now, gone=False)
     if _never_ran(w):
         return steps.halt(w, w, Outcome.FAILED, w.waiting, f"{w.phase} stuck", now)
@@ -131,20 +131,20 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
 
 
 def _never_ran(w: Workflow) -> bool:
-    """What has not begun cannot have taken too long: it has failed with the reason that it waited for."""
+    """Whether its container never started. Such a stage has failed with the reason of its wait, not timed out."""
     return bool(w.waiting) and w.runs_since is None
 
 
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
-    """A suspended Job does not run, so its own clock stands still; only the time to wait is limited."""
+    """The time of a suspended Job stands still; only the queue time limits its wait."""
     if now >= timing.queue_deadline(w):
         return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
     held = replace(w, deadline=timing.stage_deadline(w.limits, stage, now), waiting="", runs_since=None)
-    return _look_again(held, now + timing.CHECK_AFTER)
+    return _check_again(held, now + timing.CHECK_AFTER)
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
-    # Not by `wake_at`, which a sweep moves when it claims the workflow; it is None where nothing can expire.
+    # `wake_at` is None if nothing can expire. It does not say when: a sweep moves it to claim the workflow.
     expires = timing.results_expiry(w.limits, w.finished_at) if w.finished_at else None
     if w.wake_at is None or expires is None or now < expires:
         return Decision(w, Verdict.LATE)
@@ -152,60 +152,64 @@ def _expire(w: Workflow, now: datetime) -> Decision:
     return steps.applied(w, gone, "results expired", now, effects=(RemoveResults(),))
 
 
-def _look_again(w: Workflow, at: datetime | None) -> Decision:
+def _check_again(w: Workflow, at: datetime | None) -> Decision:
     return Decision(replace(w, wake_at=at), Verdict.UNCHANGED)
 
 
 # --- stages ---------------------------------------------------------------------------------
 
 
-def _irrelevance(w: Workflow, seen: StageObservation) -> Verdict | None:
-    """Why an observation of a stage says nothing about the current attempt; None if it does."""
+def _irrelevance(w: Workflow, observation: StageObservation) -> Verdict | None:
+    """Why an observation of a stage is not about the current attempt; None if it is."""
     if w.finished:
         return Verdict.LATE
     if w.stage is None:
         return Verdict.FOREIGN
-    here, there = (_ORDER.index(w.stage), w.attempt), (_ORDER.index(seen.stage), seen.attempt)
+    here, there = (_ORDER.index(w.stage), w.attempt), (_ORDER.index(observation.stage), observation.attempt)
     if there != here:
         return Verdict.DUPLICATE if there < here else Verdict.FOREIGN
-    uid = None if isinstance(seen, StageLost) else seen.job_uid
+    uid = None if isinstance(observation, StageLost) else observation.job_uid
     return Verdict.FOREIGN if uid and w.job_uid and uid != w.job_uid else None
 
 
-def _stage_seen(w: Workflow, seen: StageObservation, now: datetime) -> Decision:
-    match seen:
+def _of_stage(w: Workflow, observation: StageObservation, now: datetime) -> Decision:
+    match observation:
         case StageStuck():
-            return _stuck(w, seen, now)
+            return _stuck(w, observation, now)
         case StageLost():
             if w.halt is not None:
                 return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
-            if w.job_uid is None:  # not created yet, as far as is known: its intent is still open
+            if w.job_uid is None:  # its creation is not recorded: the intent is still open
                 return _tick(w, Tick(), now)
             return _stage_over(w, Outcome.LOST, None, "Lost", now)
         case StageEnded():
-            # Who asked for a stop must not be told that it came too late: I8. A stage that was
-            # halted for another cause and made it all the same has made it.
-            if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or seen.outcome is not Outcome.SUCCEEDED):
-                return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
-            if seen.outcome is Outcome.TIMED_OUT and _never_ran(w):
-                return _stage_over(w, Outcome.FAILED, None, w.waiting, now)
-            if w.stage is Stage.PUBLISH and seen.outcome is Outcome.SUCCEEDED and seen.manifest is None:
-                # Without its commit mark nothing is published, whatever the exit code says.
-                return _stage_over(w, Outcome.FAILED, seen.exit_code, "ManifestMissing", now)
-            return _stage_over(w, seen.outcome, seen.exit_code, seen.reason, now, seen.oom_killed, seen.manifest)
+            return _ended(w, observation, now)
 
 
-def _stuck(w: Workflow, seen: StageStuck, now: datetime) -> Decision:
-    drained = seen.reason == "NoPod" and w.runs_since is not None  # its Pod is being replaced
-    if w.halt is not None or drained:  # what it waits for is of no interest, only how long it has been there
+def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
+    # An acknowledged stop counts, even if the stage succeeded meanwhile. A stage that was halted for another reason and
+    # succeeded all the same has succeeded.
+    if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or end.outcome is not Outcome.SUCCEEDED):
+        return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+    if end.outcome is Outcome.TIMED_OUT and _never_ran(w):
+        return _stage_over(w, Outcome.FAILED, None, w.waiting, now)
+    if w.stage is Stage.PUBLISH and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
+        # Without a manifest nothing is published, whatever the exit code says.
+        return _stage_over(w, Outcome.FAILED, end.exit_code, "ManifestMissing", now)
+    return _stage_over(w, end.outcome, end.exit_code, end.reason, now, end.oom_killed, end.manifest)
+
+
+def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
+    drained = stuck.reason == "NoPod" and w.runs_since is not None  # its Pod is being replaced
+    if w.halt is not None or drained:  # the reason of the wait does not matter, only the time
         return _tick(w, Tick(), now)
-    # Every Pod waits a moment for its volume: that it did so does not say that it never ran.
-    if seen.reason != "FailedMount" or now >= seen.since + timing.CHECK_AFTER:
-        w = replace(w, waiting=seen.reason)
-    patience_ends = seen.since + timing.patience(w.limits, seen.reason)
+    # Every Pod waits a moment for its volume; a short wait does not mean that it never ran.
+    if stuck.reason != "FailedMount" or now >= stuck.since + timing.CHECK_AFTER:
+        w = replace(w, waiting=stuck.reason)
+    patience_ends = stuck.since + timing.patience(w.limits, stuck.reason)
     if now < patience_ends:
-        return _look_again(w, min(patience_ends, now + timing.CHECK_AFTER))
-    return steps.halt(w, w, Outcome.FAILED, seen.reason, f"{seen.stage} stuck", now)
+        return _check_again(w, min(patience_ends, now + timing.CHECK_AFTER))
+    return steps.halt(w, w, Outcome.FAILED, stuck.reason, f"{stuck.stage} stuck", now)
 
 
 def _stage_over(
@@ -218,15 +222,15 @@ def _stage_over(
     manifest: Manifest | None = None,
     gone: bool = True,
 ) -> Decision:
-    """The current attempt has ended: on to the next stage, the next attempt, or the end.
+    """The current attempt has ended: go on to the next stage, the next attempt, or the end.
 
-    `gone`: its Job is; another attempt beside one that may still run would write on the same volume.
+    `gone`: its Job is gone. If not, no further attempt starts, because both would write to the same volume.
     """
     stage = w.stage
     assert stage is not None
     ended = replace(w, halt=None)
     why = reason or outcome.value
-    if stage in _THEIRS and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
+    if stage in _FOREIGN_PROGRAMS and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
         why = f"{stage.capitalize()}Exit:{exit_code}" if reason in ("", "Error") else reason
     closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
     event = f"{stage} {outcome}"
@@ -239,7 +243,7 @@ def _stage_over(
     ending = _ending(stage, outcome, exit_code, why, oom_killed)
     if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:
         ended = replace(ended, stop=Stop.TIMED_OUT)
-    # What went wrong first is what the consumer must hear of.
+    # The consumer is told the first failure.
     ended = replace(ended, ending=w.ending or ending)
     if stage is Stage.PUBLISH:
         return replace(steps.finish(w, ended, event, now, why), closed=closed)
@@ -259,9 +263,9 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
 
 
 def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str) -> bool:
-    """Only our own idempotent programs run again, and only when the cause may pass.
+    """Whether another attempt may help: only our own idempotent programs run again, and only if the cause may pass.
 
-    A Job that never came to be was refused for good, or was tried for long enough.
+    A Job that was never created was refused for good, or its creation was tried for long enough.
     """
     if stage not in (Stage.CONFIGURE, Stage.PUBLISH) or w.attempt >= w.limits.attempts:
         return False

@@ -28,17 +28,17 @@ class CleanUp:
 
 @dataclass(frozen=True, slots=True)
 class RemoveResults:
-    """Delete what was published."""
+    """Delete the published results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Bring the status of the WorkFlow object up to date."""
+    """Update the status of the WorkFlow object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Tell the outside: `started` or `finished`."""
+    """Notify the operator's service: `started` or `finished`."""
 
     kind: str
 
@@ -47,10 +47,10 @@ Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | Report | Emit
 
 
 class Verdict(StrEnum):
-    """What became of an observation."""
+    """The effect of an observation."""
 
     APPLIED = "applied"
-    UNCHANGED = "unchanged"  # true, and changes nothing yet
+    UNCHANGED = "unchanged"  # true, but changes nothing yet
     DUPLICATE = "duplicate"  # recorded before
     LATE = "late"  # the workflow is finished
     FOREIGN = "foreign"  # another Job of the same name, or a stage that was never started
@@ -59,7 +59,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One line of a workflow's history: an edge of the state machine, or something that befell it."""
+    """One line of a workflow's history."""
 
     step: int
     at: datetime

@@ -1,8 +1,4 @@
-"""The words of the domain: what a workflow is, what can be seen of it, what can be decided.
-
-Everything here is a frozen value. Times are timezone-aware UTC datetimes that callers pass in;
-ids are made by callers too.
-"""
+"""A workflow and its record. Frozen values; times are timezone-aware UTC datetimes, and callers make times and ids."""
 
 from __future__ import annotations
 
@@ -55,16 +51,16 @@ class Stop(IntEnum):
 
 
 class Scope(StrEnum):
-    """What the publish stage may let out."""
+    """What the publish stage may publish."""
 
     ALL = "all"  # outputs and the algorithm's logs, to the consumer; admin logs
-    OUTPUTS = "outputs"  # outputs, which a filter has passed; the algorithm's log is one of the admin logs
-    ADMIN_LOGS = "adminlogs"  # what only the operator may read, the algorithm's log too
+    OUTPUTS = "outputs"  # outputs that passed a filter; the algorithm's log is one of the admin logs
+    ADMIN_LOGS = "adminlogs"  # only what the operator may read, including the algorithm's log
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the environment grants one workflow, fixed when it is submitted. Seconds, cores, bytes."""
+    """What the environment grants a workflow, fixed at its submission. Seconds, cores, bytes."""
 
     algorithm_seconds: int = 60
     stage_seconds: int = 3600  # configure, filter and publish, each
@@ -83,7 +79,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a workflow will end, recorded when it is known and final once `finished_at` is set."""
+    """How a workflow will end. Recorded once it is known; final once `finished_at` is set."""
 
     code: int  # Ocean status
     reason: str  # machine-readable: `OOMKilled`, `AlgorithmExit:3`, `StopRequested`, …
@@ -93,7 +89,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """The running Job is being deleted; once it is gone its stage counts as ended like this."""
+    """The running Job is being deleted; once it is gone, its stage ends with this outcome."""
 
     outcome: Outcome
     reason: str
@@ -101,11 +97,11 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """The state of one workflow; `decide` is the only maker of new ones.
+    """The state of one workflow. Only `decide` makes new states.
 
-    `step` counts its history lines. `wake_at` is when the sweep must look at it again: an unfinished
-    workflow always has one. `deadline` is when the current wait (queue, stage, halt) is over. `waiting` and
-    `runs_since` are what was last seen of the stage's container.
+    `step` counts its history lines. `wake_at`: when the sweep must check it again; an unfinished workflow always has
+    one. `deadline`: when the current wait (in the queue, for the stage, for a Job's deletion) is over. `waiting` and
+    `runs_since`: the state of the stage's container when it was last read.
     """
 
     id: WorkflowId
@@ -159,7 +155,7 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What publish let out: `files` for the consumer, `admin_files` for the operator alone."""
+    """What publish published: `files` for the consumer, `admin_files` for the operator only."""
 
     files: tuple[ResultFile, ...] = ()
     admin_files: tuple[ResultFile, ...] = ()
@@ -170,7 +166,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was asked for and by whom; never changes after the submission."""
+    """What was asked for and by whom. It never changes after the submission."""
 
     agreement_id: str
     owner: str

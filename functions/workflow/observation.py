@@ -10,7 +10,7 @@ from functions.workflow.model import JobUid, Manifest, Outcome, Stage
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A slot of the environment is this workflow's."""
+    """The workflow has got a slot of its environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class StageEnded:
 
 @dataclass(frozen=True, slots=True)
 class StageStuck:
-    """The Pod of one attempt waits since `since`, with a reason that heals late or never.
+    """The Pod of one attempt waits since `since`, for a reason that may never pass.
 
     `definitive`: an image error that no further pull will change, such as an image that does not exist.
     """
@@ -52,19 +52,19 @@ class StageLost:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Somebody who may do so asked for the end."""
+    """A user asked to stop the workflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteRequested:
-    """Somebody who may do so asked for the end and for the removal of the results."""
+    """A user asked to stop the workflow and to remove its results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed and nothing else was seen.
+    """Time passed; the Job has not ended.
 
-    `suspended`: the Job waits for a queueing system (Kueue). `runs_since`: its container runs, and began then.
+    `suspended`: the Job waits for a queueing system (Kueue). `runs_since`: its container runs since then.
     """
 
     suspended: bool = False

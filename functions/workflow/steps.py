@@ -30,10 +30,10 @@ STATUS_OF = {
 
 
 def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workflow:
-    """The stage's container runs `since` then; its time counts from there.
+    """The stage's container runs since `since`; its time counts from there.
 
-    `since` comes from the node's clock; clamp it to [Job creation, now] on ours. While the creation is not recorded,
-    wait: the intent is still open, and a later look sets it.
+    `since` comes from the node's clock; clamp it to [Job creation, now] on ours. While the creation is not recorded the
+    intent is still open, and a later observation sets the time.
     """
     if w.runs_since is not None or w.job_created_at is None:
         return replace(w, waiting="")
@@ -51,7 +51,7 @@ def start(
     reason: str = "",
     extra: tuple[Effect, ...] = (),
 ) -> Decision:
-    """Enter `stage`: its Job is to be created, a further attempt's after a pause."""
+    """Enter `stage`: create its Job, after a pause if it is a further attempt."""
     create = CreateJob(stage, attempt)
     begin = now + pause(create)
     after = replace(
@@ -70,7 +70,7 @@ def start(
 
 
 def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: str, now: datetime) -> Decision:
-    """Have the current Job deleted; the stage ends when it is gone."""
+    """Delete the current Job; the stage ends when it is gone."""
     assert w.stage is not None
     after = replace(
         w,
@@ -84,7 +84,7 @@ def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: st
 
 
 def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
-    """The end. Frees the environment's slot, if the workflow had one."""
+    """Finish the workflow. Frees the environment's slot, if the workflow had one."""
     published = before.phase is Phase.PUBLISH and not w.removed
     after = replace(
         w,
@@ -117,7 +117,7 @@ def applied(
     effects: tuple[Effect, ...] = (),
     reason: str = "",
 ) -> Decision:
-    """`before` has become `after`."""
+    """The decision that turns `before` into `after`, with its line of history."""
     after = replace(after, step=before.step + 1)
     line = HistoryEntry(after.step, now, before.phase, after.phase, after.status, event, reason, before.attempt)
     if after.reported:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
 
-from functions.advance.event_filter import interest
+from functions.advance.event_filter import hint_of
 from functions.cluster.events import Action, job_event, pod_event
 from functions.cluster.kubernetes.job_status import status_of_job, status_of_pod
 from functions.cluster.labels import job_labels, ref_of_labels, ref_of_name
@@ -107,7 +107,7 @@ def test_our_own_events_are_read_like_those_of_a_cluster(ref: JobRef, code: int 
     events = [told, *([pod_event(ref, status, "2", START)] if code is not None else [])]
     for event in events:
         attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
-        hint = interest(attributes, event.body)
+        hint = hint_of(attributes, event.body)
         assert hint is not None
         assert hint.ref == ref
         recorded = (job_events("success") + pod_events("success"))[0]
@@ -118,7 +118,7 @@ def test_the_event_of_a_created_job_is_dropped() -> None:
     ref = JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo")
     event = job_event(ref, JobStatus(State.RUNNING, JobUid("u")), Action.ADD, "1", START)
     attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
-    assert interest(attributes, event.body) is None
+    assert hint_of(attributes, event.body) is None
 
 
 # --- hostile bodies -------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def test_no_body_of_an_event_raises_an_error(sent: Any, data: st.DataObject) -> 
         target = data.draw(st.sampled_from(deeper))
     key = data.draw(st.sampled_from(sorted(target))) if isinstance(target, dict) else 0
     target[key] = data.draw(anything)
-    interest(sent.attributes, body)
+    hint_of(sent.attributes, body)
     for stage in Stage:
         status_of_pod(body, stage)
         status_of_job(body, [body], stage)
@@ -152,4 +152,4 @@ def test_no_body_of_an_event_raises_an_error(sent: Any, data: st.DataObject) -> 
 
 @given(st.dictionaries(st.sampled_from(["type", "subject"]), anything), anything)
 def test_an_arbitrary_event_is_dropped_without_an_error(attributes: dict[str, Any], body: Any) -> None:
-    assert interest(attributes, body) is None
+    assert hint_of(attributes, body) is None

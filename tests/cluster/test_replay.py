@@ -26,7 +26,8 @@ from support.recorded import (
     reference_events,
 )
 
-from functions.advance.event_filter import interest, observation
+from functions.advance.event_filter import hint_of
+from functions.advance.reconcile import observation_of
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.settings import Settings
 from functions.workflow.decide import decide
@@ -83,14 +84,14 @@ class Replay:
 
     def deliver(self, sent: Sent, at: float) -> None:
         """Do what `advance` does with an event: drop it, or read the Job and decide."""
-        hint = interest(sent.attributes, sent.body)
+        hint = hint_of(sent.attributes, sent.body)
         if hint is not None and (hint.ref.stage, hint.ref.attempt) == (self.workflow.stage, self.workflow.attempt):
             self.look(at, hint.pod)
 
     def look(self, at: float, pod: str | None = None) -> None:
         self.api.at = at
         ref = replace(REF, uid=self.workflow.job_uid)
-        seen = observation(ref, self.cluster.read(ref, pod)) if self.workflow.stage is REF.stage else Tick()
+        seen = observation_of(ref, self.cluster.read(ref, pod)) if self.workflow.stage is REF.stage else Tick()
         decision = decide(self.workflow, seen, self.api.now)
         self.workflow = decision.workflow
         self.waited = self.workflow.waiting or self.waited
@@ -204,12 +205,12 @@ def test_a_success_that_a_pod_announces_costs_one_read() -> None:
 
 @pytest.mark.parametrize(("events", "kept"), [(job_events, 2), (pod_events, 3)])
 def test_most_events_of_a_success_are_dropped_without_a_read(events: Any, kept: int) -> None:
-    assert len([sent for sent in events("success") if interest(sent.attributes, sent.body)]) == kept
+    assert len([sent for sent in events("success") if hint_of(sent.attributes, sent.body)]) == kept
 
 
 def test_two_of_three_recorded_job_events_are_dropped_without_a_read() -> None:
     sent = [event for scenario in SCENARIOS for event in job_events(scenario)]
-    kept = [event for event in sent if interest(event.attributes, event.body)]
+    kept = [event for event in sent if hint_of(event.attributes, event.body)]
     assert len(sent) == 78
     assert len(kept) <= 26
 
@@ -242,4 +243,4 @@ def test_f10_the_end_of_another_job_of_the_same_name_is_not_believed() -> None:
 @pytest.mark.parametrize("line", lines("apiserversource-workflow.jsonl"))
 def test_events_of_workflow_objects_are_not_about_jobs(line: dict[str, Any]) -> None:
     attributes = {key.removeprefix("ce-"): value for key, value in line["headers"].items()}
-    assert interest(attributes, line["data"]) is None
+    assert hint_of(attributes, line["data"]) is None

@@ -12,7 +12,7 @@ from support.world import ENVIRONMENT, World, environment
 
 from functions.advance import notifications
 from functions.advance import sweep as sweeping
-from functions.advance.sweep import AWAY, BATCH, BUDGET, sweep
+from functions.advance.sweep import BATCH, BUDGET, MAX_UNAVAILABLE, sweep
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, StageJob
 from functions.engine.app import App
 from functions.engine.transitions import Transitions
@@ -50,8 +50,8 @@ def test_a_cluster_that_is_away_is_asked_a_few_times_and_not_for_every_workflow(
     world = World(max_jobs=100)
     crowd(world, 100)
     seen = looks(world, monkeypatch, 3, ClusterUnavailable("away"))
-    assert sweep(world.app)["postponed"] == AWAY
-    assert len(seen) == AWAY
+    assert sweep(world.app)["postponed"] == MAX_UNAVAILABLE
+    assert len(seen) == MAX_UNAVAILABLE
 
 
 def test_a_sweep_begins_nothing_new_when_its_time_is_over_and_the_next_one_goes_on(

@@ -14,7 +14,7 @@ from support.world import World, record
 
 from functions.advance import notifications
 from functions.advance import sweep as sweeping
-from functions.advance.reconcile import look
+from functions.advance.reconcile import reconcile
 from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.engine import transitions
 from functions.results.ports import StorageUnavailable
@@ -187,7 +187,7 @@ def test_a_storage_whose_manifest_can_never_be_read_ends_the_workflow_as_not_pub
 
     world.storage.manifest = away  # type: ignore[method-assign,assignment]
     with pytest.raises(StorageUnavailable):
-        look(world.app, world.state(w), "test")
+        reconcile(world.app, world.state(w), "test")
     until_finished(world, w, hours=48)
     assert reason(world, w) == (Code.UPLOAD_FAILED, "DeadlineExceeded")
 
@@ -201,10 +201,10 @@ def test_deleting_and_cleaning_up_are_given_up_after_so_many_tries(method: str) 
         world.delete(w)
     until_finished(world, w, hours=2)
     world.cluster.fail_next("orphans", ClusterUnavailable("down"), times=FOR_EVER)  # so that intents alone are counted
-    for _ in range(transitions.MOST_TRIES + 10):
+    for _ in range(transitions.MAX_TRIES + 10):
         world.tick(HOUR)
     tries = world.cluster.calls[method]
-    assert transitions.MOST_TRIES <= tries <= transitions.MOST_TRIES + 2
+    assert transitions.MAX_TRIES <= tries <= transitions.MAX_TRIES + 2
     assert nothing_open(world)
 
 
@@ -219,7 +219,7 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
     world.cluster.fail_next("report", ClusterUnavailable("down"), times=FOR_EVER)
     world.app.transitions.submit(reported, "test")
     world.tick()
-    for _ in range(8 * transitions.MOST_TRIES):
+    for _ in range(8 * transitions.MAX_TRIES):
         world.tick(HOUR)
         for ref in world.cluster.running():
             world.end_job(ref.workflow)
@@ -241,9 +241,9 @@ def test_a_notification_that_nobody_takes_is_dropped_in_the_end(monkeypatch: pyt
 
     monkeypatch.setattr(notifications, "deliver", refused)
     world.run(world.submit())
-    for _ in range(sweeping.MOST_DELIVERIES + 100):
+    for _ in range(sweeping.MAX_DELIVERIES + 100):
         world.tick(2 * HOUR)
-    assert tries == sweeping.MOST_DELIVERIES
+    assert tries == sweeping.MAX_DELIVERIES
 
 
 @pytest.mark.parametrize("overlay", ["base", "kind", "production", "eventing-only"])

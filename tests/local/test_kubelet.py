@@ -22,7 +22,7 @@ from support.processes import (
     volume,
 )
 
-from functions.advance.event_filter import interest
+from functions.advance.event_filter import hint_of
 from functions.cluster.ports import State
 from functions.cluster.processes import ProcessCluster
 from functions.local import launch_spec
@@ -38,7 +38,7 @@ def test_the_end_of_a_job_is_announced_as_an_event_that_advance_accepts(
     driver.create(job)
     event = announced.events.get(timeout=20)
     attributes = {name.removeprefix("ce-"): value for name, value in event.headers.items()}
-    hint = interest(attributes, event.body)
+    hint = hint_of(attributes, event.body)
     assert hint is not None
     assert hint.ref == job.ref
 

@@ -235,7 +235,7 @@ class Deployment:
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("{") and line.endswith("}") and (entry := json.loads(line))["message"] == "swept":
                 repaired.update(entry["repaired"])
-        del repaired["leftovers removed"]  # each process remembers the Jobs that it created itself
+        del repaired["orphans removed"]  # each process remembers the Jobs that it created itself
         return repaired
 
     def close(self) -> None:

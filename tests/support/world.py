@@ -11,8 +11,8 @@ from typing import Any
 from support.memory_cluster import MemoryCluster
 from support.memory_store import MemoryStore
 
-from functions.advance.event_filter import interest
-from functions.advance.main import follow
+from functions.advance.event_filter import hint_of
+from functions.advance.main import handle_hint
 from functions.advance.sweep import sweep
 from functions.cluster.ports import JobRef, job_ref
 from functions.engine.app import App
@@ -174,8 +174,8 @@ class World:
     def receive(self, headers: Mapping[str, str], body: Any) -> None:
         """What `advance` does with an event."""
         attributes = {key.removeprefix("ce-").lower(): value for key, value in headers.items()}
-        if hint := interest(attributes, body):
-            follow(self.app, hint, attributes.get("id", ""))
+        if hint := hint_of(attributes, body):
+            handle_hint(self.app, hint, attributes.get("id", ""))
 
     def tick(self, seconds: float = 60) -> Mapping[str, int]:
         """Time passes and the sweep runs."""
