@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from functions.cli.errors import UNAVAILABLE, USAGE_ERROR, CommandError
+from functions.cli.errors import UNAVAILABLE, USAGE_ERROR, CommandError, printable
 
 API = "/api/v1/operator"
+_LONGEST_MESSAGE = 2000  # characters of an error of the server that are shown
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 
 
@@ -166,7 +167,7 @@ class Client:
     def _refused(self, path: str, status: int, body: bytes) -> ApiError:
         at = self.url + API + path
         try:
-            message = str(json.loads(body)["error"])
+            message = printable(json.loads(body)["error"])[:_LONGEST_MESSAGE]
         except (ValueError, KeyError, TypeError):
             return ApiError(status, f"{at} answered {status}")
         return ApiError(status, f"{at}: {message}" if status == 404 else message)  # a 404 may mean a wrong --url

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import click
 
-from functions.cli.errors import FAILED, UNAVAILABLE, fail
+from functions.cli.errors import FAILED, UNAVAILABLE, fail, printable
 
 if TYPE_CHECKING:
     from functions.cluster.kubernetes.canary import CanaryReport
@@ -147,8 +147,11 @@ def _environment(settings: Settings, namespace: str) -> Environment:
 
 def _print_report(namespace: str, report: CanaryReport) -> None:
     for target in report.tried:
-        late = "" if target in report.still_reached else " (in its first seconds only)"
-        click.echo(f"BAD  reached  {target}{late}" if target in report.reached else f"ok   blocked  {target}")
+        if target not in report.reached:
+            click.echo(f"ok   blocked  {printable(target)}")
+            continue
+        when = "" if target in report.still_reached else " (in its first seconds only)"
+        click.echo(f"BAD  reached  {printable(target)}{when}")
     if report.reached and not report.still_reached:
         fail(
             f"the network of algorithms in {namespace} is open for some seconds after they start, because the network "

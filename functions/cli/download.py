@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from functions.cli.errors import FAILED, fail
+from functions.cli.errors import FAILED, fail, printable
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -47,13 +47,15 @@ class Target:
 def targets(results: Iterable[Any], folder: Path) -> list[Target]:
     """Choose a file for each result: outputs go below `folder` under their own names, logs into `folder/logs`.
 
-    The server chooses the names. A name that leads out of `folder` ends the command.
+    The server chooses the names. A name that leads out of `folder` ends the command. Control characters in names are
+    replaced by their escapes.
     """
     taken: set[Path] = set()
     chosen = []
     for index, result in enumerate(results):
-        name = PurePosixPath(str(result["filename"]))
-        if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in str(name):
+        given = str(result["filename"])
+        name = PurePosixPath(printable(given))
+        if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in given:
             fail(f"the server names a result {str(name)!r}, which is a path outside {folder}; nothing was saved")
         path = folder / name if result["type"] == _OUTPUT else folder / "logs" / name
         while path in taken or path.with_name(path.name.removesuffix(".part")) in taken:

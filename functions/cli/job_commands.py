@@ -38,7 +38,7 @@ def status(client: Client, job: str, as_json: bool) -> None:
     else:
         out = terminal.console()
         for name, value in _status_lines(found):
-            out.print(f"{name:<11}", value, markup=False)
+            out.print(f"{name:<11}", value)
     if watch.has_ended(found) and not watch.succeeded(found):
         raise SystemExit(FAILED)
 
@@ -59,6 +59,9 @@ def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
 
     Operators can read the logs of all stages, also while they run. Others can read the algorithm's log after it is
     published. It is never published if the environment filters results.
+
+    A terminal shows control characters as escapes such as \\x1b, so that a log cannot control it. A pipe or a file gets
+    the log unchanged.
 
     \b
     Example:
@@ -212,12 +215,12 @@ def _status_lines(job: Any) -> list[tuple[str, Any]]:
 
     details = job.get("terminationDetails") or {}
     lines = [
-        ("job", job["jobId"]),
+        ("job", terminal.text(job["jobId"])),
         ("status", terminal.coloured_state(job)),
-        ("progress", terminal.format_progress(job.get("progress"))),
-        ("waiting for", terminal.clean(job.get("waiting") or "")),
-        ("reason", terminal.clean(job.get("reason") or "")),
-        ("exit code", "" if details.get("exitCode") is None else str(details["exitCode"])),
+        ("progress", terminal.text(terminal.format_progress(job.get("progress")))),
+        ("waiting for", terminal.text(job.get("waiting") or "")),
+        ("reason", terminal.text(job.get("reason") or "")),
+        ("exit code", terminal.text("" if details.get("exitCode") is None else details["exitCode"])),
         ("created", terminal.format_time(job["dateCreated"])),
         ("finished", terminal.format_time(job["dateFinished"]) if job["dateFinished"] else ""),
         ("results", str(len(job["results"])) if job["results"] else ""),
@@ -246,12 +249,13 @@ def _published_log(client: Client, job_id: str) -> bytes:
 
 
 def _write(text: bytes) -> None:
-    """Write a log: unchanged to a pipe or file, without control characters to a terminal."""
+    """Write a log: unchanged to a pipe or file, with control characters made visible to a terminal."""
     if sys.stdout.isatty():
-        from functions.cli.terminal import clean
+        from functions.cli import terminal
 
-        text = "".join(clean(line) + "\n" for line in text.decode(errors="replace").splitlines()).encode()
-    click.echo(text, nl=False)
+        terminal.print_log(terminal.console(), text)
+    else:
+        click.echo(text, nl=False)
 
 
 def _duration(job: Any) -> str:

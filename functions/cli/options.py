@@ -56,8 +56,13 @@ def server_options(command: F) -> F:
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as indented JSON on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print `value` as indented JSON on stdout. Characters that are not printable become JSON's escapes."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+    click.echo("\n".join(line if line.isprintable() else _escaped(line) for line in lines))
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:

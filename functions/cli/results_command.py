@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import FAILED, fail
+from functions.cli.errors import FAILED, fail, printable
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
@@ -102,6 +102,4 @@ def _progress_bar(console: Console | None, total: int) -> Iterator[Callable[[Tar
 
 
 def _short_name(target: Target) -> str:
-    from functions.cli.terminal import clean
-
-    return clean(target.path.name)[:40]
+    return printable(target.path.name)[:40]

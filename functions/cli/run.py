@@ -91,8 +91,8 @@ def run(
 
             console = terminal.console(stderr=as_json)
             with terminal.StageDisplay(console) as display:
-                console.print(f"Running {terminal.clean(document)}", style="bold", markup=False)
-                console.print(f"  isolation: {platform.isolation.text}", style="dim", markup=False)
+                console.print(terminal.text(f"Running {document}", "bold"))
+                console.print(terminal.text(f"  isolation: {platform.isolation.text}", "dim"))
                 job, interrupted = _wait_for_end(client, job_id, display, lambda _: platform.wait(_POLL))
                 display.show_activity("saving the results …")
                 saved = save(client, job, target)
@@ -137,7 +137,8 @@ def _report(console: Console, job: Any, saved: list[dict[str, Any]], stage: str,
     if saved:
         console.print()
         terminal.print_files(console, saved)
-    console.print(f"\n{'Finished' if succeeded else 'Ended'} in {seconds:.2f} s", style="bold", markup=False)
+    console.print()
+    console.print(terminal.text(f"{'Finished' if succeeded else 'Ended'} in {seconds:.2f} s", "bold"))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from functions.cli.errors import FAILED, INTERRUPTED, fail
+from functions.cli.errors import FAILED, INTERRUPTED, fail, printable
 from functions.cli.options import json_option, owner_option, print_json, server_options
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def submit(
     read, workflow = load_document(document, lambda read: (read, read.standalone()))
     job = start_job(client, read, workflow, environment=environment, agreement=agreement, owner=owner)
     if not wait:
-        print_json(job) if as_json else click.echo(job["jobId"])
+        print_json(job) if as_json else click.echo(printable(job["jobId"]))
         return
     _report(client, _wait_for_end(client, job["jobId"], quiet=as_json), as_json)
 
@@ -137,7 +137,7 @@ def _report(client: Client, job: Any, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:
-        click.echo(job["jobId"])
+        click.echo(printable(job["jobId"]))
         if watch.succeeded(job):
             console.print(terminal.coloured_state(job))
         else:

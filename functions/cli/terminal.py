@@ -1,12 +1,11 @@
 """Output for people: tables, coloured states, and the stages of a job while it runs.
 
 Colour and movement appear on a terminal only; elsewhere the output is plain lines. Names, reasons and logs come from
-servers and algorithms. Their control characters are removed, because they could control the terminal.
+servers and algorithms, so everything is printed as a `text`, which holds no control characters.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from functions.cli import watch
+from functions.cli.errors import printable
 
 _WIDTH = 200  # columns, if the output is no terminal and so has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}
@@ -24,13 +24,22 @@ _LOG_LINES = 20  # shown of the log of a failed stage
 
 
 def console(*, stderr: bool = False) -> Console:
-    plain = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    return plain if plain.is_terminal else Console(stderr=stderr, highlight=False, soft_wrap=True, width=_WIDTH)
+    """stdout or stderr. Interprets neither Rich's markup nor emoji codes in strings."""
+    out = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not out.is_terminal:
+        out.width = _WIDTH
+    return out
 
 
-def clean(text: object) -> str:
-    """`text` on one line, without control and format characters."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text))
+def text(value: object, style: str = "") -> Text:
+    """`value` on one line, with control characters made visible."""
+    return Text(printable(value), style)
+
+
+def print_log(out: Console, log: bytes, indent: str = "") -> None:
+    """Print a log line by line, with control characters made visible."""
+    for line in log.splitlines():
+        out.print(text(indent + line.decode(errors="replace").expandtabs()))
 
 
 def format_size(count: int) -> str:
@@ -54,18 +63,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Seque
     """A table without borders, so that other programs can split its columns. `right` names right-aligned columns."""
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        shown.add_column(text(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else Text(clean(cell)) for cell in row))
+        shown.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in row))
     return shown
 
 
 def coloured_state(job: Any) -> Text:
     """The state of a job: cyan while it runs, then green or red."""
-    text = clean(watch.status_text(job))
     if not watch.has_ended(job):
-        return Text(text, "cyan")
-    return Text(text, "green" if watch.succeeded(job) else "red")
+        return text(watch.status_text(job), "cyan")
+    return text(watch.status_text(job), "green" if watch.succeeded(job) else "red")
 
 
 class StageDisplay:
@@ -74,7 +82,7 @@ class StageDisplay:
     def __init__(self, out: Console) -> None:
         self._out = out
         self._printed: set[tuple[str, int]] = set()
-        self._text = ""
+        self._state = ""
         self._spinner = out.status("starting", spinner="dots") if out.is_terminal else None
 
     def __enter__(self) -> StageDisplay:
@@ -86,10 +94,10 @@ class StageDisplay:
         if self._spinner:
             self._spinner.stop()
 
-    def show_activity(self, text: str) -> None:
+    def show_activity(self, activity: str) -> None:
         """Show beside the spinner what happens now."""
         if self._spinner:
-            self._spinner.update(Text(text))
+            self._spinner.update(text(activity))
 
     def update(self, job: Any) -> None:
         """Print what has changed since the last call."""
@@ -100,40 +108,43 @@ class StageDisplay:
             elif key not in self._printed:
                 self._printed.add(key)
                 self._out.print(_attempt_line(attempt))
-        text = clean(watch.status_text(job))
-        if "attempts" not in job and text != self._text:
-            self._text = text
-            self._out.print(Text(f"  {text}"))
+        state = watch.status_text(job)
+        if "attempts" not in job and state != self._state:
+            self._state = state
+            self._out.print(text(f"  {state}"))
 
     def _show_running(self, attempt: dict[str, Any], job: Any) -> None:
         again = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
-        waiting = f"waiting: {clean(job['waiting'])}" if job.get("waiting") else ""
+        waiting = f"waiting: {job['waiting']}" if job.get("waiting") else ""
         self.show_activity(f"{attempt['stage']}{again} … {waiting or format_progress(job.get('progress'))}")
 
 
 def _attempt_line(attempt: dict[str, Any]) -> Text:
     mark, colour = _MARKS.get(attempt["outcome"], ("✗", "red"))
-    line = Text.assemble((f"  {mark} ", colour), f"{attempt['stage']:<10}", (f"{attempt['seconds']:>8.2f} s", "dim"))
+    line = Text(f"  {mark} ", colour)
+    line = Text.assemble(line, text(f"{attempt['stage']:<10}"), (f"{attempt['seconds']:>8.2f} s", "dim"))
     if attempt["outcome"] != "succeeded":
-        line.append(f"   {clean(attempt['outcome'])}" + (f": {clean(attempt['reason'])}" if attempt["reason"] else ""))
+        reason = f": {attempt['reason']}" if attempt["reason"] else ""
+        line.append_text(text(f"   {attempt['outcome']}{reason}"))
     return line
 
 
 def print_failure(out: Console, job: Any, stage: str | None, log: bytes) -> None:
     """Print why a job failed, and the end of the failed stage's log."""
     details = job.get("terminationDetails") or {}
-    out.print(Text(f"\n{clean(watch.status_text(job))} (status {job['status']})", "red bold"))
+    out.print()
+    out.print(text(f"{watch.status_text(job)} (status {job['status']})", "red bold"))
     if job.get("reason"):
-        out.print(Text(f"  reason      {clean(job['reason'])}"))
+        out.print(text(f"  reason      {job['reason']}"))
     if details.get("exitCode") is not None:
         killed = ", killed because it used too much memory" if details.get("OOMKilled") else ""
-        out.print(Text(f"  exit code   {details['exitCode']}{killed}"))
-    lines = log.decode(errors="replace").splitlines()
+        out.print(text(f"  exit code   {details['exitCode']}{killed}"))
+    lines = log.splitlines()
     if lines:
         part = "Log" if len(lines) <= _LOG_LINES else f"Last {_LOG_LINES} lines of the log"
-        out.print(Text(f"\n{part} of {stage}:", "bold"))
-        for line in lines[-_LOG_LINES:]:
-            out.print(Text(f"  {clean(line)}"))
+        out.print()
+        out.print(text(f"{part} of {stage}:", "bold"))
+        print_log(out, b"\n".join(lines[-_LOG_LINES:]), indent="  ")
 
 
 def print_files(out: Console, saved: Iterable[dict[str, Any]]) -> None:
@@ -143,4 +154,4 @@ def print_files(out: Console, saved: Iterable[dict[str, Any]]) -> None:
 
 def _file_rows(saved: Iterable[dict[str, Any]]) -> Iterable[tuple[object, ...]]:
     for file in saved:
-        yield Text(clean(file["filename"]), "bold"), format_size(file["filesize"]), file["path"]
+        yield text(file["filename"], "bold"), format_size(file["filesize"]), file["path"]
