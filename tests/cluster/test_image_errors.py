@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.recorded import REF, START, pod_events
 
-from functions.advance.event_filter import observation
+from functions.advance.reconcile import observation_of
 from functions.cluster.kubernetes.job_status import status_of_pod
 from functions.cluster.ports import State
 from functions.workflow.model import Stage
@@ -91,7 +91,7 @@ def test_the_recorded_registry_that_has_no_address_may_pass() -> None:
 
 def test_the_rules_are_told_that_an_error_is_definitive() -> None:
     status = status_of_pod(waiting(*DEFINITIVE[0]), Stage.ALGORITHM)
-    seen = observation(REF, status)
+    seen = observation_of(REF, status)
     assert isinstance(seen, StageStuck)
     assert seen.definitive
     assert START < seen.since < START + timedelta(minutes=5)
