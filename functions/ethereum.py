@@ -5,11 +5,13 @@ A signature is `0x` and 65 bytes r‖s‖v in hex. Native libraries are imported
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # Half the order of secp256k1. Each signature has a second valid form with another s; only the lower s is accepted.
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _PREFIX = b"\x19Ethereum Signed Message:\n"
+_ID = re.compile(r"(?:0[xX])?([0-9a-fA-F]{64}|[0-9a-fA-F]{40})")
 _RECOVERY = {0: 0, 1: 1, 27: 0, 28: 1}
 
 
@@ -61,6 +63,16 @@ def address(private_key: str) -> str:
     plain = _address_bytes(_key(private_key).public_key.format(compressed=False)).hex()
     digits = keccak(plain.encode()).hex()
     return "0x" + "".join(c.upper() if int(digit, 16) >= 8 else c for c, digit in zip(plain, digits, strict=False))
+
+
+def comparable(text: str) -> str:
+    """The form in which transaction ids and addresses are compared: hex digits in lower case, without `0x`.
+
+    Text that is neither 32 nor 20 bytes in hex is returned as it is. The database computes the same form for the
+    columns `agreement_key` and `owner_key` (functions/store/migrations/).
+    """
+    found = _ID.fullmatch(text)
+    return found[1].lower() if found else text
 
 
 def _sign(private_key: str, digest: bytes) -> str:

@@ -8,6 +8,7 @@ from functions.api.auth.guard import consume, require_signer
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import statuses
 from functions.api.ocean.requests import filter_value, message, query, require
+from functions.ethereum import comparable
 from functions.workflow.model import Record, WorkflowId
 
 _STATUS_PREFIX = "Error getting the status: "
@@ -63,7 +64,7 @@ def _index(value: object) -> int:
 def _own(record: Record | None, call: Call, provider: str) -> Record:
     """Return the job if it is this owner's and provider's. Unknown jobs get the same answer as those of others."""
     job, owner = call.params["jobId"], str(call.params["owner"])
-    if record is None or record.submission.owner != owner:
+    if record is None or comparable(record.submission.owner) != comparable(owner):
         raise HttpError(404, f"Owner {owner} mismatch for job {job}")
     if record.submission.provider.lower() != provider and not record.submission.adopted:
         raise HttpError(404, f"Provider {provider} mismatch for job {job}")

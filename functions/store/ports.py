@@ -63,7 +63,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which records to find. All conditions that are given must hold. The newest records come first."""
+    """Which records to find. All conditions that are given must hold. The newest records come first.
+
+    Spellings of one transaction id or one address are equal; see functions.ethereum.comparable.
+    """
 
     agreement_id: str | None = None
     workflow: str | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from functions.backoff import Backoff
+from functions.ethereum import comparable
 from functions.store import rows
 from functions.store.pool import Row, open_pool
 from functions.store.ports import Attempt, Outgoing, Query
@@ -203,9 +204,9 @@ def next_delivery(until: datetime, tries: int) -> datetime:
 def _select(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
     """The statement that finds what `query` asks for, and its parameters."""
     asked = {
-        "agreementid": query.agreement_id,
+        "agreement_key": None if query.agreement_id is None else comparable(query.agreement_id),
         "workflowid": query.workflow,
-        "owner": query.owner,
+        "owner_key": None if query.owner is None else comparable(query.owner),
         "chain_id": query.chain_id,
     }
     given = {column: value for column, value in asked.items() if value is not None}

@@ -16,7 +16,7 @@ BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one
 # Prefixes of SQLite's names for errors that pass with time, or when somebody frees disk space or repairs the folder.
 _TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 _INDEX_OF = {
-    "UNIQUE constraint failed: jobs.agreementid": AGREEMENT_INDEX,
+    "UNIQUE constraint failed: jobs.agreement_key": AGREEMENT_INDEX,
     "UNIQUE constraint failed: jobs.provider, jobs.idempotency_key": IDEMPOTENCY_INDEX,
 }
 

@@ -80,6 +80,8 @@ CREATE TABLE jobs (
     idempotency_key VARCHAR(255),
     origin VARCHAR(255),
     adopted BOOLEAN DEFAULT 1 NOT NULL,
+    agreement_key TEXT GENERATED ALWAYS AS (CASE WHEN length(agreementid) IN (40, 64) AND trim(lower(agreementid), '0123456789abcdef') = '' THEN lower(agreementid) WHEN length(agreementid) IN (42, 66) AND lower(agreementid) LIKE '0x%' AND trim(substr(lower(agreementid), 3), '0123456789abcdef') = '' THEN substr(lower(agreementid), 3) ELSE agreementid END) STORED,
+    owner_key TEXT GENERATED ALWAYS AS (CASE WHEN length(owner) IN (40, 64) AND trim(lower(owner), '0123456789abcdef') = '' THEN lower(owner) WHEN length(owner) IN (42, 66) AND lower(owner) LIKE '0x%' AND trim(substr(lower(owner), 3), '0123456789abcdef') = '' THEN substr(lower(owner), 3) ELSE owner END) STORED,
     CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'publish', 'finished')),
     CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
     CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
@@ -120,15 +122,16 @@ CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
 CREATE INDEX ix_intents_outgoing ON intents (wake_at) WHERE kind = 'emit';
 CREATE INDEX ix_intents_wake ON intents (wake_at) WHERE kind <> 'emit';
 CREATE INDEX ix_intents_workflow ON intents (workflow);
+CREATE INDEX ix_jobs_agreement ON jobs (agreement_key, datecreated, workflowid);
 CREATE INDEX ix_jobs_created ON jobs (datecreated, workflowid);
-CREATE INDEX ix_jobs_owner ON jobs (owner, datecreated, workflowid);
+CREATE INDEX ix_jobs_owner ON jobs (owner_key, datecreated, workflowid);
 CREATE INDEX ix_jobs_queued ON jobs (namespace, datecreated, workflowid) WHERE phase = 'queued';
 CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'finished');
 CREATE INDEX ix_jobs_unfinished ON jobs (datecreated, workflowid) WHERE datefinished IS NULL;
 CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);
 CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreementid) WHERE datefinished IS NULL;
+CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreement_key) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
 CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
 INSERT INTO alembic_version VALUES ('0002');

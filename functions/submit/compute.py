@@ -15,6 +15,7 @@ from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import statuses
 from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
 from functions.cluster.ports import ClusterUnavailable
+from functions.ethereum import comparable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse, Query
@@ -160,11 +161,17 @@ def _answered_before(call: Call, wanted: Submission, environment: Environment) -
     first = call.app.store.by_idempotency_key(wanted.provider, wanted.idempotency_key)
     if first is None:
         return None
-    made = first.submission
-    same = (made.agreement_id, made.owner, made.document, first.workflow.environment)
-    if same != (wanted.agreement_id, wanted.owner, wanted.document, environment.id):
+    if _canonical(first.submission, first.workflow.environment) != _canonical(wanted, environment.id):
         raise HttpError(422, "this Idempotency-Key was used for another request; send another key")
     return _first_answer(first)
+
+
+def _canonical(submission: Submission, environment: str) -> bytes:
+    """Return what a request asks for as canonical JSON: `1`, `1.0` and `true` differ, and keys are sorted."""
+    import msgspec
+
+    asked = (comparable(submission.agreement_id), comparable(submission.owner), submission.document, environment)
+    return msgspec.json.encode(asked, order="deterministic")
 
 
 def _first_answer(record: Record) -> Response:

@@ -129,6 +129,30 @@ def test_an_agreement_is_free_again_once_its_job_is_over(api: Api) -> None:
     assert api.start()["jobId"] != job
 
 
+def test_spellings_of_one_transaction_id_start_one_job(store: Store) -> None:
+    api = Api(app(store))
+    transaction = "0x" + "aB" * 32
+    job = api.start(agreementId=transaction)
+    assert job["agreementId"] == transaction
+    for other in (transaction.lower(), transaction.upper().replace("X", "x"), transaction[2:], "0X" + "ab" * 32):
+        assert error(api.post(api.start_body(agreementId=other))) == (
+            400,
+            "`agreementId` already in use for other job.",
+        )
+        found = api.get("/compute", api.signed("None", agreementId=other))
+        assert [each["jobId"] for each in json.loads(found.text)] == [job["jobId"]]
+
+
+def test_spellings_of_an_address_are_one_owner(store: Store) -> None:
+    api = Api(app(store))
+    job = api.start()["jobId"]
+    for owner in (OWNER.lower(), OWNER[2:], "0X" + OWNER[2:].upper()):
+        (found,) = json.loads(api.get("/compute", api.signed(owner, owner=owner)).text)
+        assert (found["jobId"], found["owner"]) == (job, OWNER), "shown as it was sent"
+    asked = api.signed(OWNER.lower(), owner=OWNER.lower())
+    assert json.loads(api.submit.put(f"{API}/compute", query_string=asked).text)[0]["stopreq"] == 1
+
+
 def test_of_one_agreement_submitted_many_times_at_once_one_becomes_a_job(store: Store) -> None:
     api = Api(app(store))
     bodies = [api.start_body() for _ in range(8)]
@@ -189,6 +213,18 @@ def test_an_idempotency_key_of_another_request_is_refused(api: Api) -> None:
     for other in others:
         code, text = error(api.post(api.start_body(**other), headers))
         assert (code, "send another key" in text) == (422, True)
+
+
+def test_an_idempotency_key_tells_numbers_and_booleans_apart(api: Api) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    first = api.post(api.start_body(workflow=altered("stages", 0, "compute", "Instances", value=1)), headers)
+    assert first.status_code == 200
+    for other in (1.0, True, "1"):
+        document = altered("stages", 0, "compute", "Instances", value=other)
+        assert api.post(api.start_body(workflow=document), headers).status_code == 422, other
+    reordered = {"stages": [dict(reversed(DOCUMENT["stages"][0].items()))]}
+    reordered["stages"][0]["compute"] = {**DOCUMENT["stages"][0]["compute"], "Instances": 1}
+    assert api.post(api.start_body(workflow=reordered), headers).text == first.text
 
 
 def test_an_idempotency_key_is_the_providers_own_and_needs_its_signature(api: Api) -> None:

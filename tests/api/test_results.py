@@ -83,6 +83,12 @@ def test_a_wrong_index_is_told_in_the_words_of_operator_service(api: Api, index:
     assert error(fetch(api, job, index)) == (code, text)
 
 
+def test_the_owner_may_spell_the_address_in_any_way(api: Api) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    for owner in (OWNER.lower(), OWNER[2:], "0X" + OWNER[2:].upper()):
+        assert fetch(api, job, owner=owner).data == CONTENT
+
+
 def test_results_are_only_for_the_owner(api: Api) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     assert error(fetch(api, job, owner="0xother")) == (404, f"Owner 0xother mismatch for job {job}")

@@ -109,6 +109,20 @@ def test_each_provider_keeps_its_highest_nonce_in_any_unit(old_url: str) -> None
     assert select(old_url, "SELECT nonce FROM nonces WHERE provider = '0xa'") == [("1795313470097000002",)]
 
 
+def test_old_jobs_are_found_by_every_spelling_of_their_ids(old_url: str) -> None:
+    run_script(old_url, "UPDATE jobs SET agreementid = '0x' || repeat('aB', 32) WHERE agreementid = '0xagr1'")
+    migrate(old_url)
+    late = (
+        "INSERT INTO jobs (agreementid, workflowid, owner) VALUES (repeat('Ab', 32), 'late', '0X' || repeat('Cd', 20))"
+    )
+    run_script(old_url, late)
+    with closing(SqlStore(old_url)) as store:
+        assert len(store.find(Query(owner="c41808bbef371ad5cfc76466ddf9dee228d2bdaa", limit=99))) >= 5
+        found = store.find(Query(agreement_id="AB" * 32))
+        assert {record.workflow.id for record in found} == {"late", "c4ca4238a0b923820dcc509a6f75849b"}
+        assert [record.workflow.id for record in store.find(Query(owner="cD" * 20))] == ["late"]
+
+
 def test_malformed_old_rows_are_read_as_empty(old_url: str) -> None:
     run_script(
         old_url,

@@ -23,6 +23,29 @@ def test_an_agreement_has_one_unfinished_workflow(store: Store) -> None:
     assert len(store.find(Query(agreement_id="0xagr"))) == 2
 
 
+TRANSACTION = "0x" + "Ab12" * 16
+SPELLINGS = (TRANSACTION, TRANSACTION[2:], TRANSACTION.lower(), "0X" + TRANSACTION[2:].upper())
+
+
+@pytest.mark.parametrize("other", SPELLINGS[1:])
+def test_spellings_of_one_transaction_id_are_one_agreement(store: Store, other: str) -> None:
+    workflow = start(store, record(agreement=TRANSACTION))
+    with pytest.raises(AgreementInUse):
+        submit(store, record(agreement=other))
+    finish(store, workflow)
+    again = submit(store, record(at(1), agreement=other))
+    for spelling in SPELLINGS:
+        found = store.find(Query(agreement_id=spelling))
+        assert [r.workflow.id for r in found] == [again.id, workflow.id]
+        assert [r.submission.agreement_id for r in found] == [other, TRANSACTION], "shown as it was sent"
+
+
+def test_agreement_ids_of_another_form_are_compared_as_they_are(store: Store) -> None:
+    for agreement in ("0xAbc", "0xabc", "abc", TRANSACTION + "0", TRANSACTION[:-1] + "g", " " + TRANSACTION, "é" * 64):
+        submit(store, record(agreement=agreement))
+        assert len(store.find(Query(agreement_id=agreement))) == 1
+
+
 def test_twenty_concurrent_submissions_of_one_agreement_record_one_workflow(store: Store) -> None:
     def attempt(_: int) -> bool:
         try:

@@ -174,6 +174,16 @@ def test_records_are_found_by_every_condition_newest_first(store: Store) -> None
     assert store.find(Query(workflow=new.id))[0].submission.document == DOCUMENT
 
 
+def test_an_owner_is_found_by_every_spelling_of_the_address(store: Store) -> None:
+    address = "0xC41808BBef371AD5CFc76466dDF9dEe228d2BdAA"
+    workflow = submit(store, record(owner=address))
+    submit(store, record(owner="somebody"))
+    for spelling in (address, address.lower(), address[2:], "0X" + address[2:].upper()):
+        (found,) = store.find(Query(owner=spelling))
+        assert (found.workflow.id, found.submission.owner) == (workflow.id, address)
+    assert store.find(Query(owner="Somebody")) == []
+
+
 def test_unfinished_workflows_are_picked_out_of_a_list(store: Store) -> None:
     done, alive = finish(store, start(store)), start(store)
     assert store.unfinished([done.id, alive.id, WorkflowId("nobody")]) == {alive.id}

@@ -10,6 +10,7 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
+from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
 from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots
 from functions.store.rows import effect_times
@@ -58,10 +59,10 @@ class MemoryTransaction:
         return self._tables.records.get(workflow)
 
     def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
-        new = record.submission
+        new, key = record.submission, comparable(record.submission.agreement_id)
         for other in self._tables.records.values():
-            old = other.submission
-            if old.agreement_id == new.agreement_id and not (other.workflow.finished or record.workflow.finished):
+            old, both_run = other.submission, not (other.workflow.finished or record.workflow.finished)
+            if both_run and comparable(old.agreement_id) == key:
                 raise agreement_in_use(AGREEMENT_INDEX)
             if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
                 raise agreement_in_use(IDEMPOTENCY_INDEX)
@@ -315,4 +316,4 @@ def _matches(record: Record, query: Query) -> bool:
     )
     if query.unfinished and record.workflow.finished:
         return False
-    return all(wanted is None or wanted == actual for wanted, actual in pairs)
+    return all(wanted is None or comparable(wanted) == comparable(actual) for wanted, actual in pairs)

@@ -63,16 +63,27 @@ def _add_columns() -> None:
 
 
 def _constrain_jobs() -> None:
-    with op.batch_alter_table("jobs") as jobs:  # SQLite can add a check only by copying the table
+    with op.batch_alter_table("jobs") as jobs:  # SQLite can do this only by copying the table
+        for name in ("agreement", "owner"):
+            column = "agreementid" if name == "agreement" else "owner"
+            jobs.add_column(sa.Column(f"{name}_key", sa.Text, sa.Computed(_comparable(column), persisted=True)))
         jobs.create_check_constraint("ck_jobs_phase", f"phase IN ({_PHASES})")
         jobs.create_check_constraint("ck_jobs_finished", "(phase = 'finished') = (datefinished IS NOT NULL)")
         jobs.create_check_constraint("ck_jobs_wakes_up", "phase = 'finished' OR wake_at IS NOT NULL")
         jobs.alter_column("datecreated", existing_type=sa.DateTime(), nullable=False)
 
 
+def _comparable(column: str) -> str:
+    """What functions.ethereum.comparable computes, in SQL. A test compares the two."""
+    text, digits = f"lower({column})", "'0123456789abcdef'"
+    bare = f"length({column}) IN (40, 64) AND trim({text}, {digits}) = ''"
+    prefixed = f"length({column}) IN (42, 66) AND {text} LIKE '0x%' AND trim(substr({text}, 3), {digits}) = ''"
+    return f"CASE WHEN {bare} THEN {text} WHEN {prefixed} THEN substr({text}, 3) ELSE {column} END"
+
+
 def _index_jobs() -> None:
     """One index for each question that is asked again and again, and for what may be there only once."""
-    _index("ux_jobs_live_agreement", "jobs", ["agreementid"], _UNFINISHED, unique=True)
+    _index("ux_jobs_live_agreement", "jobs", ["agreement_key"], _UNFINISHED, unique=True)
     _index(
         "ux_jobs_idempotency_key", "jobs", ["provider", "idempotency_key"], "idempotency_key IS NOT NULL", unique=True
     )
@@ -80,7 +91,8 @@ def _index_jobs() -> None:
     _index("ix_jobs_queued", "jobs", ["namespace", "datecreated", "workflowid"], "phase = 'queued'")
     _index("ix_jobs_running", "jobs", ["namespace"], "phase NOT IN ('queued', 'finished')")
     _index("ix_jobs_unfinished", "jobs", ["datecreated", "workflowid"], _UNFINISHED)
-    op.create_index("ix_jobs_owner", "jobs", ["owner", "datecreated", "workflowid"])
+    op.create_index("ix_jobs_agreement", "jobs", ["agreement_key", "datecreated", "workflowid"])
+    op.create_index("ix_jobs_owner", "jobs", ["owner_key", "datecreated", "workflowid"])
     op.create_index("ix_jobs_created", "jobs", ["datecreated", "workflowid"])
 
 
@@ -238,6 +250,7 @@ def _adopt_nonces() -> None:
     nonces = sa.table("nonces", *map(sa.column, ("provider", "nonce", "nanoseconds")))
     highest: dict[str, int] = {}
     for provider, nonce in connection.execute(sa.select(nonces.c.provider, nonces.c.nonce)):
+        provider = provider.lower()  # as a recovered signer is spelled
         highest[provider] = max(highest.get(provider, 0), nanoseconds(nonce))
     connection.execute(sa.delete(nonces))
     if highest:
