@@ -105,25 +105,79 @@ class Document:
 
 
 def read(file: Path) -> Document:
-    """Read a file with `{"stages": […]}` or the whole body of a POST. Raises DocumentError.
+    """Read a workflow, the whole body of a POST, or a WorkFlow object, as JSON or YAML. Raises DocumentError.
 
     Ends the command if the file cannot be read.
     """
+    content = _parsed(file)
+    if not isinstance(content, dict):
+        raise DocumentError("$", 'an object: {"stages": […]}, the whole body of a POST, or a WorkFlow object')
+    if "stages" in content:
+        return Document(file, content, {})
+    if "workflow" in content:
+        return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"}, "$.workflow")
+    if "kind" in content:
+        return _workflow_object(file, content)
+    return Document(file, content, {})
+
+
+def _workflow_object(file: Path, content: dict[str, Any]) -> Document:
+    """The document in an object of Kubernetes, as `kubectl` reads and prints it."""
+    if content["kind"] != "WorkFlow":
+        raise DocumentError("$.kind", f"`WorkFlow`, not {content['kind']}")
+    spec = content.get("spec")
+    if not isinstance(spec, dict) or "metadata" not in spec:
+        raise DocumentError("$.spec.metadata", "the workflow")
+    return Document(file, spec["metadata"], {}, "$.spec.metadata")
+
+
+def _parsed(file: Path) -> Any:
     try:
-        content = json.loads(file.read_bytes())
+        text = file.read_bytes().decode("utf-8-sig")
+        return _parse_yaml(file, text) if _is_yaml(file, text) else json.loads(text)
     except OSError as e:
         fail(f"{file}: {e.strerror}")
     except UnicodeDecodeError:
-        raise DocumentError(str(file), "JSON in UTF-8") from None
+        raise DocumentError(str(file), "JSON or YAML in UTF-8") from None
     except json.JSONDecodeError as e:
         raise DocumentError(f"{file}, line {e.lineno}, column {e.colno}", f"JSON ({e.msg})") from None
     except RecursionError:
-        raise DocumentError(str(file), "JSON with less nesting") from None
-    if not isinstance(content, dict):
-        raise DocumentError("$", 'an object: {"stages": […]}, or the whole body of a POST')
-    if "workflow" in content and "stages" not in content:
-        return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"}, "$.workflow")
-    return Document(file, content, {})
+        raise DocumentError(str(file), "a document with less nesting") from None
+
+
+def _is_yaml(file: Path, text: str) -> bool:
+    """By the suffix; without a known one, by the first character."""
+    if file.suffix in (".yaml", ".yml", ".json"):
+        return file.suffix != ".json"
+    return not text.lstrip().startswith(("{", "["))
+
+
+def _parse_yaml(file: Path, text: str) -> Any:
+    """The content of a YAML file as JSON would hold it. Raises DocumentError.
+
+    Dates stay text. Aliases are refused, because a small file of aliases can stand for a huge document.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own form
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+                raise yaml.MarkedYAMLError(problem="aliases are refused", problem_mark=mark)
+            return super().compose_node(parent, index)
+
+    try:
+        return json.loads(json.dumps(yaml.load(text, Loader), allow_nan=False))  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as e:
+        at = f", line {e.problem_mark.line + 1}, column {e.problem_mark.column + 1}" if e.problem_mark else ""
+        raise DocumentError(f"{file}{at}", f"YAML ({e.problem})") from None
+    except (yaml.YAMLError, TypeError, ValueError) as e:
+        raise DocumentError(str(file), f"YAML that JSON could hold too ({e})") from None
 
 
 # The forms of msgspec's messages: "`int | null`, got `str`", and "`array` of length >= 1".

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import FAILED
+from functions.cli.errors import FAILED, fail
 from functions.cli.options import json_option, owner_option, print_json, server_options
 from functions.workflow.model import Stage
 
@@ -64,6 +64,9 @@ def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
     the log unchanged.
 
     \b
+    Exit codes: 1 if the job still runs and its log cannot be read yet, 2 if there is no such job or log.
+
+    \b
     Example:
       sluice logs JOB --stage configure
     """
@@ -72,6 +75,8 @@ def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
     try:
         text = client.log(job, stage)
     except ApiError as e:
+        if e.status == 404:
+            _fail_if_running(client.job(job), f"there is no log of {stage} yet")
         if e.status not in (400, 401) or stage != Stage.ALGORITHM:
             raise
         text = _published_log(client, job)
@@ -245,7 +250,17 @@ def _published_log(client: Client, job_id: str) -> bytes:
         if file["type"] == "algorithmLog":
             with client.result(job_id, job["owner"], index) as answer:
                 return bytes(answer.read())
+    _fail_if_running(
+        job, "its log can be read after it has ended, if it is published; operators can read it now (--admin-file)"
+    )
     raise ApiError(404, f"the algorithm's log of job {job_id} is not published; an operator can read it")
+
+
+def _fail_if_running(job: Any, consequence: str) -> None:
+    from functions.cli import watch
+
+    if not watch.has_ended(job):
+        fail(f"job {job['jobId']} is still running ({watch.status_text(job)}): {consequence}", FAILED)
 
 
 def _write(text: bytes) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.errors import UNAVAILABLE, fail
+from functions.cli.errors import FAILED, UNAVAILABLE, fail
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
+    from functions.engine.app import App
 
 
 @click.command()
@@ -56,12 +57,14 @@ def sweep(as_json: bool) -> None:
     `advance`. Safe at any time, also while the functions run.
 
     \b
-    Exit codes: 2 if a setting is missing or wrong, 3 if the database or the cluster does not answer.
+    Exit codes: 1 if something failed (see the log), 2 if a setting is missing or wrong, 3 if the database or the
+    cluster does not answer.
 
     \b
     Example:
       sluice sweep --json
     """
+    from functions.cluster.kubernetes.client import NoCluster
     from functions.cluster.ports import ClusterError
     from functions.settings import SettingsError
     from functions.store.ports import StoreUnavailable
@@ -70,17 +73,30 @@ def sweep(as_json: bool) -> None:
         from functions.advance import sweep as sweeping
         from functions.engine.app import current_app
 
-        repaired = dict(sweeping.sweep(current_app()))
+        app = current_app()
+        _ask_database_and_cluster(app)
+        repaired = dict(sweeping.sweep(app))
+    except NoCluster as e:
+        fail(str(e), UNAVAILABLE)
     except SettingsError as e:
         fail(str(e))
     except StoreUnavailable:
         fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
-    except ClusterError:
-        fail("the cluster does not answer", UNAVAILABLE)
+    except ClusterError as e:
+        fail(f"the cluster: {e}", UNAVAILABLE)
     if as_json:
         print_json(repaired)
     else:
         click.echo("\n".join(f"{what}: {count}" for what, count in repaired.items()) or "nothing was due")
+    if repaired.get("failed"):
+        raise SystemExit(FAILED)
+
+
+def _ask_database_and_cluster(app: App) -> None:
+    """Raise what they raise if they do not answer. The sweep itself goes on without the cluster."""
+    app.store.queues()
+    for namespace in {environment.namespace for environment in app.environments.values()}:
+        app.cluster.orphans(namespace, 1)
 
 
 @click.command("dead-letters")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -69,10 +71,28 @@ def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:
     from functions.cli.api_client import Client
     from functions.cli.keys import read_key, user_key
 
-    if not url.startswith(("http://", "https://")):
-        fail(f"--url: expected a URL such as {DEFAULT_URL}, not {url!r}")
+    if problem := _problem(url):
+        fail(f"--url: {problem}; expected a URL such as {DEFAULT_URL}")
     key = read_key(key_file) if key_file else user_key(Path(click.get_app_dir("sluice", force_posix=False)) / "key")
     return Client(url, key, _read_secret(admin_file) if admin_file else None)
+
+
+def _problem(url: str) -> str:
+    """What is wrong with the URL of a server; empty if nothing is. Does not repeat a password."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as e:
+        return str(e)
+    if parts.scheme not in ("http", "https"):
+        return f"{url!r} does not begin with http:// or https://"
+    if parts.username is not None:
+        return "a user name in the URL is not supported"
+    if not host or not re.fullmatch(r"[\w.:%-]+", host) or port == 0:
+        return f"{url!r} has no valid host and port"
+    if parts.query or parts.fragment:
+        return f"{url!r} has a query or a fragment"
+    return ""
 
 
 def _read_secret(file: Path) -> str:

@@ -53,7 +53,8 @@ def run(
 ) -> None:
     """Run a workflow on this machine and save its results.
 
-    DOCUMENT holds Ocean's {"stages": […]}, or the whole body of a POST to /compute. The `url` of a data set or of the
+    DOCUMENT is JSON or YAML. It holds Ocean's {"stages": […]}, the whole body of a POST to /compute, or a WorkFlow
+    object for Kubernetes. The `url` of a data set or of the
     algorithm may be a path relative to DOCUMENT. These files, and no others, are served on loopback while it runs.
 
     Run only documents that you trust: with file: URLs they may read every file that you can read. The algorithm's

@@ -38,7 +38,8 @@ def submit(
 ) -> None:
     """Submit a workflow to a server and print the job's id.
 
-    DOCUMENT holds Ocean's {"stages": […]}, or the whole body of a POST to /compute. An algorithm whose `url` is a path
+    DOCUMENT is JSON or YAML. It holds Ocean's {"stages": […]}, the whole body of a POST to /compute, or a WorkFlow
+    object for Kubernetes. An algorithm whose `url` is a path
     relative to DOCUMENT is sent as `rawcode`. A data set whose `url` is such a path becomes a file: URL, which only a
     server on this machine can read.
 

@@ -327,6 +327,54 @@ def test_without_operator_rights_logs_prints_the_published_log(sluice: Sluice, a
     assert json.loads(ended.stdout) == {"jobId": "job1", "stage": "algorithm", "log": "hello\n"}
 
 
+@pytest.mark.parametrize("refusal", [400, 401])
+def test_the_log_of_a_running_job_is_said_to_come_later(sluice: Sluice, api: FakeApi, refusal: int) -> None:
+    api.put("GET", "/logs", {"error": "Admin header is empty."}, refusal)
+    api.put("GET", "/compute", [job(status=40)])
+    ended = sluice("logs", "job1", "--url", api.url)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "job job1 is still running (Running algorithm)" in ended.stderr
+
+
+@pytest.mark.parametrize(("status", "code", "said"), [(40, 1, "is still running"), (70, 2, "No log of publish")])
+def test_operators_are_told_whether_a_missing_log_may_still_come(
+    sluice: Sluice, api: FakeApi, status: int, code: int, said: str
+) -> None:
+    api.put("GET", "/logs", {"error": "No log of publish for job job1"}, 404)
+    api.put("GET", "/compute", [job(status=status)])
+    ended = sluice("logs", "job1", "--stage", "publish", "--url", api.url)
+    assert (ended.exit_code, said in ended.stderr) == (code, True), ended.output
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://", "no valid host and port"),
+        ("https://:443", "no valid host and port"),
+        ("http://a b", "no valid host and port"),
+        ("http://[", "Invalid IPv6 URL"),
+        ("http://x:99999", "Port out of range"),
+        ("http://x:http", "Port could not be cast"),
+        ("http://user:secret@x", "a user name in the URL is not supported"),
+        ("http://x/?a=b", "has a query or a fragment"),
+        ("localhost:8050", "does not begin with http://"),
+        ("", "does not begin with http://"),
+    ],
+)
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_an_invalid_server_url_is_a_usage_error_that_says_what_is_wrong(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch, url: str, said: str, given: str
+) -> None:
+    if given == "variable" and url:
+        monkeypatch.setenv("SLUICE_URL", url)
+        ended = sluice("environments")
+    else:
+        ended = sluice("environments", "--url", url)
+    assert (ended.exit_code, said in ended.stderr) == (2, True), ended.output
+    assert "http://127.0.0.1:8050" in ended.stderr
+    assert "secret" not in ended.stderr
+
+
 def test_delete_asks_for_confirmation(sluice: Sluice, api: FakeApi) -> None:
     api.put("GET", "/compute", [job()])
     api.put("DELETE", "/compute", [job(removed=1)])

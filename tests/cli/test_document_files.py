@@ -35,6 +35,21 @@ def workflow(data: Any = "data/a b.csv", algorithm: str = "algorithm.py") -> dic
     }
 
 
+YAML = """
+stages:
+  - input:
+      - id: 2024-01-31  # a date in YAML 1.1
+        url: [data/a b.csv]
+    algorithm:
+      rawcode: |
+        print(1)
+        print(2)
+      container: {entrypoint: python3 $ALGO, image: python}
+    compute: {}
+    output: {}
+"""
+
+
 def written(folder: Path, content: Any, name: str = "workflow.json") -> Document:
     (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
     return read(folder / name)
@@ -71,6 +86,59 @@ def test_the_body_of_a_post_is_a_document_too(folder: Path) -> None:
     document = written(folder, {"workflow": workflow(), "owner": "0x1", "environment": "ocean-compute"})
     assert document.request == {"owner": "0x1", "environment": "ocean-compute"}
     assert document.standalone()["stages"]
+
+
+def test_a_document_may_be_yaml(folder: Path) -> None:
+    (folder / "flock.yaml").write_text(YAML)
+    stage = read(folder / "flock.yaml").standalone()["stages"][0]
+    assert stage["algorithm"]["rawcode"] == "print(1)\nprint(2)\n"
+    assert stage["input"][0]["url"] == [(folder / "data" / "a b.csv").as_uri()]
+    assert stage["input"][0]["id"] == "2024-01-31"
+
+
+def test_a_file_without_a_known_suffix_may_hold_either(folder: Path) -> None:
+    assert written(folder, YAML, "flock").standalone()["stages"]
+    assert written(folder, workflow(), "flock").standalone()["stages"]
+
+
+@pytest.mark.parametrize("name", ["flock.yaml", "flock.json"])
+def test_the_object_of_a_workflow_is_a_document(folder: Path, name: str) -> None:
+    made = {"apiVersion": "oceanprotocol.com/v1alpha", "kind": "WorkFlow", "spec": {"metadata": workflow()}}
+    assert written(folder, made, name).standalone()["stages"]
+    with pytest.raises(DocumentError) as caught:
+        written(folder, {**made, "spec": {"metadata": {"stages": "x"}}}, name).standalone()
+    assert caught.value.path == "$.spec.metadata.stages"
+
+
+def test_the_object_that_is_shipped_is_a_document() -> None:
+    shipped = read(Path(__file__).parents[2] / "k8s_install" / "workflow-1.yaml").standalone()
+    assert shipped["stages"][0]["algorithm"]["container"]["tag"] == "3.12-slim"
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "expected"),
+    [
+        ("a: b: c", "line 1, column 5", "YAML (mapping values"),
+        ("stages: &a []\nother: *a", "line 2, column 8", "YAML (aliases are refused)"),
+        ("stages: []\n---\nstages: []", "line 2, column 1", "but found another document"),
+        ("stages: .nan", "", "JSON could hold"),
+        ("stages: !!binary aGk=", "", "JSON could hold"),
+        ("stages: !!python/object/apply:os.system [id]", "line 1, column 9", "YAML (could not determine a constructor"),
+        ("[" * 10_000, "", "less nesting"),
+        ("kind: Pod", "$.kind", "`WorkFlow`, not Pod"),
+        ("kind: WorkFlow\nspec: {}", "$.spec.metadata", "the workflow"),
+        ("stages: 3", "$.stages", "array"),
+        ("just text", "$", "an object"),
+        ("", "$", "an object"),
+    ],
+)
+def test_an_invalid_yaml_file_is_refused_with_the_place_and_the_expectation(
+    folder: Path, content: str, path: str, expected: str
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        written(folder, content, "flock.yaml").standalone()
+    assert path in caught.value.path
+    assert expected in caught.value.expected
 
 
 def test_a_document_is_named_after_its_file_or_its_folder(folder: Path) -> None:

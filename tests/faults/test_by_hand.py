@@ -20,6 +20,17 @@ from functions.engine import app
 from functions.store.sql import SqlStore
 from functions.workflow.model import WorkflowId
 
+UNREACHABLE = json.dumps(
+    {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+)
+
 
 def sluice(*arguments: str, **environ: str) -> Result:
     app.current_app.cache_clear()
@@ -53,6 +64,30 @@ def test_sluice_sweep_moves_on_what_no_event_announced_and_then_finds_nothing(
             ("admitted", "admission"),
             ("configure succeeded", "sweep"),
         ]
+
+
+@pytest.mark.parametrize("cluster", ["none", "unreachable"])
+def test_sluice_sweep_without_a_cluster_exits_with_3(sqlite_url: str, tmp_path: Path, cluster: str) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(UNREACHABLE)
+    ended = sluice(
+        "sweep",
+        DATABASE_URL=sqlite_url,
+        SLUICE_CLUSTER="kubernetes",
+        RESULTS_URL=tmp_path.as_uri(),
+        KUBECONFIG=str(kubeconfig) if cluster == "unreachable" else "",
+        KUBERNETES_SERVICE_HOST="",
+    )
+    assert ended.exit_code == 3, ended.output
+    assert "cluster" in ended.stderr
+
+
+def test_sluice_sweep_exits_with_1_if_something_failed(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.advance.sweep.sweep", lambda app: {"failed": 1})
+    ended = sluice("sweep", DATABASE_URL=sqlite_url, SLUICE_CLUSTER="memory", RESULTS_URL=tmp_path.as_uri())
+    assert (ended.exit_code, ended.stdout) == (1, "failed: 1\n")
 
 
 def test_sluice_sweep_says_when_the_database_is_not_there(tmp_path: Path) -> None:
