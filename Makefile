@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check faults bench release clean
+.PHONY: help demo test lint docs check faults bench sbom release clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -28,6 +28,13 @@ faults: .venv/.test  ## run the fault tests with their long profile
 bench: .venv/.test  ## measure every figure that the documents claim
 	$(BIN)/python -m benchmarks
 
+sbom: .venv/.test  ## list what the image contains, as CycloneDX JSON in build/sbom.cdx.json
+	@rm -rf build/image && mkdir -p build && $(BIN)/python -m venv --without-pip build/image
+	@$(BIN)/python tools/image_requirements.py functions > build/image-requirements.txt
+	@$(BIN)/python -m pip --python build/image/bin/python install -q -r build/image-requirements.txt -c constraints.txt
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.cdx.json build/image
+	@echo "written: build/sbom.cdx.json"
+
 release: .venv/.test  ## bump to PART=major|minor|patch or VERSION=1.2.3, date the changelog, build, commit, tag
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/release "$(or $(VERSION),$(PART))"
 
@@ -44,6 +51,6 @@ clean:  ## remove everything that is built or installed here
 	@touch $@
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
-	@echo "installing into .venv, with what tests and documentation need …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,docs]"
+	@echo "installing into .venv, with what tests, documentation and releases need …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,docs,release]"
 	@touch .venv/.run $@

@@ -49,6 +49,7 @@ _ERRORS = {
     415: "The body is not JSON with Content-Type: application/json.",
     416: "The range is outside the file.",
     422: "The Idempotency-Key was used for another request.",
+    501: "The database needs an upgrade that this image cannot make.",
     502: "The storage of results is unreachable.",
     503: "The database, the cluster or the storage is unavailable; try again after Retry-After seconds.",
     504: "The storage of results did not answer in time.",
@@ -152,7 +153,7 @@ OPERATIONS: Mapping[Route, Operation] = {
     routes.UPGRADE: Operation(
         "Upgrade the database to the newest schema",
         "text/html",
-        (400, 401, 503),
+        (400, 401, 501, 503),
         admin=True,
     ),
     routes.INDEX: Operation("Describe the service", Service),

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from functions.settings import SettingsError
 from functions.store.pool import ConnectionPool, open_pool
 from functions.store.ports import StoreUnavailable
 
@@ -27,10 +28,14 @@ _ALEMBIC = Lock()  # Alembic keeps its context in module variables, so one threa
 _ADVISORY_LOCK = 0x51_01_CE  # any number that no other program locks
 
 
+class MigrationsMissing(SettingsError):
+    """The schema needs an upgrade, and Alembic is not installed: the image of the functions leaves it out."""
+
+
 def migrate(database_url: str) -> list[str]:
     """Apply all missing migrations or none, and return their names. Concurrent calls wait for each other.
 
-    Raises StoreUnavailable and RefusedStatement.
+    Raises StoreUnavailable, RefusedStatement and MigrationsMissing.
     """
     names = sorted(path.stem for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
     with closing(open_pool(database_url, 1)) as pool:
@@ -47,11 +52,20 @@ def migrate(database_url: str) -> list[str]:
 
 
 def upgrade(database_url: str, revision: str) -> list[str]:
-    """Apply the migrations up to `revision`, all or none, and return the names of those that were missing."""
+    """Apply the migrations up to `revision`, all or none, and return the names of those that were missing.
+
+    Raises StoreUnavailable, RefusedStatement and MigrationsMissing.
+    """
     # Set before the import, which already logs about plugins. The caller reports what was applied.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    from alembic import command
-    from alembic.config import Config
+    try:
+        from alembic import command
+        from alembic.config import Config
+    except ModuleNotFoundError:
+        raise MigrationsMissing(
+            "the database needs an upgrade, and this image has no Alembic: run `sluice migrate` in the image's target "
+            "`migrate` (k8s_install/migrate.yml), or in an installation by pip"
+        ) from None
 
     applied: list[str] = []
     config = Config()

@@ -60,9 +60,9 @@ def test_functions_and_stages_run_the_same_image(name: str) -> None:
     assert images == {of_kind(name, "ConfigMap")["sluice-settings"]["data"]["SLUICE_IMAGE"]}
 
 
-def test_migrate_runs_the_image_of_the_base() -> None:
+def test_migrate_runs_the_migrate_variant_of_the_functions_image() -> None:
     (image,) = {pod["containers"][0]["image"] for pod in function_pods("base").values()}
-    assert dict(pods("install"))["Job migrate"]["containers"][0]["image"] == image
+    assert dict(pods("install"))["Job migrate"]["containers"][0]["image"] == f"{image}-migrate"
 
 
 @pytest.mark.parametrize("name", ["base", "kind", "production"])

@@ -1,7 +1,7 @@
-"""The overlay for kind, rehearsed: functions, Jobs and stages run here with exactly the variables and files it gives.
+"""The kind overlay, rehearsed: functions, Jobs and stages run here with the variables and files that it gives them.
 
-What a cluster adds is put in: a Postgres, the S3 server of the overlay, an API server of our own, and a kubelet that
-knows no more than variables, mounted files and commands.
+The programs are those of the rehearsed image. The test supplies what a cluster adds: a Postgres, the overlay's S3
+server, a fake API server, and a kubelet that knows variables, mounted files and commands, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,20 +24,25 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.deployment import INSTALL, ROOT, function_pods, of_kind, pods, rendered
+from support.deployment import INSTALL, function_pods, of_kind, pods, rendered
+from support.dockerfile import Image, written_bytecode
 from support.fake_kube import FakeKube
 from support.kustomize import Manifest, read
 from support.recorded import lines
-from support.served import free_port, one_served
+from support.schemas import DATA
+from support.served import free_port, get_when_up
 
+pytestmark = pytest.mark.xdist_group("image")
 PLACE = "ocean-compute"
 
 
 @dataclass
 class Kubelet:
-    """Makes of a Pod what its container finds: variables and files. `moved`: what stands elsewhere on this machine."""
+    """Gives a container what its Pod says: variables and files. `moved` maps paths to those of this machine."""
 
     folder: Path
+    image: Image
+    images: Mapping[str, Image]  # by the name that Pods use
     moved: dict[str, str]
     made: Callable[[str], Manifest | None]  # Secrets that are in no overlay
 
@@ -98,29 +104,52 @@ class Kubelet:
         """Run the Pod's container to its end; the exit code."""
         self.mount(pod, namespace)
         (container,) = pod["containers"]
+        image = self.images.get(container["image"])  # the algorithm's is another: it gets this machine's programs
         environ = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),  # in the image, with /app
+            **(image.variables if image else {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}),
             "TERMINATION_LOG": str(self.folder / "termination-log"),
             **self.variables(pod, namespace),
         }
         command = [self.here(word) for word in container["command"]]
         return subprocess.run(command, env=environ, cwd=self.folder, timeout=60).returncode
 
+    @contextmanager
+    def serve(self, pod: Mapping[str, Any], namespace: str, **environ: str) -> Iterator[str]:
+        """Run the server of the Pod's image until the block ends; its address."""
+        self.mount(pod, namespace)
+        (container,) = pod["containers"]
+        image, port = self.images[container["image"]], free_port()
+        server = subprocess.Popen(
+            [image.here(word) for word in image.command],
+            env={**image.variables, "PORT": str(port), **self.variables(pod, namespace), **environ},
+            cwd=image.at(image.folder),
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            assert get_when_up(f"{url}/healthz") == 200
+            yield url
+        finally:
+            server.terminate()
+            server.wait(20)
+
 
 @pytest.fixture
 def kube() -> Iterator[FakeKube]:
-    with closing(FakeKube(namespace=PLACE)) as fake:
+    with closing(FakeKube(tls=DATA, namespace=PLACE)) as fake:
         yield fake
 
 
 @pytest.fixture
-def kubelet(kube: FakeKube, tmp_path: Path, empty_postgres_url: str) -> Iterator[Kubelet]:
+def kubelet(kube: FakeKube, tmp_path: Path, empty_postgres_url: str, stages: Mapping[str, Image]) -> Iterator[Kubelet]:
+    (tag,) = {pod["containers"][0]["image"] for pod in function_pods("kind").values()}
+    images = {tag: stages["functions"], f"{tag}-migrate": stages["migrate"]}
     found = of_kind("kind", "Secret")["sluice-database"]["stringData"]["DATABASE_URL"]
     moved = {found: empty_postgres_url}
     with s3(tmp_path) as address:
         moved["s3.sluice.svc.cluster.local:9000"] = address
-        yield Kubelet(tmp_path, moved, lambda name: kube.find("secrets", name))
+        with written_bytecode(stages["functions"]) as written:
+            yield Kubelet(tmp_path, stages["functions"], images, moved, lambda name: kube.find("secrets", name))
+        assert written == set(), "modules without bytecode"
 
 
 @contextmanager
@@ -145,14 +174,25 @@ def s3(folder: Path) -> Iterator[str]:
 def functions(kubelet: Kubelet, kube: FakeKube) -> Iterator[dict[str, str]]:
     """The three functions, each with its own Pod's variables and files; their addresses."""
     with ExitStack() as stack:
-        found = {}
+        found, account = {}, service_account(kubelet, kube)
         for name, pod in function_pods("kind").items():
-            kubelet.mount(pod, "sluice")
-            # In place of the account of the Pod, which is a file that only a cluster has.
-            environ = {**kubelet.variables(pod, "sluice"), "KUBECONFIG": kube.kubeconfig(kubelet.folder)}
-            port, _ = stack.enter_context(one_served(name, **environ))
-            found[name] = f"http://127.0.0.1:{port}"
+            found[name] = stack.enter_context(kubelet.serve(pod, "sluice", **account))
         yield found
+
+
+def service_account(kubelet: Kubelet, kube: FakeKube) -> dict[str, str]:
+    """What a cluster gives every Pod with an account. Its folder cannot be made here, so `client` looks elsewhere."""
+    folder = kubelet.folder / "account"
+    folder.mkdir(exist_ok=True)
+    (folder / "token").write_text("not-a-secret")
+    shutil.copy(DATA / "kube-api-cert.pem", folder / "ca.crt")
+    (folder / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
+        "from functions.cluster.kubernetes import client\n"
+        f"client._SERVICE_ACCOUNT = Path({str(folder)!r})\n"
+    )
+    path = f"{kubelet.image.variables['PYTHONPATH']}:{folder}"
+    return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(kube.port), "PYTHONPATH": path}
 
 
 def wait_until(true: Callable[[], bool]) -> None:

@@ -25,7 +25,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release")
     for name in ("functions", "knative", "k8s_install", "docs", "tools", "tests/api/golden"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "constraints.txt", "README.md", "CHANGELOG.md", "LICENSE", ".gitignore"):
+    for name in (
+        "pyproject.toml",
+        "constraints.txt",
+        "Dockerfile",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        ".gitignore",
+    ):
         shutil.copy(ROOT / name, folder)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"], ["branch", "start"]):
         git(folder, *command)
@@ -61,9 +69,13 @@ def version(folder: Path) -> str:
 
 def tags(folder: Path) -> dict[str, set[str]]:
     """The image tags of Sluice that manifests and documents name, by file."""
-    documents = [folder / "README.md", *folder.glob("docs/*.md"), *folder.glob("k8s_install/*")]
+    documents = [folder / "README.md", folder / "Dockerfile", *folder.glob("docs/*.md"), *folder.glob("k8s_install/*")]
     named = {file: TAG.findall(file.read_text()) for file in (*documents, *folder.glob("knative/**/*.yaml"))}
-    return {str(f.relative_to(folder)): {a or b for a, b in found} for f, found in named.items() if found}
+    return {
+        str(f.relative_to(folder)): {(a or b).removesuffix("-migrate") for a, b in found}
+        for f, found in named.items()
+        if found
+    }
 
 
 def test_every_image_tag_is_the_version() -> None:

@@ -85,10 +85,16 @@ def access(kubeconfig: str) -> Access:
 
 
 def _from_kubeconfig(path: str) -> Access:
-    from kubernetes.client.configuration import Configuration
-    from kubernetes.config.config_exception import ConfigException
-    from kubernetes.config.kube_config import load_kube_config
-    from requests.utils import should_bypass_proxies  # the package itself decides with it
+    try:
+        from kubernetes.client.configuration import Configuration
+        from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.kube_config import load_kube_config
+        from requests.utils import should_bypass_proxies  # the package itself decides with it
+    except ModuleNotFoundError:
+        raise SettingsError(
+            "KUBECONFIG is set, and this image cannot read it: it leaves the package kubernetes out. "
+            "Use an installation by pip"
+        ) from None
 
     configuration = Configuration()  # type: ignore[no-untyped-call]
     try:
