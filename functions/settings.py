@@ -96,6 +96,11 @@ class Settings:
 
     # the rest
     max_body: int = setting("MAX_BODY_BYTES", 1 << 20, "largest request body, in bytes")
+    client_seconds: int = setting(
+        "CLIENT_SECONDS",
+        10,
+        "seconds that a client may pause while it sends a request; its body may come at 32 KiB/s",
+    )
     log_level: str = setting("LOG_LEVEL", "INFO", "level of the JSON log")
 
     # operator-engine's one environment, used when there is no environments file

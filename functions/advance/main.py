@@ -28,7 +28,7 @@ TICK = "dev.knative.sources.ping"
 
 def receive(call: http.Call) -> Response:
     """Handle an event of the cluster, or a tick."""
-    event = cloudevents.read(call.request, MAX_EVENT)
+    event = cloudevents.read(call, MAX_EVENT)
     if event.type == TICK:
         from functions.advance.sweep import sweep
 
@@ -46,7 +46,7 @@ def add_dead_letter(call: http.Call) -> Response:
     from functions.log import scrub
 
     try:
-        event = cloudevents.read(call.request, MAX_EVENT)
+        event = cloudevents.read(call, MAX_EVENT)
         kept: dict[str, Any] = {"attributes": dict(event.attributes), "object": _identity(event.data)}
         number, reason = event.id, event.attributes.get("knativeerrorcode", "")
     except http.HttpError as e:

@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request
 
-from functions.api.http import HttpError, decode, read_body
+from functions.api.http import Call, HttpError, decode
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class CloudEvent:
         return self.attributes.get("subject", "")
 
 
-def read(request: Request, limit: int) -> CloudEvent:
+def read(call: Call, limit: int | None = None) -> CloudEvent:
     """Return the CloudEvent in a request.
 
-    Raises HttpError 413 above `limit` bytes, 415 for a batch or for data that is not JSON, 400 if it is malformed.
+    Raises HttpError 408 and 413 as `Call.body`, 415 for a batch or data that is not JSON, 400 if it is malformed.
     The SDK accepts empty ids and broken JSON and crashes on lists, so these are checked here.
     """
-    body = read_body(request, limit)
+    request, body = call.request, call.body(limit)
     _check_content_type(request, body)
     mode = _binary if "ce-specversion" in request.headers else _structured
     attributes, data = mode(request.headers, body)

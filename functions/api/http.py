@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
@@ -20,6 +18,7 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from functions import log
+from functions.api.watchdog import SLOWEST, WATCHDOG, Deadline
 from functions.errors import Unavailable
 from functions.settings import SettingsError
 
@@ -41,32 +40,41 @@ class HttpError(Exception):
         self.headers = dict(headers or {})
 
 
-@dataclass(frozen=True)
 class Call:
     """One request, the values captured from its path, and the application."""
 
-    request: Request
-    app: App
-    captured: Mapping[str, str]
+    def __init__(self, request: Request, app: App, captured: Mapping[str, str]) -> None:
+        self.request = request
+        self.app = app
+        self.captured = captured
+        self._params: Mapping[str, Any] | None = None
 
-    @cached_property
-    def body(self) -> bytes:
-        """The whole body. Raises HttpError 413 if it is too large."""
-        return read_body(self.request, self.app.settings.max_body)
+    def body(self, limit: int | None = None) -> bytes:
+        """Return the whole body, which can be read once. `limit` is in bytes, MAX_BODY_BYTES by default.
 
-    @cached_property
+        Raises HttpError 400, 408 and 413.
+        """
+        settings = self.app.settings
+        return read_body(self.request, limit or settings.max_body, settings.client_seconds)
+
+    @property
     def params(self) -> Mapping[str, Any]:
         """The query if it has any argument, otherwise the JSON body, for every method; never both."""
-        if self.request.args:
-            return _without_nul(self.request.args.to_dict())
-        if not self.body:
+        # Not a cached_property: before Python 3.12 it holds one lock for all requests while it reads the body.
+        if self._params is None:
+            self._params = _without_nul(self.request.args.to_dict() if self.request.args else self._json())
+        return self._params
+
+    def _json(self) -> dict[str, Any]:
+        body = self.body()
+        if not body:
             return {}
         if not self.request.is_json:
             raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
-        params = decode(self.body)
+        params = decode(body)
         if not isinstance(params, dict):
             raise HttpError(400, "payload seems empty.")  # as operator-service answers when it is no object
-        return _without_nul(params)
+        return params
 
 
 Handler = Callable[[Call], Response]
@@ -87,6 +95,8 @@ class Router:
             response = Response(status=redirect.code, headers={"Location": redirect.new_url})
         except Exception as error:
             response = _failure(error)
+        # functions-framework reads the rest of the body after the answer, without a limit. Leave it nothing to read.
+        request.stream = BytesIO()
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
@@ -184,25 +194,47 @@ def _failure(error: Exception) -> Response:
 # --- bodies ---------------------------------------------------------------------------------
 
 
-def read_body(request: Request, limit: int) -> bytes:
-    """Return the body, chunked or not. Raises HttpError 413 above `limit` bytes.
+def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """Return the body, chunked or not.
 
-    werkzeug's own limit silently truncates a chunked body, so it is not used.
+    Raises HttpError 413 above `limit` bytes, 400 if the body is malformed or incomplete, and 408 if it takes longer
+    than `seconds` and the time that it needs at the slowest accepted rate.
     """
     if (request.content_length or 0) > limit:
-        raise _too_large(request, limit)
+        raise _too_large(limit)
+    sock = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    if sock is None or not (request.content_length or "Transfer-Encoding" in request.headers):
+        return _read(request, limit, None)
+    with WATCHDOG.receiving(sock, seconds) as deadline:
+        try:
+            return _read(request, limit, deadline)
+        except HttpError:
+            if not deadline.expired:
+                raise
+            raise HttpError(408, "the request body did not arrive in time; send it again, faster") from None
+
+
+def _read(request: Request, limit: int, deadline: Deadline | None) -> bytes:
+    # werkzeug's own limit silently truncates a chunked body, so it is not used.
     body = bytearray()
-    while chunk := request.stream.read(_CHUNK):
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(request, limit)
-    # functions-framework reads the rest of the body after the answer. Leave it nothing to read.
-    request.stream = BytesIO(body)
+    try:
+        while chunk := request.stream.read(_CHUNK):
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+            if deadline is not None:
+                deadline.at += len(chunk) / SLOWEST
+    except HttpError:
+        raise
+    except Exception as error:  # each server has its own errors for a wrong chunk and for a connection that ended
+        logger.info("a request body could not be read: %s", type(error).__name__)
+        raise HttpError(400, "the request body is incomplete, or its chunks are malformed") from None
+    if len(body) < (request.content_length or 0):
+        raise HttpError(400, "the request body is shorter than its Content-Length")
     return bytes(body)
 
 
-def _too_large(request: Request, limit: int) -> HttpError:
-    request.stream = BytesIO()
+def _too_large(limit: int) -> HttpError:
     return HttpError(413, f"the request body is larger than {limit} bytes")
 
 

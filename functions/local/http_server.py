@@ -58,6 +58,8 @@ class Server:
         from werkzeug.serving import WSGIRequestHandler, make_server
 
         class Quiet(WSGIRequestHandler):
+            timeout = 60  # seconds that a client may pause; the connection is cut then
+
             def log_request(self, *_: Any) -> None:
                 """Log nothing: the functions keep a log of their own, and paths may carry signatures."""
 

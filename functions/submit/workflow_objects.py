@@ -40,7 +40,7 @@ def changed(call: Call) -> Response:
 
     If the cluster is unavailable the answer is 503 and the event is delivered again, which is harmless.
     """
-    event = cloudevents.read(call.request, call.app.settings.max_body)
+    event = cloudevents.read(call)
     if not _is_workflow(event):
         return empty()
     namespace, name, uid = _names(event)

@@ -162,7 +162,7 @@ def test_an_error_in_the_file_names_the_path_of_the_key_and_what_it_must_be(
         ({"maxJobs": "1.5"}, "maxJobs must be a whole number"),
         ({"ALGO_POD_TIMEOUT": "-1"}, "ALGO_POD_TIMEOUT must be at least 1"),
         ({"PULL_POLICY": "sometimes"}, "PULL_POLICY must be one of Always, IfNotPresent, Never"),
-        ({"OPERATOR_PRIVATE_KEY": "short"}, "OPERATOR_PRIVATE_KEY: a private key is"),
+        ({"OPERATOR_PRIVATE_KEY": "short"}, "OPERATOR_PRIVATE_KEY: a private key must be"),
     ],
 )
 def test_an_error_in_a_variable_names_the_variable(environ: dict[str, str], text: str) -> None:

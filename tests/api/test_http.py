@@ -202,7 +202,7 @@ WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"
 
 
 def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevents.CloudEvent:
-    return cloudevents.read(request(data=body, headers=headers), limit)
+    return cloudevents.read(Call(request(data=body, headers=headers), app(), {}), limit)
 
 
 @pytest.mark.parametrize(

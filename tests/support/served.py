@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "gunicorn.conf.py"
 START_SECONDS = 30
 
 
@@ -22,7 +23,7 @@ def served(*functions: str, **environ: str) -> Iterator[Mapping[str, int]]:
     ports = {name: free_port() for name in functions}
     with ExitStack() as stack:
         for name, port in ports.items():
-            stack.enter_context(_server(name, port, environ))
+            stack.enter_context(_server(name, port, environ, CONFIG))
         for port in ports.values():
             _wait_for(port)
         yield ports
@@ -31,16 +32,25 @@ def served(*functions: str, **environ: str) -> Iterator[Mapping[str, int]]:
 @contextmanager
 def one_served(function: str, **environ: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Run one function; its port, and its process for a test that has something to do to it."""
+    with configured(function, CONFIG, environ) as served:
+        yield served
+
+
+@contextmanager
+def configured(
+    function: str, config: Path, environ: Mapping[str, str]
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """As `one_served`, with another configuration of gunicorn."""
     port = free_port()
-    with _server(function, port, environ) as process:
+    with _server(function, port, environ, config) as process:
         _wait_for(port)
         yield port, process
 
 
 @contextmanager
-def _server(function: str, port: int, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _server(function: str, port: int, environ: Mapping[str, str], config: Path) -> Iterator[subprocess.Popen[bytes]]:
     own = {"FUNCTION_TARGET": function, "PORT": str(port), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py"), "-b", f"127.0.0.1:{port}"]
+    command = [sys.executable, "-m", "gunicorn", "--config", str(config), "-b", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command, env={**own, **environ}, cwd=ROOT)
     try:
         yield process

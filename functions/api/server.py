@@ -1,0 +1,53 @@
+"""The gunicorn worker of the image: limits how long a client may hold one of its threads."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from threading import local
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+from functions.api.watchdog import WATCHDOG, Deadline
+
+
+class Worker(ThreadWorker):
+    """gunicorn's threaded worker with time limits. By itself it waits for clients without end.
+
+    The time for a request's body is limited where it is read (functions/api/http.py).
+    """
+
+    head_seconds = 10.0  # for the request line and the headers
+    linger_seconds = 2.0  # for the client to close its side of the connection
+    send_seconds = 60.0  # for one piece of the answer, which is 1 MiB of a file or all of a JSON text
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._of_thread = local()
+
+    def handle(self, conn: Any) -> Any:
+        """Serve one request of a connection, in a thread of the pool."""
+        self._of_thread.head = head = Deadline(conn.sock, self.head_seconds)
+        WATCHDOG.add(head)
+        try:
+            keep: Any = super().handle(conn)  # type: ignore[no-untyped-call]
+        finally:
+            WATCHDOG.remove(head)
+        if keep is False:
+            self._half_close(conn.sock)
+        return keep
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request whose head has been read."""
+        WATCHDOG.remove(self._of_thread.head)
+        conn.sock.settimeout(self.send_seconds)
+        return super().handle_request(req, conn)  # type: ignore[no-untyped-call]
+
+    def _half_close(self, sock: socket.socket) -> None:
+        """Wait until the client closes too. gunicorn waits in its main thread, and accepts nothing meanwhile."""
+        with suppress(OSError), WATCHDOG.receiving(sock, self.linger_seconds):
+            sock.settimeout(None)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(1 << 16):
+                pass

@@ -1,0 +1,74 @@
+"""Limits the time that a client may take to send a request, so that a stalled client does not hold a thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_TICK = 0.25  # seconds between two checks while a request is being received
+SLOWEST = 32 * 1024  # bytes per second; a slower body is refused
+
+
+class Deadline:
+    """When a request must have been received, in seconds of the monotonic clock. Whoever reads it may move `at`."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._socket = sock
+        self.at = time.monotonic() + seconds
+        self.expired = False
+
+    def expire(self) -> None:
+        """End the reading. Whoever reads gets the end of the stream at once; an answer can still be written."""
+        self.expired = True
+        with suppress(OSError):  # the client has gone
+            self._socket.shutdown(socket.SHUT_RD)
+
+
+class Watchdog:
+    """Expires deadlines in a thread of its own, which sleeps while nothing is being received.
+
+    A socket's own timeout is not enough: it starts anew with each byte, and servers read in loops.
+    """
+
+    def __init__(self) -> None:
+        self._active: set[Deadline] = set()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def receiving(self, sock: socket.socket, seconds: float) -> Iterator[Deadline]:
+        """Expire the deadline unless the block ends within `seconds`."""
+        deadline = Deadline(sock, seconds)
+        self.add(deadline)
+        try:
+            yield deadline
+        finally:
+            self.remove(deadline)
+
+    def add(self, deadline: Deadline) -> None:
+        with self._changed:
+            self._active.add(deadline)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, deadline: Deadline) -> None:
+        """Forget the deadline. Afterwards its socket is not touched any more."""
+        with self._changed:
+            self._active.discard(deadline)
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                self._changed.wait(_TICK if self._active else None)
+                now = time.monotonic()
+                for deadline in [each for each in self._active if each.at <= now]:
+                    self._active.remove(deadline)
+                    deadline.expire()
+
+
+WATCHDOG = Watchdog()

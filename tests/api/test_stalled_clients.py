@@ -1,0 +1,163 @@
+"""Clients that stall while they send a request or read an answer, against real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from support.api import OWNER, Api, app
+from support.served import CONFIG, configured, one_served
+
+from functions import ethereum
+from functions.local.http_server import Server, function
+from functions.store.migrate import migrate
+from functions.store.sql import SqlStore
+from functions.workflow.model import Manifest, ResultFile
+
+CLIENTS = 8  # as many as the server has threads for requests
+PATIENCE = 20  # seconds until a test gives up on an answer
+ROUTE = "/api/v1/operator/environments"
+KEY = "0x" + "44" * 32
+
+HEAD = f"GET {ROUTE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+STALLS = {
+    "in the head": b"GET /healthz HTTP/1.1\r\nHo",
+    "in the body": HEAD + b"Content-Length: 100\r\n\r\n{",
+    "in a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n64\r\n{",
+    "in a body that nobody reads": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    "after its answer": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+}
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Path:
+    """The image's configuration, with threads for the stalled clients only and little time for each answer."""
+    config = tmp_path / "gunicorn.conf.py"
+    source = CONFIG.read_text().replace("__file__", repr(str(CONFIG)))
+    config.write_text(f"{source}\nthreads = {CLIENTS}\nWorker.send_seconds = 1\n")
+    return config
+
+
+@pytest.fixture(params=["gunicorn", "laptop"])
+def port(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The port of `status` as the image and as the laptop serve it."""
+    database = f"sqlite:///{tmp_path}/sluice.db"
+    migrate(database)
+    settings = {"DATABASE_URL": database, "SLUICE_CLUSTER": "memory", "CLIENT_SECONDS": "1"}
+    if request.param == "gunicorn":
+        with one_served("status", THREADS=str(CLIENTS), **settings) as (port, _):
+            yield port
+        return
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    from functions.engine.app import current_app
+
+    current_app.cache_clear()
+    server = Server()
+    server.start(function("status"))
+    yield server.port
+    server.stop()
+    current_app.cache_clear()
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("localhost", port), timeout=PATIENCE)
+
+
+def answer(sock: socket.socket) -> tuple[int, bytes]:
+    """Status and body of the next answer."""
+    response = http.client.HTTPResponse(sock)
+    response.begin()
+    return response.status, response.read()
+
+
+def asked(port: int, path: str) -> int:
+    with connected(port) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return answer(sock)[0]
+
+
+@pytest.mark.parametrize("stall", STALLS)
+def test_clients_that_stall_do_not_keep_others_from_an_answer(port: int, stall: str) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * CLIENTS):
+            stack.enter_context(connected(port)).sendall(STALLS[stall])
+        assert asked(port, "/healthz") == 200
+        assert asked(port, ROUTE) == 200
+
+
+def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path, hasty: Path) -> None:
+    database, results = f"sqlite:///{tmp_path}/sluice.db", f"file://{tmp_path}/results"
+    migrate(database)
+    api = Api(app(SqlStore(database), results_url=results))
+    size = 32 << 20  # more than the buffers of a connection hold
+    url = api.app.storage.put("j/1/outputs/large", [bytes(size)], size, "text/plain")
+    job = api.finished(Manifest((ResultFile("outputs/large", size, "output", url),)))
+    environ = {
+        "DATABASE_URL": database,
+        "RESULTS_URL": results,
+        "SLUICE_CLUSTER": "memory",
+        "ALLOWED_PROVIDERS": json.dumps([ethereum.address(api.key)]),
+    }
+    with ExitStack() as stack, configured("status", hasty, environ) as (port, _):
+        for _ in range(CLIENTS):
+            query = urlencode(api.signed(f"{OWNER}{job}", owner=OWNER, jobId=job, index=0, nonce=time.time_ns()))
+            sock = stack.enter_context(connected(port))
+            sock.sendall(f"GET /api/v1/operator/getResult?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert sock.recv(12) == b"HTTP/1.1 200"
+        assert asked(port, "/healthz") == 200
+
+
+@pytest.mark.parametrize("stall", ["in the body", "in a chunk"])
+def test_a_body_that_stops_coming_is_answered_with_408(port: int, stall: str) -> None:
+    with connected(port) as sock:
+        sock.sendall(STALLS[stall])
+        status, body = answer(sock)
+    assert (status, b"did not arrive in time" in body) == (408, True)
+
+
+def test_a_body_that_trickles_is_answered_with_408(port: int) -> None:
+    """Each byte comes long before any time-out of a single read."""
+    with connected(port) as sock:
+        sock.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+        assert answer_to_a_trickle(sock) == 408
+
+
+def answer_to_a_trickle(sock: socket.socket) -> int:
+    sock.settimeout(0.05)
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        try:
+            sock.sendall(b"1")
+            if sock.recv(1, socket.MSG_PEEK):
+                break
+        except TimeoutError:
+            continue
+    sock.settimeout(PATIENCE)
+    return answer(sock)[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"zz\r\n{}\r\n0\r\n\r\n", b"-1\r\n{}\r\n", b"2\r\n{}ZZ0\r\n\r\n", b"\r\n\r\n"],
+    ids=["not a number", "negative", "without its end", "empty"],
+)
+def test_a_malformed_chunk_is_answered_with_400(port: int, body: bytes) -> None:
+    with connected(port) as sock:
+        sock.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+        status, text = answer(sock)
+    assert (status, b"chunks are malformed" in text) == (400, True)
+
+
+def test_a_body_that_ends_too_early_is_answered_with_400(port: int) -> None:
+    with connected(port) as sock:
+        sock.sendall(STALLS["in the body"])
+        sock.shutdown(socket.SHUT_WR)
+        assert answer(sock)[0] == 400
