@@ -99,6 +99,11 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     node_selector: Annotated[dict[str, str], _says("Labels of the nodes that its Pods may use")] = {}
     tolerations: Annotated[tuple[dict[str, str | int], ...], _says("Kubernetes tolerations of its Pods")] = ()
     pull_secret: Annotated[str, _says("Name of an image pull Secret in its namespace")] = ""
+    pull_secret_images: Annotated[
+        tuple[str, ...],
+        _says("Algorithms' images that are pulled with it: `registry/name`, or `registry/folder/` with all below it"),
+    ] = ()
+    prefetch: Annotated[bool, _says("Pull the algorithm's image while configure fetches the data")] = False
     pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], _says("imagePullPolicy of its Pods")] = (
         "IfNotPresent"
     )

@@ -66,9 +66,11 @@ def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
     if each["securityContext"] != expected:
         yield "privileges"
     requests, limits = each["resources"]["requests"], each["resources"]["limits"]
-    # Our own stages may reserve less CPU than they may use; what a consumer pays for is his.
-    reserved = {**limits, "cpu": "100m"} if stage in (Stage.CONFIGURE, Stage.PUBLISH) else limits
-    if requests != reserved or not {"cpu", "memory", "ephemeral-storage"} <= limits.keys():
+    # Our own stages have no CPU limit, which would slow their start. A consumer's program gets what it pays for.
+    expected_limits, expected_requests = {"cpu", "memory", "ephemeral-storage"}, limits
+    if stage in (Stage.CONFIGURE, Stage.PUBLISH):
+        expected_limits, expected_requests = {"memory", "ephemeral-storage"}, {**limits, "cpu": "100m"}
+    if requests != expected_requests or limits.keys() - {"nvidia.com/gpu"} != expected_limits:
         yield "limits"
     if "ports" in each or "envFrom" in each:
         yield "ports or a whole Secret in env"

@@ -77,14 +77,21 @@ def test_the_quota_has_room_for_max_jobs_workflows(name: str, tmp_path: Path) ->
             job = stage_job("w1", stage)
             job = replace(job, environment=each, limits=grant(each, job.definition))
             (container,) = pod_template(job, Settings(), "w1")["spec"]["containers"]
-            limits = container["resources"]["limits"]
-            needed["cpu"] = max(needed["cpu"], parse_cores(limits["cpu"]))
-            needed["memory"] = max(needed["memory"], parse_quantity(limits["memory"]))
-        assert each.max_jobs * needed["cpu"] <= parse_cores(hard["limits.cpu"])
+            resources = container["resources"]
+            needed["cpu"] = max(needed["cpu"], parse_cores(resources["requests"]["cpu"]))
+            needed["memory"] = max(needed["memory"], parse_quantity(resources["limits"]["memory"]))
+        assert each.max_jobs * needed["cpu"] <= parse_cores(hard["requests.cpu"])
         assert each.max_jobs * needed["memory"] <= parse_quantity(hard["limits.memory"])
         assert each.max_jobs * each.disk_gb * GIB <= parse_quantity(hard["requests.storage"])
         assert each.disk_gb * GIB <= parse_quantity(largest)
         assert each.max_jobs <= int(hard["persistentvolumeclaims"])
+
+
+def test_quota_and_limit_range_leave_our_own_stages_without_a_cpu_limit() -> None:
+    """A quota over limits would refuse their Pods, and a default limit would be added to them."""
+    assert "limits.cpu" not in of_kind("install", "ResourceQuota")["environment"]["spec"]["hard"]
+    for limit in of_kind("install", "LimitRange")["environment"]["spec"]["limits"]:
+        assert "cpu" not in {**limit.get("default", {}), **limit.get("max", {})}
 
 
 def test_the_environment_of_the_kind_overlay_fits_beside_knative(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.clusters import stage_job
 from support.deployment import FUNCTIONS, ROOT, of_kind
@@ -15,7 +16,7 @@ from support.fake_kube import FakeKube
 from support.records import record
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
-from functions.cluster.ports import Cluster
+from functions.cluster.ports import Cluster, StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
 
@@ -44,7 +45,7 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
     kube.finish(ref.name, 3)
     kube.put("workflows", {"metadata": {"name": "w1"}})
     uses: dict[str, Callable[[], object]] = {
-        "create": lambda: (cluster.create(there), cluster.create(absent)),
+        "create": lambda: (cluster.create(there), cluster.create(with_prefetch(absent))),
         "delete": lambda: (cluster.delete(there.ref), cluster.delete(absent.ref)),
         "clean_up": lambda: cluster.clean_up(ref.workflow, "demo"),
         "orphans": lambda: cluster.orphans("demo", 10),
@@ -56,6 +57,10 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
     kube.rights.clear()
     uses[method]()
     return set(kube.rights)
+
+
+def with_prefetch(job: StageJob) -> StageJob:
+    return replace(job, environment=msgspec.structs.replace(job.environment, prefetch=True))
 
 
 def granted(function: str) -> set[Right]:

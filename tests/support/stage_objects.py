@@ -26,6 +26,7 @@ RICH = Environment(
     node_selector={"pool": "gpu"},
     tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
     pull_secret="registry",
+    pull_secret_images=("python",),
     pull_policy="Always",
     storage_class="fast",
     queue_name="team",

@@ -55,6 +55,9 @@ def manifest(name: str, environment: Environment, image: str, public: str, more:
     kept = {volume["name"] for volume in spec["volumes"]}
     container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] in kept]
     container["image"] = image
+    container["imagePullPolicy"] = environment.pull_policy
+    if environment.pull_secret:  # this image is the operator's own
+        spec["imagePullSecrets"] = [{"name": environment.pull_secret}]
     container["command"] = ["python", "-c", _probe()]
     container["env"] = [
         {"name": "PUBLIC_ADDRESS", "value": public},

@@ -4,6 +4,7 @@
     Secret     <workflow>-<start of its UID>     the task of configure and publish; Ocean's `secret`
     Claim      <workflow>-<start of its UID>     the volume, with the folders data and adminlogs
     Job        <workflow>-<stage>-<attempt>      one attempt of one stage
+    Pod        <workflow>-prefetch               pulls the algorithm's image ahead of time, if the environment asks
 
 The owner is a ConfigMap because every later stage must read its UID, and no function may read Secrets. The names of
 the volume claim and the Secret carry that UID. So an object that a deleted owner leaves for a moment has another name.
@@ -12,12 +13,13 @@ the volume claim and the Secret carry that UID. So an object that a deleted owne
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 from functions.cluster import stage_command
 from functions.cluster.kubernetes.job_status import DISRUPTION
-from functions.cluster.kubernetes.pods import SECRET_KEY, TASK_KEY, pod_template
-from functions.cluster.labels import job_labels, workflow_labels
+from functions.cluster.kubernetes.pods import SECRET_KEY, TASK_KEY, pod_template, prefetch_spec
+from functions.cluster.labels import MANAGED_BY, job_labels, workflow_labels
 from functions.cluster.ports import Rejected, StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
@@ -27,6 +29,8 @@ from functions.workflow.timing import job_seconds
 LONGEST_NAME = 63  # of a Job, because it becomes a label
 # A finished Job is deleted with its owner. This outlasts a sweep that does not run for a night.
 KEEP_FINISHED_SECONDS = 86_400
+# Not `sluice`: neither the event sources nor the rules must take this Pod for that of a stage.
+PREFETCHER = "sluice-prefetch"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
@@ -82,6 +86,14 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
         manifest["metadata"]["labels"][QUEUE_LABEL] = job.environment.queue_name
         spec["suspend"] = True  # Kueue resumes it
     return {**manifest, "spec": spec}
+
+
+def prefetch_pod(job: StageJob, owner_uid: str) -> dict[str, Any]:
+    """A Pod that pulls the algorithm's image while configure, the stage of `job`, fetches the data."""
+    manifest = _object(job, "v1", "Pod", f"{job.workflow}-prefetch", owner_uid)
+    # The network policies find it by the labels of an algorithm.
+    labels = {**job_labels(replace(job.ref, stage=Stage.ALGORITHM)), MANAGED_BY: PREFETCHER}
+    return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}, "spec": prefetch_spec(job)}
 
 
 def _on_disruption(stage: Stage) -> str:

@@ -52,7 +52,7 @@ _DEFINITIVE_ERROR = re.compile(
 )
 # An outage or a limit of the registry, whatever else the message says.
 _PASSING_ERROR = re.compile(
-    r"toomanyrequests|too many requests|timeout|\b5\d\d [A-Z]|no such host|connection", re.IGNORECASE
+    r"toomanyrequests|too many requests|timeout|\b5\d\d [A-Z]|no such host|connection|unreachable|EOF", re.IGNORECASE
 )
 # The kubelet's reasons for a program that ended by itself. They say less than its exit code.
 _UNSPECIFIC_REASONS = frozenset({"Error", "Completed", ""})

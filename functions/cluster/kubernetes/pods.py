@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,62 @@ CREDENTIALS_FOLDER = "/credentials"
 # The only part of the admin logs that a filter sees: a folder that configure made for the filter's own log.
 FILTER_LOGS = "/sluice"
 TASK_KEY, SECRET_KEY = "task.json", "secret"
-# Our own programs stream the data, so they need the same for every size.
-_STAGING_LIMITS = {"cpu": "500m", "memory": "512Mi", "ephemeral-storage": "1Gi"}
+# Our own programs stream the data, so they need the same for every size. A CPU limit would slow their start.
+_STAGING_LIMITS = {"memory": "512Mi", "ephemeral-storage": "1Gi"}
 # They mostly wait for the network, and must fit on a small cluster.
 _STAGING_CPU_REQUEST = "100m"
+_PREFETCH_RESOURCES = {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "16Mi"}
+PREFETCH_SECONDS = 600
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 GRACE_SECONDS = 5  # a program that ignores SIGTERM would hold its Job for the default 30
 
 
 def pod_template(job: StageJob, settings: Settings, base_name: str) -> dict[str, Any]:
     """The Pod template of one attempt. `base_name`: the name of the workflow's volume claim and Secret."""
+    spec = {
+        **_common_spec(job, with_pull_secret=_may_use_pull_secret(job)),
+        "containers": [_container(job, settings, base_name)],
+        "volumes": _volumes(job, settings, base_name),
+    }
+    if job.environment.runtime_class and not _is_our_program(job.stage):
+        spec["runtimeClassName"] = job.environment.runtime_class
+    return {"metadata": {"labels": job_labels(job.ref)}, "spec": spec}
+
+
+def prefetch_spec(job: StageJob) -> dict[str, Any]:
+    """The spec of a Pod that pulls the algorithm's image on the node of configure, the stage of `job`, and ends.
+
+    Its command need not exist in the image: the image is pulled before it is run.
+    """
+    algorithm = replace(job, stage=Stage.ALGORITHM)
+    beside = {"workflow": job.workflow, "component": Stage.CONFIGURE.value}
+    term = {"labelSelector": {"matchLabels": beside}, "topologyKey": "kubernetes.io/hostname"}
+    spec = {
+        **_common_spec(job, with_pull_secret=_may_use_pull_secret(algorithm)),
+        "activeDeadlineSeconds": PREFETCH_SECONDS,
+        "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": job.definition.stage.algorithm.container.reference,
+                "imagePullPolicy": _pull_policy(algorithm),
+                "command": ["true"],
+                "resources": {"requests": _PREFETCH_RESOURCES, "limits": _PREFETCH_RESOURCES},
+                "securityContext": _CONTAINER_SECURITY,
+            }
+        ],
+    }
+    if job.environment.runtime_class:
+        spec["runtimeClassName"] = job.environment.runtime_class
+    return spec
+
+
+def _common_spec(job: StageJob, *, with_pull_secret: bool) -> dict[str, Any]:
+    """What the Pods of all stages have in common in one environment."""
     environment = job.environment
     user = environment.run_as_user
     spec: dict[str, Any] = {
@@ -45,18 +93,40 @@ def pod_template(job: StageJob, settings: Settings, base_name: str) -> dict[str,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, settings, base_name)],
-        "volumes": _volumes(job, settings, base_name),
     }
     if environment.node_selector:
         spec["nodeSelector"] = dict(environment.node_selector)
     if environment.tolerations:
         spec["tolerations"] = [dict(toleration) for toleration in environment.tolerations]
-    if environment.pull_secret:
+    if with_pull_secret:
         spec["imagePullSecrets"] = [{"name": environment.pull_secret}]
-    if environment.runtime_class and not _is_our_program(job.stage):
-        spec["runtimeClassName"] = environment.runtime_class
-    return {"metadata": {"labels": job_labels(job.ref)}, "spec": spec}
+    return spec
+
+
+def _may_use_pull_secret(job: StageJob) -> bool:
+    """Whether the operator's pull secret is for this image. A consumer's image must be in the environment's list."""
+    environment = job.environment
+    if not environment.pull_secret or job.stage is not Stage.ALGORITHM:
+        return bool(environment.pull_secret)
+    image = job.definition.stage.algorithm.container.image
+    return any(
+        image == allowed or (allowed.endswith("/") and image.startswith(allowed))
+        for allowed in environment.pull_secret_images
+    )
+
+
+def _pull_policy(job: StageJob) -> str:
+    """`Always` for a consumer's image where there is a pull secret.
+
+    Without it, a node that holds a private image would run it for everybody who names it.
+    """
+    is_at_risk = job.stage is Stage.ALGORITHM and job.environment.pull_secret
+    return "Always" if is_at_risk else job.environment.pull_policy
+
+
+def no_expansion(text: str) -> str:
+    """Write a text so that Kubernetes, which expands `$(NAME)` and `$$` in commands and variables, restores it."""
+    return text.replace("$", "$$")
 
 
 def _is_our_program(stage: Stage) -> bool:
@@ -70,17 +140,13 @@ def _container(job: StageJob, settings: Settings, base_name: str) -> dict[str, A
     container = {
         "name": CONTAINER,
         "image": _image(job, settings),
-        "imagePullPolicy": job.environment.pull_policy,
+        "imagePullPolicy": _pull_policy(job),
         "env": _env(job, base_name),
         "resources": {"requests": requests, "limits": limits},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _CONTAINER_SECURITY,
         "volumeMounts": _mounts(job),
     }
-    command = _command(job)
+    command = [no_expansion(word) for word in _command(job)]
     return {**container, "command": command} if command else container
 
 
@@ -124,8 +190,10 @@ def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
     if _is_our_program(job.stage):
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
     else:
+        # A program that is stopped or killed would take with it what it has not printed yet.
+        variables["PYTHONUNBUFFERED"] = "1"
         variables |= stage_command.environment_variables(job, VOLUME)
-    env: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
+    env: list[dict[str, Any]] = [{"name": name, "value": no_expansion(text)} for name, text in variables.items()]
     if not _is_our_program(job.stage):
         reference = {"secretKeyRef": {"name": base_name, "key": SECRET_KEY}}
         env.append({"name": "secret", "valueFrom": reference})
