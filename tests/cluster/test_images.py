@@ -14,7 +14,7 @@ from support.kube_objects import KubeObjects
 from support.kube_world import KubeWorld
 from support.stage_objects import DOCUMENT, OWNER_UID, RICH, SETTINGS, container, make, spec
 
-from functions.advance.event_filter import interest
+from functions.advance.event_filter import hint_of
 from functions.cluster.kubernetes import job_manifests
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.labels import MANAGED_BY, MANAGER
@@ -143,9 +143,9 @@ def test_neither_sources_nor_rules_take_the_prefetch_pod_for_a_stage() -> None:
     pod = prefetch()
     assert pod["metadata"]["labels"][MANAGED_BY] != MANAGER
     ended = {**pod, "status": {"phase": "Succeeded"}}
-    assert interest({"type": "dev.knative.apiserver.resource.update"}, ended) is None
+    assert hint_of({"type": "dev.knative.apiserver.resource.update"}, ended) is None
     reference = {"kind": "Pod", "name": pod["metadata"]["name"], "namespace": "gpu-jobs"}
-    assert interest({"type": "dev.knative.apiserver.ref.update"}, reference) is None
+    assert hint_of({"type": "dev.knative.apiserver.ref.update"}, reference) is None
 
 
 def test_a_workflow_costs_one_call_more_with_prefetch_and_none_without() -> None:
