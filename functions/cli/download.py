@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
@@ -63,15 +62,6 @@ def targets(results: Iterable[Any], folder: Path) -> list[Target]:
         taken.add(path)
         chosen.append(Target(index, str(name), int(result["filesize"]), str(result["type"]), path))
     return chosen
-
-
-def make_writable(folder: Path) -> None:
-    """Create the folder of the results. Ends the command if files cannot be created in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as e:
-        fail(f"{folder}: cannot write results there ({e.strerror or e}); choose another folder with --out")
 
 
 @dataclass

@@ -29,18 +29,19 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     """List the results of a job, or save them.
 
     With --out, all results are downloaded, and each file is checked against its sha256. Logs go into the subfolder
-    `logs`. If a download breaks off, run the command again: it resumes.
+    `logs`. If a download breaks off, run the command again: it resumes. The folder must be empty, or hold results of
+    the same job.
 
     \b
-    Exit codes: 1 if the job has not ended yet or a file is damaged, 2 if there is no such job.
+    Exit codes: 1 if the job has not ended yet or a file is damaged, 2 if there is no such job or the folder holds other
+    files.
 
     \b
     Examples:
       sluice results JOB
       sluice results JOB --out results
     """
-    from functions.cli import terminal, watch
-    from functions.cli.download import make_writable
+    from functions.cli import results_folder, terminal, watch
 
     found = client.job(job)
     if not watch.has_ended(found) and out is not None:
@@ -50,7 +51,7 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     if out is None:
         _list(found, listed, as_json)
         return
-    make_writable(out)
+    results_folder.check(out, found["jobId"])
     saved = save(client, found, out, terminal.console(stderr=True))
     if as_json:
         print_json(saved)
@@ -59,10 +60,15 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
 
 
 def save(client: Client, job: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:
-    """Download all results of a job into `out`, with a progress bar if `console` is a terminal."""
+    """Download all results of a job into `out`, with a progress bar if `console` is a terminal.
+
+    The results of another job that `out` holds are removed first.
+    """
+    from functions.cli import results_folder
     from functions.cli.download import Downloader, targets
 
     wanted = targets(job["results"] or [], out)
+    results_folder.begin(out, job["jobId"], (target.path for target in wanted))
     with _progress_bar(console, sum(target.size for target in wanted)) as advance:
         saved, done = [], 0
         for target in wanted:

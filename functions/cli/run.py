@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import FAILED, INTERRUPTED
+from functions.cli.errors import FAILED, INTERRUPTED, fail
 from functions.cli.local_platform import interruptible, running_platform
 from functions.cli.options import environments_option, json_option, print_json
 
@@ -29,8 +29,8 @@ _POLL = 0.25  # seconds between two polls of a stage's progress; its end is anno
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the results.  [default: out/NAME, where NAME is the document's name, or its folder's for "
-    "workflow.json]",
+    help="Folder for the results; those of an earlier run in it are replaced.  [default: out/NAME, where NAME is the "
+    "document's name, or its folder's for workflow.json]",
 )
 @click.option(
     "--dir",
@@ -70,9 +70,8 @@ def run(
       sluice run workflow.json --out results --json
     """
     began = time.monotonic()
-    from functions.cli import watch
+    from functions.cli import results_folder, watch
     from functions.cli.api_client import Client
-    from functions.cli.download import make_writable
     from functions.cli.file_server import file_server
     from functions.cli.keys import new_key
     from functions.cli.results_command import save
@@ -82,12 +81,12 @@ def run(
         read, (workflow, files) = load_document(document, lambda read: (read, read.served(server.url)))
         server.serve(files)
         target = out or Path("out") / read.name
-        make_writable(target)
+        results_folder.check(target)
         with running_platform(
             place, environments=environments, require_isolation=require_isolation, end_stages=True
         ) as platform:
             client = Client(platform.url, new_key())
-            job_id = start_job(client, read, workflow, environment=environment)["jobId"]
+            job_id = start_job(client, read, workflow, environment=environment, if_paused=fail)["jobId"]
             from functions.cli import terminal  # takes a while to import; the first stage starts meanwhile
 
             console = terminal.console(stderr=as_json)

@@ -52,11 +52,15 @@ def submit(
       job=$(sluice submit workflow.json)
     """
     read, workflow = load_document(document, lambda read: (read, read.standalone()))
-    job = start_job(client, read, workflow, environment=environment, agreement=agreement, owner=owner)
+    job = start_job(client, read, workflow, environment=environment, agreement=agreement, owner=owner, if_paused=_warn)
     if not wait:
         print_json(job) if as_json else click.echo(printable(job["jobId"]))
         return
     _report(client, _wait_for_end(client, job["jobId"], quiet=as_json), as_json)
+
+
+def _warn(message: str) -> None:
+    click.echo(f"Warning: {printable(message)}", err=True)
 
 
 def load_document(file: Path, rewrite: Callable[[Document], T]) -> T:
@@ -78,27 +82,24 @@ def start_job(
     environment: str | None = None,
     agreement: str | None = None,
     owner: str | None = None,
+    if_paused: Callable[[str], object],
 ) -> Any:
     """Submit `workflow` and return the job's status object.
 
     A missing argument is taken from the document, else from the server (its only environment) or the key (its address).
+    `if_paused` gets a message if the environment starts no jobs.
     """
-    from functions.cli.api_client import ApiError
-
     request = document.request
-    chosen = environment or request.get("environment") or _only_environment(client)
-    try:
-        return client.submit(
-            workflow,
-            environment=chosen,
-            agreement=agreement or request.get("agreementId") or "0x" + secrets.token_hex(32),
-            owner=owner or request.get("owner") or client.address,
-            chain=request.get("chainId"),
-        )
-    except ApiError as e:
-        if e.status == 400 and chosen not in (offered := _offered(client)):
-            fail(f"{client.url} has no environment {chosen}; it offers {', '.join(offered) or 'none'}")
-        raise
+    chosen = _environment(client, environment or request.get("environment"))
+    if chosen.get("maxJobs") == 0:
+        if_paused(f"environment {chosen['id']} is paused (its maxJobs is 0), so no job in it starts")
+    return client.submit(
+        workflow,
+        environment=chosen["id"],
+        agreement=agreement or request.get("agreementId") or "0x" + secrets.token_hex(32),
+        owner=owner or request.get("owner") or client.address,
+        chain=request.get("chainId"),
+    )
 
 
 def _wait_for_end(client: Client, job_id: str, *, quiet: bool) -> Any:
@@ -118,17 +119,17 @@ def _wait_for_end(client: Client, job_id: str, *, quiet: bool) -> Any:
     return job
 
 
-def _offered(client: Client) -> list[str]:
-    return [str(environment["id"]) for environment in client.environments()]
-
-
-def _only_environment(client: Client) -> str:
-    offered = _offered(client)
-    if not offered:
-        fail(f"{client.url} offers no environment")
-    if len(offered) > 1:
-        fail(f"{client.url} offers several environments; choose one with --environment: {', '.join(offered)}")
-    return offered[0]
+def _environment(client: Client, wanted: str | None) -> Any:
+    """The environment `wanted`, or the only one that the server offers."""
+    offered = {str(environment["id"]): environment for environment in client.environments()}
+    if not wanted and len(offered) == 1:
+        return next(iter(offered.values()))
+    names = ", ".join(offered) or "none"
+    if not wanted:
+        fail(f"choose an environment of {client.url} with --environment; it offers {names}")
+    if wanted not in offered:
+        fail(f"{client.url} has no environment {wanted}; it offers {names}")
+    return offered[wanted]
 
 
 def _report(client: Client, job: Any, as_json: bool) -> None:

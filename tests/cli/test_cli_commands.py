@@ -235,6 +235,22 @@ def test_an_unknown_environment_is_refused_with_a_list_of_those_offered(
     assert (ended.exit_code, "Environment invalid or does not exist" in ended.stderr) == (2, True)
 
 
+def test_submitting_to_a_paused_environment_warns_that_the_job_waits(
+    sluice: Sluice, api: FakeApi, document: Path
+) -> None:
+    api.put("GET", "/environments", [{"id": "closed", "maxJobs": 0}])
+    api.put("POST", "/compute", [job(status=40)])
+    ended = sluice("submit", document, "--url", api.url)
+    assert (ended.exit_code, ended.stdout) == (0, "job1\n")
+    assert "environment closed is paused (its maxJobs is 0)" in ended.stderr
+
+
+def test_a_server_without_environments_is_named(sluice: Sluice, api: FakeApi, document: Path) -> None:
+    api.put("GET", "/environments", [])
+    ended = sluice("submit", document, "--url", api.url)
+    assert (ended.exit_code, "it offers none" in ended.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["run", "submit"])
 def test_a_missing_document_is_named(sluice: Sluice, command: str) -> None:
     ended = sluice(command, "nofile.json")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.laptop import document, until
 
 from functions.cli.up import program_name
@@ -67,7 +68,8 @@ def test_the_demo_shows_its_stages_and_saves_its_results_each_time(start: Start,
         assert re.search(r"statistics\.json +\d\.\d kB +out/penguins/statistics\.json", out)
         assert "\x1b" not in out
     left = {path.relative_to(tmp_path / "out/penguins").as_posix() for path in (tmp_path / "out").rglob("*.*")}
-    assert left == {"penguins.svg", "statistics.csv", "statistics.json", "logs/algorithm.log"}
+    results = {"penguins.svg", "statistics.csv", "statistics.json", "logs/algorithm.log"}
+    assert left == {*results, ".sluice-results.json"}
     assert json.loads((tmp_path / "out/penguins/statistics.json").read_text())["Gentoo"]["count"] == 123
 
 
@@ -89,6 +91,34 @@ def test_with_json_stdout_holds_json_only(start: Start, tmp_path: Path) -> None:
     assert (code, report["status"]) == (0, 70), err
     assert [stage["outcome"] for stage in report["stages"]] == ["succeeded"] * 3
     assert {Path(result["path"]).name for result in report["results"]} == {"one", "algorithm.log"}
+
+
+def test_a_second_run_into_the_same_folder_replaces_the_results_of_the_first(start: Start, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        code, out, err = ended(start("run", written(tmp_path, document(f"echo > $OUTPUTS/{name}")), "--out", "o"))
+        assert code == 0, out + err
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [".sluice-results.json", "logs", "two"]
+
+
+def test_a_folder_with_other_files_is_refused_before_anything_runs(start: Start, tmp_path: Path) -> None:
+    code, out, err = ended(start("run", written(tmp_path, document("true")), "--out", ".", "--dir", "kept"))
+    assert (code, out) == (2, "")
+    assert "not a folder of results" in err
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_yaml_file_of_a_workflow_object_runs(start: Start, tmp_path: Path) -> None:
+    made = {"kind": "WorkFlow", "metadata": {"name": "w"}, "spec": {"metadata": document("echo 1 > $OUTPUTS/one")}}
+    (tmp_path / "work.yaml").write_text(yaml.safe_dump(made))
+    code, out, err = ended(start("run", "work.yaml"))
+    assert code == 0, out + err
+    assert (tmp_path / "out" / "work" / "one").read_text() == "1\n"
+
+
+def test_an_environment_that_is_paused_is_refused_instead_of_waited_for(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "paused.yaml").write_text("- {id: closed, maxJobs: 0}")
+    code, _, err = ended(start("run", written(tmp_path, document("true")), "--environments", "paused.yaml"))
+    assert (code, "environment closed is paused (its maxJobs is 0)" in err) == (2, True), err
 
 
 def test_a_missing_input_file_is_reported_before_anything_starts(start: Start, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from support.fake_api import OWNER, FakeApi, job
 from functions.cli.api_client import Client
 from functions.cli.download import Downloader, Target, targets
 from functions.cli.errors import CommandError
+from functions.cli.results_folder import RECORD
 
 Sluice = Callable[..., Result]
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -99,7 +100,7 @@ def test_a_file_with_a_wrong_checksum_is_not_kept(sluice: Sluice, api: FakeApi, 
     api.etag = "0" * 64
     ended = sluice("results", "job1", "--out", tmp_path / "out", "--url", api.url)
     assert (ended.exit_code, "damaged" in ended.stderr) == (1, True), ended.output
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [RECORD]
 
 
 def test_a_file_that_is_already_saved_is_not_downloaded_again(
