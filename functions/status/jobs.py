@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from werkzeug.wrappers import Response
 
-from functions.api.auth.guard import consume, require_signer
+from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import statuses
 from functions.api.ocean.requests import filter_value, message, query, require
@@ -22,7 +24,7 @@ def jobs(call: Call) -> Response:
     if not (wanted.agreement_id or wanted.workflow or wanted.owner):
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
     signer = require_signer(call, message(call.params), prefix=_STATUS_PREFIX)
-    found = call.app.store.find(wanted)
+    found = call.app.store.find(replace(wanted, provider=bound_to(call, signer)))
     consume(call, signer, prefix=_STATUS_PREFIX)
     return answer(statuses(found))
 
@@ -35,7 +37,7 @@ def result(call: Call) -> Response:
     record = call.app.store.get(WorkflowId(job)) if job else None
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])
-    record = _own(record, call, signer.address)
+    record = _own(record, call, bound_to(call, signer))
     files = record.manifest.files
     if not files:
         raise HttpError(404, f"No results for job {record.workflow.id}")
@@ -61,11 +63,11 @@ def _index(value: object) -> int:
         raise HttpError(400, f"{_RESULT_PREFIX}{e}") from None
 
 
-def _own(record: Record | None, call: Call, provider: str) -> Record:
+def _own(record: Record | None, call: Call, provider: str | None) -> Record:
     """Return the job if it is this owner's and provider's. Unknown jobs get the same answer as those of others."""
     job, owner = call.params["jobId"], str(call.params["owner"])
     if record is None or comparable(record.submission.owner) != comparable(owner):
         raise HttpError(404, f"Owner {owner} mismatch for job {job}")
-    if record.submission.provider.lower() != provider and not record.submission.adopted:
+    if provider not in (None, record.submission.provider) and not record.submission.adopted:
         raise HttpError(404, f"Provider {provider} mismatch for job {job}")
     return record

@@ -71,6 +71,7 @@ class Query:
     agreement_id: str | None = None
     workflow: str | None = None
     owner: str | None = None
+    provider: str | None = None  # the jobs that it submitted, and those of operator-service, which knew no provider
     chain_id: str | None = None
     unfinished: bool = False
     limit: int = 1000

@@ -211,6 +211,9 @@ def _select(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
     }
     given = {column: value for column, value in asked.items() if value is not None}
     conditions = [f"{column} = %({column})s" for column in given]
+    if query.provider is not None:
+        given["provider"] = query.provider
+        conditions.append("(provider = %(provider)s OR adopted)")
     if query.unfinished:
         conditions.append("datefinished IS NULL")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from functions.api.auth.guard import consume, require_signer, require_unused
+from functions.api.auth.guard import bound_to, consume, require_signer, require_unused
 from functions.api.auth.signature import NonceRefused, RequestSigner
 from functions.api.http import Call, HttpError, answer
 from functions.api.ocean.answers import statuses
@@ -98,7 +98,7 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
     wanted = query(call.params)
     signer = require_signer(call, message(call.params), prefix=_STOP_PREFIX)
     require_unused(call, signer, prefix=_STOP_PREFIX)
-    store = call.app.store
+    store, wanted = call.app.store, replace(wanted, provider=bound_to(call, signer))
     for workflow in list(_all(store.ids, replace(wanted, unfinished=unfinished, limit=PAGE, offset=0))):
         try:
             call.app.transitions.apply(workflow, request, cause=signer.address)

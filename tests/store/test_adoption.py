@@ -168,3 +168,5 @@ def test_jobs_of_operator_service_are_adopted_whenever_it_inserted_them(old_stor
     assert adopted.pop(ours.id) is False
     assert adopted[later]
     assert all(adopted.values())
+    found = {record.workflow.id for record in old_store.find(Query(provider="somebody"))}
+    assert found == set(adopted), "no provider can be told of, so every provider finds them"

@@ -86,6 +86,7 @@ def _ask_everything(store: SqlStore) -> None:
         Query(agreement_id="agreement-7"),
         Query(workflow=SOMEBODY, owner="owner-1"),
         Query(owner="owner-7"),
+        Query(owner="owner-7", provider="provider-7"),
         Query(unfinished=True, limit=100),
         Query(limit=100),
     ):

@@ -166,6 +166,8 @@ def test_records_are_found_by_every_condition_newest_first(store: Store) -> None
     assert found(workflow=new.id) == [new.id]
     assert found(workflow=new.id, owner="0xA") == []
     assert found(agreement_id="0xagr") == [done.id]
+    assert found(provider="0xp") == [old.id]
+    assert found(provider="0xp", owner="0xB") == []
     assert found(chain_id="80001") == [new.id, done.id, old.id]
     assert found(chain_id="1") == []
     assert found(unfinished=True) == [new.id, old.id]

@@ -316,4 +316,6 @@ def _matches(record: Record, query: Query) -> bool:
     )
     if query.unfinished and record.workflow.finished:
         return False
+    if query.provider not in (None, submission.provider) and not submission.adopted:
+        return False
     return all(wanted is None or comparable(wanted) == comparable(actual) for wanted, actual in pairs)

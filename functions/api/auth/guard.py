@@ -40,6 +40,11 @@ def consume(call: Call, signer: RequestSigner, *, prefix: str = "") -> None:
         raise _error(e, prefix) from None
 
 
+def bound_to(call: Call, signer: RequestSigner) -> str | None:
+    """Return the provider to whose jobs the request is limited. It is None where signatures are not required."""
+    return signer.address if call.app.settings.signature_required else None
+
+
 def require_admin(call: Call) -> None:
     """Require the `Admin` header. Raises HttpError 400 if it is missing, 401 if it is wrong."""
     settings = call.app.settings
