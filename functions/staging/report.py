@@ -62,6 +62,8 @@ def log_to(path: Path) -> None:
     for handler in handlers:
         handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    # urllib3 logs malformed headers with the URL and a stack trace.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
     if error:
         logging.warning("the log file %s cannot be written: %s", path, error.strerror)
 

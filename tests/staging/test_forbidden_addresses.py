@@ -15,8 +15,9 @@ from support.configuring import FEW_RETRIES, LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Request
 
 from functions.staging.addresses import is_public, resolve
-from functions.staging.guarded_http import GuardedHttp, parse_url
+from functions.staging.guarded_http import GuardedHttp
 from functions.staging.report import StageFailure
+from functions.untrusted import parse_url
 
 DATA = Path(__file__).parents[1] / "data"
 CERTIFICATE, KEY = str(DATA / "data.example-cert.pem"), str(DATA / "data.example-key.pem")
@@ -125,8 +126,8 @@ def test_a_name_is_resolved_once_and_the_connection_goes_to_the_checked_address(
     host.routes["/a"] = File(Held(b"one"))
     rebinding = Rebinding("127.0.0.1")  # a second look-up would be an IndexError
     http = GuardedHttp(frozenset({"http"}), private=True, lookup=rebinding)
-    with http.request("GET", f"http://data.example:{host.port}/a") as response:
-        assert response.read() == b"one"
+    with http.request("GET", f"http://data.example:{host.port}/a") as answer:
+        assert b"".join(answer.chunks()) == b"one"
     assert rebinding.asked == ["data.example"]
     assert host.seen[0].headers["host"] == f"data.example:{host.port}"
 
@@ -251,8 +252,8 @@ def test_a_redirect_from_https_to_http_is_refused_unless_http_is_allowed(
 
 def test_a_post_that_is_redirected_elsewhere_does_not_carry_its_body(host: DataHost, inner: DataHost) -> None:
     host.routes["/a"] = _redirect(f"{inner.url}/a", 303)
-    with GuardedHttp(frozenset({"http"}), private=True).request("POST", f"{host.url}/a", body=b"{}") as response:
-        assert response.read() == b"inner"
+    with GuardedHttp(frozenset({"http"}), private=True).request("POST", f"{host.url}/a", body=b"{}") as answer:
+        assert b"".join(answer.chunks()) == b"inner"
     assert (inner.seen[0].method, inner.seen[0].body) == ("GET", b"")
 
 

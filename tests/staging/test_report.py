@@ -64,6 +64,15 @@ def test_every_attempt_appends_to_the_log(tmp_path: Path) -> None:
     assert [line.split(" ", 1)[1] for line in lines] == [f"INFO attempt {n} of https://host/x" for n in (1, 2)]
 
 
+def test_the_log_contains_no_stack_trace_of_the_http_library(tmp_path: Path) -> None:
+    log_to(tmp_path / "stage.log")
+    try:
+        raise ValueError("inner")
+    except ValueError:
+        logging.getLogger("urllib3.connection").warning("Failed to parse headers (url=…)", exc_info=True)
+    assert (tmp_path / "stage.log").read_text() == ""
+
+
 def test_the_log_goes_to_stderr_if_its_file_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from support.datahost import DataHost, File, Held, Pattern, Request
 from functions.workflow.environment import FetchPolicy
 
 MB = 1 << 20
+TX = "TX_id-1".ljust(43, "x")
 
 
 @pytest.fixture
@@ -167,10 +168,10 @@ def test_an_ipfs_body_shorter_than_announced_fails(configure: Configure, host: D
 
 def test_an_arweave_gateway_may_redirect_to_another_host(configure: Configure, host: DataHost) -> None:
     with DataHost() as sandbox:
-        sandbox.routes["/TX_id-1"] = File(Held(b"kept for ever"))
-        host.routes["/TX_id-1"] = lambda request: request.answer(302, Location=f"{sandbox.url}/TX_id-1")
+        sandbox.routes[f"/{TX}"] = File(Held(b"kept for ever"))
+        host.routes[f"/{TX}"] = lambda request: request.answer(302, Location=f"{sandbox.url}/{TX}")
         policy = replace(LOOPBACK, arweave_gateway=f"{host.url}/")
-        assert configure({"url": "ar://TX_id-1"}, policy=policy).read("inputs/0/0") == b"kept for ever"
+        assert configure({"url": f"ar://{TX}"}, policy=policy).read("inputs/0/0") == b"kept for ever"
 
 
 def test_the_operators_gateway_may_have_a_private_address_and_no_other_host_may(

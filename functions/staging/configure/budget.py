@@ -83,6 +83,11 @@ class FetchBudget:
         if self._clock() > self._deadline:
             raise StageFailure("DataUnavailable", f"not fetched within {self._policy.seconds} seconds")
 
+    def time_left(self) -> float:
+        """Return the seconds until the deadline. Raises as `check`."""
+        self.check()
+        return self._deadline - self._clock()
+
     def stop(self) -> None:
         """Cancel all other downloads."""
         self._stop.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
+from functions.untrusted import Malformed, parse_json
 
 
 @dataclass
@@ -68,9 +68,6 @@ def endpoint_of(ddo: bytes, service: str | int | None) -> str:
 def as_object(data: bytes) -> dict[str, Any]:
     """Decode a JSON object. Raises StageFailure."""
     try:
-        value = json.loads(data)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise StageFailure("DataUnavailable", "the server's answer is not a JSON object")
-    return value
+        return parse_json(data, dict[str, Any])
+    except Malformed:
+        raise StageFailure("DataUnavailable", "the server's answer is not a JSON object") from None

@@ -61,15 +61,16 @@ class Configure:
         self,
         task: Task,
         volume: Path,
-        http: GuardedHttp,
         retries: RetryPolicy,
         credentials: Mapping[str, str],
+        http: GuardedHttp | None,
         sink: Sink,
     ) -> None:
         self._task = task
         self._volume = volume
         self._retries = retries
         self._budget = FetchBudget(task.fetch, volume, ProgressReporter(sink))
+        http = http or GuardedHttp.for_policy(task.fetch, retries, self._budget.time_left)
         self._planner = Planner(task, http, retries, credentials, self._budget.wait)
         self._provenance: list[dict[str, str | int]] = []
 
@@ -190,8 +191,7 @@ def run(
     try:
         with disk_full_fails():
             _check(task)
-            http = http or GuardedHttp.for_policy(task.fetch, retries)
-            stage = Configure(task, volume, http, retries, credentials or {}, sink)
+            stage = Configure(task, volume, retries, credentials or {}, http, sink)
             stage.make_folders()
             stage.data()
     except StageFailure as e:

@@ -19,6 +19,7 @@ from functions.staging.configure.sources import HttpSource
 from functions.staging.guarded_http import GuardedHttp, HttpStatusError
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
+from functions.untrusted import Malformed, parse_json
 
 
 class DownloadSigner:
@@ -120,11 +121,9 @@ def _route(endpoint: str, routes: Any, name: str) -> str:
 def _count(answer: bytes) -> int:
     """Return how many files a Provider lists. Its error object may come with status 200."""
     try:
-        found = json.loads(answer)
-    except ValueError:
-        found = None
-    if not isinstance(found, list):
-        raise StageFailure("DataUnavailable", "the Provider's answer is an error instead of a list of files")
+        found = parse_json(answer, list[Any])
+    except Malformed:
+        raise StageFailure("DataUnavailable", "the Provider's answer is an error instead of a list of files") from None
     if not found:
         raise StageFailure("DataUnavailable", "the Provider lists no file")
     return len(found)

@@ -8,20 +8,20 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from functions.log import scrub
 from functions.staging.configure.fetch import CHUNK, Body, DataSource
-from functions.staging.guarded_http import GuardedHttp, HttpStatusError
+from functions.staging.guarded_http import Answer, GuardedHttp, HttpStatusError
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
+from functions.untrusted import content_range, header_number
 from functions.workflow.environment import FetchPolicy
 
-if TYPE_CHECKING:
-    from urllib3.response import BaseHTTPResponse
-
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_VALIDATOR = re.compile(r'"[\x21\x23-\x7e]{1,200}"|[A-Z][A-Za-z0-9,: ]{1,60}')  # a strong ETag, or a date
+# The first part of a path at one of the operator's gateways. Other text could be a command of the gateway's API.
+_CID = re.compile(r"[A-Za-z0-9]+")
+_ARWEAVE_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def source(
@@ -37,7 +37,9 @@ def source(
         case "ipfs":
             return ipfs(url, policy.ipfs_gateway, http)
         case "ar":
-            return HttpSource(http, f"{policy.arweave_gateway.rstrip('/')}/{_after_scheme(url)}", "ar")
+            return HttpSource(
+                http, f"{policy.arweave_gateway.rstrip('/')}/{_content_path(url, _ARWEAVE_ID)}", "ar", trusted=True
+            )
         case "file":
             return FileSource(unquote(urlsplit(url).path))
         case _:
@@ -48,20 +50,21 @@ def source(
 
 def ipfs(url: str, gateway: str, http: GuardedHttp) -> DataSource:
     """Return the source behind the gateway's `/ipfs/CID`, or behind the node's `cat` if it ends in `/api/v0`."""
-    path = _after_scheme(url).removeprefix("ipfs/")
+    path = _content_path(url, _CID)
     base = gateway.rstrip("/")
     if not base.endswith("/api/v0"):
-        return HttpSource(http, f"{base}/ipfs/{path}", "ipfs")
+        return HttpSource(http, f"{base}/ipfs/{path}", "ipfs", trusted=True)
     return IpfsSource(http, f"{base}/cat?arg={quote(unquote(path), safe='')}")
 
 
 @dataclass(frozen=True)
 class HttpSource:
-    """A file that a GET returns."""
+    """A file that a GET returns. `trusted`: Sluice built the URL from the operator's settings."""
 
     http: GuardedHttp
     url: str
     kind: str
+    trusted: bool = False
 
     @property
     def where(self) -> str:
@@ -71,9 +74,9 @@ class HttpSource:
     def open(self, start: int, version: str | None) -> Iterator[Body]:
         headers = {"Range": f"bytes={start}-", "If-Range": version} if start and version else {}
         try:
-            with self.http.request("GET", self.url, headers) as response:
-                begin, size = _extent(response)
-                yield Body(chunks(response), begin, size, _validator(response))
+            with self.http.request("GET", self.url, headers, trusted=self.trusted) as answer:
+                begin, size = _extent(answer)
+                yield Body(answer.chunks(), begin, size, _validator(answer))
         except HttpStatusError as e:
             if start and e.status in (412, 416):
                 raise TransientError("the server no longer has this part of the file", restart=True) from None
@@ -95,10 +98,11 @@ class IpfsSource:
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
         start = start if version else 0
-        with self.http.request("POST", f"{self.url}&offset={start}" if start else self.url) as response:
-            length = response.headers.get("x-content-length") or response.headers.get("content-length")
-            size = start + int(length) if length and length.isdigit() else None
-            yield Body(chunks(response), start, size, self.url)
+        url = f"{self.url}&offset={start}" if start else self.url
+        with self.http.request("POST", url, trusted=True) as answer:
+            length = header_number(answer.headers.get("x-content-length") or answer.headers.get("content-length"))
+            size = start + length if length is not None and not answer.encoding else None
+            yield Body(answer.chunks(), start, size, self.url)
 
 
 @dataclass(frozen=True)
@@ -143,31 +147,36 @@ class FileSource:
         return descriptor
 
 
-def chunks(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """Yield the body as it arrives, so that the bytes before a broken connection are kept."""
-    while data := response.read1(CHUNK, decode_content=False):
-        yield data
-
-
-def _extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
+def _extent(answer: Answer) -> tuple[int, int | None]:
     """Return the first byte of the answer, and the size of the whole file if it is known."""
-    if response.status == 206:
-        found = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
-        if not found:
+    if answer.status == 206:
+        found = content_range(answer.headers.get("content-range"))
+        if found is None:
             raise TransientError("the server sends a part of the file without a valid Content-Range")
-        return int(found[1]), None if found[2] == "*" else int(found[2])
-    length = response.headers.get("content-length", "")
-    return 0, int(length) if length.isdigit() and not response.headers.get("transfer-encoding") else None
+        if answer.encoding and found.first:
+            raise TransientError("the server encodes a part of the file", restart=True)
+        return found.first, None if answer.encoding else found.size
+    length = header_number(answer.headers.get("content-length"))
+    return 0, None if answer.encoding or answer.chunked else length
 
 
-def _validator(response: BaseHTTPResponse) -> str | None:
-    """Return what `If-Range` accepts: a strong ETag, else the date."""
-    etag = response.headers.get("etag", "").strip()
-    if etag.startswith('"'):
-        return etag
-    return response.headers.get("last-modified")
+def _validator(answer: Answer) -> str | None:
+    """Return what `If-Range` accepts: a strong ETag, else the date. None if the body is encoded: it cannot resume."""
+    if answer.encoding:
+        return None
+    candidates = (answer.headers.get("etag", "").strip(), answer.headers.get("last-modified", "").strip())
+    return next((value for value in candidates if _VALIDATOR.fullmatch(value)), None)
 
 
-def _after_scheme(url: str) -> str:
-    """Return host and path with their case unchanged: a CID is case-sensitive."""
-    return url.split("://", 1)[1].split("#", 1)[0].split("?", 1)[0]
+def _content_path(url: str, first: re.Pattern[str]) -> str:
+    """Return the part after the scheme, with its case unchanged: a content id is case-sensitive.
+
+    Its beginning must match `first`, and no part may be empty, `.` or `..`. Raises StageFailure.
+    """
+    path = url.split("://", 1)[-1].split("#", 1)[0].split("?", 1)[0].removeprefix("ipfs/")
+    parts = path.removesuffix("/").split("/")
+    # Gateways decode once; `%252e` therefore stays a name.
+    plain = [unquote(part) for part in parts]
+    if not first.fullmatch(parts[0]) or any(part in ("", ".", "..") or set(part) & set("/\\\0") for part in plain):
+        raise StageFailure("DataUnavailable", "the URL does not name a content id and a path below it")
+    return path
