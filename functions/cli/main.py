@@ -1,37 +1,58 @@
-"""The command `sluice`. Each command imports what it needs when it runs, so that `sluice --help` starts fast."""
+"""The command `sluice`. It imports the module of the command that is called, and each command imports what it needs."""
 
 from __future__ import annotations
 
 import atexit
 import gc
+from importlib import import_module
 from typing import Any
 
 import click
 
-from functions.cli.doctor import doctor
 from functions.cli.errors import INTERNAL_ERROR, INTERRUPTED, CommandError
-from functions.cli.job_commands import delete, environments, history, list_jobs, logs, status, stop
-from functions.cli.operator_commands import dead_letters, migrate, sweep
-from functions.cli.results_command import results
-from functions.cli.run import run
-from functions.cli.submit import submit
-from functions.cli.up import up
 
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "On this machine": (run, up, doctor),
-    "Jobs on a server": (environments, submit, list_jobs, status, logs, results, stop, delete),
-    "For operators": (history, dead_letters, migrate, sweep),
+# The sections of the help text, and for each command its module and its name there.
+SECTIONS: dict[str, dict[str, str]] = {
+    "On this machine": {"run": "run:run", "up": "up:up", "doctor": "doctor:doctor"},
+    "Jobs on a server": {
+        "environments": "job_commands:environments",
+        "submit": "submit:submit",
+        "list": "job_commands:list_jobs",
+        "status": "job_commands:status",
+        "logs": "job_commands:logs",
+        "results": "results_command:results",
+        "stop": "job_commands:stop",
+        "delete": "job_commands:delete",
+    },
+    "For operators": {
+        "history": "job_commands:history",
+        "dead-letters": "operator_commands:dead_letters",
+        "migrate": "operator_commands:migrate",
+        "sweep": "operator_commands:sweep",
+    },
 }
+_PLACES = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
 class _Main(click.Group):
-    """Lists its commands in sections, and shows a stack trace only with --debug."""
+    """Imports its commands when they are used, lists them in sections, and shows a stack trace only with --debug."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_PLACES)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _PLACES:
+            return None
+        module, attribute = _PLACES[name].split(":")
+        command: click.Command = getattr(import_module(f"functions.cli.{module}"), attribute)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        room = formatter.width - 6 - max(map(len, self.commands))
-        for title, commands in SECTIONS.items():
+        room = formatter.width - 6 - max(map(len, _PLACES))
+        for title, names in SECTIONS.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
             with formatter.section(title):
-                formatter.write_dl([(str(command.name), command.get_short_help_str(room)) for command in commands])
+                formatter.write_dl([(name, each.get_short_help_str(room)) for name, each in commands.items() if each])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -75,10 +96,6 @@ def main(debug: bool) -> None:
       130  interrupted by Ctrl-C, or a question was not answered with yes
     """
     atexit.register(gc.freeze)  # skips the final garbage collection, which takes 150 ms
-
-
-for command in (command for commands in SECTIONS.values() for command in commands):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from click import Context
 from click.testing import CliRunner
 
 from functions.cli.main import main
 
 FILE = Path(__file__).parents[2] / "docs" / "cli.md"
+COMMANDS = sorted(main.list_commands(Context(main)))
 _HEAD = """# The command line
 
 This page is generated from the help texts; `sluice COMMAND --help` prints the same.
@@ -21,7 +23,7 @@ there; messages go to stderr. Colour and progress bars appear on a terminal only
 
 def render() -> str:
     sections = [_HEAD, _section("sluice", [])]
-    sections += [_section(f"sluice {name}", [name]) for name in sorted(main.commands)]
+    sections += [_section(f"sluice {name}", [name]) for name in COMMANDS]
     return "\n".join(sections)
 
 
