@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 import click
 
 from functions.cli.errors import FAILED, UNAVAILABLE, fail, printable
+from functions.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from functions.cluster.kubernetes.canary import CanaryReport
@@ -23,13 +24,22 @@ PORT = 8050  # the default of `sluice up`
 ENOUGH_DISK = 1 << 30  # bytes
 
 
+class Check(NamedTuple):
+    """The result of one check. `text` says what was found."""
+
+    name: str
+    ok: bool
+    text: str
+
+
 @click.command()
 @click.option("--cluster", is_flag=True, help="Check the cluster that kubectl uses, instead of this machine.")
 @click.option("--namespace", default="ocean-compute", show_default=True, help="Namespace of the algorithms' Pods.")
 @click.option("--image", help="Image of the canary Pod; must contain Python.  [default: SLUICE_IMAGE]")
 @click.option("--public", default="1.1.1.1:443", show_default=True, help="A public address that accepts connections.")
 @click.option("--try", "more", multiple=True, metavar="ADDRESS:PORT", help="Another address to try; may be repeated.")
-def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
+@json_option
+def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: tuple[str, ...], as_json: bool) -> None:
     """Check this machine, or the isolation of a cluster.
 
     Without --cluster, it checks whether this machine can run `sluice up`: Python, isolation of algorithms, the port,
@@ -39,75 +49,69 @@ def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: 
     the Kubernetes API, the cloud's metadata, its node, a Service and the Internet. It must not reach any of them.
 
     \b
-    Exit codes: 1 if a check failed, 2 if a setting is wrong, 3 if the cluster does not answer.
+    Exit codes: 1 if a check failed, 2 if a setting is wrong, 3 if there is no cluster or it does not answer.
 
     \b
     Examples:
       sluice doctor
       sluice doctor --cluster --image REGISTRY/sluice:VERSION --try 10.0.0.5:5432
     """
-    if cluster:
-        for address in (public, *more):
-            if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
-                fail(f"expected an address with a port, such as 10.0.0.5:5432, not {address!r}")
-        _check_cluster(namespace, image, public, more)
-    else:
-        _check_machine()
+    if not cluster:
+        checks = [_python(), _isolation(), _port(), _disk()]
+        _print(checks, as_json)
+        sys.exit(0 if all(check.ok for check in checks) else FAILED)
+    for address in (public, *more):
+        if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
+            fail(f"expected an address with a port, such as 10.0.0.5:5432, not {address!r}")
+    report = _send_canary(namespace, image, public, more)
+    _print([_blocked(target, report) for target in report.tried], as_json)
+    _conclude(namespace, report, as_json)
+
+
+def _print(checks: Sequence[Check], as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": all(check.ok for check in checks), "checks": [check._asdict() for check in checks]})
+        return
+    width = max((len(check.name) for check in checks), default=0)
+    for check in checks:
+        click.echo(printable(f"{'ok  ' if check.ok else 'BAD '} {check.name:<{width}}  {check.text}"))
 
 
 # --- this machine ---------------------------------------------------------------------------
 
 
-def _check_machine() -> None:
-    checks: dict[str, Callable[[], tuple[bool, str]]] = {
-        "python": _python,
-        "isolation": _isolation,
-        "port": _port,
-        "disk": _disk,
-    }
-    healthy = True
-    for name, check in checks.items():
-        passed, text = check()
-        healthy &= passed
-        click.echo(f"{'ok  ' if passed else 'BAD '} {name:<10} {text}")
-    if not healthy:
-        sys.exit(FAILED)
-
-
-def _python() -> tuple[bool, str]:
+def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
-    return sys.version_info >= (3, 11), f"{version} (3.11 or newer is required)"
+    return Check("python", sys.version_info >= (3, 11), f"{version} (3.11 or newer is required)")
 
 
-def _isolation() -> tuple[bool, str]:
+def _isolation() -> Check:
     from functions.local.isolation import Isolation, probe
 
     found = probe()
-    return found is not Isolation.NONE, found.text
+    return Check("isolation", found is not Isolation.NONE, found.text)
 
 
-def _port() -> tuple[bool, str]:
+def _port() -> Check:
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(("127.0.0.1", PORT))
         except OSError:
-            return False, f"{PORT} is in use, perhaps by `sluice up`; choose another one with --port"
-    return True, f"{PORT} is free"
+            return Check("port", False, f"{PORT} is in use, perhaps by `sluice up`; choose another one with --port")
+    return Check("port", True, f"{PORT} is free")
 
 
-def _disk() -> tuple[bool, str]:
+def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
-    return (
-        free >= ENOUGH_DISK,
-        f"{free / (1 << 30):.1f} GiB free in this folder; `sluice up` keeps its files here",
-    )
+    text = f"{free / (1 << 30):.1f} GiB free in this folder; `sluice up` keeps its files here"
+    return Check("disk", free >= ENOUGH_DISK, text)
 
 
 # --- a cluster ------------------------------------------------------------------------------
 
 
-def _check_cluster(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> None:
+def _send_canary(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> CanaryReport:
     from functions.cluster.kubernetes import canary
     from functions.cluster.kubernetes.client import Api, NoCluster, access
     from functions.cluster.ports import ClusterError
@@ -118,16 +122,15 @@ def _check_cluster(namespace: str, image: str | None, public: str, more: tuple[s
         environment = _environment(settings, namespace)
         job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
         click.echo(f"starting a canary Job in namespace {namespace} …", err=True)
-        report = canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
+        return canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
     except NoCluster:
-        fail("no cluster is configured: set KUBECONFIG, or create ~/.kube/config")
+        fail("no cluster is configured: set KUBECONFIG, or create ~/.kube/config", UNAVAILABLE)
     except SettingsError as e:
         fail(str(e))
     except ClusterError as e:
         fail(str(e), UNAVAILABLE)
     except canary.NoReport as e:
         fail(f"the check did not finish, so it proves nothing: {e}", FAILED)
-    _print_report(namespace, report)
 
 
 def _kubeconfig(settings: Settings) -> str:
@@ -145,13 +148,14 @@ def _environment(settings: Settings, namespace: str) -> Environment:
     return next((each for each in known if each.namespace == namespace), Environment(id=namespace))
 
 
-def _print_report(namespace: str, report: CanaryReport) -> None:
-    for target in report.tried:
-        if target not in report.reached:
-            click.echo(f"ok   blocked  {printable(target)}")
-            continue
-        when = "" if target in report.still_reached else " (in its first seconds only)"
-        click.echo(f"BAD  reached  {printable(target)}{when}")
+def _blocked(target: str, report: CanaryReport) -> Check:
+    if target not in report.reached:
+        return Check(target, True, "blocked")
+    return Check(target, False, "reached" if target in report.still_reached else "reached, in its first seconds only")
+
+
+def _conclude(namespace: str, report: CanaryReport, as_json: bool) -> None:
+    """End the command with a message if the canary has reached anything."""
     if report.reached and not report.still_reached:
         fail(
             f"the network of algorithms in {namespace} is open for some seconds after they start, because the network "
@@ -164,4 +168,5 @@ def _print_report(namespace: str, report: CanaryReport) -> None:
             "k8s_install/network-policies.yml, and use a network plugin that enforces it (docs/deploy.md).",
             FAILED,
         )
-    click.echo(f"algorithms in {namespace} can reach nothing")
+    if not as_json:
+        click.echo(f"algorithms in {namespace} can reach nothing")

@@ -1,4 +1,4 @@
-"""`sluice doctor`: the canary stands in the algorithm's place, and its word is believed only if it spoke."""
+"""The canary: its Job has the labels and rights of an algorithm, and only a report of its own counts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from support.clusters import stage_job
-from support.fake_kube import FakeKube
 from support.schemas import errors
 
-from functions.cli.doctor import doctor
 from functions.cluster.kubernetes import canary, canary_probe
 from functions.cluster.kubernetes.pods import pod_template
 from functions.cluster.labels import MANAGED_BY, MANAGER
@@ -30,13 +26,6 @@ DEMO = Environment(id="demo", runtime_class="gvisor", node_selector={"pool": "co
 
 def manifest(environment: Environment = DEMO) -> dict[str, Any]:
     return canary.manifest("canary-1", environment, "sluice:1", "1.1.1.1:443")
-
-
-@pytest.fixture
-def kube() -> Iterator[FakeKube]:
-    fake = FakeKube()
-    yield fake
-    fake.close()
 
 
 # --- the Job --------------------------------------------------------------------------------
@@ -145,117 +134,3 @@ def test_the_probe_tells_a_late_policy_from_a_missing_one() -> None:
 
     found = canary_probe.probe({"late": open_at_first, "open": lambda: None}, 0)
     assert found == {"tried": ["late", "open"], "reached": ["late", "open"], "still_reached": ["open"]}
-
-
-# --- the command ----------------------------------------------------------------------------
-
-
-def run_doctor(kube: FakeKube, folder: Path, ended: dict[str, Any] | None) -> Any:
-    """`sluice doctor --cluster`, while the Pod of its canary ends like this."""
-    environ = {"KUBECONFIG": kube.kubeconfig(folder), "SLUICE_IMAGE": "sluice:1"}
-    stop = threading.Event()
-
-    def end() -> None:
-        while not stop.wait(0.01):
-            if jobs := kube.names("jobs"):
-                kube.pod_state(jobs[0], {"terminated": ended}, "Failed")
-                return
-
-    thread = threading.Thread(target=end)
-    if ended:
-        thread.start()
-    try:
-        return CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo"], env=environ)
-    finally:
-        stop.set()
-        if ended:
-            thread.join()
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canary, "POLL_INTERVAL", 0.01)
-
-
-def said(reached: list[str], still_reached: list[str]) -> dict[str, Any]:
-    tried = ["the Kubernetes API", "a public address"]
-    report = json.dumps({"tried": tried, "reached": reached, "still_reached": still_reached})
-    return {"exitCode": canary_probe.EXIT_CODE_REACHED if reached else 0, "reason": "Error", "message": report}
-
-
-def test_a_canary_that_reaches_nothing_passes_and_is_removed(kube: FakeKube, tmp_path: Path) -> None:
-    result = run_doctor(kube, tmp_path, said([], []))
-    assert result.exit_code == 0
-    assert "can reach nothing" in result.output
-    assert kube.names("jobs") == []
-
-
-def test_a_canary_that_gets_out_is_a_failure_that_names_what_it_reached(kube: FakeKube, tmp_path: Path) -> None:
-    result = run_doctor(kube, tmp_path, said(["a public address"], ["a public address"]))
-    assert result.exit_code == 1
-    assert "BAD  reached  a public address" in result.output
-    assert "NOT isolated" in result.output
-    assert kube.names("jobs") == []
-
-
-def test_a_policy_that_takes_effect_too_late_is_a_failure(kube: FakeKube, tmp_path: Path) -> None:
-    result = run_doctor(kube, tmp_path, said(["a public address"], []))
-    assert result.exit_code == 1
-    assert "BAD  reached  a public address (in its first seconds only)" in result.output
-    assert "applies policies late" in result.output
-
-
-def test_a_canary_without_a_report_is_a_failure(kube: FakeKube, tmp_path: Path) -> None:
-    result = run_doctor(kube, tmp_path, {"exitCode": 127, "reason": "Error", "message": ""})
-    assert result.exit_code == 1
-    assert "so it proves nothing" in result.output
-    assert "exit code 127" in result.output
-
-
-def test_a_canary_that_never_starts_is_a_failure(
-    kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(canary, "TIMEOUT", 0.1)
-    result = run_doctor(kube, tmp_path, None)
-    assert result.exit_code == 1
-    assert "so it proves nothing" in result.output
-    assert kube.names("jobs") == []
-
-
-def test_it_checks_the_cluster_that_kubectl_uses(
-    kube: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".kube").mkdir()
-    Path(kube.kubeconfig(tmp_path)).rename(tmp_path / ".kube" / "config")
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(canary, "TIMEOUT", 0.1)
-    result = CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo"])
-    assert "so it proves nothing" in result.output
-    assert kube.created.total() == 1
-
-
-def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for variable in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    result = CliRunner().invoke(doctor, ["--cluster"])
-    assert result.exit_code == 2
-    assert "set KUBECONFIG, or create ~/.kube/config" in result.output
-
-
-def test_an_address_without_a_port_is_a_usage_error() -> None:
-    result = CliRunner().invoke(doctor, ["--cluster", "--try", "10.0.0.5"])
-    assert result.exit_code == 2
-    assert "10.0.0.5" in result.output
-
-
-def test_doctor_reports_what_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from functions.cli import doctor as module
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setattr(module, "PORT", taken.getsockname()[1])
-        result = CliRunner().invoke(doctor, [])
-    assert result.exit_code == 1
-    assert "BAD  port" in result.output
-    assert "ok   python" in result.output
