@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from support.clusters import Driver, FakeKubeDriver, MemoryDriver, RealKubeDriver, stage_job
 from support.fake_kube import FakeKube
 from support.processes import ProcessDriver
+from support.real_cluster import RealCluster, real_cluster
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import StageJob
@@ -19,33 +19,20 @@ from functions.workflow.model import JobUid, Stage
 
 
 @pytest.fixture(scope="session")
-def real_namespace() -> Iterator[tuple[str, Settings]]:
-    """A namespace of the cluster of SLUICE_TEST_KUBECONFIG, removed afterwards; image from SLUICE_TEST_IMAGE."""
-    from functions.cluster.kubernetes.client import Api, access
-
+def real() -> Iterator[RealCluster]:
+    """A namespace of the cluster of SLUICE_TEST_KUBECONFIG; see CONTRIBUTING.md."""
     kubeconfig = os.environ.get("SLUICE_TEST_KUBECONFIG")
     if not kubeconfig:
         pytest.skip("SLUICE_TEST_KUBECONFIG is not set")
-    settings = Settings(
-        kubeconfig=kubeconfig,
-        image=os.environ.get("SLUICE_TEST_IMAGE", "sluice:latest"),
-        results_url=os.environ.get("SLUICE_TEST_RESULTS_URL", ""),
-    )
-    name = f"sluice-test-{uuid4().hex[:8]}"
-    api = Api(access(kubeconfig), 4)
-    metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
-    api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    try:
-        yield name, settings
-    finally:
-        api.delete(f"/api/v1/namespaces/{name}", {})
+    with real_cluster(kubeconfig) as made:
+        yield made
 
 
 DRIVERS: dict[str, Callable[[pytest.FixtureRequest], Driver]] = {
     "memory": lambda request: MemoryDriver(),
     "kubernetes": lambda request: FakeKubeDriver(request.getfixturevalue("tmp_path")),
     "processes": lambda request: ProcessDriver(request.getfixturevalue("tmp_path")),
-    "cluster": lambda request: RealKubeDriver(*request.getfixturevalue("real_namespace")),
+    "cluster": lambda request: RealKubeDriver(request.getfixturevalue("real")),
 }
 
 

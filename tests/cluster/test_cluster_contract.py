@@ -6,7 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
-from support.clusters import PRINTED, Driver, until
+from support.clusters import PRINTED, Driver, eventually, until
 
 from functions.cluster.ports import JobRef, JobStatus, NameConflict, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
@@ -82,7 +82,8 @@ def test_deleting_a_running_job_ends_it(cluster_under_test: Driver, workflow: st
     uid = cluster_under_test.create(job)
     cluster_under_test.cluster.delete(replace(job.ref, uid=uid))
     assert gone(cluster_under_test, job.ref)
-    assert cluster_under_test.cluster.delete(job.ref) is True
+    # On Kubernetes the Job is gone a moment after its last Pod has ended.
+    assert eventually(lambda: cluster_under_test.cluster.delete(job.ref))
 
 
 def test_deleting_a_job_that_never_existed_returns_true(cluster_under_test: Driver, workflow: str) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from support.fake_kube import FakeKube
 from support.memory_cluster import MemoryCluster
+from support.real_cluster import RealCluster
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
@@ -28,9 +29,11 @@ def stage_job(
     attempt: int = 1,
     entrypoint: str = "true",
     namespace: str = NAMESPACE,
+    image: str = "python:3.12-slim",
 ) -> StageJob:
     """A Job whose program needs no data."""
-    container = {"image": "python", "tag": "3.11", "entrypoint": entrypoint}
+    name, _, tag = image.rpartition(":")
+    container = {"image": name, "tag": tag, "entrypoint": entrypoint}
     algorithm = {"container": container, "rawcode": "print('hello')"}
     document = {"stages": [{"index": 0, "input": [], "compute": {}, "output": {}, "algorithm": algorithm}]}
     return StageJob(
@@ -136,20 +139,26 @@ class FakeKubeDriver:
 
 
 class RealKubeDriver:
-    """A real cluster, in a namespace of its own."""
+    """The adapter for Kubernetes on a real cluster."""
 
-    def __init__(self, namespace: str, settings: Settings) -> None:
-        self.cluster: Cluster = KubernetesCluster(settings)
-        self._namespace = namespace
+    def __init__(self, real: RealCluster) -> None:
+        self.cluster: Cluster = KubernetesCluster(real.settings)
+        self._real = real
+        self._workflows: list[WorkflowId] = []
 
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
-        first = stage_job(workflow, Stage.CONFIGURE, namespace=self._namespace)
+        first = stage_job(workflow, Stage.CONFIGURE, namespace=self._real.namespace)
+        self._workflows.append(first.workflow)
         self.cluster.create(first)
         until(lambda: self.cluster.read(first.ref), lambda status: status.state is State.ENDED, seconds=120)
         # The shell is process 1 and ends on SIGTERM, so that a deleted Job is gone at once.
         what = "sleep 3600" if ends_with is None else f"exit {ends_with}"
         return stage_job(
-            workflow, attempt=attempt, entrypoint=f"sh -c 'echo hello; echo there; {what}'", namespace=self._namespace
+            workflow,
+            attempt=attempt,
+            entrypoint=f"sh -c 'echo hello; echo there; {what}'",
+            namespace=self._real.namespace,
+            image=self._real.algorithm_image,
         )
 
     def create(self, job: StageJob) -> JobUid:
@@ -162,7 +171,7 @@ class RealKubeDriver:
         return False
 
     def close(self) -> None:
-        pass
+        self._real.remove(*self._workflows)
 
 
 def until(read: Callable[[], JobStatus], is_right: Callable[[JobStatus], bool], seconds: float = 60) -> JobStatus:
@@ -173,3 +182,11 @@ def until(read: Callable[[], JobStatus], is_right: Callable[[JobStatus], bool], 
         if is_right(status) or time.monotonic() > deadline:
             return status
         time.sleep(0.02)
+
+
+def eventually(ask: Callable[[], bool], seconds: float = 60) -> bool:
+    """Ask until the answer is yes, or the time is over; the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
