@@ -24,10 +24,15 @@ def setup(level: str = "INFO", stream: TextIO | None = None) -> None:
     """Write the log to `stream`, by default stderr. Further calls change only the level."""
     root = logging.getLogger()
     if not any(isinstance(h.formatter, _JsonLines) for h in root.handlers):
-        handler = logging.StreamHandler(stream or sys.stderr)
-        handler.setFormatter(_JsonLines())
-        root.addHandler(handler)
+        root.addHandler(json_handler(stream or sys.stderr))
     root.setLevel(level.upper())
+
+
+def json_handler(stream: TextIO) -> logging.Handler:
+    """A handler that writes JSON lines to `stream`."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_JsonLines())
+    return handler
 
 
 def about(**fields: Any) -> dict[str, Any]:
@@ -48,6 +53,13 @@ def _scrub_url(word: re.Match[str]) -> str:
     return head + _USERINFO.sub("://", separator + _QUERY.sub("", tail)) if separator else head
 
 
+def printable_json(line: str) -> str:
+    """A line of JSON with characters that are not printable as JSON's escapes, so that it cannot control a terminal."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+
+
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -62,7 +74,7 @@ class _JsonLines(logging.Formatter):
             error = record.exc_info[1]
             line["error"] = type(error).__name__
             line["at"] = _raised_at(error)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return printable_json(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _raised_at(error: BaseException) -> str:

@@ -143,13 +143,19 @@ class Client:
         return {"nonce": nonce, "providerSignature": sign(self._key, signed_message(owner, job_id) + nonce)}
 
     def _json(self, method: str, path: str, **about: Any) -> Any:
+        """The parsed answer: an object, or a list of objects."""
         answer = self._send(method, path, **about)
         if answer.status >= 400:
             raise self._refused(path, answer.status, answer.data)
+        if answer.status >= 300:
+            raise ServerUnavailable(self.url, f"it redirects to {answer.headers.get('Location', 'another URL')}")
         try:
-            return json.loads(answer.data)
-        except ValueError:
-            raise ServerUnavailable(self.url, "the answer is not JSON, so it is not a Sluice server") from None
+            value = json.loads(answer.data)
+        except (ValueError, RecursionError):
+            raise ServerUnavailable(self.url, "its answer is not JSON, so it is not a Sluice server") from None
+        if not all(isinstance(each, dict) for each in (value if isinstance(value, list) else [value])):
+            raise ServerUnavailable(self.url, "its answer has an unknown form, so it is not a Sluice server")
+        return value
 
     def _send(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **about: Any

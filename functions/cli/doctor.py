@@ -61,7 +61,8 @@ def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: 
         _print(checks, as_json)
         sys.exit(0 if all(check.ok for check in checks) else FAILED)
     for address in (public, *more):
-        if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
             fail(f"expected an address with a port, such as 10.0.0.5:5432, not {address!r}")
     report = _send_canary(namespace, image, public, more)
     _print([_blocked(target, report) for target in report.tried], as_json)
@@ -112,6 +113,7 @@ def _disk() -> Check:
 
 
 def _send_canary(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> CanaryReport:
+    from functions.cli import terminal
     from functions.cluster.kubernetes import canary
     from functions.cluster.kubernetes.client import Api, NoCluster, access
     from functions.cluster.ports import ClusterError
@@ -121,8 +123,8 @@ def _send_canary(namespace: str, image: str | None, public: str, more: tuple[str
         settings = Settings.load()
         environment = _environment(settings, namespace)
         job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
-        click.echo(f"starting a canary Job in namespace {namespace} …", err=True)
-        return canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
+        with terminal.activity(f"waiting for the report of a canary Job in namespace {namespace} …"):
+            return canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
     except NoCluster:
         fail("no cluster is configured: set KUBECONFIG, or create ~/.kube/config", UNAVAILABLE)
     except SettingsError as e:

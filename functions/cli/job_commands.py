@@ -253,7 +253,8 @@ def _published_log(client: Client, job_id: str) -> bytes:
     _fail_if_running(
         job, "its log can be read after it has ended, if it is published; operators can read it now (--admin-file)"
     )
-    raise ApiError(404, f"the algorithm's log of job {job_id} is not published; an operator can read it")
+    why = "was removed with the results" if job.get("removed") else "is not published; an operator can read it"
+    raise ApiError(404, f"the algorithm's log of job {job_id} {why}")
 
 
 def _fail_if_running(job: Any, consequence: str) -> None:

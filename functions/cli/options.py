@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import click
 
 from functions.cli.errors import fail
+from functions.log import printable_json
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -60,11 +61,7 @@ def server_options(command: F) -> F:
 def print_json(value: Any) -> None:
     """Print `value` as indented JSON on stdout. Characters that are not printable become JSON's escapes."""
     lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
-    click.echo("\n".join(line if line.isprintable() else _escaped(line) for line in lines))
-
-
-def _escaped(line: str) -> str:
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+    click.echo("\n".join(map(printable_json, lines)))
 
 
 def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:

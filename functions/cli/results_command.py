@@ -51,8 +51,8 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     if out is None:
         _list(found, listed, as_json)
         return
-    results_folder.check(out, found["jobId"])
-    saved = save(client, found, out, terminal.console(stderr=True))
+    with results_folder.claimed(out, found["jobId"]):
+        saved = save(client, found, out, terminal.console(stderr=True))
     if as_json:
         print_json(saved)
     else:

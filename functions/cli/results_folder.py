@@ -6,11 +6,12 @@ no others.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +28,37 @@ class Record:
     files: tuple[str, ...]
 
 
-def check(folder: Path, job_id: str | None = None) -> None:
-    """Create `folder`, and end the command unless the results of a job can be saved there.
+@contextmanager
+def claimed(folder: Path, job_id: str | None = None) -> Iterator[None]:
+    """Create `folder` and keep other commands from saving results there. Ends the command if that cannot be.
 
     `job_id` None stands for a new job. Its results may replace those of an earlier one.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        record = _read(folder)
-        if record is None and any(folder.iterdir()):
-            fail(f"{folder} is not empty, and not a folder of results; choose another folder with --out")
         tempfile.TemporaryFile(dir=folder).close()
+        descriptor = os.open(folder, os.O_RDONLY)
     except OSError as e:
         fail(f"{folder}: cannot write results there ({e.strerror or e}); choose another folder with --out")
+    try:
+        _lock(folder, descriptor)
+        _check(folder, job_id)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(folder: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"another command saves results into {folder}; choose another folder with --out")
+
+
+def _check(folder: Path, job_id: str | None) -> None:
+    record = _read(folder)
+    if record is None and any(folder.iterdir()):
+        fail(f"{folder} is not empty, and not a folder of results; choose another folder with --out")
     if record is not None and job_id not in (None, record.job):
         fail(f"{folder} holds the results of job {record.job}; choose another folder with --out")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +77,14 @@ def run(
     from functions.cli.results_command import save
     from functions.cli.submit import load_document, start_job
 
-    with interruptible(), file_server() as server, _platform_folder(folder) as place:
+    with ExitStack() as stack:
+        stack.enter_context(interruptible())
+        server = stack.enter_context(file_server())
         read, (workflow, files) = load_document(document, lambda read: (read, read.served(server.url)))
         server.serve(files)
         target = out or Path("out") / read.name
-        results_folder.check(target)
+        stack.enter_context(results_folder.claimed(target))
+        place = stack.enter_context(_platform_folder(folder))
         with running_platform(
             place, environments=environments, require_isolation=require_isolation, end_stages=True
         ) as platform:

@@ -56,7 +56,7 @@ def submit(
     if not wait:
         print_json(job) if as_json else click.echo(printable(job["jobId"]))
         return
-    _report(client, _wait_for_end(client, job["jobId"], quiet=as_json), as_json)
+    _report(client, _wait_for_end(client, job["jobId"]), as_json)
 
 
 def _warn(message: str) -> None:
@@ -102,18 +102,15 @@ def start_job(
     )
 
 
-def _wait_for_end(client: Client, job_id: str, *, quiet: bool) -> Any:
-    """Show the stages of a job until it has ended. Returns its last status object."""
+def _wait_for_end(client: Client, job_id: str) -> Any:
+    """Show the stages of a job on stderr until it has ended. Returns its last status object."""
     from functions.cli import terminal, watch
 
     job: Any = None
     try:
-        if quiet:
-            *_, job = watch.follow(client, job_id)
-        else:
-            with terminal.StageDisplay(terminal.console(stderr=True)) as display:
-                for job in watch.follow(client, job_id):
-                    display.update(job)
+        with terminal.StageDisplay(terminal.console(stderr=True)) as display:
+            for job in watch.follow(client, job_id):
+                display.update(job)
     except KeyboardInterrupt:
         fail(f"the job continues; see `sluice status {job_id}`, or end it with `sluice stop {job_id}`", INTERRUPTED)
     return job

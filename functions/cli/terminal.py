@@ -6,7 +6,8 @@ servers and algorithms, so everything is printed as a `text`, which holds no con
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -74,6 +75,18 @@ def coloured_state(job: Any) -> Text:
     if not watch.has_ended(job):
         return text(watch.status_text(job), "cyan")
     return text(watch.status_text(job), "green" if watch.succeeded(job) else "red")
+
+
+@contextmanager
+def activity(description: str) -> Iterator[None]:
+    """Say on stderr what takes so long: with a spinner on a terminal, else as a line."""
+    out = console(stderr=True)
+    if out.is_terminal:
+        with out.status(text(description), spinner="dots"):
+            yield
+    else:
+        out.print(text(description))
+        yield
 
 
 class StageDisplay:

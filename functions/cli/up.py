@@ -6,11 +6,15 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from functions.cli.local_platform import LOG, interruptible, running_platform
-from functions.cli.options import DEFAULT_URL, environments_option
+from functions.cli.options import DEFAULT_URL, environments_option, json_option, print_json
+
+if TYPE_CHECKING:
+    from functions.local.platform import Platform
 
 
 @click.command()
@@ -26,7 +30,8 @@ from functions.cli.options import DEFAULT_URL, environments_option
 @environments_option
 @click.option("--require-isolation", is_flag=True, help="Refuse to start if algorithms cannot be isolated.")
 @click.option("--log", default="", metavar="FILE", help=f"JSON log; - is stderr.  [default: {LOG} in --dir]")
-def up(port: int, folder: Path, environments: Path | None, require_isolation: bool, log: str) -> None:
+@json_option
+def up(port: int, folder: Path, environments: Path | None, require_isolation: bool, log: str, as_json: bool) -> None:
     """Serve the whole API on this machine, without a cluster.
 
     The server listens on 127.0.0.1 only. Whoever can reach it may use all of it: it accepts every signature, and the
@@ -48,19 +53,27 @@ def up(port: int, folder: Path, environments: Path | None, require_isolation: bo
                 folder, log=log, port=port, environments=environments, require_isolation=require_isolation
             ) as platform,
         ):
-            click.echo(f"Sluice is up at {platform.url}")
-            click.echo(f"  isolation  {platform.isolation.text}")
-            click.echo(f"  files      {folder.absolute()}")
-            if environments is None:
-                click.echo("  documents  may read every file that you can read; see `sluice up --help`")
-            url = "" if platform.url == DEFAULT_URL else f" --url {platform.url}"
-            click.echo("\nTry it in another terminal:")
-            click.echo(f"  curl -s {platform.url}/api/v1/operator/environments")
-            click.echo(f"  {program_name()} submit examples/penguins/workflow.json --wait{url}")
+            if as_json:
+                about = {"url": platform.url, "isolation": platform.isolation.value, "folder": str(folder.absolute())}
+                print_json(about)
+            else:
+                _introduce(platform, folder, environments is None)
             while True:
                 signal.pause()
     except KeyboardInterrupt:
         click.echo("\nstopped", err=True)
+
+
+def _introduce(platform: Platform, folder: Path, open_to_documents: bool) -> None:
+    click.echo(f"Sluice is up at {platform.url}")
+    click.echo(f"  isolation  {platform.isolation.text}")
+    click.echo(f"  files      {folder.absolute()}")
+    if open_to_documents:
+        click.echo("  documents  may read every file that you can read; see `sluice up --help`")
+    url = "" if platform.url == DEFAULT_URL else f" --url {platform.url}"
+    click.echo("\nTry it in another terminal:")
+    click.echo(f"  curl -s {platform.url}/api/v1/operator/environments")
+    click.echo(f"  {program_name()} submit examples/penguins/workflow.json --wait{url}")
 
 
 def program_name() -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging
+
 import pytest
 
-from functions.log import scrub
+from functions.log import about, json_handler, scrub
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,15 @@ def test_credentials_queries_and_keys_are_removed(text: str, scrubbed: str) -> N
 def test_a_megabyte_of_hostile_text_is_scrubbed_in_one_pass(piece: str) -> None:
     """In quadratic time this would take hours, and the test's timeout would end it."""
     assert len(scrub(piece * (1_000_000 // len(piece)))) <= 1_000_000
+
+
+def test_a_line_of_the_log_holds_no_control_characters_and_the_same_values() -> None:
+    hostile = "\x1b[2J\x9b2J\x7f\u202e\u2028\U000e0041 Grüße"
+    stream = io.StringIO()
+    logger = logging.Logger("hostile")
+    logger.addHandler(json_handler(stream))
+    logger.warning("%s", hostile, extra=about(workflow=hostile))
+    line = stream.getvalue().removesuffix("\n")
+    assert line.isprintable()
+    assert "Grüße" in line
+    assert (json.loads(line)["message"], json.loads(line)["workflow"]) == (hostile, hostile)

@@ -108,9 +108,24 @@ def test_an_unreachable_server_gives_exit_code_3_and_a_message_with_advice(sluic
     assert "Traceback" not in ended.output
 
 
-def test_an_answer_that_is_not_json_gives_exit_code_3(sluice: Sluice, api: FakeApi) -> None:
-    api.put("GET", "/environments", b"<html>")
-    assert sluice("environments", "--url", api.url).exit_code == 3
+@pytest.mark.parametrize("answer", [b"<html>", b'"text"', b"[1]", b"null", b"[" * 100_000, b"\xff"])
+def test_an_answer_of_something_else_than_sluice_gives_exit_code_3(sluice: Sluice, api: FakeApi, answer: bytes) -> None:
+    api.put("GET", "/environments", answer)
+    ended = sluice("environments", "--url", api.url)
+    assert (ended.exit_code, "not a Sluice server" in ended.stderr) == (3, True), ended.output
+
+
+def test_a_server_that_redirects_is_named_with_the_other_url(sluice: Sluice, api: FakeApi) -> None:
+    api.put("GET", "/environments", {}, 302)
+    ended = sluice("environments", "--url", api.url)
+    assert (ended.exit_code, "redirects to" in ended.stderr) == (3, True), ended.output
+
+
+def test_the_log_of_a_deleted_job_is_said_to_be_removed(sluice: Sluice, api: FakeApi) -> None:
+    api.put("GET", "/logs", {"error": "Admin header is empty."}, 400)
+    api.put("GET", "/compute", [job(removed=1)])
+    ended = sluice("logs", "job1", "--url", api.url)
+    assert (ended.exit_code, "was removed with the results" in ended.stderr) == (2, True), ended.output
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 2), (401, 2), (404, 2), (500, 3), (503, 3)])

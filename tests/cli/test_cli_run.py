@@ -152,6 +152,15 @@ def test_an_invalid_environments_file_is_refused_at_the_start_by_its_name(
     assert f"Error: bad.yaml: {fault}" in err
 
 
+def test_up_prints_its_address_as_json_for_scripts(start: Start, tmp_path: Path) -> None:
+    up = start("up", "--port", "0", "--json")
+    assert up.stdout is not None
+    told = json.loads("".join(iter(up.stdout.readline, "}\n")) + "}")
+    assert told["folder"] == str(tmp_path / ".sluice")
+    with urllib.request.urlopen(f"{told['url']}/api/v1/operator/environments", timeout=10) as answer:
+        assert answer.status == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_the_workflow_publishes_its_results_and_leaves_no_process(
     start: Start, tmp_path: Path, number: signal.Signals

@@ -130,10 +130,11 @@ def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     assert "set KUBECONFIG, or create ~/.kube/config" in result.output
 
 
-def test_an_address_without_a_port_is_a_usage_error() -> None:
-    result = CliRunner().invoke(doctor, ["--cluster", "--try", "10.0.0.5"])
+@pytest.mark.parametrize("address", ["10.0.0.5", "10.0.0.5:", "10.0.0.5:0", "10.0.0.5:99999", "10.0.0.5:²", ":80"])
+def test_an_address_without_a_port_is_a_usage_error(address: str) -> None:
+    result = CliRunner().invoke(doctor, ["--cluster", "--try", address])
     assert result.exit_code == 2
-    assert "10.0.0.5" in result.output
+    assert address in result.output
 
 
 def test_doctor_reports_what_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

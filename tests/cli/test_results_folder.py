@@ -19,11 +19,11 @@ Sluice = Callable[..., Result]
 
 def save(folder: Path, job_id: str, *names: str, new: bool = False) -> None:
     """Save results as `sluice run` (`new`) or `sluice results` does."""
-    results_folder.check(folder, None if new else job_id)
-    results_folder.begin(folder, job_id, (folder / name for name in names))
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(job_id)
+    with results_folder.claimed(folder, None if new else job_id):
+        results_folder.begin(folder, job_id, (folder / name for name in names))
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(job_id)
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -47,6 +47,17 @@ def test_the_results_of_another_job_are_not_mixed_with_those_in_the_folder(tmp_p
     with pytest.raises(CommandError, match="holds the results of job first"):
         save(tmp_path / "out", "second", "c")
     assert files(tmp_path / "out") == {"a": "first", "b": "first"}
+
+
+def test_two_commands_cannot_save_into_a_folder_at_once(tmp_path: Path) -> None:
+    with (
+        results_folder.claimed(tmp_path / "out"),
+        pytest.raises(CommandError, match="another command saves results"),
+        results_folder.claimed(tmp_path / "out"),
+    ):
+        pass
+    with results_folder.claimed(tmp_path / "out"):
+        pass
 
 
 @pytest.mark.parametrize("new", [True, False])
