@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from functions.settings import Settings, SettingsError
+from functions.untrusted import Malformed, parse_url
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 
@@ -87,6 +88,19 @@ def _problems(environment: Environment) -> Iterator[tuple[str, str]]:
         yield "cpuNumber", f"must be at least {LEAST_CORES}"
     if environment.ram_gb * GIB < LEAST_MEMORY:
         yield "ramGB", f"must be at least {LEAST_MEMORY / GIB:.3f}"
+    fetch = environment.fetch
+    urls = {f"fetch.providers[{n}]": url for n, url in enumerate(fetch.providers)}
+    for key, url in {**urls, "fetch.metadataUri": fetch.metadata_uri}.items():
+        if url and not _is_http(url):
+            yield key, "must be an http: or https: URL"
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parse_url(url)
+    except Malformed:
+        return False
+    return True
 
 
 # --- msgspec's errors in the words of the file --------------------------------------------------
@@ -186,6 +200,11 @@ def _from_variables(settings: Settings) -> Environment:
     entry |= {key: variables[name] for key, name in names.items() if variables.get(name)}
     if variables.get("NODE_SELECTOR"):
         entry["nodeSelector"] = {"scope": variables["NODE_SELECTOR"]}
+    providers = variables.get("PROVIDER_URLS", "").split()
+    entry["fetch"] = {"metadataUri": variables.get("AQUARIUS_URL", ""), "providers": providers}
+    names |= {"fetch.metadataUri": "AQUARIUS_URL"} | {
+        f"fetch.providers[{n}]": "PROVIDER_URLS" for n, _ in enumerate(providers)
+    }
     try:
         environment = msgspec.convert(entry, Environment, strict=False)
     except msgspec.ValidationError as e:

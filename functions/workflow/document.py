@@ -91,14 +91,24 @@ class Container(Struct, frozen=True, omit_defaults=True):
 
 
 class Algorithm(Struct, frozen=True, omit_defaults=True):
+    """The algorithm: `rawcode`, files by `url`, or `remote`. `checksum`: sha256 of each file, in the same order."""
+
     container: Container
     id: str = ""
     rawcode: str | None = None
-    url: str | None = None
+    url: str | list[str] | None = None
     remote: Remote | None = None
-    checksum: str | None = None
+    checksum: str | list[str] | None = None
     algouserdata: Any = None
     algocustomdata: Any = msgspec.UNSET
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return _as_tuple(self.url)
+
+    @property
+    def checksums(self) -> tuple[str, ...]:
+        return _as_tuple(self.checksum)
 
     @property
     def folder(self) -> str:
@@ -202,17 +212,28 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
 
 
 def _input_problems(item: Input, here: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
-    if len(item.urls) > MAX_URLS:
-        yield f"{here}.url", f"at most {MAX_URLS} URLs"
     if (not item.urls) == (item.remote is None):
         yield here, "exactly one source: `url` (one or a list) or `remote`"
-    if item.urls and item.checksums and len(item.checksums) != len(item.urls):
-        yield f"{here}.checksum", "as many checksums as URLs"
-    for n, url in enumerate(item.urls):
-        yield from _check_url(url, f"{here}.url[{n}]", schemes)
-    for n, checksum in enumerate(item.checksums):
-        yield from _check_sha256(checksum, f"{here}.checksum[{n}]")
+    if item.urls:
+        yield from _url_problems(item.urls, item.checksums, here, schemes)
+    yield from _checksum_problems(item.checksum, here)
     yield from _remote_problems(item.remote, item.id, here)
+
+
+def _url_problems(
+    urls: tuple[str, ...], checksums: tuple[str, ...], here: str, schemes: frozenset[str]
+) -> Iterator[tuple[str, str]]:
+    if len(urls) > MAX_URLS:
+        yield f"{here}.url", f"at most {MAX_URLS} URLs"
+    if checksums and len(checksums) != len(urls):
+        yield f"{here}.checksum", "as many checksums as URLs"
+    for n, url in enumerate(urls):
+        yield from _check_url(url, f"{here}.url[{n}]", schemes)
+
+
+def _checksum_problems(checksum: str | list[str] | None, here: str) -> Iterator[tuple[str, str]]:
+    for n, each in enumerate(_as_tuple(checksum)):
+        yield from _check_sha256(each, f"{here}.checksum[{n}]")
 
 
 def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -222,10 +243,13 @@ def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) 
     # operator-service's samples have both rawcode and url; pod-configuration then uses rawcode.
     if len(sources) != 1 and sources != ["rawcode", "url"]:
         yield at, "exactly one source: `rawcode`, `url` or `remote`"
-    if algorithm.url:
-        yield from _check_url(algorithm.url, f"{at}.url", schemes)
-    if algorithm.checksum:
-        yield from _check_sha256(algorithm.checksum, f"{at}.checksum")
+    if algorithm.urls:
+        # With rawcode, nothing is fetched from the URLs, and the checksum is that of rawcode.
+        checksums = () if algorithm.rawcode else algorithm.checksums
+        yield from _url_problems(algorithm.urls, checksums, at, schemes)
+    if algorithm.rawcode and len(algorithm.checksums) > 1:
+        yield f"{at}.checksum", "one checksum, of `rawcode`"
+    yield from _checksum_problems(algorithm.checksum, at)
     yield from _remote_problems(algorithm.remote, algorithm.id, at)
     yield from _container_problems(algorithm.container, f"{at}.container")
 

@@ -50,6 +50,12 @@ class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     seconds: Annotated[int, _seconds("Time for all files of a workflow together", 1)] = 3600
     ipfs_gateway: Annotated[str, _says("Base URL of a gateway, or a node's API ending in /api/v0")] = "https://ipfs.io"
     arweave_gateway: Annotated[str, _says("Base URL of an Arweave gateway")] = "https://arweave.net"
+    providers: Annotated[
+        tuple[str, ...], _says("URLs of the Ocean Providers that get signed requests, as in `serviceEndpoint`")
+    ] = ()
+    metadata_uri: Annotated[
+        str, _says("The operator's metadata service (Aquarius). Providers that its DDOs name get signed requests too")
+    ] = ""
     buckets: Annotated[
         tuple[str, ...], _says("`s3://name`: read with the operator's credentials; all others are read anonymously")
     ] = ()

@@ -157,6 +157,8 @@ def test_an_error_in_the_file_names_the_path_of_the_key_and_what_it_must_be(
     ("environ", "text"),
     [
         ({"ENVIRONMENTS_FILE": "/nowhere"}, "ENVIRONMENTS_FILE: cannot be read: No such file"),
+        ({"AQUARIUS_URL": "aquarius"}, "AQUARIUS_URL must be an http: or https: URL"),
+        ({"PROVIDER_URLS": "https://a.example ftp://b"}, "PROVIDER_URLS must be an http: or https: URL"),
         ({"nCPU": "two"}, "nCPU must be a number, not text"),
         ({"nCPU": "0.0001"}, "nCPU must be at least 0.001"),
         ({"maxJobs": "1.5"}, "maxJobs must be a whole number"),

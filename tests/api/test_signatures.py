@@ -22,6 +22,7 @@ from functions.advance.sweep import sweep
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
 from functions.api.auth.signature import NonceRefused, RequestSigner, SignatureRefused, verify
 from functions.settings import Settings
+from functions.staging.configure.provider import DownloadSigner
 from functions.store.ports import Store
 
 VECTORS = json.loads((Path(__file__).parents[1] / "data/provider-signatures.json").read_text())
@@ -64,6 +65,17 @@ def test_the_form_without_a_nonce_needs_its_setting(vector: dict[str, str]) -> N
         vector["message"], vector["signature"], NONCE, allowed_providers=allowed, accept_unsigned_nonce=True
     )
     assert signer.address == VECTORS["address"].lower()
+
+
+def test_a_signature_for_a_download_from_a_provider_signs_no_request() -> None:
+    """Configure signs a DID and a nonce with the operator's key, which may be an allowed signer here."""
+    signed = DownloadSigner(KEY, lambda: NOW.timestamp()).sign("did:op:aa")
+    allowed = (signed["consumerAddress"],)
+    for message, accept in (("did:op:aa", False), (f"did:op:aa{signed['nonce']}", True)):
+        error = refused(
+            message, signed["signature"], signed["nonce"], allowed_providers=allowed, accept_unsigned_nonce=accept
+        )
+        assert (error.status, str(error)) == (400, "`owner` must not be a DID")
 
 
 @hypothesis_settings(deadline=None)

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.configuring import Configure, task_of
+from msgspec.structs import replace
+from support.configuring import LOOPBACK, Configure, task_of
 from support.datahost import DataHost, File, Held, Pattern
 
+from functions.staging.configure.download_plan import Planner
+from functions.staging.configure.program import main
 from functions.workflow.progress import Progress, last
 
 
@@ -64,6 +67,37 @@ def test_records_size_and_hash_of_every_file_but_not_where_the_data_lies(configu
     assert "secret-place" not in outcome.read("provenance.json").decode()
 
 
+def test_the_provenance_lists_everything_that_the_algorithm_gets(configure: Configure, host: DataHost) -> None:
+    host.routes |= {"/a": File(Held(b"one")), "/api/aquarius/assets/ddo/did:op:aa": File(Held(b'{"id": "did:op:aa"}'))}
+    outcome = configure(
+        {"id": "did:op:aa", "url": f"{host.url}/a"},
+        algorithm={"rawcode": "1", "algocustomdata": {"depth": 3}},
+        output={"metadataUri": host.url},
+    )
+    listed = outcome.json("provenance.json")["files"]
+    assert [(file["path"], file["source"]) for file in listed] == [
+        ("ddos/aa", "metadata"),
+        ("inputs/aa/0", "http"),
+        ("inputs/algoCustomData.json", "workflow"),
+        ("transformations/algorithm", "rawcode"),
+    ]
+    for file in listed:
+        content = outcome.read(file["path"])
+        assert (file["size"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_an_algorithm_may_have_several_files_with_a_checksum_each(configure: Configure, host: DataHost) -> None:
+    host.routes |= {"/main.py": File(Held(b"one")), "/lib.py": File(Held(b"two"))}
+    urls = [f"{host.url}/main.py", f"{host.url}/lib.py"]
+    sums = [hashlib.sha256(each).hexdigest() for each in (b"one", b"two")]
+    outcome = configure(algorithm={"url": urls, "checksum": sums})
+    assert outcome.code == 0, outcome.message
+    assert outcome.read("transformations/algorithm") == b"one"
+    assert outcome.read("transformations/1") == b"two"
+    assert (outcome.volume / "transformations/algorithm").stat().st_mode & 0o111
+    assert configure(algorithm={"url": urls, "checksum": sums[::-1]}).reason == "ChecksumMismatch"
+
+
 def test_progress_ends_with_all_files_and_bytes(configure: Configure, host: DataHost) -> None:
     host.routes |= {"/a": File(Pattern(700_000)), "/b": File(Pattern(300_000))}
     outcome = configure({"url": [f"{host.url}/a", f"{host.url}/b"]})
@@ -80,6 +114,10 @@ def test_progress_ends_with_all_files_and_bytes(configure: Configure, host: Data
         ([], {"rawcode": "1", "checksum": "0" * 64}, 32, "ChecksumMismatch"),
         ([{"id": "../../etc", "url": "THERE"}], {"rawcode": "1"}, 31, "InvalidDocument"),
         ([{"id": "algoCustomData.json", "url": "THERE"}], {"rawcode": "1"}, 31, "InvalidDocument"),
+        ([], {"id": "../../etc", "rawcode": "1"}, 32, "InvalidDocument"),
+        ([{"url": "FORBIDDEN"}], {"rawcode": "1"}, 31, "DataForbidden"),
+        ([], {"url": "FORBIDDEN"}, 32, "AlgorithmForbidden"),
+        ([], {"url": "LARGE"}, 32, "AlgorithmTooLarge"),
     ],
 )
 def test_a_failure_has_oceans_code_and_a_reason(
@@ -91,9 +129,12 @@ def test_a_failure_has_oceans_code_and_a_reason(
     reason: str,
 ) -> None:
     host.routes["/there"] = File(Held(b"x"))
-    urls = {"GONE": f"{host.url}/gone", "THERE": f"{host.url}/there"}
+    host.routes["/large"] = File(Pattern(1 << 40))
+    urls = {"GONE": f"{host.url}/gone", "THERE": f"{host.url}/there", "LARGE": f"{host.url}/large"}
+    urls["FORBIDDEN"] = f"{host.url.replace('http:', 'https:')}/there"
     filled = [{k: urls.get(v, v) for k, v in each.items()} for each in (*inputs, algorithm)]
-    outcome = configure(*filled[:-1], algorithm=filled[-1])
+    policy = replace(LOOPBACK, schemes=("http",))
+    outcome = configure(*filled[:-1], algorithm=filled[-1], policy=policy)
     assert (outcome.code, outcome.reason) == (code, reason)
 
 
@@ -183,15 +224,62 @@ def test_the_program_logs_to_stderr_and_to_its_own_file(task_file: Path, tmp_pat
     assert (tmp_path / "termination").read_text().startswith("Completed: ")
 
 
-def test_a_crash_is_neither_of_the_final_codes_and_shows_no_trace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b'{"workflow": "w", "secret": "hunter2"', b"[" * 100_000, b"\xff", b"{}"])
+def test_a_task_that_cannot_be_read_is_a_final_failure_and_shows_nothing(tmp_path: Path, content: bytes) -> None:
     task = tmp_path / "task.json"
-    task.write_text('{"workflow": "w", "secret": "hunter2"')
+    task.write_bytes(content)
     program = _program(task, tmp_path / "data")
+    _, printed = program.communicate()
+    assert program.returncode == 31
+    assert b"Traceback" not in printed
+    assert b"hunter2" not in printed
+    assert (tmp_path / "termination").read_text().startswith("InvalidTask: ")
+
+
+def test_a_crash_whose_cause_may_go_away_is_neither_of_the_final_codes_and_shows_no_trace(tmp_path: Path) -> None:
+    program = _program(tmp_path / "missing.json", tmp_path / "data")
     _, printed = program.communicate()
     assert program.returncode == 1
     assert b"Traceback" not in printed
-    assert b"hunter2" not in printed
-    assert (tmp_path / "termination").read_text().startswith("Crashed: ")
+    assert (tmp_path / "termination").read_text() == "Crashed: configure cannot start: No such file or directory"
+
+
+@pytest.mark.parametrize(("stage", "code"), [("input", 31), ("algorithm", 32)])
+def test_an_unexpected_error_is_a_final_failure_of_its_part(
+    configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch, stage: str, code: int
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("hunter2")
+
+    monkeypatch.setattr(Planner, stage, broken)
+    host.routes["/a"] = File(Held(b"one"))
+    outcome = configure({"url": f"{host.url}/a"})
+    assert (outcome.code, outcome.reason) == (code, "InternalError")
+    assert "hunter2" not in outcome.everything_told()
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_an_error_of_the_machine_is_left_to_another_attempt(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Planner, "algorithm", broken)
+    with pytest.raises(type(error)):
+        configure()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--task", "x"], ["--task", "x", "--volume"], ["--task", "x", "--other", "y"]]
+)
+def test_a_wrong_command_line_is_answered_with_the_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "usage: python -m functions.staging.configure --task TASK --volume VOLUME\n"
 
 
 def test_the_program_starts_without_the_heavy_libraries() -> None:

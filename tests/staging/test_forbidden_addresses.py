@@ -267,3 +267,54 @@ def test_an_answer_above_its_size_limit_is_refused(host: DataHost) -> None:
     host.routes["/a"] = endless
     with pytest.raises(StageFailure, match="more than 1000 bytes"):
         GuardedHttp(frozenset({"http"}), private=True).read("GET", f"{host.url}/a", limit=1000)
+
+
+# --- the operator's own gateways ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/v0/repo/gc", "/api/v0/shutdown", "/ipfs/bafy", "/"])
+def test_a_document_url_at_the_operators_gateway_is_not_trusted(
+    configure: Configure, host: DataHost, path: str
+) -> None:
+    host.routes[path] = File(Held(b"done"))
+    for gateway in ({"ipfs_gateway": host.url}, {"ipfs_gateway": f"{host.url}/api/v0"}, {"arweave_gateway": host.url}):
+        outcome = configure({"url": f"{host.url}{path}"}, policy=replace(GUARDED, **gateway))
+        assert (outcome.reason, host.seen) == ("DataForbidden", [])
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_a_redirect_to_the_operators_gateway_is_not_trusted(configure: Configure, host: DataHost, status: int) -> None:
+    host.routes |= {"/ipfs/bafy": _redirect("/api/v0/repo/gc", status), "/api/v0/repo/gc": File(Held(b"done"))}
+    outcome = configure({"url": "ipfs://bafy"}, policy=replace(GUARDED, ipfs_gateway=host.url))
+    assert (outcome.reason, host.paths()) == ("DataForbidden", ["/ipfs/bafy"])
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_redirected_post_of_the_operators_node_is_not_trusted(
+    configure: Configure, host: DataHost, status: int
+) -> None:
+    host.routes |= {"/api/v0/cat": _redirect("/api/v0/shutdown", status), "/api/v0/shutdown": File(Held(b"done"))}
+    outcome = configure({"url": "ipfs://bafy"}, policy=replace(GUARDED, ipfs_gateway=f"{host.url}/api/v0"))
+    assert (outcome.reason, host.paths()) == ("DataForbidden", ["/api/v0/cat?arg=bafy"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ipfs://bafy/../../api/v0/shutdown", "ipfs://bafy/%2e%2e/x", "ipfs://../api/v0/shutdown", "ipfs://bafy//x"),
+        *("ipfs://bafy/a%2f..%2fb", "ipfs://bafy/a\\..\\b", "ipfs://user@host/x", "ipfs://a:1/x", "ipfs://bafy/%00"),
+        *("ar://graphql", "ar://metrics", "ar://ar-io/admin/queue", f"ar://{'x' * 43}/../mine", f"ar://{'x' * 44}"),
+    ],
+)
+def test_only_content_ids_and_paths_below_them_are_asked_of_a_gateway(
+    configure: Configure, host: DataHost, url: str
+) -> None:
+    policy = replace(GUARDED, ipfs_gateway=host.url, arweave_gateway=host.url)
+    outcome = configure({"url": url}, policy=policy)
+    assert (outcome.code, host.seen) == (31, [])
+
+
+def test_an_operators_node_of_ipfs_gets_the_whole_path_as_one_argument(configure: Configure, host: DataHost) -> None:
+    host.routes["/api/v0/cat"] = File(Held(b"one"))
+    outcome = configure({"url": "ipfs://bafy/a&b=c%26d"}, policy=replace(GUARDED, ipfs_gateway=f"{host.url}/api/v0"))
+    assert (outcome.code, host.paths()) == (0, ["/api/v0/cat?arg=bafy%2Fa%26b%3Dc%26d"])

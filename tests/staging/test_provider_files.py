@@ -1,14 +1,18 @@
 """Ocean's `remote`: files behind a Provider, and the DDOs of the metadata service."""
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.configuring import Configure
+from msgspec.structs import replace
+from support.configuring import LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
 from functions import ethereum
+from functions.staging.configure.provider import DownloadSigner
+from functions.staging.report import StageFailure
 
 KEY = "0xc594c6e5def4bab63ac29eed19a134c130388f74f019bc74b8f4389df2837a58"
 ADDRESS = "0xe2DD09d719Da89e5a3D0F2549c7E24566e947260"
@@ -55,6 +59,12 @@ class Provider:
 @pytest.fixture
 def provider(host: DataHost) -> Provider:
     return Provider(host)
+
+
+@pytest.fixture
+def configure(configure: Configure, host: DataHost) -> Configure:
+    """Configure in an environment that lists the Provider."""
+    return partial(configure, policy=replace(LOOPBACK, providers=(host.url,)))
 
 
 def _remote(provider: Provider, did: str = "did:op:aa", **more: Any) -> dict[str, Any]:
@@ -204,3 +214,108 @@ def test_a_metadata_service_that_is_down_is_asked_once_and_does_not_fail_the_sta
             output={"metadataUri": service.url},
         )
         assert (outcome.code, len(service.seen)) == (0, 1)
+
+
+# --- who gets the operator's signature ------------------------------------------------------
+
+
+def test_a_provider_that_only_the_document_names_gets_no_request(
+    configure: Configure, provider: Provider, host: DataHost
+) -> None:
+    provider.assets["did:op:aa"] = [Held(b"one")]
+    data = configure(_remote(provider), policy=LOOPBACK, credentials=OPERATOR)
+    assert (data.code, data.reason) == (31, "DataForbidden")
+    assert "fetch.providers" in data.message
+    algorithm = configure(algorithm=_remote(provider), policy=LOOPBACK, credentials=OPERATOR)
+    assert (algorithm.code, algorithm.reason) == (32, "AlgorithmForbidden")
+    assert host.seen == []
+
+
+def test_a_metadata_service_that_the_document_names_cannot_introduce_a_provider(
+    configure: Configure, provider: Provider, host: DataHost
+) -> None:
+    provider.assets["did:op:aa"] = [Held(b"one")]
+    item = {"id": "did:op:aa", "remote": {"txId": "t", "serviceId": "svc"}}
+    outcome = configure(item, output=_metadata(host, provider), policy=LOOPBACK, credentials=OPERATOR)
+    assert (outcome.reason, provider.downloads, provider.questions) == ("DataForbidden", [], [])
+
+
+@pytest.mark.parametrize(
+    "spelling", ["{url}/", "HTTP://127.0.0.1:{port}", "http://user:pass@127.0.0.1:{port}", "http://127.0.0.1:{port}/#x"]
+)
+def test_an_allowed_provider_may_be_spelled_in_another_way(
+    configure: Configure, provider: Provider, host: DataHost, spelling: str
+) -> None:
+    provider.assets["did:op:aa"] = [Held(b"one")]
+    endpoint = spelling.format(url=host.url, port=host.port)
+    outcome = configure(_remote(provider, serviceEndpoint=endpoint), credentials=OPERATOR)
+    assert outcome.code == 0, outcome.message
+    assert "authorization" not in host.seen[0].headers
+
+
+@pytest.mark.parametrize("spelling", ["{url}/other", "{url}?x", "https://127.0.0.1:{port}", "http://localhost:{port}"])
+def test_another_path_scheme_or_host_is_another_provider(
+    configure: Configure, provider: Provider, host: DataHost, spelling: str
+) -> None:
+    endpoint = spelling.format(url=host.url, port=host.port)
+    outcome = configure(_remote(provider, serviceEndpoint=endpoint), credentials=OPERATOR)
+    assert (outcome.reason, host.seen) == ("DataForbidden", [])
+
+
+def test_the_operators_metadata_service_names_the_provider_whatever_the_document_says(
+    configure: Configure, provider: Provider, host: DataHost
+) -> None:
+    provider.assets["did:op:aa"] = [Held(b"one")]
+    policy = replace(LOOPBACK, metadata_uri=_metadata(host, provider)["metadataUri"])
+    with DataHost() as attacker:
+        item = _remote(provider, serviceEndpoint=attacker.url)
+        outcome = configure(item, output={"metadataUri": attacker.url}, policy=policy, credentials=OPERATOR)
+        assert outcome.read("inputs/aa/0") == b"one"
+        assert attacker.seen == []
+
+
+def test_the_operators_metadata_service_may_have_a_private_address(
+    configure: Configure, provider: Provider, host: DataHost
+) -> None:
+    """The Provider that it names may not, unless the environment allows it."""
+    policy = replace(LOOPBACK, metadata_uri=_metadata(host, provider)["metadataUri"], allow_private_addresses=False)
+    outcome = configure(_remote(provider), policy=policy, credentials=OPERATOR)
+    assert outcome.message.startswith("DataForbidden: inputs/aa: 127.0.0.1 is not a public address")
+    assert host.paths() == ["/api/aquarius/assets/ddo/did:op:aa"]
+
+
+def test_the_ddo_of_another_asset_names_no_provider(configure: Configure, provider: Provider, host: DataHost) -> None:
+    ddo = json.dumps({**DDO, "id": "did:op:bb"}).replace("PROVIDER", provider.url).encode()
+    host.routes["/api/aquarius/assets/ddo/did:op:aa"] = lambda request: request.answer(200, ddo)
+    outcome = configure(_remote(provider), policy=replace(LOOPBACK, metadata_uri=host.url), credentials=OPERATOR)
+    assert (outcome.reason, provider.questions) == ("DataUnavailable", [])
+    assert "another asset" in outcome.message
+
+
+@pytest.mark.parametrize("id", ["0xOwner", "0xOwner8f6e", "None", "op:did:aa"])
+def test_only_dids_are_signed(configure: Configure, provider: Provider, host: DataHost, id: str) -> None:
+    """Requests to Sluice's own API are signed over an owner and a job. No document may produce such a signature."""
+    outcome = configure(_remote(provider, id), credentials=OPERATOR)
+    assert (outcome.code, outcome.reason, host.seen) == (31, "DataForbidden", [])
+    with pytest.raises(StageFailure, match="not a DID"):
+        DownloadSigner(KEY).sign(id)
+
+
+@pytest.mark.parametrize("answer", [b"[" * 100_000, b'["\\ud800"]', b'[{"index": ' + b"9" * 5000 + b"}]", b"\xff"])
+def test_a_hostile_list_of_files_is_a_named_failure(
+    configure: Configure, provider: Provider, host: DataHost, answer: bytes
+) -> None:
+    host.routes["/api/services/fileinfo"] = lambda request: request.answer(200, answer)
+    outcome = configure(_remote(provider), credentials=OPERATOR)
+    assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
+
+
+def test_a_provider_that_redirects_the_question_for_its_files_elsewhere_is_refused(
+    configure: Configure, provider: Provider, host: DataHost
+) -> None:
+    host.routes["/api/services/fileinfo"] = lambda r: r.answer(
+        307, Location=f"http://localhost:{host.port}/api/v0/shutdown"
+    )
+    outcome = configure(_remote(provider), credentials=OPERATOR)
+    assert outcome.message == "DataForbidden: inputs/aa: the server redirects a POST to another host"
+    assert "/api/v0/shutdown" not in host.paths()

@@ -147,6 +147,22 @@ def test_checksums_belong_to_urls_one_by_one() -> None:
     assert refusal(changed("input.0", two)).expected == "as many checksums as URLs"
 
 
+def test_an_algorithm_may_have_several_urls_with_a_checksum_each() -> None:
+    digest = "a" * 64
+    container = PROVIDERS_OWN["stages"][0]["algorithm"]["container"]
+    urls = {"container": container, "url": ["https://h/1", "https://h/2"]}
+    assert parse(changed("algorithm", urls | {"checksum": [digest, digest]})).stage.algorithm.urls[1] == "https://h/2"
+    for wrong, where in (
+        ({"checksum": digest}, "checksum"),
+        ({"checksum": [digest, "md5:1"]}, "checksum[1]"),
+        ({"url": ["https://h/1", "gopher://h"]}, "url[1]"),
+        ({"url": []}, ""),
+        ({"url": "", "rawcode": "1", "checksum": [digest, digest]}, "checksum"),
+    ):
+        path = refusal(changed("algorithm", urls | wrong)).path
+        assert path == ".".join(filter(None, ("$.stages[0].algorithm", where)))
+
+
 @pytest.mark.parametrize("stages", [[], [PROVIDERS_OWN["stages"][0]] * 2, None, {}])
 def test_there_is_one_stage(stages: Any) -> None:
     assert refusal({"stages": stages}).path == "$.stages"

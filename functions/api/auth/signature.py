@@ -59,6 +59,9 @@ def signed_message(owner: Any, job: str | None = None) -> str:
 
 def verify(params: Mapping[str, Any], message: str, settings: Settings, now: datetime) -> RequestSigner:
     """Return the allowed signer of `message`, without consuming the nonce. Raises SignatureRefused."""
+    if message.startswith("did:"):
+        # The operator's key signs DIDs, for downloads from Providers. Such a signature must not pass here.
+        raise SignatureRefused(400, "`owner` must not be a DID")
     signature, nonce = params.get("providerSignature"), params.get("nonce")
     candidates = _recover(signature, message, nonce, settings)
     address = _authorised(candidates, settings)

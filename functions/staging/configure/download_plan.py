@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.staging.configure.fetch import DataSource
-from functions.staging.configure.metadata import MetadataService, endpoint_of
+from functions.staging.configure.metadata import MetadataService
 from functions.staging.configure.provider import Asset, DownloadSigner, files
+from functions.staging.configure.provider_directory import ProviderDirectory
 from functions.staging.configure.sources import TextSource, source
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.report import StageFailure
@@ -52,7 +53,9 @@ class Planner:
         self._credentials = credentials
         self._signer = DownloadSigner(credentials.get("OPERATOR_PRIVATE_KEY"))
         self._wait = wait
-        self._metadata = MetadataService(http, task.definition.stage.output.metadataUri, retries, wait)
+        own, named = task.fetch.metadata_uri, task.definition.stage.output.metadataUri
+        self._metadata = MetadataService(http, own or named, bool(own), retries, wait)
+        self._providers = ProviderDirectory(task.fetch.providers, self._metadata)
 
     def input(self, each: Input) -> Plan:
         """Return the files of a data set: `inputs/<folder>/0`, `1`, …"""
@@ -69,14 +72,14 @@ class Planner:
         ddo = self._metadata.find(algorithm.id)
         if algorithm.rawcode:
             sources: Sequence[DataSource] = [TextSource(algorithm.rawcode)]
-        elif algorithm.url:
-            sources = [self._source(algorithm.url)]
+        elif algorithm.urls:
+            sources = [self._source(url) for url in algorithm.urls]
         else:
             assert algorithm.remote is not None  # the document was checked
             userdata = _userdata(algorithm.remote, algorithm)
             sources, ddo = self._remote(algorithm.id, algorithm.remote, userdata, ddo)
         paths = [ALGORITHM, *(f"{TRANSFORMATIONS}/{n}" for n in range(1, len(sources)))]
-        return Plan(_items(paths, sources, (algorithm.checksum,) if algorithm.checksum else ()), ddo)
+        return Plan(_items(paths, sources, algorithm.checksums), ddo)
 
     def _source(self, url: str) -> DataSource:
         return source(url, self._task.fetch, self._http, self._credentials, self._retries)
@@ -84,10 +87,7 @@ class Planner:
     def _remote(
         self, did: str, remote: Remote, userdata: Any, ddo: bytes | None
     ) -> tuple[Sequence[DataSource], bytes | None]:
-        endpoint = remote.serviceEndpoint
-        if not endpoint:
-            ddo = ddo or self._metadata.get(did)
-            endpoint = endpoint_of(ddo, remote.serviceId)
+        endpoint, ddo = self._providers.endpoint(did, remote, ddo)
         asset = Asset(endpoint, did, remote.serviceId, remote.txId, userdata)
         return files(asset, self._http, self._signer, self._retries, self._wait), ddo
 

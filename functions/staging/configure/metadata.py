@@ -15,10 +15,11 @@ from functions.untrusted import Malformed, parse_json
 
 @dataclass
 class MetadataService:
-    """The metadata service at `uri`. Thread-safe."""
+    """The metadata service at `uri`. Thread-safe. `trusted`: the operator chose it, not the document."""
 
     http: GuardedHttp
     uri: str | None
+    trusted: bool
     retries: RetryPolicy
     wait: Callable[[float], None]
     _silent: bool = field(default=False, init=False)
@@ -49,14 +50,18 @@ class MetadataService:
         return self.retries.call(f"DDO of {did}", lambda: self._read(did), self.wait)
 
     def _read(self, did: str) -> bytes:
-        data = self.http.read("GET", f"{(self.uri or '').rstrip('/')}/api/aquarius/assets/ddo/{did}")
+        url = f"{(self.uri or '').rstrip('/')}/api/aquarius/assets/ddo/{did}"
+        data = self.http.read("GET", url, trusted=self.trusted)
         as_object(data)
         return data
 
 
-def endpoint_of(ddo: bytes, service: str | int | None) -> str:
-    """Return the Provider's URL for a service of a DDO, named by its id or its position. Raises StageFailure."""
-    services = as_object(ddo).get("services")
+def endpoint_of(ddo: bytes, did: str, service: str | int | None) -> str:
+    """Return the Provider's URL for a service of an asset, named by its id or its position. Raises StageFailure."""
+    content = as_object(ddo)
+    if content.get("id") != did:
+        raise StageFailure("DataUnavailable", "the metadata service returns the DDO of another asset")
+    services = content.get("services")
     for n, entry in enumerate(services if isinstance(services, list) else []):
         if isinstance(entry, dict) and str(service) in (str(entry.get("id")), str(n)):
             endpoint = entry.get("serviceEndpoint")

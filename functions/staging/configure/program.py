@@ -1,13 +1,13 @@
 """The configure stage: `python -m functions.staging.configure --task TASK.json --volume DIR`.
 
 Writes the data sets, the algorithm and their metadata below DIR, in Ocean's layout. Exits with 0, with 31 if a data
-set failed, or with 32 if the algorithm failed. Any other exit code is a crash, and another attempt may help. After a
-crash at any moment, the next run produces the same tree.
+set failed, or with 32 if the algorithm failed; both are final. Any other exit code is a crash whose cause may go away,
+so another attempt may help. After a crash at any moment, the next run produces the same tree.
 """
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import json
 import logging
 import os
@@ -23,6 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from functions.settings import variables
+from functions.staging.arguments import parse_arguments
 from functions.staging.configure.budget import FetchBudget
 from functions.staging.configure.download_plan import Item, Plan, Planner
 from functions.staging.configure.fetch import Fetched, disk_full_fails, fetch, write_atomically
@@ -30,6 +31,7 @@ from functions.staging.guarded_http import GuardedHttp
 from functions.staging.progress import ProgressReporter, Sink, print_line
 from functions.staging.report import StageFailure, finish, log_to
 from functions.staging.retry import RetryPolicy
+from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
 from functions.workflow.stage_task import Task
@@ -74,7 +76,7 @@ class Configure:
         self._planner = Planner(task, http, retries, credentials, self._budget.wait)
         self._provenance: list[dict[str, str | int]] = []
 
-    def make_folders(self) -> None:
+    def _make_folders(self) -> None:
         """Make the folders of the volume, without anything from an earlier attempt."""
         for name in _OWN:
             shutil.rmtree(self._volume / name, ignore_errors=True)
@@ -86,33 +88,31 @@ class Configure:
             _make_writable(self._volume / name)
 
     def data(self) -> None:
-        """Fetch the inputs. Raises StageFailure."""
+        """Make the folders and fetch the inputs. Raises StageFailure."""
+        self._make_folders()
         stage = self._task.definition.stage
         plans = self._at_once(self._plan, stage.input)
         for each, plan in zip(stage.input, plans, strict=True):
             self._keep_ddo(each.folder, plan)
         self._fetch_all([item for plan in plans for item in plan.items])
-        if stage.algorithm.algocustomdata is not msgspec.UNSET:
-            custom = json.dumps(stage.algorithm.algocustomdata).encode()
-            write_atomically(self._volume / INPUTS / CUSTOM_DATA, custom)
 
     def algorithm(self) -> None:
-        """Fetch or write the algorithm. Raises StageFailure."""
+        """Fetch or write the algorithm, then the provenance. Raises StageFailure."""
         algorithm = self._task.definition.stage.algorithm
-        target = self._volume / ALGORITHM
         with _prefixed("algorithm"):
             plan = self._planner.algorithm()
         self._keep_ddo(algorithm.folder, plan)
+        if algorithm.algocustomdata is not msgspec.UNSET:
+            self._write(f"{INPUTS}/{CUSTOM_DATA}", json.dumps(algorithm.algocustomdata).encode(), "workflow")
         self._fetch_all(plan.items)
-        target.chmod(0o755)  # an entrypoint may be `$ALGO` itself
+        (self._volume / ALGORITHM).chmod(0o755)  # an entrypoint may be `$ALGO` itself
+        self._close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Write the provenance, once every file is complete."""
         shutil.rmtree(self._volume / _DRAFTS)
-        write_atomically(
-            self._volume / PROVENANCE,
-            json.dumps({"files": sorted(self._provenance, key=_path)}, indent=1).encode(),
-        )
+        content = {"files": sorted(self._provenance, key=_path)}
+        write_atomically(self._volume / PROVENANCE, json.dumps(content, indent=1).encode())
 
     def _plan(self, each: Input) -> Plan:
         with _prefixed(f"inputs/{each.folder}"):
@@ -120,7 +120,7 @@ class Configure:
 
     def _keep_ddo(self, folder: str, plan: Plan) -> None:
         if plan.ddo is not None and folder:
-            write_atomically(self._volume / DDOS / folder, plan.ddo)
+            self._write(f"{DDOS}/{folder}", plan.ddo, "metadata")
 
     def _fetch_all(self, items: Sequence[Item]) -> None:
         self._budget.expect(len(items))
@@ -149,6 +149,10 @@ class Configure:
             got = fetch(item.path, item.source, target, drafts, self._budget, self._retries, item.sha256)
         logging.info("%s: %d bytes in %.3f s", item.path, got.size, time.monotonic() - began)
         self._record(item.path, got, item.source.kind)
+
+    def _write(self, path: str, data: bytes, kind: str) -> None:
+        write_atomically(self._volume / path, data)
+        self._record(path, Fetched(len(data), hashlib.sha256(data).hexdigest()), kind)
 
     def _record(self, path: str, got: Fetched, kind: str) -> None:
         # Without the URL: the algorithm can read this file, and must not learn where a data set lies.
@@ -186,47 +190,54 @@ def run(
     http: GuardedHttp | None = None,
     sink: Sink = print_line,
 ) -> int:
-    """Run the stage and return its exit code. The termination message gives the reason."""
-    retries = retries or RetryPolicy()
+    """Run the stage and return its exit code. The termination message gives the reason.
+
+    Raises OSError and MemoryError: their cause may go away, so another attempt may help.
+    """
     try:
-        with disk_full_fails():
-            _check(task)
-            stage = Configure(task, volume, retries, credentials or {}, http, sink)
-            stage.make_folders()
-            stage.data()
-    except StageFailure as e:
-        return finish(Code.DATA_FAILED, e.reason, e.text, volume)
-    try:
-        with disk_full_fails():
-            stage.algorithm()
-            stage.close()
-    except StageFailure as e:
-        reason = "AlgorithmUnavailable" if e.reason == "DataUnavailable" else e.reason
-        return finish(Code.ALGORITHM_PROVISIONING_FAILED, reason, e.text, volume)
+        # Checked at the door too. The ids in the document become folders here.
+        parse(msgspec.to_builtins(task.definition))
+    except DocumentError as e:
+        code = Code.ALGORITHM_PROVISIONING_FAILED if ".algorithm" in e.path else Code.DATA_FAILED
+        return finish(code, "InvalidDocument", str(e), volume)
+    stage = Configure(task, volume, retries or RetryPolicy(), credentials or {}, http, sink)
+    for code, phase in ((Code.DATA_FAILED, stage.data), (Code.ALGORITHM_PROVISIONING_FAILED, stage.algorithm)):
+        try:
+            with disk_full_fails():
+                phase()
+        except StageFailure as e:
+            return finish(code, _reason(e, code), e.text, volume)
+        except (OSError, MemoryError):
+            raise
+        except Exception as e:
+            return finish(code, "InternalError", f"{type(e).__name__} in configure; please report this bug", volume)
     return finish(0, "Completed", "data and algorithm are in place", volume)
 
 
-def _check(task: Task) -> None:
-    """Check the document again: its ids become folders here."""
-    try:
-        parse(msgspec.to_builtins(task.definition))
-    except DocumentError as e:
-        raise StageFailure("InvalidDocument", str(e)) from None
+def _reason(failure: StageFailure, code: Code) -> str:
+    """Return the reason, with `Algorithm` instead of `Data` for the algorithm's files."""
+    if code is Code.ALGORITHM_PROVISIONING_FAILED and failure.reason.startswith("Data"):
+        return f"Algorithm{failure.reason.removeprefix('Data')}"
+    return failure.reason
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stage from the command line and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="configure", description="Fetch the data sets and the algorithm of a workflow."
-    )
-    parser.add_argument("--task", type=Path, required=True, help="the task file (functions/workflow/stage_task.py)")
-    parser.add_argument("--volume", type=Path, required=True, help="the workflow's volume, /data in a pod")
-    options = parser.parse_args(arguments)
+    given = parse_arguments("configure", ("task", "volume"), arguments)
+    volume = Path(given["volume"])
     os.umask(0o022)
-    log_to(options.volume / CONFIGURE_LOG)
+    log_to(volume / CONFIGURE_LOG)
     try:
-        task = msgspec.json.decode(options.task.read_bytes(), type=Task)
-        return run(task, options.volume, credentials=variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ))
-    except Exception as e:
+        task = parse_json(Path(given["task"]).read_bytes(), Task)
+        credentials = variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ)
+    except Malformed as e:
+        return finish(Code.DATA_FAILED, "InvalidTask", f"the task file cannot be used: {e}", volume)
+    except UnicodeError:
+        return finish(Code.DATA_FAILED, "NotConfigured", "a file in SLUICE_CREDENTIALS is not UTF-8 text", volume)
+    except OSError as e:
+        return finish(1, "Crashed", f"configure cannot start: {e.strerror}", volume)
+    try:
+        return run(task, volume, credentials=credentials)
+    except (OSError, MemoryError) as e:
         # Only the kind of error: its text may contain a URL with a password.
-        return finish(1, "Crashed", f"{type(e).__name__} in configure", options.volume)
+        return finish(1, "Crashed", f"{type(e).__name__} in configure", volume)

@@ -22,6 +22,16 @@ from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import Malformed, parse_json
 
 
+def require_did(id: str) -> None:
+    """Refuse to sign for anything but a DID. Raises StageFailure.
+
+    A request to Sluice's own API is signed over an owner, which is never a DID. No document may produce such a
+    signature.
+    """
+    if not id.startswith("did:"):
+        raise StageFailure("DataForbidden", "the id of the asset is not a DID (`did:op:…`), so no request is signed")
+
+
 class DownloadSigner:
     """Signs requests with the operator's key.
 
@@ -35,7 +45,8 @@ class DownloadSigner:
         self.turn = Lock()
 
     def sign(self, did: str) -> dict[str, str]:
-        """Return the signed parameters of a request. The caller holds `turn`. Raises StageFailure (NotConfigured)."""
+        """Return the signed parameters of a request. The caller holds `turn`. Raises StageFailure."""
+        require_did(did)
         self._last = max(self._last + 1, int(self._clock() * 1000))
         nonce = str(self._last)
         try:
@@ -100,6 +111,7 @@ def files(
     asset: Asset, http: GuardedHttp, signer: DownloadSigner, retries: RetryPolicy, wait: Callable[[float], None]
 ) -> list[ProviderSource]:
     """Ask the Provider for the files of an asset. Raises StageFailure, also if it lists none."""
+    require_did(asset.did)
 
     def read(method: str, url: str, body: bytes | None = None) -> bytes:
         return retries.call(f"Provider of {asset.did}", lambda: http.read(method, url, body), wait)
