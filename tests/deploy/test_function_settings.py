@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from support.clusters import stage_job
-from support.deployment import FUNCTIONS, ROOT, WITH_FUNCTIONS, answer, environment, function_pods, of_kind, rendered
+from support.deployment import (
+    FUNCTIONS,
+    ROOT,
+    TRY_OUT,
+    WITH_FUNCTIONS,
+    answer,
+    environment,
+    function_pods,
+    of_kind,
+    pods,
+    rendered,
+)
 
 from functions.cluster.kubernetes.pods import pod_template
 from functions.engine.app import App
@@ -20,6 +33,7 @@ from functions.workflow.model import Stage
 from functions.workflow.quantity import parse_cores, parse_quantity
 
 VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}
+SECRETS = {name for name, field in VARIABLES.items() if field.metadata["secret"]}
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
@@ -27,22 +41,50 @@ def test_every_variable_is_a_setting(name: str) -> None:
     named = set(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
     for pod in function_pods(name).values():
         named |= environment(pod).keys() - {"FUNCTION_TARGET"}
-    assert named <= VARIABLES.keys()
+    assert named <= VARIABLES.keys() | {f"{name}_FILE" for name in SECRETS}
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_no_secret_setting_stands_in_plain_text(name: str) -> None:
-    plain = set(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
+def test_secrets_are_files_and_never_variables(name: str) -> None:
+    variables = set(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
     for pod in function_pods(name).values():
-        plain |= {key for key, entry in environment(pod).items() if "value" in entry}
-    assert {key for key, field in VARIABLES.items() if field.metadata["secret"]} & plain == set()
+        variables |= environment(pod).keys()
+        assert "secretRef" not in str(pod["containers"][0]["envFrom"])
+    assert variables & SECRETS == set()
+
+
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_every_secret_file_is_mounted_from_a_key_of_its_secret(name: str) -> None:
+    for function, pod in {**function_pods(name), "migrate": dict(pods("install"))["Job migrate"]}.items():
+        files = {key.removesuffix("_FILE"): entry["value"] for key, entry in environment(pod).items() if "_FILE" in key}
+        assert "DATABASE_URL" in files, function
+        for variable, path in files.items():
+            folder, _, key = path.rpartition("/")
+            assert key == variable
+            secret = mounted(pod, folder)["secret"]
+            assert not secret.get("optional")  # a missing one must hold the Pod back, not open what it closes
+            assert (secret["secretName"], key) in templates()
+
+
+def mounted(pod: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The volume at a folder of the Pod."""
+    names = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == names[folder]]
+    return dict(volume)
+
+
+def templates() -> set[tuple[str, str]]:
+    """The keys of the sample Secrets."""
+    return {
+        (o["metadata"]["name"], key) for o in rendered("install") if o["kind"] == "Secret" for key in o["stringData"]
+    }
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_the_settings_of_each_overlay_are_valid(name: str) -> None:
     settings = Settings.load(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
     assert settings.cluster == "kubernetes"
-    assert settings.signature_required is (name != "kind")
+    assert settings.signature_required is (name not in TRY_OUT)
     assert not settings.open_admin
 
 
@@ -94,8 +136,9 @@ def test_quota_and_limit_range_leave_our_own_stages_without_a_cpu_limit() -> Non
         assert "cpu" not in {**limit.get("default", {}), **limit.get("max", {})}
 
 
-def test_the_environment_of_the_kind_overlay_fits_beside_knative(tmp_path: Path) -> None:
-    (small,) = environments_of("kind", tmp_path).values()
+@pytest.mark.parametrize("name", TRY_OUT)
+def test_the_environment_for_trying_out_fits_beside_knative(name: str, tmp_path: Path) -> None:
+    (small,) = environments_of(name, tmp_path).values()
     assert small.cpu_number <= 0.25
     assert small.ram_gb <= 1
     assert small.disk_gb <= 1
@@ -111,22 +154,11 @@ def test_the_storage_secret_is_mounted_where_the_settings_look(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
-def test_every_referenced_secret_key_is_in_the_sample(name: str) -> None:
-    templates = {
-        (o["metadata"]["name"], key) for o in rendered("install") if o["kind"] == "Secret" for key in o["stringData"]
-    }
-    for pod in function_pods(name).values():
-        for entry in environment(pod).values():
-            if reference := entry.get("valueFrom", {}).get("secretKeyRef"):
-                assert (reference["name"], reference["key"]) in templates
-
-
-def test_only_the_kind_overlay_holds_passwords_and_they_say_try_out_only() -> None:
-    for name in ("base", "production", "eventing-only"):
-        assert of_kind(name, "Secret") == {}
-    for secret in of_kind("kind", "Secret").values():
-        values = " ".join(secret["stringData"].values())
-        assert "try-out-only" in values
+def test_only_the_try_out_overlays_hold_passwords_and_they_say_try_out_only(name: str) -> None:
+    secrets = of_kind(name, "Secret")
+    assert bool(secrets) is (name in TRY_OUT)
+    for secret in secrets.values():
+        assert "try-out-only" in " ".join(secret["stringData"].values())
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)

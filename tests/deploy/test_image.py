@@ -50,11 +50,11 @@ def test_a_function_imports_no_module_without_bytecode(function: str, image: Ima
     database = f"sqlite:///{tmp_path}/sluice.db"
     migrate(database)
     port = free_port()
-    environ = {"FUNCTION_TARGET": function, "PORT": str(port), "DATABASE_URL": database, "SLUICE_CLUSTER": "memory"}
+    environ = {"FUNCTION_TARGET": function, "DATABASE_URL": database, "SLUICE_CLUSTER": "memory"}
     log = tmp_path / "log"
     with written_bytecode(image) as written, log.open("wb") as output:
         server = subprocess.Popen(
-            [image.here(word) for word in image.command],
+            [*map(image.here, image.command), "--bind", f"127.0.0.1:{port}"],
             env={**image.variables, **environ},
             cwd=image.at(image.folder),
             stdout=output,

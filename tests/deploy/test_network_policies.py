@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.clusters import stage_job
-from support.deployment import of_kind, pods, rendered
+from support.deployment import TRY_OUT, of_kind, pods, rendered
 
 from functions.cluster.labels import job_labels
 from functions.staging.addresses import is_public
@@ -66,7 +66,7 @@ def inside(address: str, network: str) -> bool:
     return ip_address(address) in ip_network(network)
 
 
-@pytest.mark.parametrize("overlay", [(), ("kind",)])
+@pytest.mark.parametrize("overlay", [(), *((name,) for name in TRY_OUT)])
 @pytest.mark.parametrize("stage", [Stage.ALGORITHM, Stage.FILTER])
 def test_algorithm_and_filter_reach_nothing_not_even_dns(stage: Stage, overlay: tuple[str, ...]) -> None:
     assert rules(JOBS, labels_of(stage), "Egress", *overlay) == []

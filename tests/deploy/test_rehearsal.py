@@ -1,4 +1,4 @@
-"""The kind overlay, rehearsed: functions, Jobs and stages run here with the variables and files that it gives them.
+"""The overlays for trying out, rehearsed: functions, Jobs and stages run with the variables and files they give.
 
 The programs are those of the rehearsed image. The test supplies what a cluster adds: a Postgres, the overlay's S3
 server, a fake API server, and a kubelet that knows variables, mounted files and commands, and nothing else.
@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.deployment import INSTALL, function_pods, of_kind, pods, rendered
+from support.deployment import INSTALL, TRY_OUT, function_pods, of_kind, pods, rendered
 from support.dockerfile import Image, written_bytecode
 from support.fake_kube import FakeKube
 from support.kustomize import Manifest, read
@@ -34,12 +34,17 @@ from support.served import free_port, get_when_up
 
 pytestmark = pytest.mark.xdist_group("image")
 PLACE = "ocean-compute"
+SIGNATURE = (  # somebody's; of which message does not matter
+    "0xf968bb86bbd1af509b668c5760554d76c4a898d7399ecfd292630842d20ffccf"
+    "08f24b7b40090ffaa6b866951bea257ce78a2aa70cc625412ff638513302996601"
+)
 
 
 @dataclass
 class Kubelet:
     """Gives a container what its Pod says: variables and files. `moved` maps paths to those of this machine."""
 
+    overlay: str
     folder: Path
     image: Image
     images: Mapping[str, Image]  # by the name that Pods use
@@ -53,10 +58,7 @@ class Kubelet:
             found |= self.content("ConfigMap", namespace, each["configMapRef"]["name"])
         for entry in container.get("env", []):
             if reference := entry.get("valueFrom", {}).get("secretKeyRef"):
-                content = self.content("Secret", namespace, reference["name"])
-                if reference["key"] not in content and reference.get("optional"):
-                    continue
-                found[entry["name"]] = content[reference["key"]]
+                found[entry["name"]] = self.content("Secret", namespace, reference["name"])[reference["key"]]
             else:
                 found[entry["name"]] = entry["value"]
         return {name: self.here(value) for name, value in found.items()}
@@ -73,12 +75,18 @@ class Kubelet:
                     place.mkdir(parents=True, exist_ok=True)
                 case {"configMap": {"name": name}}:
                     self.write(place, self.content("ConfigMap", namespace, name))
-                case {"secret": {"secretName": name, **rest}}:
-                    self.write(place, self.content("Secret", namespace, name, optional=bool(rest.get("optional"))))
+                case {"secret": dict(secret)}:
+                    self.write(place, self.secret_files(secret, namespace))
                 case _:
                     place.mkdir()
             if mount["mountPath"] != "/tmp":
                 self.moved[mount["mountPath"]] = str(place)
+
+    def secret_files(self, secret: Mapping[str, Any], namespace: str) -> dict[str, str]:
+        """The files of a volume: all keys of a Secret, or those that `items` names."""
+        content = self.content("Secret", namespace, secret["secretName"], optional=secret.get("optional", False))
+        keys = [item["key"] for item in secret.get("items", [])] or content
+        return {key: content[key] for key in keys}
 
     def here(self, text: str) -> str:
         """The text with the names of this machine; the longest go first: /data/outputs before /data."""
@@ -86,7 +94,7 @@ class Kubelet:
         return re.sub(names, lambda found: self.moved[found[0]], text)
 
     def content(self, kind: str, namespace: str, name: str, optional: bool = False) -> dict[str, str]:
-        for obj in rendered("kind"):
+        for obj in rendered(self.overlay):
             metadata = obj["metadata"]
             if (obj["kind"], metadata.get("namespace"), metadata["name"]) == (kind, namespace, name):
                 return dict(obj["data"] if kind == "ConfigMap" else obj["stringData"])
@@ -120,8 +128,8 @@ class Kubelet:
         (container,) = pod["containers"]
         image, port = self.images[container["image"]], free_port()
         server = subprocess.Popen(
-            [image.here(word) for word in image.command],
-            env={**image.variables, "PORT": str(port), **self.variables(pod, namespace), **environ},
+            [*map(image.here, image.command), "--bind", f"127.0.0.1:{port}"],
+            env={**image.variables, **self.variables(pod, namespace), **environ},
             cwd=image.at(image.folder),
         )
         try:
@@ -133,6 +141,11 @@ class Kubelet:
             server.wait(20)
 
 
+@pytest.fixture(params=TRY_OUT)
+def overlay(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
 def kube() -> Iterator[FakeKube]:
     with closing(FakeKube(tls=DATA, namespace=PLACE)) as fake:
@@ -140,22 +153,26 @@ def kube() -> Iterator[FakeKube]:
 
 
 @pytest.fixture
-def kubelet(kube: FakeKube, tmp_path: Path, empty_postgres_url: str, stages: Mapping[str, Image]) -> Iterator[Kubelet]:
-    (tag,) = {pod["containers"][0]["image"] for pod in function_pods("kind").values()}
+def kubelet(
+    overlay: str, kube: FakeKube, tmp_path: Path, empty_postgres_url: str, stages: Mapping[str, Image]
+) -> Iterator[Kubelet]:
+    (tag,) = {pod["containers"][0]["image"] for pod in function_pods(overlay).values()}
     images = {tag: stages["functions"], f"{tag}-migrate": stages["migrate"]}
-    found = of_kind("kind", "Secret")["sluice-database"]["stringData"]["DATABASE_URL"]
+    found = of_kind(overlay, "Secret")["sluice-database"]["stringData"]["DATABASE_URL"]
     moved = {found: empty_postgres_url}
-    with s3(tmp_path) as address:
+    with s3(overlay, tmp_path) as address:
         moved["s3.sluice.svc.cluster.local:9000"] = address
         with written_bytecode(stages["functions"]) as written:
-            yield Kubelet(tmp_path, stages["functions"], images, moved, lambda name: kube.find("secrets", name))
+            yield Kubelet(
+                overlay, tmp_path, stages["functions"], images, moved, lambda name: kube.find("secrets", name)
+            )
         assert written == set(), "modules without bytecode"
 
 
 @contextmanager
-def s3(folder: Path) -> Iterator[str]:
+def s3(overlay: str, folder: Path) -> Iterator[str]:
     """The S3 server as its Pod starts it, but for the installation."""
-    (script,) = dict(pods("kind"))["Deployment s3"]["containers"][0]["args"]
+    (script,) = dict(pods(overlay))["Deployment s3"]["containers"][0]["args"]
     port = free_port()
     (buckets,) = re.findall(r"mkdir -p (\S+)", script)
     Path(str(folder) + buckets).mkdir(parents=True)
@@ -175,7 +192,7 @@ def functions(kubelet: Kubelet, kube: FakeKube) -> Iterator[dict[str, str]]:
     """The three functions, each with its own Pod's variables and files; their addresses."""
     with ExitStack() as stack:
         found, account = {}, service_account(kubelet, kube)
-        for name, pod in function_pods("kind").items():
+        for name, pod in function_pods(kubelet.overlay).items():
             found[name] = stack.enter_context(kubelet.serve(pod, "sluice", **account))
         yield found
 
@@ -236,6 +253,7 @@ def workflow(volume: str) -> Manifest:
     return found
 
 
+@pytest.mark.parametrize("overlay", ["kind"])
 def test_recorded_events_of_other_peoples_objects_change_nothing(kube: FakeKube, kubelet: Kubelet) -> None:
     assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0
     with functions(kubelet, kube) as at:
@@ -250,7 +268,7 @@ def test_recorded_events_of_other_peoples_objects_change_nothing(kube: FakeKube,
     assert kube.created.total() == 0
 
 
-def test_the_sample_workflow_finishes_with_the_kind_overlays_configuration(
+def test_the_sample_workflow_finishes_with_the_configuration_of_the_overlay(
     kube: FakeKube, kubelet: Kubelet, tmp_path: Path
 ) -> None:
     assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0
@@ -278,3 +296,19 @@ def test_the_sample_workflow_finishes_with_the_kind_overlays_configuration(
         assert status_of(f"{api}/environments") == 200
         assert status_of(f"{api}/info?jobId={id}", headers={"Admin": "try-out-only"}) == 200
         assert status_of(f"{api}/logs?jobId={id}&component=algorithm", headers={"Admin": "try-out-only"}) == 200
+
+
+def test_anybody_may_submit_over_http_to_an_overlay_for_trying_out(kube: FakeKube, kubelet: Kubelet) -> None:
+    assert kubelet.run(dict(pods("install"))["Job migrate"], "sluice") == 0
+    body = {
+        "workflow": workflow("/data")["spec"]["metadata"],
+        "agreementId": "0x1",
+        "owner": "0xme",
+        "environment": PLACE,
+        "nonce": time.time_ns(),
+        "providerSignature": SIGNATURE,
+    }
+    with functions(kubelet, kube) as at:
+        headers = {"Content-Type": "application/json"}
+        assert status_of(f"{at['submit']}/api/v1/operator/compute", body, headers) == 200
+    assert len(kube.names("jobs")) == 1

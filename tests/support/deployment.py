@@ -17,7 +17,8 @@ from functions.engine.app import App
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "k8s_install"
-OVERLAYS = ("kind", "production", "eventing-only")
+OVERLAYS = ("kind", "production", "eventing-only", "eventing-only-try-out")
+TRY_OUT = ("kind", "eventing-only-try-out")  # known passwords, any signature
 WITH_FUNCTIONS = ("base", *OVERLAYS)
 FUNCTIONS = ("submit", "advance", "status")
 SERVING = "serving.knative.dev/"

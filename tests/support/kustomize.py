@@ -80,13 +80,16 @@ def _selected(obj: Manifest, target: Manifest) -> bool:
 
 
 def _operations(obj: Manifest, operations: list[Manifest]) -> Manifest:
-    """A JSON patch (RFC 6902) of `add` to mappings and `replace`."""
+    """A JSON patch (RFC 6902) of `add` to mappings and to the ends of lists, and `replace`."""
     result = copy.deepcopy(obj)
     for operation in operations:
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         place: Any = result
         for part in path:
             place = place[int(part) if isinstance(place, list) else part]
+        if operation["op"] == "add" and isinstance(place, list) and last == "-":
+            place.append(operation["value"])
+            continue
         if operation["op"] not in ("add", "replace") or not isinstance(place, dict):
             raise ValueError(f"this renderer does not do {operation}")
         if operation["op"] == "replace" and last not in place:
