@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.kubelet import kubernetes_expand
 from support.stage_objects import DOCUMENT, container, make
 
 from functions.cluster.kubernetes.pods import no_expansion
@@ -20,17 +20,6 @@ from functions.workflow.model import Stage
 
 VARIABLES = {"secret": "s3cr3t", "HOME": "/tmp", "VOLUME": "/data"}
 HOSTILE = "sh -c 'echo $(secret) $$(HOME) $$ $HOME ${HOME} $( $'"
-
-
-def kubernetes_expand(text: str, variables: dict[str, str]) -> str:
-    """What the kubelet makes of a text (k8s.io/kubernetes/third_party/forked/golang/expansion)."""
-
-    def expand(found: re.Match[str]) -> str:
-        if found[0] == "$$":
-            return "$"
-        return variables.get(found[1], found[0])
-
-    return re.sub(r"\$\$|\$\(([^)]*)\)", expand, text, flags=re.DOTALL)
 
 
 def with_entrypoint(entrypoint: str) -> Any:
