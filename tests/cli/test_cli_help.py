@@ -36,6 +36,11 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_can_print_json(name: str) -> None:
+    assert any("--json" in option.opts for option in command(name).params)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_text_begins_with_a_sentence_that_the_list_of_commands_shows_whole(name: str) -> None:
     summary = cleandoc(command(name).help or "").splitlines()[0]
     assert re.fullmatch(r"[A-Z][^.]*\.", summary)
