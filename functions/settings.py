@@ -46,6 +46,11 @@ class Settings:
     cluster: str = setting("SLUICE_CLUSTER", "kubernetes", "where Jobs run: `kubernetes`, `processes` or `memory`")
     kubeconfig: str = setting("KUBECONFIG", "", "kubeconfig of the cluster; empty: the cluster we run in")
     process_dir: str = setting("SLUICE_PROCESS_DIR", "", "with `processes`: folder of their state")
+    tick_broker: str = setting(
+        "TICK_BROKER",
+        "",
+        "`namespace/name` of the Broker for ticks; empty: PingSource `tick` is not managed",
+    )
     image: str = setting("SLUICE_IMAGE", "sluice:latest", "image of the configure and publish stages")
     results_url: str = setting(
         "RESULTS_URL", "", "storage of results: `s3://bucket/prefix`, `gs://`, `az://`, `ipfs://`, `file:///dir`"

@@ -30,9 +30,9 @@ def receive(call: http.Call) -> Response:
     """Handle an event of the cluster, or a tick."""
     event = cloudevents.read(call, MAX_EVENT)
     if event.type == TICK:
-        from functions.advance.sweep import sweep
+        from functions.advance.sweep import level_of, sweep
 
-        sweep(call.app)
+        sweep(call.app, level_of(event.data))
     elif hint := hint_of(event.attributes, event.data):
         handle_hint(call.app, hint, event.id)
     return http.empty()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from functions.advance.reconcile import reconcile
 from functions.api.auth.nonce import forgettable
@@ -19,6 +19,7 @@ from functions.errors import Unavailable
 from functions.log import about
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -39,23 +40,32 @@ MAX_DELIVERIES = 500
 CAUSE = "sweep"
 
 
-def sweep(app: App) -> Counter[str]:
+def sweep(app: App, told: TickLevel | None = None) -> Counter[str]:
     """Do what is due, as far as the time allows. Returns the number of repairs of each kind.
 
-    Raises StoreUnavailable if the record cannot be read.
+    `told`: the level of the tick that starts this sweep; None for any other start. Orphans and old nonces are left to
+    sweeps that no fast tick starts. Raises StoreUnavailable if the record cannot be read.
     """
     run = _Sweep(app)
     run.each(app.store.claim_intents, run.complete)
     run.each(app.store.claim_workflows, run.reconcile)
     for environment in app.store.queues():
         run.admit(environment)
-    for namespace in sorted({environment.namespace for environment in app.environments.values()}):
-        run.collect_orphans(namespace)
-    app.store.prune_nonces(forgettable(app.clock()))
-    run.deliver()  # last, because the receiver may be slow
+    if told is not TickLevel.FAST:
+        for namespace in sorted({environment.namespace for environment in app.environments.values()}):
+            run.collect_orphans(namespace)
+        app.store.prune_nonces(forgettable(app.clock()))
+    run.deliver()  # late, because the receiver may be slow
+    run.settle(told)
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
     return run.done
+
+
+def level_of(data: Any) -> TickLevel | None:
+    """The level that the data of a tick name; None if they name none."""
+    name = data.get("level") if isinstance(data, Mapping) else None
+    return next((level for level in TickLevel if level.name == name), None)
 
 
 class _Sweep:
@@ -133,6 +143,10 @@ class _Sweep:
                 continue
             self._guarded(self.app.cluster.clean_up, workflow, namespace)
             self.done["orphans removed"] += 1
+
+    def settle(self, told: TickLevel | None) -> None:
+        """Set the level of the tick."""
+        self._guarded(self.app.transitions.tick.settle, told)
 
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:

@@ -11,6 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 
 class InstantCluster:
@@ -33,6 +34,9 @@ class InstantCluster:
 
     def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
         return iter(())
+
+    def set_tick(self, level: TickLevel) -> None:
+        """Do nothing: no tick comes."""
 
     def workflow_object(self, origin: str) -> None:
         """Return None: there are no WorkFlow objects."""

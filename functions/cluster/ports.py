@@ -16,6 +16,7 @@ from functions.errors import Unavailable
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
 from functions.workflow.model import JobUid, Limits, Outcome, Scope, Stage, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 
 class ClusterError(Exception):
@@ -146,6 +147,10 @@ class Cluster(Protocol):
 
         Yields nothing if there is no log.
         """
+        ...
+
+    def set_tick(self, level: TickLevel) -> None:
+        """Let ticks come at this level and no other; idempotent."""
         ...
 
     def workflow_object(self, origin: str) -> Mapping[str, Any] | None:

@@ -30,11 +30,13 @@ from msgspec import Struct
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State
 from functions.workflow import volume_layout
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 _ATTEMPT = re.compile(r"(configure|algorithm|filter|publish)-[1-9][0-9]*")
 TRASH = "trash"
 WAKE = "wake"
+TICK = "tick"  # the file with the level of the tick
 
 
 class JobRequest(Struct, frozen=True):
@@ -196,6 +198,11 @@ class ProcessCluster:
                 yield line[:left]
                 left -= min(left, len(line))
 
+    def set_tick(self, level: TickLevel) -> None:
+        with _io():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._folder / TICK, level.name.encode())
+
     def workflow_object(self, origin: str) -> None:
         """Return None: a laptop has no WorkFlow objects."""
 
@@ -225,7 +232,7 @@ class ProcessCluster:
         return JobFolder(home / f"{ref.stage}-{ref.attempt}") if home else None
 
     def _home(self, workflow: WorkflowId, namespace: str) -> Path | None:
-        safe = all(_SAFE.fullmatch(part) for part in (workflow, namespace)) and namespace not in (TRASH, WAKE)
+        safe = all(_SAFE.fullmatch(part) for part in (workflow, namespace)) and namespace not in (TRASH, WAKE, TICK)
         return self._folder / namespace / workflow if safe else None
 
     def _wake(self) -> None:
@@ -236,6 +243,15 @@ class ProcessCluster:
                 os.write(pipe, b"!")
             finally:
                 os.close(pipe)
+
+
+def tick_level(folder: Path) -> TickLevel:
+    """The level that `set_tick` wrote last; NONE if it never did."""
+    try:
+        name = (folder / TICK).read_text()
+    except OSError:
+        return TickLevel.NONE
+    return TickLevel[name] if name in TickLevel.__members__ else TickLevel.NONE
 
 
 def status_of(request: JobRequest, end: JobEnd | None) -> JobStatus:

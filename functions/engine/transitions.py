@@ -9,13 +9,15 @@ redelivered event or the sweep carries them out. Every effect may be repeated.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine.effects import Effects, RetryLater, give_up, next_try
+from functions.engine.tick import TickControl
 from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
@@ -54,12 +56,14 @@ class Transitions:
     def __init__(self, app: App) -> None:
         self._app = app
         self._effects = Effects(app)
+        self.tick = TickControl(app)
 
     def submit(self, record: Record, cause: str, first: Callable[[Transaction], None] | None = None) -> Record:
-        """Record a new workflow, start it if a slot is free, and return it as recorded. Raises AgreementInUse.
+        """Record a new workflow, start it if a slot is free, and return it as recorded.
 
-        `first` runs in the same transaction; if it raises, nothing is recorded. After the commit nothing is raised,
-        because a second submission would be refused: the sweep starts what could not be started.
+        Raises AgreementInUse and Unavailable; nothing is recorded then. `first` runs in the same transaction, and may
+        raise as well. After the commit nothing is raised, because a second submission would be refused: the sweep
+        starts what could not be started.
         """
         now = self._app.clock()
         environment = record.workflow.environment
@@ -76,8 +80,10 @@ class Transitions:
                 decisions.append((decision, ADMISSION))
                 admitted = [record.workflow.id]
             tx.add(record, decisions)
+            made = [decision for decision, _ in decisions]
             if slots.queued:
-                admitted = self._admit(tx, environment, free, now)
+                admitted = self._admit(tx, made, environment, free, now)
+            self.tick.raise_for_new(tx, made, now)
         recorded = replace(record, workflow=decision.workflow)
         try:
             self._carry_out_all(admitted, cause)
@@ -89,15 +95,15 @@ class Transitions:
         """Decide what the observation makes of the workflow, record it, and carry its effects out."""
         now = self._app.clock()
         admitted: list[WorkflowId] = []
-        with self._app.store.begin() as tx:
+        with self._transaction() as (tx, made):
             current = tx.lock(workflow)
             if current is None:
                 return Verdict.UNKNOWN
             decision = rules.decide(current, observation, now)
             if decision.workflow != current:
-                self._save(tx, decision, cause)
+                self._save(tx, made, decision, cause)
             if decision.slot_freed:
-                admitted = self._admit_next(tx, current.environment, now)
+                admitted = self._admit_next(tx, made, current.environment, now)
         logger.info(
             "%s: %s",
             type(observation).__name__,
@@ -112,19 +118,19 @@ class Transitions:
 
     def admit(self, environment: str) -> Sequence[WorkflowId]:
         """Give free slots of the environment to the oldest queued workflows; return these, whose intents are open."""
-        with self._app.store.begin() as tx:
-            return self._admit_next(tx, environment, self._app.clock())
+        with self._transaction() as (tx, made):
+            return self._admit_next(tx, made, environment, self._app.clock())
 
     def carry_out(self, workflow: WorkflowId, cause: str) -> None:
         """Carry out the open intents of a workflow, and the intents that follow from them."""
         again = True
         while again:
-            with self._app.store.begin() as tx:
+            with self._transaction() as (tx, made):
                 current = tx.lock(workflow)
                 intents = tx.intents(workflow) if current is not None else ()
                 if current is None or not intents:
                     return
-                remaining = self._round(tx, current, intents, cause)
+                remaining = self._round(tx, made, current, intents, cause)
             if remaining.slot_freed:
                 # In a transaction of its own: the environment must not be locked during calls to the cluster.
                 self._carry_out_all(self.admit(current.environment), cause)
@@ -136,8 +142,18 @@ class Transitions:
         for workflow in workflows:
             self.carry_out(workflow, cause)
 
-    def _save(self, tx: Transaction, decision: Decision, cause: str) -> None:
-        tx.save(self._announced(decision), cause)
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[Transaction, list[Decision]]]:
+        """A transaction, and the list of its decisions. Before the commit the tick is raised for them."""
+        made: list[Decision] = []
+        with self._app.store.begin() as tx:
+            yield tx, made
+            self.tick.raise_for(tx, made, self._app.clock())
+
+    def _save(self, tx: Transaction, made: list[Decision], decision: Decision, cause: str) -> None:
+        decision = self._announced(decision)
+        tx.save(decision, cause)
+        made.append(decision)
 
     def _announced(self, decision: Decision) -> Decision:
         """The decision without the events that no URL is set for."""
@@ -151,22 +167,26 @@ class Transitions:
         offered = self._app.environments.get(environment)
         return offered.max_jobs if offered else 0
 
-    def _admit_next(self, tx: Transaction, environment: str, now: datetime) -> list[WorkflowId]:
+    def _admit_next(self, tx: Transaction, made: list[Decision], environment: str, now: datetime) -> list[WorkflowId]:
         """Give the free slots of the environment to queued workflows."""
         slots = tx.slots(environment)
         if not slots.queued:
             return []
-        return self._admit(tx, environment, self._slots_of(environment) - slots.taken, now)
+        return self._admit(tx, made, environment, self._slots_of(environment) - slots.taken, now)
 
-    def _admit(self, tx: Transaction, environment: str, free: int, now: datetime) -> list[WorkflowId]:
+    def _admit(
+        self, tx: Transaction, made: list[Decision], environment: str, free: int, now: datetime
+    ) -> list[WorkflowId]:
         """Give up to `free` slots to the oldest queued workflows; the caller holds the environment's lock."""
         admitted: list[WorkflowId] = []
         while len(admitted) < free and (queued := tx.oldest_queued(environment)) is not None:
-            self._save(tx, rules.decide(queued, Admitted(), now), ADMISSION)
+            self._save(tx, made, rules.decide(queued, Admitted(), now), ADMISSION)
             admitted.append(queued.id)
         return admitted
 
-    def _round(self, tx: Transaction, current: Workflow, intents: Sequence[Intent], cause: str) -> _Remaining:
+    def _round(
+        self, tx: Transaction, made: list[Decision], current: Workflow, intents: Sequence[Intent], cause: str
+    ) -> _Remaining:
         """Transaction B: carry out intents in their order, up to the first that fails."""
         remaining = _Remaining()
         now = self._app.clock()
@@ -193,7 +213,7 @@ class Transitions:
             if observation is not None:
                 decision = rules.decide(current, observation, now)
                 if decision.workflow != current:
-                    self._save(tx, decision, cause)
+                    self._save(tx, made, decision, cause)
                 current = decision.workflow
                 remaining.again = remaining.again or bool(decision.effects)
                 remaining.slot_freed = remaining.slot_freed or decision.slot_freed

@@ -32,8 +32,8 @@ class PlatformError(Exception):
 class Platform:
     """Serves at `url` inside a `with`. There can be one per process and one per folder at a time.
 
-    `tick`: seconds between two sweeps, instead of the PingSource's schedule. `end_stages`: leaving the `with` ends the
-    running stages; otherwise they continue and the next platform on the folder adopts them. `variables`: settings that
+    `tick`: seconds between two sweeps, whatever the tick's level. `end_stages`: leaving the `with` ends the running
+    stages; otherwise they continue and the next platform on the folder adopts them. `variables`: settings that
     override the environment variables. Entering raises PlatformError and PortTaken.
     """
 
@@ -108,6 +108,7 @@ class Platform:
         """Start the broker, the gateway, the kubelet and the ticker, and connect them to the functions."""
         from urllib3 import PoolManager, Timeout
 
+        from functions.cluster.processes import tick_level
         from functions.local.broker import Broker
         from functions.local.gateway import Gateway, matches
         from functions.local.kubelet import Kubelet
@@ -124,11 +125,14 @@ class Platform:
         ingress = self._server(stack)
         ingress.start(broker.app)
         gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
-        kubelet = Kubelet(self._folder / "cluster", _announcer(post, ingress.url), self.isolation)
+        folder = self._folder / "cluster"
+        kubelet = Kubelet(folder, _announcer(post, ingress.url), self.isolation)
         kubelet.start()
         stack.callback(kubelet.stop, end_stages=self._end_stages)
         for source in of_kind(manifests, "PingSource"):
-            ticker = Ticker(source, lambda message: post(ingress.url, message), self._tick)
+            ticker = Ticker(
+                source, lambda message: post(ingress.url, message), lambda: tick_level(folder), every=self._tick
+            )
             ticker.start()
             stack.callback(ticker.stop)
 

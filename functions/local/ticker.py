@@ -1,62 +1,70 @@
-"""The ticker: sends the events of a PingSource on its schedule."""
+"""The ticker: sends the events of the PingSources `tick` and `tick-hourly`, at the level that the cluster was told."""
 
 from __future__ import annotations
 
+import json
 import logging
-import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import chain, repeat
 from typing import Any
 from uuid import uuid4
 
 from functions.local.broker import Message
 from functions.local.knative_manifests import ManifestError
+from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
 
 logger = logging.getLogger(__name__)
 
-_EVERY = re.compile(r"\*(?:/(?P<minutes>[1-9]\d?))? \* \* \* \*")
+HOURLY = "0 * * * *"
+# Seconds between two ticks of each level.
+PERIODS = {
+    TickLevel.NONE: 3600.0,
+    TickLevel.SLOW: SLOW_PERIOD.total_seconds(),
+    TickLevel.FAST: FAST_PERIOD.total_seconds(),
+}
+# Seconds between the first ticks. The intents of a platform that was killed are due again within half a minute, so the
+# first minute has more ticks than the level says.
+_FIRST_PAUSES = (1.0, 10.0, 10.0, 15.0)
+_LOOK = 1.0  # seconds between two looks at the level
 
 
-def period(source: Mapping[str, Any]) -> float:
-    """Seconds between two ticks of a PingSource.
-
-    Raises ManifestError unless the schedule is `* * * * *` or `*/N * * * *`.
-    """
-    schedule = source["spec"].get("schedule", "* * * * *")
-    found = _EVERY.fullmatch(schedule)
-    if not found:
-        raise ManifestError(f"PingSource: the schedule {schedule!r} is not supported on a laptop; use */N * * * *")
-    return 60.0 * int(found["minutes"] or 1)
-
-
-def tick(source: Mapping[str, Any]) -> Message:
-    """Build the event that a PingSource sends."""
+def tick(source: Mapping[str, Any], level: TickLevel = TickLevel.NONE) -> Message:
+    """Build the event that the PingSource of a level sends. `source`: the hourly one; its events name no level."""
     metadata, spec = source["metadata"], source["spec"]
+    hourly = level is TickLevel.NONE
+    name = metadata["name"] if hourly else "tick"
     headers = {
         "ce-specversion": "1.0",
         "ce-id": str(uuid4()),
-        "ce-source": f"/apis/v1/namespaces/{metadata.get('namespace', 'default')}/pingsources/{metadata['name']}",
+        "ce-source": f"/apis/v1/namespaces/{metadata.get('namespace', 'default')}/pingsources/{name}",
         "ce-type": "dev.knative.sources.ping",
         "ce-time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "content-type": spec.get("contentType", "application/json"),
     }
-    return Message(headers, spec.get("data", "").encode())
-
-
-# Seconds between the first ticks. The intents of a platform that was killed are due again within half a minute, so the
-# first minute has more ticks than the schedule says.
-_FIRST_PAUSES = (1.0, 10.0, 10.0, 15.0)
+    data = spec.get("data", "") if hourly else json.dumps({"level": level.name})
+    return Message(headers, data.encode())
 
 
 class Ticker:
-    """Sends ticks between start() and stop(). The first few come sooner than the schedule says."""
+    """Sends ticks between start() and stop(). The first few come sooner than the level says."""
 
-    def __init__(self, source: Mapping[str, Any], send: Callable[[Message], object], every: float | None) -> None:
+    def __init__(
+        self,
+        source: Mapping[str, Any],
+        send: Callable[[Message], object],
+        level: Callable[[], TickLevel],
+        every: float | None = None,
+    ) -> None:
+        """`every`: seconds between two ticks, whatever the level. Raises ManifestError if `source` is not hourly."""
+        schedule = source["spec"].get("schedule")
+        if schedule != HOURLY:
+            raise ManifestError(f"PingSource: the schedule {schedule!r} is not supported on a laptop; use {HOURLY!r}")
         self._source = source
         self._send = send
-        self._every = every or period(source)
+        self._level = level
+        self._every = every
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
 
@@ -68,9 +76,23 @@ class Ticker:
         self._thread.join()
 
     def _run(self) -> None:
-        pauses = chain(_FIRST_PAUSES, repeat(self._every))
-        while not self._stopping.wait(min(next(pauses), self._every)):
-            try:
-                self._send(tick(self._source))
-            except OSError as e:
-                logger.warning("could not send a tick: %s", e)
+        for pause in _FIRST_PAUSES:
+            if self._stopping.wait(min(pause, self._every or pause)):
+                return
+            self._tick()
+        while self._wait():
+            self._tick()
+
+    def _wait(self) -> bool:
+        """Wait for the next tick; the level may change meanwhile. False if the ticker stops."""
+        began = time.monotonic()
+        while (left := began + (self._every or PERIODS[self._level()]) - time.monotonic()) > 0:
+            if self._stopping.wait(min(left, _LOOK)):
+                return False
+        return not self._stopping.is_set()
+
+    def _tick(self) -> None:
+        try:
+            self._send(tick(self._source, self._level()))
+        except OSError as e:
+            logger.warning("could not send a tick: %s", e)

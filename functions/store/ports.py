@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from functions.errors import Unavailable
 from functions.workflow.decision import AttemptEnd, Decision, Effect, HistoryEntry
 from functions.workflow.model import JobUid, Record, Stage, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 
 class StoreUnavailable(Unavailable):
@@ -79,6 +80,14 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """The level of the tick that the record needs, and the level that the cluster was told last."""
+
+    level: TickLevel
+    applied: TickLevel
+
+
+@dataclass(frozen=True, slots=True)
 class Slots:
     """The use of an environment's slots."""
 
@@ -87,7 +96,26 @@ class Slots:
 
 
 class Transaction(Protocol):
-    """One transaction. What `lock`, `slots` and `oldest_queued` return stays locked until it ends."""
+    """One transaction. What `lock`, `slots`, `oldest_queued` and `lock_tick` return stays locked until it ends."""
+
+    @property
+    def tick_level(self) -> TickLevel:
+        """The level of the tick, as the last `lock` or `slots` read it, without a lock."""
+        ...
+
+    def hold_fast_tick(self) -> bool:
+        """Keep others from lowering the tick before this transaction ends. False, and no lock, if it is not fast."""
+        ...
+
+    def lock_tick(self) -> Tick:
+        """Lock the tick and return it."""
+        ...
+
+    def save_tick(self, tick: Tick) -> None: ...
+
+    def backlog(self, before: datetime) -> TickLevel:
+        """The level that the record needs: FAST if a workflow or an intent is due before `before`; see TickLevel."""
+        ...
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         """Lock a workflow against all other transactions and return it. None if it does not exist."""
@@ -189,7 +217,7 @@ class Store(Protocol):
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
         """Up to `limit` workflows with open intents that no other sweep gets before `until`.
 
-        A fresh intent is left for CHECK_AFTER to the handler that decided it (functions/workflow/steps.py).
+        A fresh intent is left for CHECK_AFTER to the handler that decided it (functions/workflow/timing.py).
         """
         ...
 

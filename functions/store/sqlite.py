@@ -71,7 +71,7 @@ class Sqlite:
 @lru_cache(maxsize=512)
 def _dialect(statement: str) -> str:
     """The statement in SQLite's syntax, without row locks: a transaction holds the only write lock there is."""
-    return re.sub(r"%\((\w+)\)s", r":\1", re.sub(r"\s+FOR UPDATE( SKIP LOCKED)?", "", statement))
+    return re.sub(r"%\((\w+)\)s", r":\1", re.sub(r"\s+FOR (UPDATE|SHARE)( SKIP LOCKED)?", "", statement))
 
 
 def _stored(value: Any) -> Any:

@@ -13,11 +13,14 @@ from typing import Any
 
 from functions.store import rows
 from functions.store.pool import Row, Session
-from functions.store.ports import Intent, Slots
+from functions.store.ports import Intent, Slots, Tick
 from functions.workflow.decision import CreateJob, Decision
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel, level_for
 
-LOCK = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s FOR UPDATE"
+# The level of the tick comes along, so that only a change of it costs a statement.
+_TICK_LEVEL = "(SELECT level FROM tick) AS tick_level"
+LOCK = f"SELECT {rows.STATE}, {_TICK_LEVEL} FROM jobs WHERE workflowid = %(workflow)s FOR UPDATE"
 WHOLE = f"SELECT {rows.RECORD} FROM jobs WHERE workflowid = %(workflow)s"
 OLDEST_QUEUED = f"""
     SELECT {rows.STATE} FROM jobs WHERE namespace = %(environment)s AND phase = 'queued'
@@ -25,10 +28,19 @@ OLDEST_QUEUED = f"""
 """
 MAKE_SLOTS = "INSERT INTO slots (environment) VALUES (%(environment)s) ON CONFLICT DO NOTHING"
 LOCK_SLOTS = "SELECT environment FROM slots WHERE environment = %(environment)s FOR UPDATE"
-COUNT_SLOTS = """
-    SELECT count(*) AS taken,
+COUNT_SLOTS = f"""
+    SELECT count(*) AS taken, {_TICK_LEVEL},
            EXISTS (SELECT 1 FROM jobs WHERE phase = 'queued' AND namespace = %(environment)s) AS queued
     FROM jobs WHERE phase NOT IN ('queued', 'finished') AND namespace = %(environment)s
+"""
+HOLD_FAST_TICK = f"SELECT level FROM tick WHERE level = {TickLevel.FAST.value} FOR SHARE"
+LOCK_TICK = "SELECT level, applied FROM tick FOR UPDATE"
+SAVE_TICK = "UPDATE tick SET level = %(level)s, applied = %(applied)s"
+BACKLOG = """
+    SELECT EXISTS (SELECT 1 FROM jobs WHERE wake_at < %(before)s AND datefinished IS NULL)
+        OR EXISTS (SELECT 1 FROM intents WHERE wake_at < %(before)s AND kind <> 'emit')
+        OR EXISTS (SELECT 1 FROM intents WHERE wake_at < %(before)s AND kind = 'emit') AS soon,
+        EXISTS (SELECT 1 FROM jobs WHERE datefinished IS NULL) OR EXISTS (SELECT 1 FROM intents) AS ever
 """
 OPEN_INTENTS = """
     SELECT id, workflow, kind, stage, attempt, event, tries, due_at FROM intents
@@ -65,9 +77,25 @@ class SqlTransaction:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.tick_level = TickLevel.NONE
+
+    def hold_fast_tick(self) -> bool:
+        return self._one(HOLD_FAST_TICK) is not None
+
+    def lock_tick(self) -> Tick:
+        (row,) = self._session.execute(LOCK_TICK, {})
+        return Tick(TickLevel(row["level"]), TickLevel(row["applied"]))
+
+    def save_tick(self, tick: Tick) -> None:
+        self._session.execute(SAVE_TICK, {"level": tick.level.value, "applied": tick.applied.value})
+
+    def backlog(self, before: datetime) -> TickLevel:
+        (row,) = self._session.execute(BACKLOG, {"before": before})
+        return level_for(soon=bool(row["soon"]), ever=bool(row["ever"]))
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         row = self._one(LOCK, workflow=workflow)
+        self.tick_level = TickLevel(row["tick_level"]) if row else TickLevel.NONE
         return rows.workflow_of(row) if row else None
 
     def record(self, workflow: WorkflowId) -> Record | None:
@@ -126,6 +154,7 @@ class SqlTransaction:
             self._session.execute(MAKE_SLOTS, {"environment": environment})
             self._one(LOCK_SLOTS, environment=environment)
         (row,) = self._session.execute(COUNT_SLOTS, {"environment": environment})
+        self.tick_level = TickLevel(row["tick_level"])
         return Slots(row["taken"], bool(row["queued"]))
 
     def oldest_queued(self, environment: str) -> Workflow | None:

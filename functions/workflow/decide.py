@@ -39,8 +39,8 @@ _FOREIGN_PROGRAMS = (Stage.ALGORITHM, Stage.FILTER)  # they tell only an exit co
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
     """Queue a new workflow, also if it is admitted at once. The first line of its history."""
-    limit = timing.queue_deadline(workflow)
-    queued = replace(workflow, deadline=limit, wake_at=limit)
+    queued = replace(workflow, deadline=timing.queue_deadline(workflow))
+    queued = replace(queued, wake_at=timing.next_check(queued, now))
     return steps.applied(queued, queued, "submitted", now)
 
 
@@ -118,7 +118,8 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return _wait_suspended(w, w.stage, now)
     if tick.runs_since is not None and w.stage is not None and w.halt is None:
         w = steps.running(w, w.stage, tick.runs_since, now)
-    if not timing.overdue(w, now):
+    due_at = timing.due_at(w)
+    if due_at is None or now < due_at:
         return _check_again(w, timing.next_check(w, now))
     if w.phase is Phase.QUEUED:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
@@ -140,7 +141,7 @@ def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     if now >= timing.queue_deadline(w):
         return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
     held = replace(w, deadline=timing.stage_deadline(w.limits, stage, now), waiting="", runs_since=None)
-    return _check_again(held, now + timing.CHECK_AFTER)
+    return _check_again(held, timing.check_waiting(w.job_created_at or now, timing.queue_deadline(w), now))
 
 
 def _expire(w: Workflow, now: datetime) -> Decision:
@@ -206,9 +207,9 @@ def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
     # Every Pod waits a moment for its volume; a short wait does not mean that it never ran.
     if stuck.reason != "FailedMount" or now >= stuck.since + timing.CHECK_AFTER:
         w = replace(w, waiting=stuck.reason)
-    patience_ends = stuck.since + timing.patience(w.limits, stuck.reason)
+    patience_ends = stuck.since + timing.patience(w.limits, stuck)
     if now < patience_ends:
-        return _check_again(w, min(patience_ends, now + timing.CHECK_AFTER))
+        return _check_again(w, timing.check_waiting(stuck.since, patience_ends, now))
     return steps.halt(w, w, Outcome.FAILED, stuck.reason, f"{stuck.stage} stuck", now)
 
 

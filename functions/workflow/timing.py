@@ -7,9 +7,21 @@ from datetime import datetime, timedelta
 from functions.backoff import Backoff
 from functions.workflow.decision import CreateJob, Effect
 from functions.workflow.model import Limits, Phase, Stage, Workflow
+from functions.workflow.observation import StageStuck
+from functions.workflow.tick import FAST_WITHIN, SLOW_PERIOD
 
-# The first sweep that comes this long after the last check looks at a live Job again.
+# The shortest pause between two checks: less than a fast tick's period, so each fast tick checks. For so long the sweep
+# also leaves a new intent to the handler that decided it.
 CHECK_AFTER = timedelta(seconds=10)
+# A running container is checked again after as long as it has run, at most after this. A lost event then delays a stage
+# by about its own time. It is less than a slow tick's period, so each slow tick checks.
+LONGEST_PAUSE = SLOW_PERIOD - timedelta(seconds=30)
+# From this long before a deadline on, the tick must be fast. A slow tick before then checks the workflow.
+LEAD = SLOW_PERIOD + timedelta(minutes=1)
+# A pause that keeps the tick fast.
+FAST_PAUSE = FAST_WITHIN - timedelta(seconds=30)
+# No further pull of an image can succeed after a definitive error; this long, in case of a first wrong answer.
+DEFINITIVE_PATIENCE = timedelta(seconds=10)
 # Added to the Job's own activeDeadlineSeconds: time for a late event.
 DEADLINE_SLACK = timedelta(minutes=5)
 # Before each further attempt of configure and publish. An attempt mostly fails because a storage, a registry or a node
@@ -28,9 +40,10 @@ def pause(effect: Effect) -> timedelta:
     return timedelta(seconds=ATTEMPT_PAUSES.delay(effect.attempt - 1))
 
 
-def patience(limits: Limits, reason: str) -> timedelta:
-    """How long a Pod may wait with that reason."""
-    return timedelta(seconds=limits.start_seconds if reason in SLOW_STARTS else limits.stuck_seconds)
+def patience(limits: Limits, stuck: StageStuck) -> timedelta:
+    """How long a Pod may wait for that reason."""
+    longest = timedelta(seconds=limits.start_seconds if stuck.reason in SLOW_STARTS else limits.stuck_seconds)
+    return min(longest, DEFINITIVE_PATIENCE) if stuck.definitive else longest
 
 
 def queue_deadline(w: Workflow) -> datetime:
@@ -63,12 +76,11 @@ def stage_deadline(limits: Limits, stage: Stage, start: datetime) -> datetime:
     return start + timedelta(seconds=job_seconds(limits, stage)) + DEADLINE_SLACK
 
 
-def overdue(w: Workflow, now: datetime) -> bool:
-    """Whether the deadline has passed. While a Job is not created (quota, outage), its creation's deadline counts."""
-    if w.deadline is None:
-        return False
-    uncreated = w.stage is not None and w.halt is None and w.job_uid is None
-    return now >= (creation_deadline(w.limits, w.deadline) if uncreated else w.deadline)
+def due_at(w: Workflow) -> datetime | None:
+    """When the current wait is over. While a Job is not created (quota, outage), its creation's deadline counts."""
+    if w.deadline is None or not _uncreated(w):
+        return w.deadline
+    return creation_deadline(w.limits, w.deadline)
 
 
 def results_expiry(limits: Limits, finished_at: datetime) -> datetime | None:
@@ -77,5 +89,31 @@ def results_expiry(limits: Limits, finished_at: datetime) -> datetime | None:
 
 
 def next_check(w: Workflow, now: datetime) -> datetime | None:
-    """When the sweep must look at an unfinished workflow again."""
-    return w.deadline if w.phase is Phase.QUEUED else now + CHECK_AFTER
+    """When a sweep must check an unfinished workflow again, if nothing happens before."""
+    end = due_at(w)
+    if end is None:
+        return now + CHECK_AFTER
+    if w.phase is Phase.QUEUED:
+        return check_before(end, end - now, now)
+    if w.stage is not None and w.deadline is not None and _uncreated(w):
+        decided = w.deadline - DEADLINE_SLACK - timedelta(seconds=job_seconds(w.limits, w.stage))
+        return check_waiting(decided, end, now)
+    if w.runs_since is not None:
+        return check_waiting(w.runs_since, end, now)
+    return min(now + CHECK_AFTER, end)
+
+
+def check_waiting(since: datetime, end: datetime, now: datetime) -> datetime:
+    """When to check again something that lasts since `since` and may last until `end`: after a pause that grows."""
+    return check_before(end, min(max(now - since, CHECK_AFTER), LONGEST_PAUSE), now)
+
+
+def check_before(end: datetime, pause: timedelta, now: datetime) -> datetime:
+    """The time after `pause`, but never after `end`, and early enough for the tick to be fast at `end`."""
+    if now < end - LEAD:
+        return min(now + pause, end - LEAD)
+    return min(now + min(pause, FAST_PAUSE), end)
+
+
+def _uncreated(w: Workflow) -> bool:
+    return w.stage is not None and w.halt is None and w.job_uid is None

@@ -70,7 +70,7 @@ def test_the_guides_kn_commands_make_the_same_sources() -> None:
         assert (given["mode"], given["service-account"]) == ([spec["mode"]], [spec["serviceAccountName"]])
         assert given["sink"] == ["broker:sluice:sluice"]
     (tick,) = commands("kn source ping create")
-    spec = of_kind("base", "PingSource")["tick"]["spec"]
+    spec = of_kind("base", "PingSource")["tick-hourly"]["spec"]
     assert (options(tick)["schedule"], options(tick)["data"]) == ([spec["schedule"]], [spec["data"]])
 
 

@@ -19,12 +19,14 @@ from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import Cluster, StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
+from functions.workflow.tick import TickLevel
 
 Right = tuple[str, str, str]  # verb, group, resource
-# Whose code calls the cluster. transition.py is shared by those who change something.
+# Whose code calls the cluster. The engine is shared by those who change something.
+ENGINE = ("functions/engine/transitions.py", "functions/engine/effects.py", "functions/engine/tick.py")
 CALLERS = {
-    "submit": ("functions/submit", "functions/engine/transitions.py", "functions/engine/effects.py"),
-    "advance": ("functions/advance", "functions/engine/transitions.py", "functions/engine/effects.py"),
+    "submit": ("functions/submit", *ENGINE),
+    "advance": ("functions/advance", *ENGINE),
     "status": ("functions/status",),
 }
 
@@ -39,7 +41,7 @@ def methods(function: str) -> set[str]:
 
 def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
     """What the method asks of the API, with our objects there and with none."""
-    cluster = KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(folder)))
+    cluster = KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(folder), tick_broker="sluice/sluice"))
     there, absent = stage_job("w1", Stage.CONFIGURE), stage_job("w2", Stage.CONFIGURE)
     ref = replace(there.ref, uid=cluster.create(there))
     kube.finish(ref.name, 3)
@@ -51,6 +53,7 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
         "orphans": lambda: cluster.orphans("demo", 10),
         "read": lambda: (cluster.read(ref, kube.pod_of(ref.name)), cluster.read(there.ref)),
         "logs": lambda: list(cluster.logs(ref, 10, 100)),
+        "set_tick": lambda: any(map(cluster.set_tick, (TickLevel.FAST, TickLevel.SLOW, TickLevel.NONE))),
         "workflow_object": lambda: cluster.workflow_object("demo/w1"),
         "report": lambda: cluster.report("demo/w1", record().workflow),
     }
@@ -64,10 +67,16 @@ def with_prefetch(job: StageJob) -> StageJob:
 
 
 def granted(function: str) -> set[Right]:
-    role = of_kind("install", "Role")[f"sluice-{function}"]
+    roles = of_kind("install", "Role")
+    names = {
+        binding["roleRef"]["name"]
+        for binding in of_kind("install", "RoleBinding").values()
+        if function in (subject["name"] for subject in binding["subjects"])
+    }
     return {
         (verb, group, name)
-        for rule in role["rules"]
+        for role in names
+        for rule in roles[role]["rules"]
         for group in rule["apiGroups"]
         for name in rule["resources"]
         for verb in rule["verbs"]
@@ -99,6 +108,7 @@ def test_each_role_is_bound_to_the_account_of_its_name() -> None:
         for subject in binding["subjects"]
     }
     assert bound == {
+        *(("sluice-tick", "sluice", name) for name in ("submit", "advance")),
         *((f"sluice-{name}", "sluice", name) for name in (*FUNCTIONS, "events")),
         ("sluice-events", "ocean-compute", "events"),  # kn's sources watch their own namespace alone
     }

@@ -195,7 +195,7 @@ class KubeObjects:
             "get": lambda: self._get(plural, namespace, name),
             "list": lambda: self._list(plural, namespace, query),
             "delete": lambda: self._delete(plural, namespace, name, json.loads(body or b"{}")),
-            "patch": lambda: self._patch(plural, namespace, name, json.loads(body)),
+            "patch": lambda: self._patch(plural, namespace, name, sub, json.loads(body)),
         }
         with self.lock:
             done = do[verb]()
@@ -251,11 +251,14 @@ class KubeObjects:
                 self._mark_deleted(other)
         return _ok(found)
 
-    def _patch(self, plural: str, namespace: str, name: str, body: Object) -> Answer:
+    def _patch(self, plural: str, namespace: str, name: str, sub: str, body: Object) -> Answer:
         found = self.objects.get((plural, namespace, name))
         if found is None:
             return _not_found(plural, name)
-        _merge(found.setdefault("status", {}), body["status"])
+        if sub == "status":
+            _merge(found.setdefault("status", {}), body["status"])
+        else:
+            _merge(found, {key: value for key, value in body.items() if key != "status"})
         self._touch(found)
         return _ok(found)
 

@@ -18,6 +18,7 @@ from functions.cluster.events import Action, ApiServerEvent, job_event, pod_even
 from functions.cluster.instant import uid_of
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, StageJob, State
 from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class MemoryCluster:
     created: Counter[str] = field(default_factory=Counter)  # Jobs that were created, by name
     objects: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # WorkFlow objects, by `namespace/name`
     reported: dict[str, Workflow] = field(default_factory=dict)  # the last report to each of them
+    tick: TickLevel = TickLevel.NONE
     _jobs: dict[tuple[str, str], _Job] = field(default_factory=dict)
     _failures: dict[str, list[_PlannedFailure]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -118,6 +120,11 @@ class MemoryCluster:
         if log:
             yield log
 
+    def set_tick(self, level: TickLevel) -> None:
+        lost = self._called("set_tick")
+        self.tick = level
+        _raise(lost)
+
     def workflow_object(self, origin: str) -> Mapping[str, Any] | None:
         lost = self._called("workflow_object")
         _raise(lost)
@@ -168,9 +175,9 @@ class MemoryCluster:
         """Let the Job's container run since then."""
         self._set_status(ref, State.RUNNING, since=since)
 
-    def stick(self, ref: JobRef, reason: str, since: datetime) -> None:
+    def stick(self, ref: JobRef, reason: str, since: datetime, *, definitive: bool = False) -> None:
         """Let the Job's Pod wait with a reason for which no container starts."""
-        self._set_status(ref, State.STUCK, reason=reason, since=since)
+        self._set_status(ref, State.STUCK, reason=reason, since=since, definitive=definitive)
 
     def occupy(self, ref: JobRef) -> None:
         """Give the Job's name to somebody else's Job."""
@@ -229,10 +236,18 @@ class MemoryCluster:
             return None
         return found
 
-    def _set_status(self, ref: JobRef, state: State, *, reason: str = "", since: datetime | None = None) -> None:
+    def _set_status(
+        self,
+        ref: JobRef,
+        state: State,
+        *,
+        reason: str = "",
+        since: datetime | None = None,
+        definitive: bool = False,
+    ) -> None:
         with self._lock:
             job = self._jobs[_key(ref)]
-            job.status = JobStatus(state, job.status.uid, reason=reason, since=since)
+            job.status = JobStatus(state, job.status.uid, reason=reason, since=since, definitive=definitive)
 
     def _announce_job(self, job: _Job, action: Action) -> None:
         if job.request is not None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
-from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots
+from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots, Tick
 from functions.store.rows import effect_times
 from functions.store.sql import next_delivery
 from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry
 from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel, level_for
 
 _ABSENT: Any = object()
 _STAGES = list(Stage)
@@ -41,6 +42,7 @@ class _Tables:
     nonces: dict[str, int] = field(default_factory=dict)  # of each provider the highest that is forgotten
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
     dead_letters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
 
 
 class MemoryTransaction:
@@ -50,6 +52,24 @@ class MemoryTransaction:
         self._tables = tables
         self._ids = ids
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    @property
+    def tick_level(self) -> TickLevel:
+        return self._tables.tick[1].level
+
+    def hold_fast_tick(self) -> bool:
+        return self.tick_level is TickLevel.FAST
+
+    def lock_tick(self) -> Tick:
+        return self._tables.tick[1]
+
+    def save_tick(self, tick: Tick) -> None:
+        self._put(self._tables.tick, 1, tick)
+
+    def backlog(self, before: datetime) -> TickLevel:
+        unfinished = [r.workflow for r in self._tables.records.values() if not r.workflow.finished]
+        due = [w.wake_at for w in unfinished] + [row.wake_at for row in self._tables.outbox.values()]
+        return level_for(soon=any(at is not None and at < before for at in due), ever=bool(due))
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         record = self._tables.records.get(workflow)

@@ -23,7 +23,9 @@ from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Manifest, Record, ResultFile, Stage, Submission, Workflow, WorkflowId
 from functions.workflow.observation import DeleteRequested, StopRequested
+from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
 
+PERIODS = {TickLevel.SLOW: SLOW_PERIOD, TickLevel.FAST: FAST_PERIOD}
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ENVIRONMENT = "ocean-compute"
 DOCUMENT: dict[str, Any] = {
@@ -108,6 +110,11 @@ def record(app: App, number: int | str, agreement: str | None = None, document: 
     return Record(workflow, Submission(agreement or f"agreement-{id_}", "0xowner", "0xprovider", document, "secret"))
 
 
+def _grid(now: datetime, period: timedelta) -> datetime:
+    """The next time after `now` at which a PingSource of that period sends."""
+    return now + period - (now - START.replace(hour=0)) % period
+
+
 class World:
     """What happens around a Sluice: users, Jobs that end, events that come, ticks."""
 
@@ -124,6 +131,7 @@ class World:
             options.pop("store", None), options.pop("cluster", self.cluster), self.storage, self.clock, **options
         )
         self._numbers = count(1)
+        self.wakes = 0
 
     # --- users
 
@@ -176,6 +184,22 @@ class World:
         attributes = {key.removeprefix("ce-").lower(): value for key, value in headers.items()}
         if hint := hint_of(attributes, body):
             handle_hint(self.app, hint, attributes.get("id", ""))
+
+    def pass_time(self, seconds: float, *, hourly: bool = True) -> None:
+        """Let time pass. Ticks come when their PingSources send them, as the cluster was told; `wakes` counts them."""
+        end = self.clock.now + timedelta(seconds=seconds)
+        while (at := self._next_tick(hourly)) <= end:
+            self.clock.now = at
+            self.wakes += 1
+            on_the_hour = at == _grid(at - timedelta(microseconds=1), timedelta(hours=1))
+            sweep(self.app, None if hourly and on_the_hour else self.cluster.tick)
+        self.clock.now = end
+
+    def _next_tick(self, hourly: bool) -> datetime:
+        times = [_grid(self.clock.now, PERIODS[self.cluster.tick])] if self.cluster.tick in PERIODS else []
+        if hourly:
+            times.append(_grid(self.clock.now, timedelta(hours=1)))
+        return min(times, default=datetime.max.replace(tzinfo=UTC))
 
     def tick(self, seconds: float = 60) -> Mapping[str, int]:
         """Time passes and the sweep runs."""

@@ -7,6 +7,7 @@ k8s_install/binding.yml grants the rights for these calls and no others; a test 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -41,9 +42,13 @@ from functions.log import about
 from functions.settings import Settings
 from functions.workflow.codes import failed
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
+from functions.workflow.tick import TickLevel
 
 logger = logging.getLogger(__name__)
 
+TICK_NAME = "tick"
+# Knative's cron has an optional field for seconds, as the first of six.
+TICK_SCHEDULES = {TickLevel.SLOW: "*/10 * * * *", TickLevel.FAST: "*/15 * * * * *"}
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"  # the label that Kubernetes gives to a Job's Pods
 
 
@@ -176,6 +181,27 @@ class KubernetesCluster:
             query = {"container": job_status.CONTAINER, "tailLines": str(lines), "limitBytes": str(max_bytes)}
             yield from self._api.stream(path, max_bytes, **query)
 
+    # --- the tick -------------------------------------------------------------------------------
+
+    def set_tick(self, level: TickLevel) -> None:
+        """Costs one call, and from no tick to some tick two."""
+        namespace, _, broker = self._settings.tick_broker.partition("/")
+        if not broker:
+            return
+        collection = _path("sources.knative.dev/v1", namespace, "pingsources")
+        path = f"{collection}/{TICK_NAME}"
+        if level is TickLevel.NONE:
+            self._api.delete(path, {})
+            return
+        source = ping_source(level, namespace, broker)
+        try:
+            if not self._api.patch(path, {"spec": source["spec"]}):
+                self._api.post(collection, source)
+        except AlreadyExists:  # created meanwhile
+            self._api.patch(path, {"spec": source["spec"]})
+        except Rejected as e:
+            raise ClusterUnavailable(f"the PingSource {namespace}/{TICK_NAME} cannot be set: {e}") from None
+
     # --- WorkFlow objects -----------------------------------------------------------------------
 
     def workflow_object(self, origin: str) -> Mapping[str, Any] | None:
@@ -184,6 +210,21 @@ class KubernetesCluster:
     def report(self, origin: str, workflow: Workflow) -> None:
         if not self._api.patch(f"{_workflow(origin)}/status", {"status": workflow_status(workflow)}):
             raise Rejected("NotFound", f"there is no WorkFlow {origin} any more", final=True)
+
+
+def ping_source(level: TickLevel, namespace: str, broker: str) -> dict[str, Any]:
+    """The PingSource of a level. Its events name the level, so that a sweep notices one that is not recorded."""
+    return {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "PingSource",
+        "metadata": {"name": TICK_NAME, "namespace": namespace, "labels": {MANAGED_BY: MANAGER}},
+        "spec": {
+            "schedule": TICK_SCHEDULES[level],
+            "contentType": "application/json",
+            "data": json.dumps({"level": level.name}),
+            "sink": {"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": broker}},
+        },
+    }
 
 
 def workflow_status(workflow: Workflow) -> dict[str, Any]:

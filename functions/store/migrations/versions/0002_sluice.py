@@ -138,6 +138,18 @@ def _create_attempts_and_history() -> None:
     )
 
 
+def _create_tick() -> None:
+    """The one row that says how often the tick comes: 0 never, 1 slow, 2 fast (functions/workflow/tick.py)."""
+    tick = op.create_table(
+        "tick",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("level", sa.Integer, nullable=False),
+        sa.Column("applied", sa.Integer, nullable=False),  # what the cluster was told last
+        sa.CheckConstraint("id = 1", name="ck_tick_one_row"),
+    )
+    op.bulk_insert(tick, [{"id": 1, "level": 0, "applied": 0}])
+
+
 def _create_outbox() -> None:
     """Effects that are decided and not yet carried out, the environments' locks, and events nobody could handle."""
     op.create_table(
@@ -160,6 +172,7 @@ def _create_outbox() -> None:
     op.create_index("ix_intents_workflow", "intents", ["workflow"])
     _index("ix_intents_wake", "intents", ["wake_at"], "kind <> 'emit'")
     _index("ix_intents_outgoing", "intents", ["wake_at"], "kind = 'emit'")
+    _create_tick()
     op.create_table("slots", sa.Column("environment", sa.String(255), primary_key=True))
     op.create_table(
         "dead_letters",

@@ -1,0 +1,87 @@
+"""Keeps the tick at the level that the record needs: raised before the commit that needs it, lowered after."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from functions.cluster.ports import ClusterUnavailable
+from functions.log import about
+from functions.store.ports import Tick
+from functions.workflow.decision import Decision
+from functions.workflow.tick import FAST_WITHIN, TickLevel, level_needed
+
+if TYPE_CHECKING:
+    from functions.engine.app import App
+    from functions.store.ports import Transaction
+
+logger = logging.getLogger(__name__)
+
+
+class TickControl:
+    """Raises the tick in the transactions that need it, and lowers it after a sweep.
+
+    One row has the level that the record needs and the level that the cluster was told last; where they differ, the
+    next sweep tells the cluster. Whoever changes the row has locked it, as the last lock of the transaction.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def raise_for(self, tx: Transaction, decisions: Sequence[Decision], now: datetime) -> None:
+        """Raise the tick if the decisions need more than `tx.tick_level`. Costs no statement if they do not."""
+        needed = level_needed(decisions, now)
+        if needed > tx.tick_level:
+            self._raise(tx, needed)
+
+    def raise_for_new(self, tx: Transaction, decisions: Sequence[Decision], now: datetime) -> None:
+        """The same for a new workflow: no sweep that does not see it yet may lower the tick before the commit."""
+        if not tx.hold_fast_tick():
+            self._raise(tx, level_needed(decisions, now))
+
+    def _raise(self, tx: Transaction, needed: TickLevel) -> None:
+        """Raises ClusterUnavailable if no tick exists and none can be created: nothing would wake the record."""
+        tick = tx.lock_tick()
+        if needed <= tick.level:
+            return
+        applied = tick.applied
+        if tick.level is TickLevel.NONE or applied < needed:
+            try:
+                self._app.cluster.set_tick(needed)
+                applied = needed
+            except ClusterUnavailable as e:
+                if TickLevel.NONE in (tick.level, applied):
+                    raise
+                logger.warning("the tick stays slow until the next one: %s", e)
+        tx.save_tick(Tick(needed, applied))
+
+    def settle(self, told: TickLevel | None) -> None:
+        """Set the level that the record needs now, and tell the cluster.
+
+        `told`: the level of the tick that started the sweep; None if it is unknown (the hourly tick, `sluice sweep`).
+        Raises ClusterUnavailable; the next sweep then tells the cluster.
+        """
+        with self._app.store.begin() as tx:
+            before = tx.lock_tick()
+            level = tx.backlog(self._app.clock() + FAST_WITHIN)
+            slows_down = (before.level, level) == (TickLevel.FAST, TickLevel.SLOW)
+            if slows_down and told is not TickLevel.FAST:
+                level = TickLevel.FAST
+            if level is not before.level:
+                tx.save_tick(Tick(level, before.applied))
+        # One fast tick makes the record say `slow`, the next one tells the cluster. By then, every transaction that has
+        # read `fast` is committed, and what it made due is counted.
+        if slows_down and told is TickLevel.FAST:
+            return
+        confirmed = told is level or (told is None and level is TickLevel.NONE)
+        if before.applied is not level or not confirmed:
+            self._apply()
+
+    def _apply(self) -> None:
+        with self._app.store.begin() as tx:
+            tick = tx.lock_tick()
+            self._app.cluster.set_tick(tick.level)
+            tx.save_tick(Tick(tick.level, tick.level))
+        logger.info("tick set", extra=about(level=tick.level.name))
