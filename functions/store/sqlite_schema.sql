@@ -101,6 +101,13 @@ CREATE TABLE intents (
     CONSTRAINT ck_intents_stage CHECK (kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)),
     FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
 );
+CREATE TABLE tick (
+    id INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    applied INTEGER NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT ck_tick_one_row CHECK (id = 1)
+);
 CREATE TABLE slots (
     environment VARCHAR(255) NOT NULL,
     PRIMARY KEY (environment)
@@ -134,4 +141,5 @@ CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) 
 CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreement_key) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
 CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
+INSERT INTO tick VALUES (1, 0, 0);
 INSERT INTO alembic_version VALUES ('0002');

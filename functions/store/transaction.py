@@ -37,10 +37,10 @@ HOLD_FAST_TICK = f"SELECT level FROM tick WHERE level = {TickLevel.FAST.value} F
 LOCK_TICK = "SELECT level, applied FROM tick FOR UPDATE"
 SAVE_TICK = "UPDATE tick SET level = %(level)s, applied = %(applied)s"
 BACKLOG = """
-    SELECT EXISTS (SELECT 1 FROM jobs WHERE wake_at < %(before)s AND datefinished IS NULL)
-        OR EXISTS (SELECT 1 FROM intents WHERE wake_at < %(before)s AND kind <> 'emit')
-        OR EXISTS (SELECT 1 FROM intents WHERE wake_at < %(before)s AND kind = 'emit') AS soon,
-        EXISTS (SELECT 1 FROM jobs WHERE datefinished IS NULL) OR EXISTS (SELECT 1 FROM intents) AS ever
+    SELECT EXISTS (SELECT 1 FROM jobs WHERE wake_at < %(before)s AND datefinished IS NULL) AS soon,
+           EXISTS (SELECT 1 FROM jobs WHERE datefinished IS NULL) AS unfinished,
+           (SELECT min(wake_at) FROM intents WHERE kind <> 'emit') AS intent,
+           (SELECT min(wake_at) FROM intents WHERE kind = 'emit') AS event
 """
 OPEN_INTENTS = """
     SELECT id, workflow, kind, stage, attempt, event, tries, due_at FROM intents
@@ -91,7 +91,11 @@ class SqlTransaction:
 
     def backlog(self, before: datetime) -> TickLevel:
         (row,) = self._session.execute(BACKLOG, {"before": before})
-        return level_for(soon=bool(row["soon"]), ever=bool(row["ever"]))
+        open_intents = [rows.time_of(row[each]) for each in ("intent", "event") if row[each] is not None]
+        return level_for(
+            soon=bool(row["soon"]) or any(at < before for at in open_intents),
+            ever=bool(row["unfinished"] or open_intents),
+        )
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         row = self._one(LOCK, workflow=workflow)

@@ -45,18 +45,18 @@ def test_finishing_a_workflow_costs_six_statements(sql_store: SqlStore) -> None:
     assert len(sent) == 6  # lock; state, history, attempts, dropped creations, intents
 
 
-def test_a_submission_into_a_free_slot_costs_seven_statements_and_the_creation_of_its_job_six(
+def test_a_submission_into_a_free_slot_costs_eight_statements_and_the_creation_of_its_job_six(
     sql_store: SqlStore,
 ) -> None:
     app = assemble(store=sql_store, max_jobs=2)
     _submit(app, 1)  # makes the environment's row
     with statements(sql_store) as sent:
         _submit(app, 2)
-    # nonce; slots: lock, count; state, history, attempts, intents | lock, intents, document, Job twice, closed intent
-    assert len(sent) == 7 + 6
+    # nonce; slots: lock, count; state, history, attempts, intents; tick | lock, intents, document, Job twice, closing
+    assert len(sent) == 8 + 6
     with statements(sql_store) as sent:
         _submit(app, 3)
-    assert len(sent) == 5  # without a free slot: nonce; slots: lock, count; state, history
+    assert len(sent) == 6  # without a free slot: nonce; slots: lock, count; state, history; tick
 
 
 def _submit(app: App, number: int) -> None:

@@ -27,8 +27,10 @@ def render() -> str:
         with closing(sqlite3.connect(f"{folder}/new.db")) as connection:
             made = connection.execute(_STATEMENTS).fetchall()
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            tick = connection.execute("SELECT * FROM tick").fetchone()
     statements = [_plain(sql) for (sql,) in made]
-    return _HEAD + "\n".join([*statements, f"INSERT INTO alembic_version VALUES ('{revision}');"]) + "\n"
+    rows = [f"INSERT INTO tick VALUES {tick};", f"INSERT INTO alembic_version VALUES ('{revision}');"]
+    return _HEAD + "\n".join([*statements, *rows]) + "\n"
 
 
 def _plain(statement: str) -> str:
