@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from functions.cluster.events import Action, job_event, pod_event
+from functions.cluster.events import Action, pod_event
 from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.engine.app import App
@@ -131,14 +131,14 @@ def ended(workflow: str, stage: Stage) -> bytes:
     """The body of the Pod event that says: this stage's container has terminated with exit code 0."""
     ref = JobRef(WorkflowId(workflow), stage, 1, ENVIRONMENT)
     live = InstantCluster().read(ref)
-    return json.dumps(pod_event(ref, live, "bench", datetime.now(UTC)).body).encode()
+    return json.dumps(pod_event(ref, live, Action.UPDATE, "bench", datetime.now(UTC)).body).encode()
 
 
 def uninteresting_event() -> bytes:
-    """The body of a Job event that changes nothing. Four out of five events are like this."""
+    """The body of a Pod event that changes nothing. Every other event is like this."""
     ref = JobRef(WorkflowId("a" * 32), Stage.ALGORITHM, 1, ENVIRONMENT)
     live = JobStatus(State.RUNNING, JobUid("uid"))
-    return json.dumps(job_event(ref, live, Action.UPDATE, "bench", datetime.now(UTC)).body).encode()
+    return json.dumps(pod_event(ref, live, Action.UPDATE, "bench", datetime.now(UTC)).body).encode()
 
 
 def event_headers(number: int = 0) -> dict[str, str]:
@@ -149,5 +149,5 @@ def event_headers(number: int = 0) -> dict[str, str]:
         "ce-id": f"bench-{number}",
         "ce-type": "dev.knative.apiserver.resource.update",
         "ce-source": "https://10.96.0.1:443",
-        "ce-subject": "/apis/batch/v1/namespaces/ocean-compute/jobs/x",
+        "ce-subject": "/api/v1/namespaces/ocean-compute/pods/x",
     }

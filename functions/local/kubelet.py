@@ -25,7 +25,7 @@ from uuid import uuid4
 import msgspec
 
 from functions.cluster import stage_command
-from functions.cluster.events import Action, ApiServerEvent, job_event
+from functions.cluster.events import Action, ApiServerEvent, pod_event
 from functions.cluster.processes import (
     TRASH,
     WAKE,
@@ -258,7 +258,7 @@ def _empty(folder: Path) -> None:
 
 
 def _event(request: JobRequest, end: JobEnd | None, action: Action) -> ApiServerEvent:
-    return job_event(request.job.ref, status_of(request, end), action, str(uuid4()), datetime.now(UTC))
+    return pod_event(request.job.ref, status_of(request, end), action, str(uuid4()), datetime.now(UTC))
 
 
 def _about(request: JobRequest) -> dict[str, Any]:

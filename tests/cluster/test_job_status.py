@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.job_events import job_event
 from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
 
 from functions.advance.event_filter import hint_of
-from functions.cluster.events import Action, job_event, pod_event
+from functions.cluster.events import Action, pod_event
 from functions.cluster.kubernetes.job_status import status_of_job, status_of_pod
 from functions.cluster.labels import job_labels, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, JobStatus, State
@@ -104,7 +105,7 @@ def test_our_own_events_are_read_like_those_of_a_cluster(ref: JobRef, code: int 
     told = job_event(ref, status, Action.UPDATE, "1", START)
     read = status_of_job(told.body, [], ref.stage)
     assert (read.state, read.uid, read.outcome) == (State.ENDED, uid, outcome)
-    events = [told, *([pod_event(ref, status, "2", START)] if code is not None else [])]
+    events = [told, *(pod_event(ref, status, action, "2", START) for action in (Action.UPDATE, Action.DELETE))]
     for event in events:
         attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
         hint = hint_of(attributes, event.body)
@@ -116,9 +117,10 @@ def test_our_own_events_are_read_like_those_of_a_cluster(ref: JobRef, code: int 
 
 def test_the_event_of_a_created_job_is_dropped() -> None:
     ref = JobRef(WorkflowId("w"), Stage.CONFIGURE, 1, "demo")
-    event = job_event(ref, JobStatus(State.RUNNING, JobUid("u")), Action.ADD, "1", START)
-    attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
-    assert hint_of(attributes, event.body) is None
+    running = JobStatus(State.RUNNING, JobUid("u"))
+    for event in (job_event(ref, running, Action.ADD, "1", START), pod_event(ref, running, Action.ADD, "2", START)):
+        attributes = {key.removeprefix("ce-"): value for key, value in event.headers.items()}
+        assert hint_of(attributes, event.body) is None
 
 
 # --- hostile bodies -------------------------------------------------------------------------

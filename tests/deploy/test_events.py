@@ -35,9 +35,9 @@ def references(node: Any) -> list[Mapping[str, str]]:
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_every_recorded_event_is_routed_to_one_function(name: str) -> None:
-    expected = {"Job": "advance", "Pod": "advance", "WorkFlow": "submit"}
+    expected = {"Pod": "advance", "WorkFlow": "submit"}
     seen = set()
-    for file in ("resource", "pods", "workflow"):
+    for file in ("pods", "workflow"):
         for line in (DATA / f"recorded/apiserversource-{file}.jsonl").read_text().splitlines():
             event = json.loads(line)["headers"]
             attributes = {key.removeprefix("ce-"): value for key, value in event.items() if key.startswith("ce-")}
@@ -65,8 +65,8 @@ def test_undelivered_events_go_to_the_dead_letter_path_of_advance() -> None:
             assert answer(sink["ref"]["name"], "GET", sink["uri"], App(Settings())) == 405  # POST alone
 
 
-def test_the_sources_select_the_label_of_our_jobs() -> None:
-    for resource in of_kind("base", "ApiServerSource")["jobs"]["spec"]["resources"]:
+def test_the_source_selects_the_label_of_our_pods() -> None:
+    for resource in of_kind("base", "ApiServerSource")["pods"]["spec"]["resources"]:
         assert resource["selector"]["matchLabels"] == {MANAGED_BY: MANAGER}
     for source in of_kind("base", "ApiServerSource").values():
         assert source["spec"]["mode"] == "Resource"

@@ -73,8 +73,9 @@ def test_the_statuses_that_knative_retries() -> None:
     assert [status for status in range(200, 600) if retryable(status)] == [404, 408, 409, 429, *range(500, 600)]
 
 
-def test_the_clusters_own_triggers_send_jobs_and_ticks_to_advance() -> None:
+def test_the_clusters_own_triggers_send_pods_and_ticks_to_advance() -> None:
     triggers = [parse_trigger(item, ADDRESSES) for item in of_kind(load(), "Trigger")]
-    assert {t.subscriber for t in triggers if t.selects(JOB)} == {"http://advance/"}
+    pod = {**JOB, "apiversion": "v1", "kind": "Pod"}
+    assert {t.subscriber for t in triggers if t.selects(pod)} == {"http://advance/"}
     tick = {"type": "dev.knative.sources.ping", "source": "/apis/v1/namespaces/sluice/pingsources/tick"}
     assert {t.subscriber for t in triggers if t.selects(tick)} == {"http://advance/"}

@@ -15,11 +15,12 @@ from threading import get_ident
 from uuid import uuid4
 
 import functions_framework
+from support.job_events import job_event
 from werkzeug.wrappers import Request, Response
 
 from functions import log
 from functions.advance.main import ROUTER as ADVANCE
-from functions.cluster.events import Action, ApiServerEvent, job_event, pod_event
+from functions.cluster.events import Action, ApiServerEvent, pod_event
 from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.engine.app import App
@@ -71,7 +72,7 @@ class HurriedCluster(InstantCluster):
         uid, ref, at = super().create(job), job.ref, hurried_now()
         self._created.setdefault(job.workflow, []).append(ref)
         announce(job_event(ref, JobStatus(State.RUNNING, uid), Action.ADD, str(uuid4()), at))
-        announce(pod_event(ref, self.read(ref), str(uuid4()), at))
+        announce(pod_event(ref, self.read(ref), Action.UPDATE, str(uuid4()), at))
         announce(job_event(ref, self.read(ref), Action.UPDATE, str(uuid4()), at))
         return uid
 

@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from functions.cluster.events import Action, ApiServerEvent, job_event, pod_event
+from support.job_events import job_event
+
+from functions.cluster.events import Action, ApiServerEvent, pod_event
 from functions.cluster.instant import uid_of
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, StageJob, State
 from functions.workflow.model import JobUid, Outcome, Workflow, WorkflowId
@@ -154,7 +156,7 @@ class MemoryCluster:
             job.log += log
             job.status = JobStatus(State.ENDED, job.status.uid, ended, exit_code, reason, oom_killed)
         if exit_code is not None:
-            self._announce(lambda: pod_event(job.ref, job.status, str(uuid4()), self.clock()))
+            self._announce(lambda: pod_event(job.ref, job.status, Action.UPDATE, str(uuid4()), self.clock()))
         self._announce_job(job, Action.UPDATE)
 
     def vanish(self, ref: JobRef) -> None:
