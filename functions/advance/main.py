@@ -7,7 +7,6 @@ durable, or there was none. 4xx: the event can never be handled. 503: send it ag
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import functions_framework
 from werkzeug.routing import Rule
@@ -20,15 +19,12 @@ from functions.log import about
 
 logger = logging.getLogger(__name__)
 
-# bytes; Knative's own parts refuse larger events
-MAX_EVENT = 1 << 20
-MAX_ID = 255  # characters of an event's id in the dead letters
 TICK = "dev.knative.sources.ping"
 
 
 def receive(call: http.Call) -> Response:
     """Handle an event of the cluster, or a tick."""
-    event = cloudevents.read(call, MAX_EVENT)
+    event = cloudevents.read(call, cloudevents.MAX_EVENT)
     if event.type == TICK:
         from functions.advance.sweep import level_of, sweep
 
@@ -39,22 +35,10 @@ def receive(call: http.Call) -> Response:
 
 
 def add_dead_letter(call: http.Call) -> Response:
-    """Keep an event that could not be delivered (`sluice dead-letters` lists them).
+    """Keep an event that could not be delivered."""
+    from functions.advance.dead_letters import receive
 
-    Only what identifies the event is kept, because its data may contain URLs with credentials.
-    """
-    from functions.log import scrub
-
-    try:
-        event = cloudevents.read(call, MAX_EVENT)
-        kept: dict[str, Any] = {"attributes": dict(event.attributes), "object": _identity(event.data)}
-        number, reason = event.id, event.attributes.get("knativeerrorcode", "")
-    except http.HttpError as e:
-        kept, number, reason = {"attributes": {}}, call.request.headers.get("ce-id", ""), e.message
-    kept["attributes"].pop("knativeerrordata", None)
-    logger.error("dead letter", extra=about(event=number, reason=scrub(reason)))
-    call.app.store.add_dead_letter(number[:MAX_ID], scrub(reason), kept, call.app.clock())
-    return http.empty()
+    return receive(call)
 
 
 def handle_hint(app: App, hint: Hint, cause: str) -> None:
@@ -68,13 +52,6 @@ def handle_hint(app: App, hint: Hint, cause: str) -> None:
         reconcile(app, workflow, cause, hint.pod)
     else:
         app.transitions.carry_out(workflow.id, cause)
-
-
-def _identity(data: Any) -> dict[str, Any]:
-    metadata = data.get("metadata") if isinstance(data, dict) else None
-    if not isinstance(metadata, dict):
-        return {}
-    return {"kind": data.get("kind"), **{key: metadata.get(key) for key in ("namespace", "name", "uid")}}
 
 
 ROUTER = http.Router(

@@ -37,6 +37,9 @@ BUDGET = timedelta(seconds=40)
 MAX_UNAVAILABLE = 5
 # An event is dropped after this many deliveries that failed; each sweep tries once.
 MAX_DELIVERIES = 500
+# Dead letters are kept for this long, and no more than these: as many as can be listed.
+LETTER_AGE = timedelta(days=30)
+LETTERS = 1000
 CAUSE = "sweep"
 
 
@@ -55,6 +58,7 @@ def sweep(app: App, told: TickLevel | None = None) -> Counter[str]:
         for namespace in sorted({environment.namespace for environment in app.environments.values()}):
             run.collect_orphans(namespace)
         app.store.prune_nonces(forgettable(app.clock()))
+        app.store.prune_dead_letters(app.clock() - LETTER_AGE, LETTERS)
     run.deliver()  # late, because the receiver may be slow
     run.settle(told)
     if run.done:

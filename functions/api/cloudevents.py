@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request
 
 from functions.api.http import Call, HttpError, decode
+
+MAX_EVENT = 1 << 20  # bytes; Knative's own parts refuse larger events
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ def read(call: Call, limit: int | None = None) -> CloudEvent:
     for name in ("id", "source", "type"):
         if not attributes.get(name, "").strip():
             raise HttpError(400, f"not a valid CloudEvent: {name} is missing or empty")
+    for name, value in attributes.items():
+        if _UNSTORABLE.search(value):
+            raise HttpError(400, f"not a valid CloudEvent: {name} contains NUL or an unpaired surrogate")
     return CloudEvent(attributes, data)
 
 

@@ -6,6 +6,7 @@ would have told.
 
 from __future__ import annotations
 
+import base64
 import heapq
 import itertools
 import logging
@@ -186,7 +187,7 @@ class Broker:
             **delivery.message.headers,
             "ce-knativeerrordest": delivery.url,
             "ce-knativeerrorcode": str(status),
-            "ce-knativeerrordata": text[:1024].hex(),
+            "ce-knativeerrordata": base64.b64encode(text).decode()[:1024],
         }
         # A dead letter is retried like any event, but it does not become a dead letter again.
         spec = replace(delivery.spec, dead_letter_sink=None)

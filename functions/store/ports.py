@@ -243,8 +243,14 @@ class Store(Protocol):
 
     # Dead letters: events that nobody could handle, kept for people to read.
 
-    def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None: ...
+    def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
+        """Keep a letter, unless the very same is kept already. It replaces no other: anybody can use an event's id."""
+        ...
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        """The newest first: `event_id`, `at`, `reason`, `event`. One entry for each event id."""
+        """The last to arrive first: `event_id`, `at`, `reason`, `event`."""
+        ...
+
+    def prune_dead_letters(self, before: datetime, keep: int) -> None:
+        """Delete the letters that arrived before `before`, and all but the last `keep`."""
         ...

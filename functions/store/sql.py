@@ -78,10 +78,16 @@ PRUNE_NONCES = """
     )
 """
 POSTPONE_EVENT = "UPDATE intents SET wake_at = %(until)s WHERE id = %(id)s"
-DEAD_LETTERS = "SELECT * FROM dead_letters ORDER BY at DESC LIMIT %(limit)s"
+DEAD_LETTERS = "SELECT event_id, at, reason, event FROM dead_letters ORDER BY id DESC LIMIT %(limit)s"
 ADD_DEAD_LETTER = """
-    INSERT INTO dead_letters (event_id, at, reason, event) VALUES (%(event_id)s, %(at)s, %(reason)s, %(event)s)
-    ON CONFLICT (event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, event = excluded.event
+    INSERT INTO dead_letters (event_id, at, reason, event) SELECT %(event_id)s, %(at)s, %(reason)s, %(event)s
+    WHERE NOT EXISTS (
+        SELECT 1 FROM dead_letters WHERE event_id = %(event_id)s AND reason = %(reason)s AND event = %(event)s
+    )
+"""
+PRUNE_DEAD_LETTERS = """
+    DELETE FROM dead_letters WHERE at < %(before)s
+        OR id <= (SELECT id FROM dead_letters ORDER BY id DESC LIMIT 1 OFFSET %(keep)s)
 """
 DELIVERIES = Backoff(first=2, factor=2, longest=3600)
 
@@ -176,6 +182,9 @@ class SqlStore:
         self._write(
             ADD_DEAD_LETTER, event_id=event_id, at=now, reason=reason, event=msgspec.json.encode(event).decode()
         )
+
+    def prune_dead_letters(self, before: datetime, keep: int) -> None:
+        self._write(PRUNE_DEAD_LETTERS, before=before, keep=keep)
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
         return [

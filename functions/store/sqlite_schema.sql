@@ -113,11 +113,12 @@ CREATE TABLE slots (
     PRIMARY KEY (environment)
 );
 CREATE TABLE dead_letters (
+    id INTEGER NOT NULL,
     event_id TEXT NOT NULL,
     at DATETIME NOT NULL,
     reason TEXT NOT NULL,
     event TEXT NOT NULL,
-    PRIMARY KEY (event_id)
+    PRIMARY KEY (id)
 );
 CREATE TABLE used_nonces (
     nanoseconds BIGINT NOT NULL,
@@ -125,6 +126,7 @@ CREATE TABLE used_nonces (
     PRIMARY KEY (nanoseconds, provider)
 );
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
+CREATE INDEX ix_dead_letters_event ON dead_letters (event_id);
 CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
 CREATE INDEX ix_intents_outgoing ON intents (wake_at) WHERE kind = 'emit';
 CREATE INDEX ix_intents_wake ON intents (wake_at) WHERE kind <> 'emit';

@@ -102,6 +102,7 @@ def _ask_everything(store: SqlStore) -> None:
     for event in store.claim_events(soon, soon, 50)[:1]:
         store.close_event(event)
     store.dead_letters(10)
+    store.prune_dead_letters(NOW, 1000)
     with store.begin() as tx:
         tx.slots("env-1")
         queued = tx.oldest_queued("env-0")

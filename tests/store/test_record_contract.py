@@ -199,12 +199,35 @@ def test_each_environment_with_a_queue_is_listed_once(store: Store) -> None:
     assert list(store.queues()) == ["a", "b", "c"]
 
 
-def test_dead_letters_are_kept_newest_first(store: Store) -> None:
+def test_a_dead_letter_never_replaces_another(store: Store) -> None:
     store.add_dead_letter("e1", "bad JSON", {"type": "x"}, at(1))
     store.add_dead_letter("e2", "always fails", {"data": {"a": [1]}}, at(2))
-    store.add_dead_letter("e1", "bad JSON again", {"type": "x"}, at(3))
+    store.add_dead_letter("e1", "forged", {"type": "y"}, at(2))
     assert list(store.dead_letters(10)) == [
-        {"event_id": "e1", "at": at(3), "reason": "bad JSON again", "event": {"type": "x"}},
+        {"event_id": "e1", "at": at(2), "reason": "forged", "event": {"type": "y"}},
         {"event_id": "e2", "at": at(2), "reason": "always fails", "event": {"data": {"a": [1]}}},
+        {"event_id": "e1", "at": at(1), "reason": "bad JSON", "event": {"type": "x"}},
     ]
-    assert len(store.dead_letters(1)) == 1
+    assert [letter["reason"] for letter in store.dead_letters(1)] == ["forged"]
+
+
+def test_a_dead_letter_that_arrives_again_is_kept_once(store: Store) -> None:
+    for n in range(3):
+        store.add_dead_letter("e1", "bad JSON", {"type": "x"}, at(n))
+    assert [letter["at"] for letter in store.dead_letters(10)] == [at(0)]
+
+
+def test_dead_letters_are_pruned_by_age_and_by_number(store: Store) -> None:
+    for n in range(6):
+        store.add_dead_letter(f"e{n}", "r", {}, at(n))
+
+    def left(before: int, keep: int) -> list[str]:
+        store.prune_dead_letters(at(before), keep)
+        return [letter["event_id"] for letter in store.dead_letters(10)]
+
+    assert left(1, 10) == ["e5", "e4", "e3", "e2", "e1"]
+    assert left(0, 3) == ["e5", "e4", "e3"]
+    assert left(5, 3) == ["e5"]
+    assert left(0, 1) == ["e5"]
+    store.add_dead_letter("e6", "r", {}, at(6))
+    assert left(0, 1) == ["e6"]

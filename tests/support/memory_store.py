@@ -41,7 +41,7 @@ class _Tables:
     outbox: dict[int, _Open] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)  # of each provider the highest that is forgotten
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
-    dead_letters: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    dead_letters: list[Mapping[str, Any]] = field(default_factory=list)
     tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
 
 
@@ -318,12 +318,18 @@ class MemoryStore:
 
     def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
         with self._lock:
-            self._tables.dead_letters[event_id] = {"event_id": event_id, "at": now, "reason": reason, "event": event}
+            letter = {"event_id": event_id, "at": now, "reason": reason, "event": event}
+            if not any({**known, "at": now} == letter for known in self._tables.dead_letters):
+                self._tables.dead_letters.append(letter)
 
     def dead_letters(self, limit: int) -> Sequence[Mapping[str, Any]]:
         with self._lock:
-            letters = list(self._tables.dead_letters.values())
-        return sorted(letters, key=lambda letter: letter["at"], reverse=True)[:limit]
+            return self._tables.dead_letters[::-1][:limit]
+
+    def prune_dead_letters(self, before: datetime, keep: int) -> None:
+        with self._lock:
+            last = self._tables.dead_letters[-keep:]
+            self._tables.dead_letters = [letter for letter in last if letter["at"] >= before]
 
 
 def _matches(record: Record, query: Query) -> bool:

@@ -176,12 +176,14 @@ def _create_outbox() -> None:
     op.create_table("slots", sa.Column("environment", sa.String(255), primary_key=True))
     op.create_table(
         "dead_letters",
-        sa.Column("event_id", sa.Text, primary_key=True),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),  # in order of arrival
+        sa.Column("event_id", sa.Text, nullable=False),
         sa.Column("at", sa.DateTime, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("event", sa.Text, nullable=False),
     )
     op.create_index("ix_dead_letters_at", "dead_letters", ["at"])
+    op.create_index("ix_dead_letters_event", "dead_letters", ["event_id"])
     op.create_table(
         "used_nonces",
         sa.Column("nanoseconds", sa.BigInteger, primary_key=True, autoincrement=False),  # first: pruned by age
