@@ -40,9 +40,10 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_package_and_the_manifests_of_the_base(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    code = {str(file.relative_to(ROOT)) for file in (ROOT / "functions").rglob("*.py")}
+    files = (file for file in (ROOT / "functions").rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    package = {str(file.relative_to(ROOT)) for file in files}
     manifests = {f"functions/local/manifests/{file.name}" for file in (ROOT / "knative/base").glob("*.yaml")}
-    assert code <= names
+    assert package <= names
     assert {name for name in names if "/manifests/" in name} == manifests
     assert {name.split("/")[0].split("-")[0] for name in names} == {"functions", "sluice_c2d"}
 
