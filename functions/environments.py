@@ -19,6 +19,9 @@ from functions.untrusted import Malformed, parse_url
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 
+# Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+msgspec.json.Decoder(list[Environment])
+
 
 def load(settings: Settings, called: str = "ENVIRONMENTS_FILE") -> dict[str, Environment]:
     """Return the environments by id. Raises SettingsError with the path of the wrong key, `environments[0].maxJobs`.

@@ -35,6 +35,10 @@ def is_admin_log(key: str) -> bool:
     return len(parts) > 3 and parts[2] == ADMIN_LOGS
 
 
+# Made at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_MANIFEST = msgspec.json.Decoder(Manifest)
+
+
 def encode(manifest: Manifest) -> bytes:
     """Encode a manifest as JSON."""
     return msgspec.json.encode(manifest)
@@ -43,7 +47,7 @@ def encode(manifest: Manifest) -> bytes:
 def decode(content: bytes) -> Manifest | None:
     """Decode a manifest. None if it is invalid: then the attempt counts as not published."""
     try:
-        return msgspec.json.decode(content, type=Manifest)
+        return _MANIFEST.decode(content)
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None
 

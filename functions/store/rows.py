@@ -59,6 +59,12 @@ _KINDS: Mapping[type[Effect], str] = {
 }
 
 
+# Made at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_LIMITS = msgspec.json.Decoder(Limits)
+_HALT = msgspec.json.Decoder(Halt)
+_ENDING = msgspec.json.Decoder(Ending)
+
+
 def time_of(value: datetime | str) -> datetime:
     """A stored time as an aware datetime. Times are stored in UTC without a zone; in SQLite they are texts."""
     return (datetime.fromisoformat(value) if isinstance(value, str) else value).replace(tzinfo=UTC)
@@ -69,7 +75,7 @@ def _time(value: datetime | str | None) -> datetime | None:
 
 
 def workflow_of(row: Row) -> Workflow:
-    limits = msgspec.json.decode(row["limits"], type=Limits)
+    limits = _LIMITS.decode(row["limits"])
     phase, created, deadline = Phase(row["phase"]), time_of(row["datecreated"]), _time(row["deadline"])
     if phase is Phase.QUEUED and deadline is None:  # operator-service inserted it
         deadline = created + timedelta(seconds=limits.queue_seconds)
@@ -86,8 +92,8 @@ def workflow_of(row: Row) -> Workflow:
         runs_since=_time(row["runs_since"]),
         status=row["status"] or 0,
         stop=Stop(row["stopreq"] or 0),
-        halt=msgspec.json.decode(row["halt"], type=Halt) if row["halt"] else None,
-        ending=msgspec.json.decode(row["ending"], type=Ending) if row["ending"] else None,
+        halt=_HALT.decode(row["halt"]) if row["halt"] else None,
+        ending=_ENDING.decode(row["ending"]) if row["ending"] else None,
         removed=bool(row["removed"]),
         expired=bool(row["expired"]),
         step=row["step"],

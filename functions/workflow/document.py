@@ -154,6 +154,10 @@ class Definition(Struct, frozen=True, omit_defaults=True):
         return self.stages[0]
 
 
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+msgspec.json.Decoder(Definition)
+
+
 def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
     """Validate and convert a decoded JSON document.
 

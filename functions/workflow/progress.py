@@ -26,6 +26,10 @@ def line(progress: Progress) -> str:
     return f"{(_MARK + msgspec.json.encode(progress)).decode()}\n"
 
 
+# Made at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_PROGRESS = msgspec.json.Decoder(Progress)
+
+
 def last(log: Iterable[bytes]) -> Progress | None:
     """Return the last progress in a stage's log, or None."""
     found, rest = b"", b""
@@ -33,6 +37,6 @@ def last(log: Iterable[bytes]) -> Progress | None:
         *lines, rest = (rest + chunk).split(b"\n")
         found = next((line for line in reversed(lines) if line.startswith(_MARK)), found)
     try:
-        return msgspec.json.decode(found.removeprefix(_MARK), type=Progress)
+        return _PROGRESS.decode(found.removeprefix(_MARK))
     except msgspec.DecodeError:
         return None
