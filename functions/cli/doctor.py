@@ -34,12 +34,21 @@ class Check(NamedTuple):
 
 @click.command()
 @click.option("--cluster", is_flag=True, help="Check the cluster that kubectl uses, instead of this machine.")
+@click.option("--sandbox", is_flag=True, help="Run a program that tries to escape, in the place of an algorithm.")
 @click.option("--namespace", default="ocean-compute", show_default=True, help="Namespace of the algorithms' Pods.")
 @click.option("--image", help="Image of the canary Pod; must contain Python.  [default: SLUICE_IMAGE]")
 @click.option("--public", default="1.1.1.1:443", show_default=True, help="A public address that accepts connections.")
 @click.option("--try", "more", multiple=True, metavar="ADDRESS:PORT", help="Another address to try; may be repeated.")
 @json_option
-def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: tuple[str, ...], as_json: bool) -> None:
+def doctor(
+    cluster: bool,
+    sandbox: bool,
+    namespace: str,
+    image: str | None,
+    public: str,
+    more: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Check this machine, or the isolation of a cluster.
 
     Without --cluster, it checks whether this machine can run `sluice up`: Python, isolation of algorithms, the port,
@@ -48,14 +57,22 @@ def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: 
     With --cluster, it starts a canary: a Job with the labels and rights of an algorithm. The canary tries to reach DNS,
     the Kubernetes API, the cloud's metadata, its node, a Service and the Internet. It must not reach any of them.
 
+    With --sandbox, a program in the place of an algorithm tries every known way out: system calls, devices, files,
+    processes, sockets and, on this machine, its limits. With --cluster too, it runs as a Job there.
+
     \b
     Exit codes: 1 if a check failed, 2 if a setting is wrong, 3 if there is no cluster or it does not answer.
 
     \b
     Examples:
       sluice doctor
+      sluice doctor --sandbox
       sluice doctor --cluster --image REGISTRY/sluice:VERSION --try 10.0.0.5:5432
     """
+    if sandbox and not cluster:
+        checks = _sandbox()
+        _print(checks, as_json)
+        sys.exit(0 if all(check.ok for check in checks) else FAILED)
     if not cluster:
         checks = [_python(), _isolation(), _port(), _disk()]
         _print(checks, as_json)
@@ -64,8 +81,11 @@ def doctor(cluster: bool, namespace: str, image: str | None, public: str, more: 
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
             fail(f"expected an address with a port, such as 10.0.0.5:5432, not {address!r}")
-    report = _send_canary(namespace, image, public, more)
-    _print([_blocked(target, report) for target in report.tried], as_json)
+    report = _send_canary(namespace, image, public, more, escapes=sandbox)
+    targets = dict.fromkeys((*report.tried, *report.reached))  # a long list is only counted
+    _print([_blocked(target, report) for target in targets], as_json)
+    if sandbox:
+        sys.exit(FAILED if report.reached else 0)
     _conclude(namespace, report, as_json)
 
 
@@ -93,6 +113,23 @@ def _isolation() -> Check:
     return Check("isolation", found is not Isolation.NONE, found.text)
 
 
+def _sandbox() -> list[Check]:
+    """Run the escape probe, and programs that exceed their limits, with the best isolation of this machine."""
+    from functions.local.isolation import probe
+    from functions.local.sandbox_check import NoReport, check
+
+    try:
+        report = check(probe())
+    except NoReport as e:
+        fail(f"the check did not finish, so it proves nothing: {e}", FAILED)
+    ways = [Check(name, name not in report.open, "open" if name in report.open else "closed") for name in report.tried]
+    limits = [
+        Check(f"limit: {name}", name not in report.exceeded, "exceeded" if name in report.exceeded else "held")
+        for name in report.limits
+    ]
+    return [_isolation(), *ways, *limits]
+
+
 def _port() -> Check:
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,7 +149,9 @@ def _disk() -> Check:
 # --- a cluster ------------------------------------------------------------------------------
 
 
-def _send_canary(namespace: str, image: str | None, public: str, more: tuple[str, ...]) -> CanaryReport:
+def _send_canary(
+    namespace: str, image: str | None, public: str, more: tuple[str, ...], *, escapes: bool
+) -> CanaryReport:
     from functions.cli import terminal
     from functions.cluster.kubernetes import canary
     from functions.cluster.kubernetes.client import Api, NoCluster, access
@@ -122,7 +161,8 @@ def _send_canary(namespace: str, image: str | None, public: str, more: tuple[str
     try:
         settings = Settings.load()
         environment = _environment(settings, namespace)
-        job = canary.manifest(f"canary-{uuid4().hex[:8]}", environment, image or settings.image, public, more)
+        name = f"canary-{uuid4().hex[:8]}"
+        job = canary.manifest(name, environment, image or settings.image, public, more, escapes=escapes)
         with terminal.activity(f"waiting for the report of a canary Job in namespace {namespace} …"):
             return canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
     except NoCluster:

@@ -50,6 +50,7 @@ def targets(results: Iterable[Any], folder: Path) -> list[Target]:
     replaced by their escapes.
     """
     taken: set[Path] = set()
+    folders = {folder / "logs"}
     chosen = []
     for index, result in enumerate(results):
         given = str(result["filename"])
@@ -57,9 +58,10 @@ def targets(results: Iterable[Any], folder: Path) -> list[Target]:
         if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in given:
             fail(f"the server names a result {str(name)!r}, which is a path outside {folder}; nothing was saved")
         path = folder / name if result["type"] == _OUTPUT else folder / "logs" / name
-        while path in taken or path.with_name(path.name.removesuffix(".part")) in taken:
+        while path in taken | folders or path.with_name(path.name.removesuffix(".part")) in taken:
             path = path.with_name(path.name + "~")
         taken.add(path)
+        folders.update(path.parents)
         chosen.append(Target(index, str(name), int(result["filesize"]), str(result["type"]), path))
     return chosen
 

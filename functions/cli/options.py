@@ -32,6 +32,25 @@ environments_option = click.option(
 )
 
 
+def _check_shown(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    from functions.local.view import conflict
+
+    for path in paths:
+        if problem := conflict(path):
+            raise click.BadParameter(f"{path} cannot be shown: {problem}")
+    return paths
+
+
+show_option = click.option(
+    "--show",
+    "shown",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    callback=_check_shown,
+    help="A file or folder that algorithms see read-only, besides programs. May be repeated.",
+)
+
+
 def server_options(command: F) -> F:
     """Add --url, --key-file and --admin-file to a command, and pass it the `client` built from them."""
 

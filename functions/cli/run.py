@@ -13,7 +13,7 @@ import click
 
 from functions.cli.errors import FAILED, INTERRUPTED, fail
 from functions.cli.local_platform import interruptible, running_platform
-from functions.cli.options import environments_option, json_option, print_json
+from functions.cli.options import environments_option, json_option, print_json, show_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +41,7 @@ _POLL = 0.25  # seconds between two polls of a stage's progress; its end is anno
 @environments_option
 @click.option("--environment", help="The compute environment; required if the file has several.")
 @click.option("--require-isolation", is_flag=True, help="Refuse to run if the algorithm cannot be isolated.")
+@show_option
 @json_option
 def run(
     document: Path,
@@ -49,6 +50,7 @@ def run(
     environments: Path | None,
     environment: str | None,
     require_isolation: bool,
+    shown: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Run a workflow on this machine and save its results.
@@ -86,7 +88,12 @@ def run(
         stack.enter_context(results_folder.claimed(target))
         place = stack.enter_context(_platform_folder(folder))
         with running_platform(
-            place, environments=environments, require_isolation=require_isolation, end_stages=True
+            place,
+            environments=environments,
+            require_isolation=require_isolation,
+            shown=shown,
+            end_stages=True,
+            temporary=folder is None,
         ) as platform:
             client = Client(platform.url, new_key())
             job_id = start_job(client, read, workflow, environment=environment, if_paused=fail)["jobId"]
@@ -150,5 +157,11 @@ def _platform_folder(kept: Path | None) -> Iterator[Path]:
     if kept is not None:
         yield kept
         return
-    with tempfile.TemporaryDirectory(prefix="sluice-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
+    from functions.local.leftovers import RUN_PREFIX, remove_stale_run_folders, remove_tree
+
+    remove_stale_run_folders()
+    made = Path(tempfile.mkdtemp(prefix=RUN_PREFIX))
+    try:
+        yield made
+    finally:
+        remove_tree(made)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.local_platform import LOG, interruptible, running_platform
-from functions.cli.options import DEFAULT_URL, environments_option, json_option, print_json
+from functions.cli.options import DEFAULT_URL, environments_option, json_option, print_json, show_option
 
 if TYPE_CHECKING:
     from functions.local.platform import Platform
@@ -29,9 +29,18 @@ if TYPE_CHECKING:
 )
 @environments_option
 @click.option("--require-isolation", is_flag=True, help="Refuse to start if algorithms cannot be isolated.")
+@show_option
 @click.option("--log", default="", metavar="FILE", help=f"JSON log; - is stderr.  [default: {LOG} in --dir]")
 @json_option
-def up(port: int, folder: Path, environments: Path | None, require_isolation: bool, log: str, as_json: bool) -> None:
+def up(
+    port: int,
+    folder: Path,
+    environments: Path | None,
+    require_isolation: bool,
+    shown: tuple[Path, ...],
+    log: str,
+    as_json: bool,
+) -> None:
     """Serve the whole API on this machine, without a cluster.
 
     The server listens on 127.0.0.1 only. Whoever can reach it may use all of it: it accepts every signature, and the
@@ -50,12 +59,17 @@ def up(port: int, folder: Path, environments: Path | None, require_isolation: bo
         with (
             interruptible(),
             running_platform(
-                folder, log=log, port=port, environments=environments, require_isolation=require_isolation
+                folder,
+                log=log,
+                port=port,
+                environments=environments,
+                require_isolation=require_isolation,
+                shown=shown,
             ) as platform,
         ):
             if as_json:
                 about = {"url": platform.url, "isolation": platform.isolation.value, "folder": str(folder.absolute())}
-                print_json(about)
+                print_json({**about, "visible": platform.visible, "consumerAddress": platform.consumer_address})
             else:
                 _introduce(platform, folder, environments is None)
             while True:
@@ -68,12 +82,23 @@ def _introduce(platform: Platform, folder: Path, open_to_documents: bool) -> Non
     click.echo(f"Sluice is up at {platform.url}")
     click.echo(f"  isolation  {platform.isolation.text}")
     click.echo(f"  files      {folder.absolute()}")
+    visible = "all that the user of algorithms can read" if platform.visible is None else ", ".join(platform.visible)
+    click.echo(f"  visible    to algorithms: {visible}")
+    click.echo(f"  provider   {_provider(platform)}")
     if open_to_documents:
         click.echo("  documents  may read every file that you can read; see `sluice up --help`")
     url = "" if platform.url == DEFAULT_URL else f" --url {platform.url}"
     click.echo("\nTry it in another terminal:")
     click.echo(f"  curl -s {platform.url}/api/v1/operator/environments")
     click.echo(f"  {program_name()} submit examples/penguins/workflow.json --wait{url}")
+
+
+def _provider(platform: Platform) -> str:
+    """What a Provider in front of this platform needs to know."""
+    if not platform.consumer_address:
+        return "there is no operator key, so no Provider can serve data here; set OPERATOR_PRIVATE_KEY_FILE"
+    made = f", its key is {platform.key_file}" if platform.key_file else ""
+    return f"consumerAddress {platform.consumer_address}{made}"
 
 
 def program_name() -> str:

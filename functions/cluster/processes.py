@@ -17,19 +17,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
-from msgspec import Struct
-
+from functions.cluster.job_folder import JobEnd, JobFolder, JobRequest, write_atomically
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State
-from functions.workflow import volume_layout
-from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -37,101 +32,7 @@ _ATTEMPT = re.compile(r"(configure|algorithm|filter|publish)-[1-9][0-9]*")
 TRASH = "trash"
 WAKE = "wake"
 TICK = "tick"  # the file with the level of the tick
-
-
-class JobRequest(Struct, frozen=True):
-    """job.json: the Job that `create` was asked for."""
-
-    uid: JobUid
-    job: StageJob
-
-
-class JobEnd(Struct, frozen=True):
-    """end.json: how a Job ended."""
-
-    outcome: Outcome
-    exit_code: int | None = None
-    reason: str = ""
-    oom_killed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class JobFolder:
-    """The files of one Job."""
-
-    path: Path
-
-    @property
-    def lock(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def end_file(self) -> Path:
-        return self.path / "end.json"
-
-    @property
-    def termination(self) -> Path:
-        """The file in which the stage's program says why it ended (functions/staging/report.py)."""
-        return self.path / "termination"
-
-    @property
-    def volume(self) -> Path:
-        return self.path.parent / "data"
-
-    @property
-    def log(self) -> Path:
-        """The file with the output of the Job's program; that of algorithm and filter is published."""
-        match self.path.name.partition("-")[0]:
-            case Stage.ALGORITHM:
-                return self.volume / volume_layout.ALGORITHM_LOG
-            case Stage.FILTER:
-                return self.volume / volume_layout.FILTER_LOG
-            case _:  # configure and publish write their published log themselves
-                return self.path / "output.log"
-
-    @property
-    def started(self) -> bool:
-        """Whether a supervisor ever took the Job. Each Job runs once."""
-        try:
-            return self.lock.stat().st_size > 0
-        except FileNotFoundError:
-            return False
-
-    @property
-    def deleted(self) -> bool:
-        return (self.path / "deleted").exists()
-
-    def request(self) -> JobRequest | None:
-        """Read job.json; None if there is no such Job. Raises NameConflict if the file is not one of ours."""
-        try:
-            return msgspec.json.decode((self.path / "job.json").read_bytes(), type=JobRequest)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except msgspec.DecodeError:
-            raise NameConflict(f"{self.path.name}/job.json was not written by this version of Sluice") from None
-
-    def create(self, request: JobRequest) -> None:
-        """Write job.json. Raises FileExistsError if the Job exists."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self.path / f"job.{request.uid}"
-        write_atomically(draft, msgspec.json.encode(request))
-        try:
-            os.link(draft, self.path / "job.json")
-        finally:
-            draft.unlink()
-
-    def end(self) -> JobEnd | None:
-        """Read end.json; None while the Job has not ended."""
-        try:
-            return msgspec.json.decode(self.end_file.read_bytes(), type=JobEnd)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except msgspec.DecodeError:
-            return JobEnd(Outcome.LOST, reason="Lost")
-
-    def mark_deleted(self) -> None:
-        with suppress(FileNotFoundError):
-            (self.path / "deleted").touch(mode=0o600)
+_LONG_LINES = 1 << 20  # bytes that are read of a log beyond those that are asked for
 
 
 class ProcessCluster:
@@ -189,12 +90,9 @@ class ProcessCluster:
         found = self._find(ref)
         if found is None:
             return
-        log, left = found[0].log, max_bytes
-        # Without a sandbox an algorithm could put a link there, to have any file read.
-        if not log.resolve().is_relative_to(found[0].path.parent.resolve()):
-            return
-        with suppress(FileNotFoundError), log.open("rb") as file:
-            for line in deque(file, maxlen=lines):
+        with suppress(OSError):
+            left = max_bytes
+            for line in _last_lines(found[0].read_log_end(max_bytes + _LONG_LINES), lines):
                 yield line[:left]
                 left -= min(left, len(line))
 
@@ -276,12 +174,8 @@ def move_to_trash(folder: Path, path: Path) -> None:
         path.rename(target / path.name if _ATTEMPT.fullmatch(path.name) else target)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file, readable by its owner only, that appears whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    draft.rename(path)
+def _last_lines(text: bytes, lines: int) -> list[bytes]:
+    return re.findall(rb"[^\n]*\n|[^\n]+", text)[-lines:] if lines > 0 else []
 
 
 def _subfolders(path: Path) -> list[Path]:

@@ -43,7 +43,10 @@ def algorithm_command(job: StageJob, volume: str) -> str:
 
 
 def environment_variables(job: StageJob, volume: str) -> dict[str, str]:
-    """Ocean's environment variables for algorithm and filter, except `secret`."""
+    """The environment variables of algorithm and filter: Ocean's, except `secret`, and one for Python.
+
+    Python writes each line at once, so that an algorithm that is stopped or killed leaves its log.
+    """
     stage = job.definition.stage
     return {
         "VOLUME": volume,
@@ -52,4 +55,5 @@ def environment_variables(job: StageJob, volume: str) -> dict[str, str]:
         "OUTPUTS": f"{volume}/{volume_layout.OUTPUTS}",
         "DIDS": json.dumps([item.folder for item in stage.input]),
         "TRANSFORMATION_DID": stage.algorithm.folder,
+        "PYTHONUNBUFFERED": "1",
     }

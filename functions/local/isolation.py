@@ -1,14 +1,17 @@
-"""How well a stage can be shut in on this machine: tried out, and said plainly."""
+"""The levels of isolation, and the best that this machine grants."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-from functions.local import launch_spec as plans
+import msgspec
+
+from functions.local import launch_spec, view
 
 
 class Isolation(StrEnum):
@@ -22,15 +25,15 @@ class Isolation(StrEnum):
     def text(self) -> str:
         match self:
             case Isolation.SANDBOX:
-                return "namespaces: no network, no other process or home folder to be seen, inputs read-only"
+                return "sandbox: no network, no other processes, only programs and the job's own files"
             case Isolation.NETWORK:
-                return "network namespace only: no network, but algorithms can read what you can read"
+                return f"network only: algorithms have no network, but can read what {_who()} can read"
             case Isolation.NONE:
-                return "none: algorithms run as you, with network; run only what you trust"
+                return f"none: algorithms run as {_who()}, with the network of this machine; run only what you trust"
 
 
 def probe() -> Isolation:
-    """The best isolation that this kernel grants this user."""
+    """The best isolation that the kernel grants this user."""
     with tempfile.TemporaryDirectory() as folder:
         for level in (Isolation.SANDBOX, Isolation.NETWORK):
             if _works(level, Path(folder)):
@@ -38,18 +41,31 @@ def probe() -> Isolation:
     return Isolation.NONE
 
 
+def _who() -> str:
+    return "the user nobody" if os.geteuid() == 0 else "you"
+
+
 def _works(level: Isolation, folder: Path) -> bool:
     for name in ("data/outputs", "data/logs", "data/adminlogs", "scratch", "root"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    plan = {
+    user = launch_spec.algorithm_user()
+    mounts = view.view(
+        folder / "data",
+        folder / "scratch",
+        platform=folder,
+        user=user or (os.getuid(), os.getgid()),
+        shared_memory=1 << 20,
+    )
+    spec = {
         "isolation": level,
+        "user": user,
         "command": ["/bin/sh", "-c", ":"],
         "environ": {},
         "cwd": "/",
-        "view": plans.view(folder, folder, folder, 1 << 20),
+        "view": {"root": str(folder / "root"), "mounts": [msgspec.structs.asdict(mount) for mount in mounts]},
     }
     code = "from functions.local import sandbox; import json; sandbox.run(json.loads(sys.argv[1]))"
     tried = subprocess.run(  # noqa: S603 - our own program
-        [*plans.bare_python(code), json.dumps(plan)], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        [*launch_spec.bare_python(code), json.dumps(spec)], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     return tried.returncode == 0

@@ -10,7 +10,6 @@ import fcntl
 import logging
 import os
 import select
-import shutil
 import signal
 import subprocess
 import threading
@@ -26,19 +25,16 @@ import msgspec
 
 from functions.cluster import stage_command
 from functions.cluster.events import Action, ApiServerEvent, pod_event
+from functions.cluster.job_folder import JobEnd, JobFolder, JobRequest, write_atomically
 from functions.cluster.processes import (
     TRASH,
     WAKE,
-    JobEnd,
-    JobFolder,
-    JobRequest,
     job_folders,
     move_to_trash,
     status_of,
-    write_atomically,
 )
-from functions.local import launch_spec, process_tree
-from functions.local.isolation import Isolation
+from functions.local import cgroup, launch_spec, process_tree
+from functions.local.leftovers import remove_tree
 from functions.local.warm_supervisor import WarmSupervisor
 from functions.log import about
 from functions.workflow.model import Outcome
@@ -54,10 +50,12 @@ RESCAN_SOON = 0.2
 class Kubelet:
     """Runs the Jobs below `folder`. `announce` sends an event and returns whether it was accepted."""
 
-    def __init__(self, folder: Path, announce: Callable[[ApiServerEvent], bool], isolation: Isolation) -> None:
+    def __init__(
+        self, folder: Path, announce: Callable[[ApiServerEvent], bool], options: launch_spec.LaunchOptions
+    ) -> None:
         self._folder = folder
         self._announce = announce
-        self._isolation = isolation
+        self._options = options
         self._supervisors: dict[str, int] = {}  # uid → pidfd
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._announced: set[str] = set()  # uids whose end was announced and whose folder still exists
@@ -70,9 +68,10 @@ class Kubelet:
             os.mkfifo(folder / WAKE, 0o600)
         # Open it for writing too: a pipe without a writer is always readable.
         self._wake = os.open(folder / WAKE, os.O_RDWR | os.O_NONBLOCK)
-        self._warm_supervisor = WarmSupervisor(folder)
+        self._warm_supervisor = WarmSupervisor(folder, temporary=options.temporary)
 
     def start(self) -> None:
+        cgroup.remove_stale()
         self._thread.start()
 
     def stop(self, *, end_stages: bool) -> None:
@@ -181,6 +180,7 @@ class Kubelet:
             return None
         self._not_before.pop(request.uid, None)
         process_tree.kill_strays(folder.path.parent)
+        cgroup.remove_stale()
         # Read the end again: the stage may have ended after the first read.
         end = folder.end() or JobEnd(Outcome.LOST, reason="Lost")
         if end.outcome is Outcome.LOST:
@@ -190,10 +190,10 @@ class Kubelet:
 
     def _start(self, folder: JobFolder, request: JobRequest) -> None:
         job = request.job
-        launch_spec.prepare(folder)
+        launch_spec.prepare(folder, self._options)
         write_atomically(folder.path / "task.json", stage_command.task_json(job))
         path = folder.path / "launch.json"
-        write_atomically(path, msgspec.json.encode(launch_spec.make(folder, job, self._isolation)))
+        write_atomically(path, msgspec.json.encode(launch_spec.make(folder, job, self._options)))
         child = self._warm_supervisor.supervise(path)
         self._supervisors[request.uid] = os.pidfd_open(child.pid)
         self._children[request.uid] = child
@@ -206,7 +206,7 @@ class Kubelet:
             signal.pidfd_send_signal(self._supervisors[uid], signal.SIGTERM)
 
     def _remove(self, trash: Path) -> None:
-        _empty(trash)
+        remove_tree(trash)
         self._removing.pop(trash, None)
 
 
@@ -246,15 +246,6 @@ def _has_ended(handle: int, wait: float = 0) -> bool:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(1000 * wait))
-
-
-def _empty(folder: Path) -> None:
-    """Remove a folder, even if an algorithm left folders in it that their owner has no permission to empty."""
-    for path, names, _ in os.walk(folder):
-        for inner in (os.path.join(path, name) for name in names):
-            if not os.path.islink(inner):
-                os.chmod(inner, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _event(request: JobRequest, end: JobEnd | None, action: Action) -> ApiServerEvent:

@@ -1,162 +1,186 @@
-"""From a Job to what the supervisor is to do: command, environment, limits, and what may be seen."""
+"""The launch spec: all that the supervisor needs to run one Job. The kubelet writes it as launch.json."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 import functions
 from functions.cluster import stage_command
+from functions.local import view
 from functions.workflow.model import Stage
 from functions.workflow.volume_layout import ADMIN_LOGS, DDOS, INPUTS, LOGS, OUTPUTS, TRANSFORMATIONS, VOLUME
 
 if TYPE_CHECKING:
+    from functions.cluster.job_folder import JobFolder
     from functions.cluster.ports import StageJob
-    from functions.cluster.processes import JobFolder
 
 ROOT = str(Path(functions.__file__).parent.parent)
 # configure and publish are ours and may need the operator's keys, but no stage talks to the database.
 _NOT_FOR_STAGES = ("DATABASE_URL", "POSTGRES_", "ALLOWED_ADMINS")
 _STAGE_LOG_BYTES = 10 << 20
 _FOLDERS = (INPUTS, TRANSFORMATIONS, DDOS, OUTPUTS, LOGS, ADMIN_LOGS)
-_NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCommand'; exit 126"
-# What the algorithm may change of its volume, as in a cluster; and what it must not see of the machine.
 _WRITABLE = (OUTPUTS, LOGS)
-_NOT_IN_SIGHT = ("/home", "/root", "/run", "/tmp", "/var/tmp", VOLUME)  # noqa: S108 - to hide them
+_NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCommand'; exit 126"
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """What is the same for all Jobs of a platform."""
+
+    isolation: str
+    platform: Path  # its folder, which no algorithm may see
+    shown: Sequence[Path] = ()  # further files and folders that algorithms see
+    ends_with_platform: bool = False  # whether running stages end with the platform, even if it is killed
+    temporary: bool = False  # whether the platform's folder is removed if it is killed
 
 
 def bare_python(code: str) -> list[str]:
-    """A command for the fastest start of Python: without site-packages; `functions` can be imported, `sys` is."""
+    """A command that starts Python as fast as possible: without site-packages. `functions` can be imported."""
     return [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({ROOT!r}); {code}"]
 
 
-def prepare(folder: JobFolder) -> None:
-    """Lay the folders of the contract. Raises FileNotFoundError if the workflow's folder is gone: never a new one."""
+def algorithm_user() -> tuple[int, int] | None:
+    """The uid and gid of algorithms where Sluice runs as root; None where they have the uid of Sluice itself.
+
+    It is the first subordinate id of root (/etc/subuid, /etc/subgid) if there is one, else `nobody`.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        nobody = pwd.getpwnam("nobody")
+        ids = nobody.pw_uid, nobody.pw_gid
+    except KeyError:
+        ids = 65534, 65534
+    uid, gid = (_subordinate_id(file) for file in ("/etc/subuid", "/etc/subgid"))
+    return (uid, gid) if uid and gid else ids
+
+
+def _subordinate_id(file: str) -> int | None:
+    """The first id of root's range in a file of lines `name:first:count`."""
+    try:
+        lines = [line.strip().split(":") for line in Path(file).read_text().splitlines()]
+    except OSError:
+        return None
+    return next((int(line[1]) for line in lines if len(line) == 3 and line[0] in ("root", "0")), None)
+
+
+def prepare(folder: JobFolder, options: LaunchOptions) -> None:
+    """Make the folders of Ocean's contract. Raises FileNotFoundError if the workflow's folder was removed."""
     volume = folder.volume
-    for path in (volume, *(volume / name for name in _FOLDERS), _scratch(folder), folder.path / "root"):
+    scratch = _scratch(folder)
+    for path in (volume, *(volume / name for name in _FOLDERS), scratch, folder.path / "root"):
         path.mkdir(exist_ok=True)
+    if user := algorithm_user():
+        for path in (*(volume / name for name in _WRITABLE), scratch):
+            os.chown(path, *user)
+        if options.isolation != "sandbox":  # the sandbox shows the folders elsewhere
+            way = (folder.path, *folder.path.parents)
+            for path in way[: way.index(options.platform) + 1]:
+                os.chown(path, -1, user[1])
+                path.chmod(0o710)
 
 
-def make(folder: JobFolder, job: StageJob, isolation: str) -> dict[str, Any]:
-    """The plan of one Job."""
-    if job.stage in (Stage.CONFIGURE, Stage.PUBLISH):
-        return _of_program(folder, job)
-    return _of_algorithm(folder, job, isolation)
+def unreachable(platform: Path) -> Path | None:
+    """The folder on the way to the platform's that algorithms may not pass, where they are not in a sandbox."""
+    if (user := algorithm_user()) is None:
+        return None
+    for path in platform.parents:
+        status = path.stat()
+        if not status.st_mode & (0o010 if status.st_gid == user[1] else 0o001):
+            return path
+    return None
 
 
-def _of_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
+def make(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
+    """The launch spec of one Job."""
+    ours = job.stage in (Stage.CONFIGURE, Stage.PUBLISH)
+    spec = _of_our_program(folder, job) if ours else _of_algorithm(folder, job, options)
+    return {**spec, "ends_with_platform": options.ends_with_platform}
+
+
+def _of_our_program(folder: JobFolder, job: StageJob) -> dict[str, Any]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_STAGES)}
+    command = stage_command.program_command(job, sys.executable, str(folder.path / "task.json"), str(folder.volume))
     return {
-        **_common(folder),
-        "isolation": "none",
-        "command": stage_command.program_command(
-            job, sys.executable, str(folder.path / "task.json"), str(folder.volume)
-        ),
+        "isolation": "trusted",
+        "command": command,
         "environ": {**kept, "PYTHONPATH": ROOT, "TERMINATION_LOG": str(folder.termination)},
+        "cwd": str(_scratch(folder)),
         "termination": str(folder.termination),
+        "log": str(folder.log),
         "log_bytes": _STAGE_LOG_BYTES,
         "seconds": job.limits.stage_seconds,
         "memory": 0,
         "disk": 0,
+        "writable": [],
     }
 
 
-def _of_algorithm(folder: JobFolder, job: StageJob, isolation: str) -> dict[str, Any]:
-    home = folder.path.parent
-    inside = isolation == "sandbox"
+def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
+    inside = options.isolation == "sandbox"
     volume = VOLUME if inside else str(folder.volume)
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
     command = ["/bin/sh", "-c", stage_command.algorithm_command(job, volume)]
     if job.stage is Stage.FILTER:
         command = list(job.environment.filter_command) or ["/bin/sh", "-c", _NO_FILTER]
-    environ = {
-        # The machine's own programs come first; behind them at least this Python is there.
-        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "secret": job.secret,
-        **stage_command.environment_variables(job, volume),
-    }
     limits = job.limits
     return {
-        **_common(folder),
-        "isolation": isolation,
-        "view": view(home.parent.parent.parent, home, folder.path, limits.memory, _own_files(job)),
+        "isolation": options.isolation,
+        "user": algorithm_user(),
+        "view": {"root": str(folder.path / "root"), "mounts": _mounts(folder, job, options)} if inside else None,
         "command": command,
-        "environ": environ,
+        "environ": {
+            # The machine's own programs come first. Behind them at least this Python can be found.
+            "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+            "LANG": os.environ.get("LANG", "C.UTF-8"),
+            "HOME": scratch,
+            "TMPDIR": scratch,
+            "secret": job.secret,
+            **stage_command.environment_variables(job, volume),
+        },
+        # In a Pod the volume is /data and the working directory /, so algorithms may open `data/inputs/…`.
+        "cwd": "/" if inside else str(folder.volume.parent),
         "termination": None,  # only our own programs are believed
-        "cwd": scratch,
+        "log": str(folder.log),
         "log_bytes": job.environment.publish.max_log_bytes,
         "seconds": limits.algorithm_seconds if job.stage is Stage.ALGORITHM else limits.stage_seconds,
         "memory": limits.memory,
         "disk": limits.disk,
+        "writable": [*(str(folder.volume / name) for name in _WRITABLE), str(_scratch(folder))],
     }
 
 
-def _common(folder: JobFolder) -> dict[str, Any]:
-    return {
-        "cwd": str(_scratch(folder)),
-        "log": str(folder.log),
-        "outputs": [str(folder.volume / OUTPUTS), str(_scratch(folder))],
-    }
+def _mounts(folder: JobFolder, job: StageJob, options: LaunchOptions) -> list[dict[str, Any]]:
+    mounts = view.view(
+        folder.volume,
+        _scratch(folder),
+        platform=options.platform,
+        user=algorithm_user() or (os.getuid(), os.getgid()),
+        # A program that fills it must run out of memory first, and not out of space.
+        shared_memory=2 * job.limits.memory or 64 << 20,
+        shown=[*options.shown, *_own_files(job)],
+    )
+    return [msgspec.structs.asdict(mount) for mount in mounts]
 
 
 def _scratch(folder: JobFolder) -> Path:
-    """What the stage works in, and HOME and TMPDIR to algorithm and filter.
+    """The folder that a stage works in; HOME and TMPDIR of algorithm and filter.
 
-    Of one Job only: programs look for code there, and what an algorithm leaves behind must not run in a later stage.
+    Each Job has its own. Programs look for code there, and a later stage must not run what an algorithm left behind.
     """
     return folder.path / "scratch"
 
 
-def _own_files(job: StageJob) -> list[str]:
-    """The files that the operator's filter is started with; they may lie where nothing else is to be seen."""
+def _own_files(job: StageJob) -> list[Path]:
+    """The files that the operator's filter command names by absolute paths. They are visible wherever they lie."""
     if job.stage is not Stage.FILTER:
         return []
-    return [word for word in job.environment.filter_command if os.path.isabs(word) and os.path.isfile(word)]
-
-
-def view(platform: Path, home: Path, job: Path, shared_memory: int, files: Sequence[str] = ()) -> dict[str, Any]:
-    """What a sandboxed stage sees of the files of this machine.
-
-    `platform`, `home`, `job`: the platform's, the workflow's and the Job's folder; in the Job's, `root` is empty, to
-    build the new root in. `files`: to be seen wherever they lie.
-    In the view, `hide` is replaced by empty folders; then `show` is laid over, in its order: where it is seen, which
-    folder or file it is, whether it is read-only; `cover` is there, but closed.
-    """
-    hidden = list(_NOT_IN_SIGHT)
-    if not _below(str(platform), hidden):
-        hidden.append(str(platform))
-    programs = sorted({path for path in _programs(str(platform)) if _below(path, hidden)})
-    return {
-        "root": str(job / "root"),
-        "hide": hidden,
-        "show": [
-            ("/tmp", str(job / "scratch"), False),  # noqa: S108 - its own; first, as programs may lie below it
-            *((path, path, True) for path in (*programs, *(file for file in files if _below(file, hidden)))),
-            (VOLUME, str(home / "data"), True),
-            *((f"{VOLUME}/{name}", str(home / "data" / name), False) for name in _WRITABLE),
-        ],
-        "cover": [f"{VOLUME}/{ADMIN_LOGS}", *([str(platform)] if _below(str(platform), programs) else [])],
-        "shared_memory": shared_memory,
-    }
-
-
-def _programs(platform: str) -> list[str]:
-    """The folders of the programs that algorithms may call: Python's, and those around PATH's."""
-    user = str(Path.home())
-    found = [sys.prefix, sys.base_prefix]
-    for path in os.environ.get("PATH", "").split(os.pathsep):
-        around = os.path.dirname(path)
-        # Beside their programs, these hold what is private.
-        private = around in (user, f"{user}/.local") or f"{platform}/".startswith(f"{around}/")
-        found += [path, f"{around}/lib"] if private else [around]
-    return [path for path in found if os.path.isdir(path)]
-
-
-def _below(path: str, folders: list[str]) -> bool:
-    return any(path.startswith(f"{folder}/") for folder in folders)
+    return [Path(word) for word in job.environment.filter_command if os.path.isabs(word) and os.path.isfile(word)]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,11 @@ class PlatformError(Exception):
 class Platform:
     """Serves at `url` inside a `with`. There can be one per process and one per folder at a time.
 
-    `tick`: seconds between two sweeps, whatever the tick's level. `end_stages`: leaving the `with` ends the running
-    stages; otherwise they continue and the next platform on the folder adopts them. `variables`: settings that
-    override the environment variables. Entering raises PlatformError and PortTaken.
+    `tick`: seconds between two sweeps, whatever the tick's level. `end_stages`: the running stages end with
+    the platform, even if it is killed; otherwise they continue and the next platform on the folder adopts them.
+    `temporary`: if the platform is killed, its folder is removed. `shown`: files and folders that algorithms see
+    besides programs. `variables`: settings that override the environment variables. Entering raises PlatformError and
+    PortTaken.
     """
 
     def __init__(
@@ -46,18 +49,23 @@ class Platform:
         environments: Path | None = None,
         require_isolation: bool = False,
         end_stages: bool = False,
+        temporary: bool = False,
+        shown: Sequence[Path] = (),
         variables: dict[str, str] | None = None,
     ) -> None:
-        self._folder = folder.absolute()
+        self._folder = folder.resolve()  # no link of its path may lead astray inside a sandbox
         self._port = port
         self._tick = tick
         self._environments = environments or Path(__file__).with_name("environments.yaml")
         self._require_isolation = require_isolation
         self._end_stages = end_stages
+        self._temporary = temporary
+        self._shown = shown
         self._variables = variables or {}
         self._stack = ExitStack()
         self._delivered = threading.Event()
         self.url = ""
+        self.key_file: Path | None = None  # of the key that was made for this folder
         self.isolation = Isolation.NONE
 
     def __enter__(self) -> Platform:
@@ -93,16 +101,29 @@ class Platform:
             _check_settings(str(self._environments))
             _migrate(os.environ["DATABASE_URL"])
             self.isolation = isolation.result()
-        if self._require_isolation and self.isolation is not Isolation.SANDBOX:
+        self._check_isolation()
+        for name, server in servers.items():
+            server.start(apps[name])
+        self._connect(stack, gateway, {name: server.url for name, server in servers.items()})
+        self.url = gateway.url
+
+    def _check_isolation(self) -> None:
+        """Raises PlatformError if algorithms cannot run, or not as they must."""
+        from functions.local.launch_spec import unreachable
+
+        if self.isolation is Isolation.SANDBOX:
+            return
+        if self._require_isolation:
             raise PlatformError(
                 f"--require-isolation needs a full sandbox, but this machine grants only: {self.isolation.text}. "
                 "Allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, "
                 "kernel.apparmor_restrict_unprivileged_userns), or start without --require-isolation"
             )
-        for name, server in servers.items():
-            server.start(apps[name])
-        self._connect(stack, gateway, {name: server.url for name, server in servers.items()})
-        self.url = gateway.url
+        if closed := unreachable(self._folder):
+            raise PlatformError(
+                f"algorithms run as the user nobody, who may not enter {closed}; choose a folder with --dir that "
+                "everybody can reach, such as /var/lib/sluice, or start Sluice as an ordinary user"
+            )
 
     def _connect(self, stack: ExitStack, gateway: Server, addresses: dict[str, str]) -> None:
         """Start the broker, the gateway, the kubelet and the ticker, and connect them to the functions."""
@@ -112,6 +133,7 @@ class Platform:
         from functions.local.broker import Broker
         from functions.local.gateway import Gateway, matches
         from functions.local.kubelet import Kubelet
+        from functions.local.launch_spec import LaunchOptions
         from functions.local.ticker import Ticker
         from functions.local.triggers import parse_trigger
 
@@ -126,7 +148,14 @@ class Platform:
         ingress.start(broker.app)
         gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
         folder = self._folder / "cluster"
-        kubelet = Kubelet(folder, _announcer(post, ingress.url), self.isolation)
+        options = LaunchOptions(
+            self.isolation,
+            self._folder,
+            self._shown,
+            ends_with_platform=self._end_stages,
+            temporary=self._temporary,
+        )
+        kubelet = Kubelet(folder, _announcer(post, ingress.url), options)
         kubelet.start()
         stack.callback(kubelet.stop, end_stages=self._end_stages)
         for source in of_kind(manifests, "PingSource"):
@@ -141,6 +170,36 @@ class Platform:
         stack.callback(server.stop)
         return server
 
+    def _operator_key(self) -> dict[str, str]:
+        """The settings of the operator's private key: the user's own, else a key that is made for this folder.
+
+        Its address is announced as `consumerAddress`, and configure signs with it: it reads the folder of credentials.
+        """
+        if {"OPERATOR_PRIVATE_KEY", "OPERATOR_PRIVATE_KEY_FILE", "SLUICE_CREDENTIALS"} & {
+            *os.environ,
+            *self._variables,
+        }:
+            return {}
+        self.key_file = self._folder / "credentials" / "OPERATOR_PRIVATE_KEY"
+        _make_key(self.key_file)
+        return {"OPERATOR_PRIVATE_KEY_FILE": str(self.key_file), "SLUICE_CREDENTIALS": str(self.key_file.parent)}
+
+    @property
+    def visible(self) -> list[str] | None:
+        """The files and folders of this machine that algorithms see; None if they see all that their user can read."""
+        from functions.local.view import visible
+
+        return visible(self._shown) if self.isolation is Isolation.SANDBOX else None
+
+    @property
+    def consumer_address(self) -> str:
+        """The address that Providers are told to expect; empty without an operator's key."""
+        from functions.ethereum import address
+        from functions.settings import Settings
+
+        key = Settings.load().operator_private_key
+        return address(key) if key else ""
+
     def _settings(self) -> dict[str, str]:
         """The functions' environment variables. The caller's own cannot change where records, Jobs and results lie."""
         insecure = {"SIGNATURE_REQUIRED": "0", "SLUICE_OPEN_ADMIN": "1"}  # on loopback only
@@ -152,8 +211,17 @@ class Platform:
             "SLUICE_PROCESS_DIR": str(self._folder / "cluster"),
             "RESULTS_URL": self.results.as_uri(),
             "ENVIRONMENTS_FILE": str(self._environments.absolute()),
+            **self._operator_key(),
             **self._variables,
         }
+
+
+def _make_key(file: Path) -> None:
+    """Write a new private key, readable by this user only, unless the file exists."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError), open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        # Below the order of the curve but for one chance in 2^128.
+        out.write(f"0x{secrets.token_hex(32)}\n")
 
 
 def _lock(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""The processes below this one, from /proc. Only the standard library: the supervisor imports it."""
+"""The processes below this one, from /proc. Only the standard library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def descendants(pid: int | None = None) -> list[int]:
-    """All processes below `pid` (below this one)."""
+    """All processes below `pid`, by default below this one."""
     found: list[int] = []
     todo = [pid or os.getpid()]
     while todo:
@@ -27,7 +27,7 @@ def signal_all(number: int) -> None:
 
 
 def kill_all() -> None:
-    """Kill every process below this one and wait until none is left; orphans are this process's children too."""
+    """Kill every process below this one and wait for the end of all. Needs `linux.adopt_orphans`."""
     while True:
         signal_all(signal.SIGKILL)
         try:
@@ -37,9 +37,9 @@ def kill_all() -> None:
 
 
 def kill_strays(home: Path) -> None:
-    """Kill what a killed supervisor left behind of a workflow, where no process namespace took it along.
+    """Kill the processes that a killed supervisor left of a workflow, where no process namespace ended with it.
 
-    Told by the environment it was given: a user's own shell may well stand in that folder.
+    They are recognised by their environment variables. The working directory proves nothing: it may be a user's shell.
     """
     marks = [f"{name}={home}/".encode() for name in ("TMPDIR", "TERMINATION_LOG")]
     for process in Path("/proc").glob("[0-9]*"):
@@ -48,22 +48,6 @@ def kill_strays(home: Path) -> None:
                 entry.startswith(mark) for entry in (process / "environ").read_bytes().split(b"\0") for mark in marks
             ):
                 os.kill(int(process.name), signal.SIGKILL)
-
-
-def memory(pids: list[int], enough: int) -> int:
-    """Bytes of memory that `pids` use. Shared pages are told apart only where the quick sum is above `enough`."""
-    quick = sum(_resident(pid) for pid in pids)
-    return quick if quick <= enough or len(pids) == 1 else sum(_proportional(pid) for pid in pids)
-
-
-def size(folder: str) -> int:
-    """Bytes of the files below `folder`; links are not followed."""
-    total = 0
-    for path, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
-    return total
 
 
 def _children(pid: int) -> list[int]:
@@ -75,19 +59,3 @@ def _children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         pass
     return children
-
-
-def _resident(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def _proportional(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            return next((int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:")), 0)
-    except OSError:
-        return _resident(pid)

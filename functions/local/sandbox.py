@@ -1,76 +1,122 @@
-"""Namespaces of the kernel around one stage, made by an ordinary user. Only the standard library, as the supervisor.
+"""Becomes a stage's program: shut in, without privileges, and under a system call filter. Only the standard library.
 
-What a stage sees in a full sandbox: the programs of this machine, read-only; its volume as /data; no network; no other
-process; nothing of home folders and of the platform's own folder.
+The isolation has three levels. `sandbox` gives the program its own view of the files (functions/local/view.py), its
+own processes, IPC and network; `network` its own network only; `none` neither. At each level the program runs without
+capabilities, under the filter of functions/local/seccomp.py, with a keyring of its own, and never as root.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
+import socket
+import stat
+from contextlib import suppress
 from typing import Any
 
-_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
-    0x0002_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000,
+from functions.local import linux, seccomp
+
+_SANDBOX = (
+    linux.CLONE_NEWNET
+    | linux.CLONE_NEWNS
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWCGROUP
+)
+# As container runtimes have them.
+_PROC_READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
+_PROC_HIDDEN = (
+    "acpi", "asound", "kcore", "keys", "key-users", "kmsg", "latency_stats", "sched_debug", "scsi", "timer_list",
+    "timer_stats",
 )  # fmt: skip
-_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 0x1000, 0x4000, 0x4_0000
-_MNT_DETACH = 2
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
-_SYS_MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = (
-    442,
-    -100,
-    0x8000,
-    1,
-)  # the same number on every architecture
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218}
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of every process below this one whose own parent ends."""
-    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def run(spec: dict[str, Any], report: socket.socket | None = None) -> None:
+    """Become the program of the launch spec. Raises OSError if that fails; otherwise never returns.
+
+    `report`: in a sandbox it receives a descriptor of the list of the stage's System V shared memory.
+    """
+    _join_new_keyring()
+    level = spec["isolation"]
+    if level == "sandbox":
+        _enter_sandbox(spec, report)
+    elif level == "network":
+        _unshare(linux.CLONE_NEWNET)
+        linux.bring_up_loopback()
+    if level != "sandbox":
+        _drop_privileges(spec["user"])
+    _execute(spec)
 
 
-def die_with_parent() -> None:
-    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def run_trusted(spec: dict[str, Any]) -> None:
+    """Become the program of the launch spec without isolation. For our own programs: they need network and user."""
+    _join_new_keyring()
+    _execute(spec)
 
 
-def run(plan: dict[str, Any]) -> None:
-    """Become the stage's program, in the sandbox of the plan. Raises OSError; otherwise never returns."""
-    level = plan["isolation"]
-    if level == "network":
-        _unshare(_NEWNET)
-    elif level == "sandbox":
-        _unshare(_NEWNET | _NEWNS | _NEWPID | _NEWIPC | _NEWUTS)
-        # Only children are in the new process namespace; the first is its init and takes all others along when it ends.
-        _become_child(lambda: _become_root(plan["view"]))
-        _become_child(lambda: None)
-    os.chdir(plan["cwd"])
-    if level != "none":
-        _drop_privileges()
-    os.execvpe(plan["command"][0], plan["command"], plan["environ"])  # noqa: S606 - it is the purpose
+def _enter_sandbox(spec: dict[str, Any], report: socket.socket | None) -> None:
+    _unshare(_SANDBOX)
+    linux.bring_up_loopback()
+    # Only children are in the new process namespace. The first is its init: all others end when it ends.
+    _continue_in_child()
+    _build_view(spec["view"])
+    if report is not None:
+        _send_shared_memory_list(report)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _drop_privileges(spec["user"])
+    linux.hide_from_ptrace()  # init has the same user as the program
+    _continue_in_child()
+
+
+def _execute(spec: dict[str, Any]) -> None:
+    os.chdir(spec["cwd"])
+    os.execvpe(spec["command"][0], spec["command"], spec["environ"])  # noqa: S606 - the purpose of this module
+
+
+def _join_new_keyring() -> None:
+    with suppress(OSError):  # the kernel may be built without keys
+        linux.join_new_keyring()
 
 
 def _unshare(kinds: int) -> None:
+    """Make new namespaces. An ordinary user also needs a user namespace; root must not be root in one."""
     uid, gid = os.getuid(), os.getgid()
-    _call("unshare", _NEWUSER | kinds)
+    if uid == 0:
+        linux.unshare(kinds)
+        return
+    linux.unshare(linux.CLONE_NEWUSER | kinds)
     for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{file}", "w") as mapping:
             mapping.write(text)
-    die_with_parent()  # the new credentials took it away
+    linux.signal_when_parent_ends()  # the new credentials undid it
 
 
-def _become_child(prepare: Any) -> None:
-    """Fork and return in the child; the parent only waits for it and ends as it does."""
+def _drop_privileges(user: list[int] | None) -> None:
+    """Give up root for `user` (uid, gid), all capabilities, and the system calls that the filter refuses."""
+    linux.drop_bounding_set()
+    if user is not None:
+        uid, gid = user
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+        linux.signal_when_parent_ends()  # the new credentials undid it
+    linux.drop_capabilities()
+    linux.forbid_new_privileges()
+    linux.install_filter(seccomp.program(os.uname().machine))
+
+
+def _continue_in_child() -> None:
+    """Fork and return in the child. The parent waits for it and ends as it does."""
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
-        die_with_parent()
-        prepare()
+        linux.signal_when_parent_ends()
+        if os.getppid() not in (parent, 0):  # 0: the parent is outside of this process namespace
+            os._exit(128 + signal.SIGKILL)  # it ended before
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is sent to the program as well
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the program receives it too
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -78,88 +124,77 @@ def _become_child(prepare: Any) -> None:
             os._exit(code if code >= 0 else 128 - code)
 
 
-def _become_root(view: dict[str, Any]) -> None:
-    """Put a new root together and move there. `view`: see plan.py."""
-    root = view["root"]
-    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
-    # What is to be seen again is opened before something is laid over it.
-    opened = [(path, os.open(source, os.O_PATH), read_only) for path, source, read_only in view["show"]]
-    _empty(root, "mode=755")
-    for entry in os.scandir("/"):
-        target = f"{root}/{entry.name}"
-        if entry.is_symlink():
-            os.symlink(os.readlink(entry.path), target)
-        elif entry.is_dir() and entry.path not in ("/dev", "/proc", *view["hide"]):
-            os.mkdir(target)
-            _bind(entry.path, target, read_only=True)
-    for path in view["hide"]:
-        os.makedirs(root + path, exist_ok=True)
-        _empty(root + path, "mode=755")
-    for path, source, read_only in opened:
-        _place_for(root + path, f"/proc/self/fd/{source}")
-        _bind(f"/proc/self/fd/{source}", root + path, read_only=read_only)
-        os.close(source)
-    for path in view["cover"]:
-        _empty(root + path, "mode=000,size=4k")
-    _devices(f"{root}/dev", view["shared_memory"])
-    os.mkdir(f"{root}/proc")
-    _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV)
-    os.chdir(root)
-    _call("syscall", _SYS_PIVOT_ROOT[os.uname().machine], b".", b".")
-    _call("umount2", b".", _MNT_DETACH)
-    _read_only("/", 0)
+def _build_view(view: dict[str, Any]) -> None:
+    """Make a root folder from the view's mounts, in their order, and move into it."""
+    linux.make_mounts_private()
+    mounts = view["mounts"]
+    # Sources are resolved in the old root and targets in the new one, so that no link leads from one to the other.
+    copies = [_copy_mount(mount) if mount["kind"] in ("bind", "device") else -1 for mount in mounts]
+    linux.mount("tmpfs", view["root"], "mode=755,size=1m")
+    old_root = linux.pivot_root(view["root"])
+    for mount, copy in zip(mounts, copies, strict=True):
+        _attach(mount, copy)
+    linux.detach(old_root)
+    for mount in mounts:
+        if mount["kind"] == "tmpfs" and not mount["writable"]:
+            linux.make_read_only(mount["target"])
+    linux.make_read_only("/")
 
 
-def _place_for(path: str, source: str) -> None:
-    """What a folder or a file can be bound to must be there, and be of its kind."""
-    if os.path.isdir(source):
-        os.makedirs(path, exist_ok=True)
-    else:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        open(path, "a").close()
+def _copy_mount(mount: dict[str, Any]) -> int:
+    attributes = linux.NO_SET_UID
+    if mount["kind"] == "bind":
+        attributes |= linux.NO_DEVICES
+    if not mount["writable"]:
+        attributes |= linux.READ_ONLY
+    return linux.clone_mount(mount["source"], attributes)
 
 
-def _devices(folder: str, shared_memory: int) -> None:
-    os.mkdir(folder)
-    _empty(folder, "mode=755,size=64k")
-    for name in ("null", "zero", "full", "random", "urandom"):
-        open(f"{folder}/{name}", "w").close()
-        _mount(f"/dev/{name}", f"{folder}/{name}", None, _MS_BIND)
-    for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
-        os.symlink(f"/proc/self/{target}", f"{folder}/{name}")
-    os.mkdir(f"{folder}/shm")
-    _empty(f"{folder}/shm", f"mode=1777,size={shared_memory}")
+def _attach(mount: dict[str, Any], copy: int) -> None:
+    target: str = mount["target"]
+    match mount["kind"]:
+        case "bind" | "device":
+            _make_mount_point(target, folder=stat.S_ISDIR(os.fstat(copy).st_mode))
+            linux.attach_mount(copy, target)
+        case "tmpfs":
+            _make_mount_point(target, folder=True)
+            linux.mount("tmpfs", target, f"mode={mount['mode']},size={mount['size']}")
+        case "proc":
+            _make_mount_point(target, folder=True)
+            _mount_proc(target)
+        case "file":
+            _make_mount_point(target, folder=False)
+            with open(target, "w") as file:
+                file.write(mount["text"])
+        case "link":
+            with suppress(OSError):  # it is there already, or below a mount that has its own
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.symlink(mount["text"], target)
 
 
-def _empty(path: str, options: str) -> None:
-    _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, options)
+def _make_mount_point(path: str, *, folder: bool) -> None:
+    """Make an empty folder or file to mount on, unless there is one. Raises OSError below a read-only mount."""
+    if os.path.exists(path):
+        return
+    os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
+    if not folder:
+        open(path, "x").close()
 
 
-def _bind(source: str, target: str, *, read_only: bool) -> None:
-    _mount(source, target, None, _MS_BIND | _MS_REC)
-    if read_only:
-        _read_only(target, _AT_RECURSIVE)
+def _mount_proc(target: str) -> None:
+    """Mount a /proc that shows this namespace's processes, and close what tells or changes anything of the machine."""
+    linux.mount("proc", target)
+    for path in (f"{target}/{name}" for name in _PROC_READ_ONLY):
+        if os.path.exists(path):
+            linux.attach_mount(linux.clone_mount(path, linux.READ_ONLY), path)
+    for path in (f"{target}/{name}" for name in _PROC_HIDDEN):
+        if os.path.isdir(path):
+            linux.mount("tmpfs", path, "mode=000,size=4k")
+            linux.make_read_only(path)
+        elif os.path.exists(path):
+            linux.attach_mount(linux.clone_mount("/dev/null", linux.READ_ONLY), path)
 
 
-def _read_only(path: str, flags: int) -> None:
-    attributes = (ctypes.c_uint64 * 4)(_ATTR_RDONLY, 0, 0, 0)
-    _call("syscall", _SYS_MOUNT_SETATTR, _AT_FDCWD, path.encode(), flags, attributes, ctypes.sizeof(attributes))
-
-
-def _drop_privileges() -> None:
-    """Nothing that the new namespaces grant, and no set-uid program, gives the stage more than its user has."""
-    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    capability = 0
-    while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
-        capability += 1
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
-    encoded = [text and text.encode() for text in (source, target, kind)]
-    _call("mount", *encoded, flags, options and options.encode())
-
-
-def _call(function: str, *arguments: Any) -> None:
-    if getattr(_libc, function)(*arguments) == -1:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{function}: {os.strerror(number)}")
+def _send_shared_memory_list(report: socket.socket) -> None:
+    with suppress(OSError), open("/proc/sysvipc/shm") as file:  # the kernel may be built without it
+        socket.send_fds(report, [b"s"], [file.fileno()])

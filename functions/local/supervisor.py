@@ -1,8 +1,8 @@
-"""The process above one stage: starts it, keeps it within its limits, writes its log and how it ended.
+"""The supervisor: starts one stage, enforces its limits, writes its log, and records how it ended.
 
-It is a process of its own, so that a stage outlives the platform. It holds the lock of its Job's folder as long as it
-lives, so that a new kubelet can tell a living stage from a dead one. Only the standard library, and of it little: it is
-started for every stage. What it is to do is a plan, see functions/local/launch_spec.py.
+It is a process of its own, so that a stage outlives the platform. It locks its Job's folder as long as it lives, so
+that a new kubelet can tell a living stage from a dead one. It imports little, and only the standard library, because
+one is started for every stage. functions/local/launch_spec.py describes its input.
 """
 
 from __future__ import annotations
@@ -13,32 +13,41 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from functions.local import process_tree, sandbox
+from functions.local import linux, process_tree, sandbox, usage
+from functions.local.cgroup import Cgroup
+from functions.local.stage_log import StageLog
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
-LOOK = 0.05  # seconds between two looks at the memory
-CUT = b"\n[the log is cut here: it is at its limit]\n"
-MOST_PROCESSES = 4096
+CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
+MAX_PROCESSES = 4096
 
 
-def wait_for_spec(folder: str) -> None:
-    """Run the launch spec below `folder` that stdin names. Do nothing if the kubelet ends before it names one."""
+def wait_for_spec(folder: str, *, temporary: bool = False) -> None:
+    """Run the launch spec below `folder` that stdin names.
+
+    If the platform ends before it names one, and its folder is `temporary`, remove that folder.
+    """
     name = sys.stdin.readline()
     if name.endswith("\n"):
         main(Path(folder, name[:-1]))
+    elif temporary:
+        from functions.local.leftovers import remove_platform_folder
+
+        remove_platform_folder(Path(folder).parent)
     # The kubelet waits for the end of this process, so skip the clean-up of Python.
     os._exit(0)
 
 
-def main(plan_file: Path) -> None:
-    plan = json.loads(plan_file.read_bytes())
-    folder = plan_file.parent
+def main(spec_file: Path) -> None:
+    spec = json.loads(spec_file.read_bytes())
+    folder = spec_file.parent
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     if os.fstat(lock).st_size:
@@ -47,7 +56,7 @@ def main(plan_file: Path) -> None:
     # A kubelet that found the lock free may have removed the Job meanwhile. From now on it finds the lock held.
     if (folder / "deleted").exists() or not _in_place(folder / "lock", lock):
         return
-    end = Supervisor(plan).run()
+    end = Supervisor(spec).run()
     if end is not None:
         draft = folder / "end.draft"
         draft.write_text(json.dumps(end))
@@ -61,50 +70,72 @@ def _in_place(path: Path, descriptor: int) -> bool:
         return False
 
 
+Verdict = tuple[str, str, int | None]  # outcome, reason, exit code
+
+
 class Supervisor:
     """Runs one stage to its end."""
 
-    def __init__(self, plan: dict[str, Any]) -> None:
-        self._plan = plan
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
         self._stopped = False
-        self._verdict: tuple[str, str, int | None] | None = None  # why it was killed: outcome, reason, exit code
+        self._verdict: Verdict | None = None  # why the stage was ended
         self._kill_at: float | None = None
-        self._next_look = 0.0
-        self._next_disk_look = 0.0
+        self._next_check = 0.0
+        self._next_disk_check = 0.0
+        self._log = StageLog(spec["log"], spec["log_bytes"])
+        self._cgroup: Cgroup | None = None
+        self._report, self._report_sender = socket.socketpair()
+        self._system_v: int | None = None  # the stage's /proc/sysvipc/shm
 
     def run(self) -> dict[str, Any] | None:
-        """How the stage ended; None if it was told to stop."""
+        """Return how the stage ended; None if it was told to stop."""
         wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_stopped", True))
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        sandbox.adopt_orphans()
-        log = Log(self._plan["log"], self._plan["log_bytes"])
+        if self._spec["ends_with_platform"]:
+            linux.signal_when_parent_ends(signal.SIGTERM)
+        linux.adopt_orphans()
+        self._cgroup = Cgroup.create(self._spec["memory"]) if self._spec["memory"] else None
+        try:
+            ended = self._watch(wake)
+            self._check_end()
+            out_of_memory = self._out_of_memory()
+        finally:
+            if self._cgroup:
+                self._cgroup.remove()
+        if self._stopped and self._verdict is None:
+            return None
+        return self._end(*ended, out_of_memory=out_of_memory)
+
+    def _watch(self, wake: int) -> tuple[int, int]:
+        """Run the program until nothing of it is left; its exit status, and its most memory in bytes."""
         output, child = self._start()
-        deadline = time.monotonic() + self._plan["seconds"]
+        deadline = time.monotonic() + self._spec["seconds"]
         watched = [output, wake]
         while (ended := _reap(child)) is None:
             self._enforce(deadline)
-            ready, _, _ = select.select(watched, [], [], LOOK)
+            ready, _, _ = select.select(watched, [], [], CHECK_INTERVAL)
             if wake in ready:
                 os.read(wake, 4096)
-            if output in ready and not _copy(output, log):
-                watched.remove(output)  # all that could print have closed it
+            if output in ready and not self._log.copy_from(output):
+                watched.remove(output)  # every process that could print has closed it
         process_tree.kill_all()
-        while _copy(output, log):
+        while self._log.copy_from(output):
             pass
-        if self._stopped and self._verdict is None:
-            return None
-        return self._end(*ended)
+        return ended
 
     def _start(self) -> tuple[int, int]:
         output, stdout = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(output, False)
-        with suppress(OSError):  # fewer switches between writer and reader, where the user may have that much
+        with suppress(OSError):  # a larger pipe saves switches between processes, if this user may have one
             fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
+        supervisor = os.getpid()
         child = os.fork()
         if child:
             os.close(stdout)
+            self._report_sender.close()
             return output, child
         try:
             signal.set_wakeup_fd(-1)
@@ -114,59 +145,92 @@ class Supervisor:
             os.dup2(stdout, 1)
             os.dup2(stdout, 2)
             os.setsid()
-            sandbox.die_with_parent()
+            os.umask(0o022)
+            linux.signal_when_parent_ends()
+            if os.getppid() != supervisor:
+                os._exit(126)  # the supervisor ended before
             self._limit()
-            sandbox.run(self._plan)
+            if self._spec["isolation"] == "trusted":
+                sandbox.run_trusted(self._spec)
+            sandbox.run(self._spec, self._report_sender)
         except BaseException as e:
             os.write(2, f"the stage could not be started: {e}\n".encode())
         finally:
             os._exit(126)
 
     def _limit(self) -> None:
-        # Memory is watched, not limited: a program that is refused memory ends in its own way, not as out of memory.
-        if disk := self._plan["disk"]:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
+        if self._cgroup:
+            self._cgroup.join()
+        # There is no limit on addresses: a program that is refused memory would not end as out of memory.
+        if disk := self._spec["disk"]:
+            # For files between two checks. A file in memory may not reach it before the memory is exceeded.
+            largest = disk + self._spec["memory"]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         Path("/proc/self/oom_score_adj").write_text("500")
 
     def _enforce(self, deadline: float) -> None:
         now = time.monotonic()
-        if now < self._next_look:
+        if now < self._next_check:
             return
-        self._next_look = now + LOOK
+        self._next_check = now + CHECK_INTERVAL
         if self._kill_at is not None:
             if now >= self._kill_at:
                 process_tree.signal_all(signal.SIGKILL)
             return
         if self._stopped:
-            self._end_it(now)
+            self._terminate(now)
         elif now >= deadline:
-            self._end_it(now, ("timed out", "DeadlineExceeded", None))
-        elif broken := self._broken_limit(now):
-            self._verdict = broken
+            self._terminate(now, ("timed out", "DeadlineExceeded", None))
+        elif reason := self._exceeded_limit(now):
+            self._verdict = ("failed", reason, 137)
             self._kill_at = now
             process_tree.signal_all(signal.SIGKILL)
 
-    def _end_it(self, now: float, verdict: tuple[str, str, int | None] | None = None) -> None:
+    def _terminate(self, now: float, verdict: Verdict | None = None) -> None:
         self._verdict = verdict
         self._kill_at = now + GRACE
         process_tree.signal_all(signal.SIGTERM)
 
-    def _broken_limit(self, now: float) -> tuple[str, str, int | None] | None:
+    def _exceeded_limit(self, now: float) -> str:
+        """The reason if the stage is above one of its limits, else empty."""
         pids = process_tree.descendants()
-        if self._plan["memory"] and process_tree.memory(pids, self._plan["memory"]) > self._plan["memory"]:
-            return "failed", "OOMKilled", 137
-        if len(pids) > MOST_PROCESSES:
-            return "failed", "TooManyProcesses", 137
-        if self._plan["disk"] and now >= self._next_disk_look:
-            size = sum(process_tree.size(folder) for folder in self._plan["outputs"])
-            # A tree of many files takes long to add up: never more than a tenth of the time.
-            self._next_disk_look = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
-            if size > self._plan["disk"]:
-                return "failed", "DiskExceeded", 137
-        return None
+        if len(pids) > MAX_PROCESSES:
+            return "TooManyProcesses"
+        if self._spec["isolation"] == "trusted":
+            return ""
+        if self._out_of_memory():
+            return "OOMKilled"
+        shared = usage.shared_memory(pids, self._shared_memory_list())
+        files = usage.open_files(pids, shared.device)
+        memory, disk = self._spec["memory"], self._spec["disk"]
+        if memory and usage.memory(pids, memory, files, shared) > memory:
+            return "OOMKilled"
+        if disk and now >= self._next_disk_check:
+            used = sum(files.unlinked.values()) + usage.disk(self._spec["writable"]) - self._log.size
+            # A tree of many files takes long to add up: spend at most a tenth of the time on it.
+            self._next_disk_check = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
+            if used > disk:
+                return "DiskExceeded"
+        return ""
 
-    def _end(self, status: int, peak: int) -> dict[str, Any]:
+    def _check_end(self) -> None:
+        """A program may have written too much after the last check."""
+        disk = self._spec["disk"]
+        if disk and self._verdict is None and usage.disk(self._spec["writable"]) - self._log.size > disk:
+            self._verdict = ("failed", "DiskExceeded", 137)
+
+    def _out_of_memory(self) -> bool:
+        return self._cgroup is not None and self._cgroup.out_of_memory()
+
+    def _shared_memory_list(self) -> int | None:
+        if self._system_v is None and self._spec["isolation"] == "sandbox":
+            with suppress(BlockingIOError):
+                _, descriptors, _, _ = socket.recv_fds(self._report, 1, 1, socket.MSG_DONTWAIT)
+                self._system_v = descriptors[0] if descriptors else None
+        return self._system_v
+
+    def _end(self, status: int, peak: int, *, out_of_memory: bool) -> dict[str, Any]:
         if self._verdict is not None:
             outcome, reason, exit_code = self._verdict
         else:
@@ -175,11 +239,11 @@ class Supervisor:
                 exit_code, reason = 128 - status, "Error"
             if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
                 reason = "DiskExceeded"
-            # It was faster than the watch.
-            if status and self._plan["memory"] and peak > self._plan["memory"]:
+            # The program may end between two checks.
+            if status and (out_of_memory or peak > (self._spec["memory"] or peak)):
                 reason, exit_code = "OOMKilled", 137
         if outcome != "succeeded" and not reason:
-            reason = self._said()
+            reason = self._termination_reason()
         return {
             "outcome": outcome,
             "exit_code": exit_code,
@@ -187,53 +251,23 @@ class Supervisor:
             "oom_killed": reason == "OOMKilled",
         }
 
-    def _said(self) -> str:
-        """What the stage's program says itself: the word before the colon of its termination message."""
-        if self._plan["termination"] is None:
+    def _termination_reason(self) -> str:
+        """The reason that our own program gave: the word before the colon of its termination message."""
+        if self._spec["termination"] is None:
             return "Error"
         try:
-            with open(self._plan["termination"], "rb") as file:
+            with open(self._spec["termination"], "rb") as file:
                 word, colon, _ = file.read(4096).decode(errors="replace").partition(":")
         except OSError:
             return "Error"
         return word if colon and word.isalnum() and len(word) <= 64 else "Error"
 
 
-class Log:
-    """A file of at most `limit` bytes and a note where it was cut. What does not fit, or fails, is dropped."""
-
-    def __init__(self, path: str, limit: int) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-        self._left = limit
-        self._cut = False
-
-    def write(self, text: bytes) -> None:
-        kept = text[: self._left]
-        self._left -= len(kept)
-        try:
-            os.write(self._file, kept)
-            if len(kept) < len(text) and not self._cut:
-                self._cut = True
-                os.write(self._file, CUT)
-        except OSError:  # the disk is full
-            self._left, self._cut = 0, True
-
-
 def _reap(child: int) -> tuple[int, int] | None:
-    """The exit status of `child` and the most memory it had, in bytes, once it has ended; buries orphans meanwhile."""
+    """Reap ended children. Once `child` has ended, return its exit status and its peak memory in bytes."""
     while True:
         pid, status, usage = os.wait4(-1, os.WNOHANG)
         if pid == child:
             return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
         if pid == 0:
             return None
-
-
-def _copy(output: int, log: Log) -> bool:
-    """Take what was printed; the program is never held up, whatever becomes of its text. False: nothing was there."""
-    try:
-        chunk = os.read(output, 1 << 20)
-    except BlockingIOError:
-        return False
-    log.write(chunk)
-    return bool(chunk)

@@ -14,10 +14,14 @@ from functions.local import launch_spec
 
 
 class WarmSupervisor:
-    """Hands launch specs below `folder` to supervisors. Not thread-safe."""
+    """Hands launch specs below `folder` to supervisors. Not thread-safe.
 
-    def __init__(self, folder: Path) -> None:
+    `temporary`: if this process is killed, the waiting one removes the platform's folder.
+    """
+
+    def __init__(self, folder: Path, *, temporary: bool = False) -> None:
         self._folder = folder
+        self._temporary = temporary
         self._waiting: subprocess.Popen[bytes] | None = None
         self.prepare()
 
@@ -45,7 +49,8 @@ class WarmSupervisor:
             self._waiting = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        code = f"from functions.local.supervisor import wait_for_spec; wait_for_spec({str(self._folder)!r})"
+        arguments = f"{str(self._folder)!r}, temporary={self._temporary}"
+        code = f"from functions.local.supervisor import wait_for_spec; wait_for_spec({arguments})"
         return subprocess.Popen(  # noqa: S603 - our own program
             launch_spec.bare_python(code),
             bufsize=0,  # the path is written in one piece

@@ -197,6 +197,25 @@ def test_up_serves_the_other_commands_until_it_is_stopped(start: Start, tmp_path
     assert (code, "Traceback" in err) == (0, False), err
     assert shown[-1].strip() == f"sluice submit examples/penguins/workflow.json --wait --url {url}"
     assert (tmp_path / ".sluice" / "sluice.log").exists()
+    assert [line.split()[0] for line in shown[1:5]] == ["isolation", "files", "visible", "provider"]
+    assert "to algorithms: /" in shown[3] or "all that" in shown[3]
+    assert "consumerAddress 0x" in shown[4]
+    assert str(tmp_path / ".sluice" / "credentials") in shown[4]
+
+
+def test_a_folder_that_cannot_be_shown_is_refused_with_the_reason(start: Start) -> None:
+    code, _, err = ended(start("up", "--port", "0", "--show", "/no/such/folder"))
+    assert (code, "/no/such/folder cannot be shown: it does not exist" in err) == (2, True), err
+
+
+def test_a_shown_folder_is_readable_for_the_algorithm(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "a.csv").write_text("1,2\n")
+    tmp_path.chmod(0o755)
+    work = written(tmp_path, document(f"cat {tmp_path}/sets/a.csv > $OUTPUTS/copy"))
+    code, out, err = ended(start("run", work, "--show", "sets"))
+    assert code == 0, out + err
+    assert (tmp_path / "out" / "work" / "copy").read_text() == "1,2\n"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from support.fake_kube import FakeKube
 
-from functions.cli.doctor import doctor
+from functions.cli.main import main
+from functions.cluster import escape_probe
 from functions.cluster.kubernetes import canary, canary_probe
+from functions.local.isolation import Isolation, probe
+from functions.local.sandbox_check import SandboxReport
+from functions.workflow.environment import Environment
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def run_doctor(kube: FakeKube, folder: Path, ended: dict[str, Any] | None, *more
     if ended:
         thread.start()
     try:
-        return CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo", *more], env=environ)
+        return CliRunner().invoke(main, ["doctor", "--cluster", "--namespace", "demo", *more], env=environ)
     finally:
         stop.set()
         if ended:
@@ -116,7 +120,7 @@ def test_it_checks_the_cluster_that_kubectl_uses(
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(canary, "TIMEOUT", 0.1)
-    result = CliRunner().invoke(doctor, ["--cluster", "--namespace", "demo"])
+    result = CliRunner().invoke(main, ["doctor", "--cluster", "--namespace", "demo"])
     assert "so it proves nothing" in result.output
     assert kube.created.total() == 1
 
@@ -125,14 +129,14 @@ def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     for variable in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    result = CliRunner().invoke(doctor, ["--cluster"])
+    result = CliRunner().invoke(main, ["doctor", "--cluster"])
     assert result.exit_code == 3
     assert "set KUBECONFIG, or create ~/.kube/config" in result.output
 
 
 @pytest.mark.parametrize("address", ["10.0.0.5", "10.0.0.5:", "10.0.0.5:0", "10.0.0.5:99999", "10.0.0.5:²", ":80"])
 def test_an_address_without_a_port_is_a_usage_error(address: str) -> None:
-    result = CliRunner().invoke(doctor, ["--cluster", "--try", address])
+    result = CliRunner().invoke(main, ["doctor", "--cluster", "--try", address])
     assert result.exit_code == 2
     assert address in result.output
 
@@ -142,10 +146,48 @@ def test_doctor_reports_what_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) 
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setattr(module, "PORT", taken.getsockname()[1])
-        result = CliRunner().invoke(doctor, [])
-        told = json.loads(CliRunner().invoke(doctor, ["--json"]).stdout)
+        result = CliRunner().invoke(
+            main,
+            [
+                "doctor",
+            ],
+        )
+        told = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)
     assert [check["ok"] for check in told["checks"] if check["name"] in ("python", "port")] == [True, False]
     assert told["ok"] is False
     assert result.exit_code == 1
     assert "BAD  port" in result.output
     assert "ok   python" in result.output
+
+
+def test_the_sandbox_of_this_machine_is_closed() -> None:
+    if probe() is not Isolation.SANDBOX:
+        pytest.skip("this machine grants no sandbox")
+    ended = CliRunner().invoke(main, ["doctor", "--sandbox", "--json"])
+    report = json.loads(ended.stdout)
+    assert [check for check in report["checks"] if not check["ok"]] == []
+    assert (ended.exit_code, report["ok"]) == (0, True)
+
+
+def test_an_open_way_out_of_the_sandbox_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SandboxReport(["/etc/shadow", "sysrq"], ["/etc/shadow"], ["disk", "memory"], ["disk"])
+    monkeypatch.setattr("functions.local.sandbox_check.check", lambda isolation: found)
+    ended = CliRunner().invoke(main, ["doctor", "--sandbox"])
+    assert ended.exit_code == 1
+    bad = [line.split()[1:] for line in ended.stdout.splitlines() if line.startswith("BAD")]
+    assert ["/etc/shadow", "open"] in bad
+    assert ["limit:", "disk", "exceeded"] in bad
+    assert "ok   sysrq" in ended.stdout
+
+
+def test_the_escape_probe_runs_as_a_job_of_a_cluster(kube: FakeKube, tmp_path: Path) -> None:
+    report = json.dumps({"tried": ["90 ways out"], "reached": ["/etc/shadow"], "still_reached": ["/etc/shadow"]})
+    ended = run_doctor(kube, tmp_path, {"exitCode": 3, "reason": "Error", "message": report}, "--sandbox")
+    assert ended.exit_code == 1
+    assert "BAD  /etc/shadow" in ended.stdout
+
+
+def test_the_job_of_the_escape_probe_carries_its_program() -> None:
+    job = canary.manifest("canary", Environment(id="demo"), "python:3", "1.1.1.1:443", escapes=True)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-c", Path(escape_probe.__file__).read_text()]

@@ -149,6 +149,20 @@ def test_results_with_the_same_path_do_not_overwrite_each_other(tmp_path: Path) 
     assert len(set(everywhere)) == len(everywhere)
 
 
+def test_an_output_may_have_the_name_of_a_folder_that_is_needed(tmp_path: Path) -> None:
+    listed = [
+        {"filename": "logs", "filesize": 1, "type": "output"},
+        {"filename": "algorithm.log", "filesize": 1, "type": "algorithmLog"},
+        {"filename": "tables/a", "filesize": 1, "type": "output"},
+        {"filename": "tables", "filesize": 1, "type": "output"},
+    ]
+    found = [target.path for target in targets(listed, tmp_path)]
+    assert found[1:3] == [tmp_path / "logs" / "algorithm.log", tmp_path / "tables" / "a"]
+    for path in found:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(exist_ok=False)
+
+
 def test_a_running_job_has_no_results_to_download(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     api.put("GET", "/compute", [job(status=40)])
     ended = sluice("results", "job1", "--out", tmp_path / "out", "--url", api.url)

@@ -37,6 +37,7 @@ for folder in "$TMPDIR" "$HOME" "$PWD"; do
         echo "import pathlib; pathlib.Path('$MARK').touch()" > "$folder/$name"
     done
 done
+true  # the working directory may be read-only
 """
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.job_runner import JobRunner, interpreter_of_all
 from support.laptop import Laptop
 from support.processes import Announcements, ProcessDriver
 
@@ -54,6 +56,15 @@ def isolation() -> Isolation:
 
 
 @pytest.fixture
+def open_path(tmp_path: Path) -> Path:
+    """A folder that every user can reach: where Sluice runs as root, algorithms run as another user."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
+            folder.chmod(0o711)
+    return tmp_path
+
+
+@pytest.fixture
 def announced() -> Announcements:
     return Announcements()
 
@@ -65,15 +76,20 @@ def driver(tmp_path: Path, announced: Announcements, isolation: Isolation) -> It
     driver.close()
 
 
-@pytest.fixture
-def sandboxed(driver: ProcessDriver) -> ProcessDriver:
-    if driver.isolation is not Isolation.SANDBOX:
-        pytest.skip(f"this machine grants: {driver.isolation.text}")
-    return driver
+@pytest.fixture(scope="module")
+def runners() -> Iterator[Callable[[str, str], JobRunner]]:
+    """Job runners by isolation and user; one of each for a module."""
+    started: dict[tuple[str, str], JobRunner] = {}
 
+    def runner(isolation: str, user: str) -> JobRunner:
+        if user == "root" and os.getuid() != 0:
+            pytest.skip("needs root")
+        if user == "user" and os.getuid() == 0 and not interpreter_of_all():
+            pytest.skip("no Python here can be started by another user")
+        if (isolation, user) not in started:
+            started[isolation, user] = JobRunner(isolation, user)
+        return started[isolation, user]
 
-@pytest.fixture
-def networkless(driver: ProcessDriver) -> ProcessDriver:
-    if driver.isolation is Isolation.NONE:
-        pytest.skip(f"this machine grants: {driver.isolation.text}")
-    return driver
+    yield runner
+    for each in started.values():
+        each.close()

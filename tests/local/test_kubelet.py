@@ -139,8 +139,8 @@ def test_a_late_supervisor_does_not_start_a_removed_job(
     driver.kubelet = driver.new_kubelet()
 
 
-def test_processes_of_a_lost_job_are_killed_where_no_namespace_does_it(tmp_path: Path) -> None:
-    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
+def test_processes_of_a_lost_job_are_killed_where_no_namespace_does_it(open_path: Path) -> None:
+    driver = ProcessDriver(open_path / "open", isolation=Isolation.NONE)
     job = shell_job("(setsid sleep 4715 >/dev/null 2>&1 &); touch $OUTPUTS/started; exec sleep 4715")
     driver.create(job)
     until((volume(driver, job) / "outputs" / "started").exists, bool)

@@ -26,7 +26,7 @@ def test_the_program_gets_oceans_variables_and_none_of_the_platforms(
     assert environment["INPUTS"] == environment["VOLUME"] + "/inputs"
     assert environment["OUTPUTS"] == environment["VOLUME"] + "/outputs"
     assert environment["LOGS"] == environment["VOLUME"] + "/logs"
-    contract = {"DIDS", "TRANSFORMATION_DID", "VOLUME", "LOGS", "INPUTS", "OUTPUTS", "secret"}
+    contract = {"DIDS", "TRANSFORMATION_DID", "VOLUME", "LOGS", "INPUTS", "OUTPUTS", "secret", "PYTHONUNBUFFERED"}
     assert set(environment) <= contract | {"PATH", "LANG", "HOME", "TMPDIR", "PWD", "SHLVL", "OLDPWD", "_"}
 
 

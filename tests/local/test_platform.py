@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.laptop import API, Client, Laptop
+from support.laptop import API, Client, Laptop, document
 
+from functions.ethereum import address
 from functions.local.http_server import PortTaken
 from functions.local.isolation import Isolation
 from functions.local.platform import Platform, PlatformError
@@ -66,14 +68,14 @@ def test_a_used_port_is_reported_and_leaves_the_folder_unlocked(laptop: Laptop, 
         pass
 
 
-def test_isolation_can_be_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_isolation_can_be_required(open_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.local.platform.probe", lambda: Isolation.NETWORK)
     with (
         pytest.raises(PlatformError, match="needs a full sandbox"),
-        Platform(tmp_path, require_isolation=True),
+        Platform(open_path, require_isolation=True),
     ):
         pass
-    with Platform(tmp_path) as platform:
+    with Platform(open_path) as platform:
         assert platform.isolation is Isolation.NETWORK
 
 
@@ -96,3 +98,51 @@ def test_an_app_with_earlier_settings_is_discarded(tmp_path: Path, monkeypatch: 
     assert current_app().settings.database_url == ""
     with Platform(tmp_path) as platform:
         assert Client(platform.url).call("GET", f"{API}/environments")[0] == 200
+
+
+def test_a_folder_behind_an_absolute_link_works(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    laptop = Laptop(tmp_path / "link" / "sluice")
+    laptop.start()
+    try:
+        job = laptop.submit(document("echo 1 > $OUTPUTS/one"))
+        assert laptop.finished(job)["status"] == 70
+        assert laptop.result(job, "one") == b"1\n"
+    finally:
+        laptop.kill_everything()
+
+
+def test_the_environment_announces_the_address_of_a_key_that_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPERATOR_PRIVATE_KEY", "OPERATOR_PRIVATE_KEY_FILE", "OPERATOR_ADDRESS", "SLUICE_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    announced = []
+    for _ in range(2):
+        with Platform(tmp_path) as platform:
+            assert platform.key_file is not None
+            assert platform.key_file.stat().st_mode & 0o777 == 0o600
+            (environment,) = json.loads(Client(platform.url).call("GET", f"{API}/environments")[1])
+            assert environment["consumerAddress"] == platform.consumer_address
+            assert address(platform.key_file.read_text().strip()) == platform.consumer_address
+            announced.append(platform.consumer_address)
+    assert announced[0] == announced[1]
+
+
+def test_an_operators_own_key_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "0x" + "11" * 32
+    monkeypatch.setenv("OPERATOR_PRIVATE_KEY", key)
+    with Platform(tmp_path) as platform:
+        assert platform.key_file is None
+        assert platform.consumer_address == address(key)
+
+
+def test_root_needs_a_folder_that_the_user_of_algorithms_can_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.local.platform.probe", lambda: Isolation.NONE)
+    monkeypatch.setattr("functions.local.launch_spec.algorithm_user", lambda: (65534, 65534))
+    tmp_path.chmod(0o700)
+    with pytest.raises(PlatformError, match="choose a folder with --dir"), Platform(tmp_path / "sluice"):
+        pass

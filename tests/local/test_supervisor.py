@@ -83,8 +83,8 @@ def test_an_endless_log_is_cut_and_does_not_block_the_program(driver: ProcessDri
     assert "cut here" in log[-60:]
 
 
-def test_the_supervisor_stays_idle_after_the_program_closed_its_output(tmp_path: Path) -> None:
-    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
+def test_the_supervisor_stays_idle_after_the_program_closed_its_output(open_path: Path) -> None:
+    driver = ProcessDriver(open_path / "open", isolation=Isolation.NONE)
     job = shell_job("exec >&- 2>&-; touch $OUTPUTS/closed; while [ ! -e $OUTPUTS/go ]; do sleep 0.1; done")
     driver.create(job)
     outputs = volume(driver, job) / "outputs"
@@ -133,10 +133,10 @@ def test_background_processes_end_with_the_program(driver: ProcessDriver) -> Non
     assert not [pid for pid in pids() if b"sleep\x004711" in command_line(pid)]
 
 
-def test_a_log_that_was_replaced_by_a_link_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "private").write_text("private")
-    driver = ProcessDriver(tmp_path / "open", isolation=Isolation.NONE)
-    job = shell_job(f"rm $LOGS/algorithm.log; ln -s {tmp_path}/private $LOGS/algorithm.log")
+def test_a_log_that_was_replaced_by_a_link_is_not_read(open_path: Path) -> None:
+    (open_path / "private").write_text("private")
+    driver = ProcessDriver(open_path / "open", isolation=Isolation.NONE)
+    job = shell_job(f"rm $LOGS/algorithm.log; ln -s {open_path}/private $LOGS/algorithm.log")
     run_to_end(driver, job)
     assert read_log(driver, job) == ""
     driver.close()

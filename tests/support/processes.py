@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation, probe
 from functions.local.kubelet import Kubelet
+from functions.local.launch_spec import LaunchOptions
 from functions.workflow.model import JobUid, Stage
 
 __all__ = ["command_line", "pids"]
@@ -31,15 +32,18 @@ class ProcessDriver:
         folder: Path,
         announce: Callable[[ApiServerEvent], bool] = lambda event: True,
         isolation: Isolation | None = None,
+        shown: Sequence[Path] = (),
     ) -> None:
         self.folder = folder
         self.isolation = isolation or probe()
         self.cluster: Cluster = ProcessCluster(folder)
         self._announce = announce
+        self._shown = shown
         self.kubelet = self.new_kubelet()
 
     def new_kubelet(self) -> Kubelet:
-        kubelet = Kubelet(self.folder, self._announce, self.isolation)
+        options = LaunchOptions(self.isolation, platform=self.folder, shown=self._shown)
+        kubelet = Kubelet(self.folder, self._announce, options)
         kubelet.start()
         return kubelet
 

@@ -11,17 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from functions.cluster.kubernetes import job_status, pods
+from functions.cluster import escape_probe
+from functions.cluster.canary import canary_job
+from functions.cluster.kubernetes import canary_probe, job_status, pods
 from functions.cluster.kubernetes.client import Api
 from functions.cluster.kubernetes.objects import Body, get_mapping, get_mappings, get_text
 from functions.cluster.labels import JOB_NAME, MANAGED_BY
-from functions.cluster.ports import StageJob, State
+from functions.cluster.ports import State
 from functions.settings import Settings
-from functions.workflow.document import Algorithm, Compute, Container, Definition, Output, StageDocument
 from functions.workflow.environment import Environment
-from functions.workflow.model import Limits, Scope, Stage, WorkflowId
+from functions.workflow.model import Stage
 
 # Not `sluice`: the event sources and the sweep must not take the canary for a workflow's Job.
 MANAGER = "sluice-doctor"
@@ -42,12 +44,15 @@ class CanaryReport:
     still_reached: Sequence[str]
 
 
-def manifest(name: str, environment: Environment, image: str, public: str, more: Sequence[str] = ()) -> dict[str, Any]:
+def manifest(
+    name: str, environment: Environment, image: str, public: str, more: Sequence[str] = (), *, escapes: bool = False
+) -> dict[str, Any]:
     """The canary's Job: an algorithm's Pod in this environment, with another program and manager and no volume.
 
-    `public` and `more`: addresses (`host:port`) to try, besides those inside the cluster.
+    `public` and `more`: addresses (`host:port`) to try, besides those inside the cluster. `escapes`: try every way out
+    of the Pod (functions/cluster/escape_probe.py), instead of only the network.
     """
-    template = pods.pod_template(_stage_job(name, environment), Settings(), name)
+    template = pods.pod_template(canary_job(name, "true", environment), Settings(), name)
     labels = {**template["metadata"]["labels"], MANAGED_BY: MANAGER}
     spec = template["spec"]
     spec["volumes"] = [volume for volume in spec["volumes"] if "emptyDir" in volume]
@@ -58,7 +63,7 @@ def manifest(name: str, environment: Environment, image: str, public: str, more:
     container["imagePullPolicy"] = environment.pull_policy
     if environment.pull_secret:  # this image is the operator's own
         spec["imagePullSecrets"] = [{"name": environment.pull_secret}]
-    container["command"] = ["python", "-c", _probe()]
+    container["command"] = ["python", "-c", _source(escape_probe if escapes else canary_probe)]
     container["env"] = [
         {"name": "PUBLIC_ADDRESS", "value": public},
         {"name": "MORE_ADDRESSES", "value": ",".join(more)},
@@ -117,24 +122,8 @@ def read_report(pod: Body) -> CanaryReport:
     raise NoReport("the canary's Pod ended without its container: it was evicted, or its node refused it")
 
 
-def _stage_job(name: str, environment: Environment) -> StageJob:
-    stage = StageDocument(
-        algorithm=Algorithm(container=Container("true")), compute=Compute(), input=[], output=Output()
-    )
-    return StageJob(
-        workflow=WorkflowId(name),
-        stage=Stage.ALGORITHM,
-        attempt=1,
-        environment=environment,
-        limits=Limits(cpu=0.1, memory=128 << 20, disk=64 << 20),
-        definition=Definition(stages=[stage]),
-        secret="",
-        scope=Scope.ADMIN_LOGS,
-        results="",
-    )
-
-
 @cache
-def _probe() -> str:
-    """The source of the program that the canary runs."""
-    return Path(__file__).with_name("canary_probe.py").read_text()
+def _source(program: ModuleType) -> str:
+    """The source of a program that the canary runs."""
+    assert program.__file__ is not None
+    return Path(program.__file__).read_text()

@@ -190,8 +190,6 @@ def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
     if _is_our_program(job.stage):
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
     else:
-        # A program that is stopped or killed would take with it what it has not printed yet.
-        variables["PYTHONUNBUFFERED"] = "1"
         variables |= stage_command.environment_variables(job, VOLUME)
     env: list[dict[str, Any]] = [{"name": name, "value": no_expansion(text)} for name, text in variables.items()]
     if not _is_our_program(job.stage):

@@ -1,0 +1,40 @@
+"""The log of a stage: a file of limited size. Only the standard library."""
+
+from __future__ import annotations
+
+import os
+
+CUT = b"\n[the log is cut here: it is at its limit]\n"
+_CHUNK = 1 << 20
+
+
+class StageLog:
+    """A file of at most `limit` bytes, and a note where it was cut. The rest is dropped. Raises OSError."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        # An earlier stage may have put a link or a pipe there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._file = os.open(path, flags, 0o644)
+        self._left = limit
+        self._cut = False
+        self.size = 0  # bytes written
+
+    def copy_from(self, output: int) -> bool:
+        """Move what a program has printed into the log. Returns False if there was nothing."""
+        try:
+            chunk = os.read(output, _CHUNK)
+        except BlockingIOError:
+            return False
+        self._write(chunk)
+        return bool(chunk)
+
+    def _write(self, text: bytes) -> None:
+        kept = text[: self._left]
+        self._left -= len(kept)
+        try:
+            self.size += os.write(self._file, kept)
+            if len(kept) < len(text) and not self._cut:
+                self._cut = True
+                self.size += os.write(self._file, CUT)
+        except OSError:  # the disk is full
+            self._left, self._cut = 0, True
