@@ -1,0 +1,100 @@
+"""tools/cluster-timeline on recorded events: a fake kubectl prints them, a fake API has the history."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from support.deployment import ROOT
+from support.fake_api import FakeApi, server
+from support.recorded import START, pod_events
+
+TOOL = ROOT / "tools" / "cluster-timeline"
+JOB = "3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"
+RUNS = {
+    ("configure", "1"): "success",
+    ("algorithm", "1"): "suspended",
+    ("publish", "1"): "exit-1",
+    ("publish", "2"): "ttl",
+}
+BEGAN = START.timestamp()
+
+
+def history() -> list[dict[str, Any]]:
+    """One that publishes at its second attempt."""
+    moves = [
+        (0, "queued", "queued", "submitted"),
+        (0.25, "queued", "configure", "admitted"),
+        (3.25, "configure", "algorithm", "configure succeeded"),
+        (6.25, "algorithm", "publish", "algorithm succeeded"),
+        (9.25, "publish", "publish", "publish failed"),
+        (22.5, "publish", "finished", "publish succeeded"),
+    ]
+    return [
+        {
+            "at": f"{BEGAN + seconds:.6f}",
+            "before": before,
+            "after": after,
+            "event": event,
+            "attempt": 2 if after == "finished" else 1,
+        }
+        for seconds, before, after, event in moves
+    ]
+
+
+def events() -> str:
+    """What `kubectl get pods --watch --output-watch-events -o json` prints: indented documents, one after the other."""
+    printed = []
+    for (stage, attempt), scenario in RUNS.items():
+        for sent in pod_events(scenario):
+            body = json.loads(json.dumps(sent.body))
+            body["metadata"]["labels"] |= {"component": stage, "attempt": attempt}
+            printed.append(json.dumps({"type": "MODIFIED", "object": body}, indent=4))
+    return "\n".join(printed) + "\n"
+
+
+def run_tool(folder: Path, api: FakeApi) -> subprocess.CompletedProcess[str]:
+    (folder / "events.json").write_text(events())
+    kubectl = folder / "kubectl"
+    kubectl.write_text(f'#!/bin/sh\necho "$@" >{folder}/arguments\ncat {folder}/events.json\nexec sleep 60\n')
+    kubectl.chmod(0o755)
+    (folder / "admin").write_text("secret\n")
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    command = [sys.executable, str(TOOL), JOB, "--url", api.url, "--admin-file", str(folder / "admin")]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_the_timeline_has_a_column_for_each_attempt_and_a_row_for_each_step(tmp_path: Path) -> None:
+    api = FakeApi()
+    api.put("GET", "/history", history())
+    made = server(api)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    with closing(made.socket):
+        done = run_tool(tmp_path, api)
+        made.shutdown()
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("  ") for line in done.stdout.splitlines() if line]
+    rows = {line[0].strip(): [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}
+    assert rows[""] == ["configure", "algorithm", "publish", "publish-2"]
+    assert rows["stage begins (record)"] == ["0.25", "3.25", "6.25", "9.25"]
+    assert rows["stage ends (record)"] == ["3.25", "6.25", "9.25", "22.50"]
+    for row in ("Pod created", "scheduled", "container running", "container terminated"):
+        assert len(rows[row]) == 4, row
+    for earlier, later in (("Pod created", "container running"), ("container running", "container terminated")):
+        assert all(float(a) <= float(b) for a, b in zip(rows[earlier], rows[later], strict=True))
+    assert "finished after 22.50 s" in done.stdout
+    assert [asked.headers["Admin"] for asked in api.of("/history")] == ["secret"]
+    assert f"-l workflow={JOB},app.kubernetes.io/managed-by=sluice" in (tmp_path / "arguments").read_text()
+
+
+def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    api = FakeApi(url="http://127.0.0.1:9")
+    done = run_tool(tmp_path, api)
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9 does not answer" in done.stderr
