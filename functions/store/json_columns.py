@@ -66,6 +66,12 @@ def decode_files(text: str | None) -> tuple[ResultFile, ...]:
     return tuple(_file(entry) for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
 
 
+def decode_texts(text: str | None) -> tuple[str, ...]:
+    """A list of texts; empty if the column holds anything else."""
+    entries = _decode(text)
+    return tuple(map(str, entries)) if isinstance(entries, list) else ()
+
+
 def _file(entry: Mapping[str, Any]) -> ResultFile:
     kind, size, path = str(entry.get("type", "output")), entry.get("filesize"), entry.get("path")
     return ResultFile(

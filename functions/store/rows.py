@@ -48,7 +48,7 @@ STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, job_uid, job_created_at, waiting, runs_since,
     status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
 RECORD = f"""{STATE},
-    agreementid, owner, provider, workflow, outputsurl, admin_files, idempotency_key, origin, adopted"""
+    agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted"""
 _KINDS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
@@ -140,7 +140,11 @@ def record_of(row: Row) -> Record:
         origin=row["origin"],
         adopted=bool(row["adopted"]),
     )
-    manifest = Manifest(json_columns.decode_files(row["outputsurl"]), json_columns.decode_files(row["admin_files"]))
+    manifest = Manifest(
+        json_columns.decode_files(row["outputsurl"]),
+        json_columns.decode_files(row["admin_files"]),
+        json_columns.decode_texts(row["warnings"]),
+    )
     return Record(workflow, submission, manifest)
 
 
@@ -170,10 +174,11 @@ def record_values(record: Record) -> dict[str, Any]:
 
 def manifest_values(manifest: Manifest | None) -> dict[str, Any]:
     if manifest is None:
-        return {"outputsurl": None, "admin_files": None}
+        return {"outputsurl": None, "admin_files": None, "warnings": None}
     return {
         "outputsurl": json_columns.encode_files(manifest.files),
         "admin_files": json_columns.encode_files(manifest.admin_files),
+        "warnings": json_columns.encode(manifest.warnings or None),
     }
 
 

@@ -76,6 +76,7 @@ CREATE TABLE jobs (
     expired BOOLEAN DEFAULT 0 NOT NULL,
     reported BOOLEAN DEFAULT 0 NOT NULL,
     admin_files TEXT,
+    warnings TEXT,
     chain_id VARCHAR(255),
     idempotency_key VARCHAR(255),
     origin VARCHAR(255),

@@ -31,8 +31,14 @@ FINAL_CONFIGURE_CODES = {
     int(Code.DATA_FAILED): Code.DATA_FAILED,
     int(Code.ALGORITHM_PROVISIONING_FAILED): Code.ALGORITHM_PROVISIONING_FAILED,
 }
-# Reasons for which a retry cannot help: a limit of the environment, and the end of the queue time.
-FINAL_REASONS = frozenset({"ResultTooLarge", "TooManyResults", "QueueTimeout"})
+# Reasons for which a retry cannot help: a limit of the environment, outputs that cannot be published as they are, an
+# unreadable task, a bug, and the end of the queue time.
+FINAL_REASONS = frozenset(
+    {
+        *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable"),
+        *("InvalidTask", "InternalError", "QueueTimeout"),
+    }
+)
 _ORDER = list(Stage)
 _FOREIGN_PROGRAMS = (Stage.ALGORITHM, Stage.FILTER)  # they tell only an exit code
 

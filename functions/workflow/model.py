@@ -155,10 +155,14 @@ class ResultFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What publish published: `files` for the consumer, `admin_files` for the operator only."""
+    """What was published: `files` for the consumer, `admin_files` for the operator only.
+
+    `warnings` tell the consumer what was not published, or under another name.
+    """
 
     files: tuple[ResultFile, ...] = ()
     admin_files: tuple[ResultFile, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 # --- the record around the state ------------------------------------------------------------

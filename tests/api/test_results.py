@@ -55,6 +55,14 @@ def test_the_owner_gets_a_file_by_its_place_in_the_list(api: Api) -> None:
     assert "filename=algorithm.log" in fetch(api, job, 1).headers["Content-Disposition"]
 
 
+def test_the_status_warns_of_outputs_that_were_not_published(api: Api) -> None:
+    text = "outputs/latest is not published: it is a symbolic link"
+    warned = api.finished(Manifest(files=(published(api),), warnings=(text,)), agreementId="0x1")
+    assert api.jobs(warned)[0]["warnings"] == [text]
+    silent = api.finished(Manifest(files=(published(api),)), agreementId="0x2")
+    assert "warnings" not in api.jobs(silent)[0]
+
+
 def test_a_range_of_a_file_can_be_had(api: Api) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     answered = fetch(api, job, Range="bytes=8-12")

@@ -141,7 +141,7 @@ def test_a_folder_replaced_by_a_link_is_not_followed(storage: Storage, tmp_path:
     root = volume(tmp_path / "v", {})
     (root / "outputs").rmdir()
     (root / "outputs").symlink_to("/etc")
-    with pytest.raises(TreeRefused, match="outputs is not a folder"):
+    with pytest.raises(TreeRefused, match="outputs cannot be read: Not a directory"):
         publish(task(), root, 1, Scope.ALL, storage)
     assert storage.manifest(W, 1) is None
 
@@ -149,8 +149,9 @@ def test_a_folder_replaced_by_a_link_is_not_followed(storage: Storage, tmp_path:
 def test_folders_that_are_nested_too_deep_are_refused(storage: Storage, tmp_path: Path) -> None:
     deep = volume(tmp_path / "v", {}) / "outputs" / "/".join(["d"] * 101)
     deep.mkdir(parents=True)
-    with pytest.raises(TreeRefused, match="deeper than 100"):
+    with pytest.raises(TreeRefused, match="deeper than 100") as refused:
         publish(task(), tmp_path / "v", 1, Scope.ALL, storage)
+    assert refused.value.reason == "TreeTooDeep"
 
 
 @pytest.mark.parametrize(
@@ -227,3 +228,37 @@ def test_hostile_names_are_published_under_safe_and_unique_names(storage: Storag
     assert len({file.path for file in outputs}) == len({file.url for file in outputs}) == len(hostile)
     assert {content(storage, file) for file in outputs} == set(hostile)
     assert all(file.path.isprintable() for file in outputs)
+
+
+def _with_links(root: Path, names: list[str]) -> Path:
+    for name in names:
+        (root / "outputs" / name).symlink_to("/etc/passwd")
+    return root
+
+
+def test_the_consumer_is_warned_of_skipped_and_renamed_outputs(storage: Storage, tmp_path: Path) -> None:
+    root = _with_links(volume(tmp_path / "v", {"50%.csv": b"1", "plain": b"2"}), ["link", "x" * 250])
+    (root / "outputs" / os.fsdecode(b"\xff")).mkdir()
+    (root / "outputs" / os.fsdecode(b"\xff") / "inside").write_bytes(b"3")
+    manifest = publish(task(), root, 1, Scope.ALL, storage)
+    assert manifest.warnings == (
+        "outputs/50%25.csv stands for a name that is not plain text",
+        "outputs/link is not published: it is a symbolic link",
+        f"outputs/{'x' * 192}… is not published: it is a symbolic link",
+        "outputs/%FF stands for a name that is not plain text",
+    )
+    assert storage.manifest(W, 1) == manifest
+
+
+def test_warnings_name_no_files_if_there_is_a_filter(storage: Storage, tmp_path: Path) -> None:
+    """The name of a link could carry data past the filter, which looks at the files that are published."""
+    root = _with_links(volume(tmp_path / "v"), ["the-data-themselves"])
+    manifest = publish(task(), root, 1, Scope.OUTPUTS, storage)
+    assert manifest.warnings == ("some outputs are not published, because each is a symbolic link",)
+
+
+def test_the_number_of_warnings_is_limited(storage: Storage, tmp_path: Path) -> None:
+    root = _with_links(volume(tmp_path / "v", {}), [f"{n:03}" for n in range(150)])
+    warnings = publish(task(), root, 1, Scope.ALL, storage).warnings
+    assert len(warnings) == 101
+    assert warnings[-1] == "50 more such files: a symbolic link: 150 in all"

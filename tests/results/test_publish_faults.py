@@ -274,8 +274,9 @@ def test_a_file_replaced_between_walk_and_open_is_not_read(tmp_path: Path) -> No
 def test_a_file_that_cannot_be_read_fails_the_stage(tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {"secret": b"1"})
     (root / "outputs" / "secret").chmod(0)
-    with pytest.raises(TreeRefused, match="outputs/secret cannot be read"):
+    with pytest.raises(TreeRefused, match="outputs/secret cannot be read") as refused:
         publish(task(), root, 1, Scope.ALL, FileStorage(tmp_path / "r"))
+    assert refused.value.reason == "OutputUnreadable"
 
 
 def opened() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from support.publishing import task, volume, write_task
 
 from functions.results.files import FileStorage
 from functions.results.storage import open_url
+from functions.staging.publish import program
+from functions.workflow.decide import FINAL_REASONS
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import WorkflowId
 from functions.workflow.progress import Progress, last
@@ -54,6 +57,55 @@ def test_a_failure_exits_with_62_and_a_reason(tmp_path: Path) -> None:
         "TooManyResults: more than 1 files: write fewer files, for example one archive, "
         "or ask the operator to raise publish.maxFiles"
     )
+
+
+def test_a_tree_that_is_too_deep_has_its_own_final_reason(tmp_path: Path) -> None:
+    root = volume(tmp_path / "v")
+    (root / "outputs" / "/".join(["d"] * 101)).mkdir(parents=True)
+    code, message, _ = run(root, task((tmp_path / "results").as_uri()))
+    assert (code, message.split(":")[0]) == (62, "TreeTooDeep")
+    assert "TreeTooDeep" in FINAL_REASONS
+
+
+@pytest.mark.parametrize("content", [b'{"secret": "hunter2"', b"[" * 100_000, b"\xff", b"{}"])
+def test_a_task_that_cannot_be_read_is_a_final_failure(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "task").write_bytes(content)
+    given = ["--task", str(tmp_path / "task"), "--volume", str(tmp_path), "--attempt", "1", "--scope", "all"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "functions.staging.publish", *given],
+        env={**os.environ, "TERMINATION_LOG": str(tmp_path / "message")},
+        capture_output=True,
+        check=False,
+    )
+    message = (tmp_path / "message").read_text()
+    assert (ended.returncode, message.split(":")[0]) == (62, "InvalidTask")
+    assert b"Traceback" not in ended.stderr
+    assert b"hunter2" not in ended.stderr
+    assert "InvalidTask" in FINAL_REASONS
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason"),
+    [(KeyError("hunter2"), 62, "InternalError"), (OSError(5, "hunter2"), 1, "Crashed"), (MemoryError(), 1, "Crashed")],
+)
+def test_an_unexpected_error_is_final_unless_its_cause_may_go_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, reason: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    root = volume(tmp_path / "v")
+    monkeypatch.setenv("TERMINATION_LOG", str(tmp_path / "message"))
+    monkeypatch.setattr(program, "publish", broken)
+    monkeypatch.setattr(program, "log_to", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    task_file = write_task(tmp_path / "task", task((tmp_path / "results").as_uri()))
+    given = ["--task", str(task_file), "--volume", str(root), "--attempt", "1", "--scope", "all"]
+    assert program.main(given) == code
+    message = (tmp_path / "message").read_text()
+    assert message.split(":")[0] == reason
+    assert "hunter2" not in message
+    assert (reason in FINAL_REASONS) is (code == 62)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +179,10 @@ def test_many_files_need_little_memory(tmp_path: Path) -> None:
 
 
 def test_publish_imports_no_heavy_library_at_its_start(tmp_path: Path) -> None:
-    program = (
+    code = (
         "import sys, functions.staging.publish.program, functions.results.storage;"
         "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich'};"
         "print(sorted(heavy & sys.modules.keys()))"
     )
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"

@@ -20,6 +20,7 @@ MANIFEST = Manifest(
         ResultFile("logs/algorithm.log", 3, "algorithmLog", "file:///r/algorithm.log"),
     ),
     admin_files=(ResultFile("adminlogs/configure.log", 7, "configrationLog", "file:///r/configure.log"),),
+    warnings=("outputs/ä is not published: it is a symbolic link",),
 )
 
 

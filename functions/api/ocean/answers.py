@@ -45,10 +45,15 @@ class _Ending(TypedDict, total=False):
     terminationDetails: Termination
 
 
-class Status(_Head, _Assets, _Ending):
+class _Warnings(TypedDict, total=False):
+    warnings: list[str]
+
+
+class Status(_Head, _Assets, _Ending, _Warnings):
     """The status object of a job. Times are seconds since 1970, as strings.
 
-    `reason` and `terminationDetails` are present only if the job ends abnormally.
+    `reason` and `terminationDetails` are present only if the job ends abnormally. `warnings`, if there are any, name
+    outputs that were not published, or that have another name.
     """
 
     dateFinished: str | None
@@ -78,6 +83,7 @@ def status(record: Record) -> Status:
         "removed": int(workflow.removed),
         **_assets(record),
         **_ending(workflow.ending),
+        **_warnings(record),
     }
 
 
@@ -119,6 +125,11 @@ def _ending(ending: Ending | None) -> _Ending:
         return {}
     details: Termination = {"OOMKilled": ending.oom_killed, "exitCode": ending.exit_code}
     return {"reason": ending.reason, "terminationDetails": details}
+
+
+def _warnings(record: Record) -> _Warnings:
+    gone = record.workflow.removed or record.workflow.expired
+    return {"warnings": list(record.manifest.warnings)} if record.manifest.warnings and not gone else {}
 
 
 def _results(record: Record) -> list[File] | str:

@@ -2,30 +2,30 @@
 
 Uploads the files that may leave, and the manifest last. It can run again at any time, as the same attempt or the next:
 the manifest lists every file once, and the files of earlier attempts are removed after the manifest is written.
-Exits with 0, or with 62 and a reason: ResultTooLarge, TooManyResults, DiskFull, ResultUploadFailed.
+Exits with 0, or with 62 and a reason (docs/results.md). Any other exit code is a crash whose cause may go away.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-
-import msgspec
 
 from functions.results.layout import attempt_folder
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError, variables
+from functions.staging.arguments import parse_arguments
 from functions.staging.progress import ProgressReporter
-from functions.staging.publish.tree import Entry, Skip, TreeChanged, TreeRefused, walk
+from functions.staging.publish.survey import MOST_WARNINGS, Survey
+from functions.staging.publish.tree import Entry, Notice, TreeChanged, walk
 from functions.staging.publish.upload import OpenFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
+from functions.untrusted import parse_json
 from functions.workflow.codes import Code
 from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
@@ -42,50 +42,10 @@ from functions.workflow.volume_layout import (
 )
 
 WORKERS = 8
-LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, and of one on average
-_NOTED = 100  # skipped files that the log names one by one
-
-
-@dataclass
-class Survey:
-    """Counts the files to publish, before anything is uploaded."""
-
-    files: int = 0
-    bytes: int = 0
-    names: int = 0  # characters of all names; the manifest grows by them
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    def skip(self, path: str, kind: str) -> None:
-        self.skipped[kind] += 1
-        if self.skipped.total() <= _NOTED:
-            logging.warning("%s is not published: it is %s", path, kind)
-
-    def count(self, entry: Entry, policy: PublishPolicy) -> None:
-        """Count one file. Raises StageFailure above the environment's limits."""
-        self.files += 1
-        self.bytes += entry.size
-        self.names += len(entry.path)
-        if self.names > max(LEAST_NAMES, policy.max_files * LONG_NAME):
-            raise StageFailure(
-                "TooManyResults",
-                "the names of all files together are too long: write fewer files, or use shorter names",
-            )
-        if self.files > policy.max_files:
-            more = "write fewer files, for example one archive, or ask the operator to raise publish.maxFiles"
-            raise StageFailure("TooManyResults", f"more than {policy.max_files} files: {more}")
-        if entry.size > policy.max_file_bytes:
-            limit = policy.max_file_bytes
-            raise StageFailure(
-                "ResultTooLarge", f"{entry.path} has {entry.size} bytes; the environment allows {limit} for one file"
-            )
-        if self.bytes > policy.max_bytes:
-            raise StageFailure(
-                "ResultTooLarge", f"the results have more than the {policy.max_bytes} bytes that the environment allows"
-            )
 
 
 def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Storage) -> Manifest:
-    """Upload all that `scope` allows, then the manifest. Raises StageFailure, TreeRefused and TreeChanged."""
+    """Upload all that `scope` allows, then the manifest. Raises StageFailure and TreeChanged."""
     workflow = WorkflowId(task.workflow)
     survey = _survey(volume, scope, task.publish)
     logging.info("publishing files: %d, bytes: %d", survey.files, survey.bytes)
@@ -101,7 +61,7 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
     logs = _upload(_admin_logs(volume, scope, task.publish), uploader)
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
-    manifest = Manifest(tuple(files), tuple(logs))
+    manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope))
     try:
         storage.put_manifest(workflow, attempt, manifest)
     except StorageUnavailable as e:
@@ -112,20 +72,19 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
 
 def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
     survey = Survey()
-    for entry in _entries(volume, scope, survey.skip):
+    for entry in _entries(volume, scope, survey.notice):
         survey.count(entry, policy)
-    if survey.skipped.total() > _NOTED:
-        kinds = ", ".join(f"{kind}: {n}" for kind, n in sorted(survey.skipped.items()))
-        logging.warning("files not published, by kind: %s", kinds)
+    if survey.kinds.total() > MOST_WARNINGS:
+        logging.warning("files with a warning, by kind: %s", survey.summary())
     return survey
 
 
-def _entries(volume: Path, scope: Scope, skip: Skip) -> Iterator[Entry]:
+def _entries(volume: Path, scope: Scope, notice: Notice) -> Iterator[Entry]:
     """Yield the files that the consumer gets."""
     if scope is not Scope.ADMIN_LOGS:
-        yield from walk(volume, OUTPUTS, skip)
+        yield from walk(volume, OUTPUTS, notice)
     if scope is Scope.ALL:
-        yield from walk(volume, LOGS, skip)
+        yield from walk(volume, LOGS, notice)
 
 
 def _open_files(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator[OpenFile]:
@@ -154,7 +113,7 @@ def _publish_log(volume: Path, policy: PublishPolicy) -> Iterator[OpenFile]:
             yield OpenFile(entry.path, entry.open(), cut_at=policy.max_log_bytes)
 
 
-def _quiet(path: str, kind: str) -> None:
+def _quiet(path: str, kind: str | None) -> None:
     """The first walk of a tree has named the skipped files already."""
 
 
@@ -186,34 +145,41 @@ def _remove_earlier(storage: Storage, workflow: WorkflowId, attempt: int) -> Non
         logging.warning("files of earlier attempts cannot be removed now: %s", e)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the stage from the command line and return its exit code."""
-    parser = argparse.ArgumentParser(prog="publish", description="Upload the results of a workflow.")
-    parser.add_argument("--task", type=Path, required=True)
-    parser.add_argument("--volume", type=Path, required=True)
-    parser.add_argument("--attempt", type=int, required=True)
-    parser.add_argument("--scope", type=Scope, choices=list(Scope), required=True)
-    options = parser.parse_args(arguments)
+    given = parse_arguments("publish", ("task", "volume", "attempt", "scope"), arguments)
+    volume = Path(given["volume"])
     # Process 1 of a container ignores SIGTERM by default. There is nothing to clean up.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    log_to(options.volume / PUBLISH_LOG)
-    reason, text = _run(options)
-    return finish(Code.UPLOAD_FAILED if reason else 0, reason or "Published", text, options.volume)
+    log_to(volume / PUBLISH_LOG)
+    try:
+        reason, text = "", _run(given, volume)
+    except StageFailure as e:
+        reason, text = e.reason, e.text
+    except TreeChanged as e:
+        reason, text = "ResultUploadFailed", str(e)
+    except (OSError, MemoryError) as e:
+        # Only the kind of error: its text may contain a URL with a password.
+        return finish(1, "Crashed", f"{type(e).__name__} in publish", volume)
+    except Exception as e:
+        reason, text = "InternalError", f"{type(e).__name__} in publish; please report this bug"
+    return finish(Code.UPLOAD_FAILED if reason else 0, reason or "Published", text, volume)
 
 
-def _run(options: argparse.Namespace) -> tuple[str, str]:
-    """Run the stage. Return the reason of its failure (empty if there is none) and a text."""
+def _run(given: Mapping[str, str], volume: Path) -> str:
+    """Run the stage and return a text for the termination message. Raises StageFailure, TreeChanged and OSError."""
     from functions.results.storage import open_url, results_url
 
     try:
-        task = msgspec.json.decode(options.task.read_bytes(), type=Task)
+        task = parse_json(Path(given["task"]).read_bytes(), Task)
+        attempt, scope = int(given["attempt"]), Scope(given["scope"])
+    except ValueError as e:
+        raise StageFailure("InvalidTask", f"the task cannot be used: {e}") from None
+    try:
         known = variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ)
         storage = open_url(results_url(task.results, known), known)
-        manifest = publish(task, options.volume, options.attempt, options.scope, storage)
-    except StageFailure as e:
-        return e.reason, e.text
-    except (TreeRefused, TreeChanged) as e:
-        return "ResultUploadFailed", str(e)
-    except (OSError, msgspec.MsgspecError, SettingsError) as e:
-        return "ResultUploadFailed", f"publish cannot start: {e}"
-    return "", f"files: {len(manifest.files)}"
+    except (SettingsError, UnicodeError) as e:
+        # Not final: the operator may correct the Secret before the last attempt.
+        raise StageFailure("ResultUploadFailed", f"the storage of results cannot be used: {e}") from None
+    manifest = publish(task, volume, attempt, scope, storage)
+    return f"files: {len(manifest.files)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
@@ -10,14 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from functions.staging.publish.names import published_name
+from functions.staging.report import StageFailure
 
 MAX_DEPTH = 100  # each open folder holds a file descriptor
+_DENIED = (errno.EACCES, errno.EPERM)
+_NOT_A_FOLDER = (errno.ENOTDIR, errno.ELOOP)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-Skip = Callable[[str, str], None]  # called with the published path and the kind of each file that is not published
+# Called with the published path, and the kind of a file that is not published. None: the file or folder is published
+# under another name than its own.
+Notice = Callable[[str, str | None], None]
 
 
-class TreeRefused(Exception):
-    """The tree cannot be published. The text says why."""
+class TreeRefused(StageFailure):
+    """The tree cannot be published as it is, and another attempt cannot help."""
 
 
 class TreeChanged(Exception):
@@ -44,7 +51,7 @@ class Entry:
         return fd
 
 
-def walk(volume: Path, folder: str, skip: Skip) -> Generator[Entry]:
+def walk(volume: Path, folder: str, notice: Notice) -> Generator[Entry]:
     """Yield the regular files of `volume`/`folder`, ordered by the bytes of their names.
 
     Never follows symbolic links. A missing folder is empty. Raises TreeRefused and TreeChanged.
@@ -54,18 +61,15 @@ def walk(volume: Path, folder: str, skip: Skip) -> Generator[Entry]:
     except FileNotFoundError:
         return
     except OSError as e:
-        raise TreeRefused(f"{folder} is not a folder that can be read: {e.strerror}") from e
-    yield from _walk(fd, folder, skip, MAX_DEPTH)
+        raise _error(folder, e, final=(*_DENIED, *_NOT_A_FOLDER)) from e
+    yield from _walk(fd, folder, notice, MAX_DEPTH)
 
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def _walk(fd: int, path: str, skip: Skip, depth: int) -> Generator[Entry]:
+def _walk(fd: int, path: str, notice: Notice, depth: int) -> Generator[Entry]:
     """Walk the folder `fd`, and close it."""
     try:
         if depth == 0:
-            raise TreeRefused(f"folders are nested deeper than {MAX_DEPTH}")
+            raise TreeRefused("TreeTooDeep", f"folders are nested deeper than {MAX_DEPTH}: write an archive instead")
         with _errors(path):
             names = sorted(map(os.fsencode, os.listdir(fd)))
         for name in names:
@@ -73,12 +77,13 @@ def _walk(fd: int, path: str, skip: Skip, depth: int) -> Generator[Entry]:
             with _errors(here):
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 folder = os.open(name, _FOLDER, dir_fd=fd) if stat.S_ISDIR(found.st_mode) else None
+            kind = _kind(found.st_mode)
+            if kind is not None or here != f"{path}/{os.fsdecode(name)}":
+                notice(here, kind)
             if folder is not None:
-                yield from _walk(folder, here, skip, depth - 1)
-            elif stat.S_ISREG(found.st_mode):
+                yield from _walk(folder, here, notice, depth - 1)
+            elif kind is None:
                 yield Entry(here, found.st_size, name, fd)
-            else:
-                skip(here, _kind(found.st_mode))
     finally:
         os.close(fd)
 
@@ -87,12 +92,19 @@ def _walk(fd: int, path: str, skip: Skip, depth: int) -> Generator[Entry]:
 def _errors(path: str) -> Iterator[None]:
     try:
         yield
-    except PermissionError as e:
-        raise TreeRefused(f"{path} cannot be read: {e.strerror}") from e
     except OSError as e:
-        raise TreeChanged(f"{path}: {e.strerror}") from e
+        raise _error(path, e, final=_DENIED) from e
 
 
-def _kind(mode: int) -> str:
+def _error(path: str, error: OSError, final: tuple[int, ...]) -> TreeRefused | TreeChanged:
+    if error.errno in final:
+        return TreeRefused("OutputUnreadable", f"{path} cannot be read: {error.strerror}")
+    return TreeChanged(f"{path}: {error.strerror}")
+
+
+def _kind(mode: int) -> str | None:
+    """Return what is skipped, or None for a folder or a regular file."""
+    if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+        return None
     kinds = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     return next((kind for test, kind in kinds if test(mode)), "a device")

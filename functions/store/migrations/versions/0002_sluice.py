@@ -52,6 +52,7 @@ def _add_columns() -> None:
         sa.Column("expired", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("reported", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("admin_files", sa.Text),
+        sa.Column("warnings", sa.Text),
         sa.Column("chain_id", sa.String(255)),
         sa.Column("idempotency_key", sa.String(255)),
         sa.Column("origin", sa.String(255)),
