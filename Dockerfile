@@ -41,7 +41,8 @@ LABEL org.opencontainers.image.title="Sluice" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.12-slim"
-ENV PATH=/opt/venv/bin:/app/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1
+# One heap for all threads: with one for each, glibc keeps most of what a large answer has needed.
+ENV PATH=/opt/venv/bin:/app/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=1
 WORKDIR /app
 USER 65532:65532
 EXPOSE 8080

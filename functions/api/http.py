@@ -5,10 +5,8 @@ Every cold start imports this module, so anything that only some requests need i
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
@@ -18,6 +16,7 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from werkzeug.wrappers import Request, Response
 
 from functions import log
+from functions.api.json_answers import answer
 from functions.api.watchdog import SLOWEST, WATCHDOG, Deadline
 from functions.errors import Unavailable
 from functions.settings import SettingsError
@@ -133,12 +132,6 @@ class Route(NamedTuple):
 # --- answers --------------------------------------------------------------------------------
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with JSON in operator-service's form: json.dumps' separators, insertion order, floats as strings."""
-    text = json.dumps(_floats_as_strings(value))
-    return Response(text, status, {"Content-type": "application/json", **(headers or {})})
-
-
 def empty(status: int = 204) -> Response:
     """Answer without a body. To a Knative broker, a body that is not a CloudEvent is a failure."""
     return Response(status=status)
@@ -147,16 +140,6 @@ def empty(status: int = 204) -> Response:
 def healthz(call: Call) -> Response:
     """Answer that the process serves requests. A database outage must not restart it, so it is not checked."""
     return answer({"status": "ok"})
-
-
-def _floats_as_strings(value: Any) -> Any:
-    if isinstance(value, float | Decimal):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _floats_as_strings(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_floats_as_strings(item) for item in value]
-    return value
 
 
 def _preflight(allowed: Sequence[str]) -> Response:

@@ -9,8 +9,9 @@ from itertools import chain as one_after_another
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import require_admin
-from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import running
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import LARGE_RECORDS, answer, answer_pages
+from functions.api.ocean.answers import PAGE_BYTES, running
 from functions.api.ocean.requests import filter_value, query
 from functions.cluster.ports import ClusterUnavailable, job_ref
 from functions.results.ports import Content, NotFound
@@ -35,7 +36,8 @@ _LOG_TYPES = {
 def running_jobs(call: Call) -> Response:
     """GET /runningjobs: list the unfinished jobs of all owners."""
     require_admin(call)
-    return answer([running(record) for record in call.app.store.find(_page(call, unfinished=True))])
+    found = call.app.store.find_in_pages(_page(call, unfinished=True), PAGE_BYTES)
+    return answer_pages([running(record) for record in page] for page in found)
 
 
 def job_ids(call: Call) -> Response:
@@ -88,7 +90,8 @@ def _job(call: Call) -> Record:
     job = filter_value(call.params, "jobId")
     if job is None:
         raise HttpError(400, "`jobId` is required")
-    record = call.app.store.get(WorkflowId(job))
+    with LARGE_RECORDS:
+        record = call.app.store.get(WorkflowId(job))
     if record is None:
         raise HttpError(404, f"No job {job}")
     return record

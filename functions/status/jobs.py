@@ -7,8 +7,9 @@ from dataclasses import replace
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import bound_to, consume, require_signer
-from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import statuses
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import LARGE_RECORDS, answer_pages
+from functions.api.ocean.answers import PAGE_BYTES, statuses
 from functions.api.ocean.requests import filter_value, message, query, require
 from functions.ethereum import comparable
 from functions.workflow.model import Record, WorkflowId
@@ -24,9 +25,10 @@ def jobs(call: Call) -> Response:
     if not (wanted.agreement_id or wanted.workflow or wanted.owner):
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
     signer = require_signer(call, message(call.params), prefix=_STATUS_PREFIX)
-    found = call.app.store.find(replace(wanted, provider=bound_to(call, signer)))
+    found = call.app.store.find_in_pages(replace(wanted, provider=bound_to(call, signer)), PAGE_BYTES)
+    answered = answer_pages(map(statuses, found))
     consume(call, signer, prefix=_STATUS_PREFIX)
-    return answer(statuses(found))
+    return answered
 
 
 def result(call: Call) -> Response:
@@ -34,7 +36,8 @@ def result(call: Call) -> Response:
     require(call.params, _RESULT, "GET:/getResult")
     signer = require_signer(call, message(call.params), prefix=_RESULT_PREFIX)
     job = filter_value(call.params, "jobId")
-    record = call.app.store.get(WorkflowId(job)) if job else None
+    with LARGE_RECORDS:
+        record = call.app.store.get(WorkflowId(job)) if job else None
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])
     record = _own(record, call, bound_to(call, signer))

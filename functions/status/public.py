@@ -9,7 +9,8 @@ from pathlib import Path
 from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Response
 
-from functions.api.http import Call, HttpError, answer
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import answer
 from functions.api.ocean.requests import chain_id
 from functions.status import views
 

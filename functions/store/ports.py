@@ -5,7 +5,7 @@ All changes happen inside `begin()`, which commits when it is left and rolls bac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -179,6 +179,13 @@ class Store(Protocol):
     def begin(self) -> AbstractContextManager[Transaction]: ...
 
     def find(self, query: Query) -> Sequence[Record]: ...
+
+    def find_in_pages(self, query: Query, max_bytes: int) -> Iterator[Sequence[Record]]:
+        """Yield what `find` returns, in pages of one record or of at most `max_bytes` of documents and file lists.
+
+        Each page is read when it is asked for, so it shows the records as they are then.
+        """
+        ...
 
     def ids(self, query: Query) -> Sequence[WorkflowId]:
         """The ids of what `find` returns, without reading the documents."""

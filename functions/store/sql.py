@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,6 +89,11 @@ PRUNE_DEAD_LETTERS = """
     DELETE FROM dead_letters WHERE at < %(before)s
         OR id <= (SELECT id FROM dead_letters ORDER BY id DESC LIMIT 1 OFFSET %(keep)s)
 """
+NEWEST_FIRST = "ORDER BY datecreated DESC, workflowid DESC"
+SIZES = """
+    workflowid, coalesce(octet_length(workflow), 0) + coalesce(octet_length(outputsurl), 0)
+    + coalesce(octet_length(admin_files), 0) AS bytes
+"""
 DELIVERIES = Backoff(first=2, factor=2, longest=3600)
 
 
@@ -109,6 +114,16 @@ class SqlStore:
 
     def find(self, query: Query) -> Sequence[Record]:
         return [rows.record_of(row) for row in self.pool.read(*_select(rows.RECORD, query))]
+
+    def find_in_pages(self, query: Query, max_bytes: int) -> Iterator[Sequence[Record]]:
+        if query.workflow is not None:  # at most one record
+            yield self.find(query)
+            return
+        for page in _pages(self.pool.read(*_select(SIZES, query)), max_bytes):
+            names, ids = _any_of(page)
+            order = NEWEST_FIRST if len(page) > 1 else ""  # SQLite copies the whole rows to sort them
+            statement = f"SELECT {rows.RECORD} FROM jobs WHERE workflowid IN ({names}) {order}"
+            yield [rows.record_of(row) for row in self.pool.read(statement, ids)]
 
     def ids(self, query: Query) -> Sequence[WorkflowId]:
         return [WorkflowId(row["workflowid"]) for row in self.pool.read(*_select("workflowid", query))]
@@ -163,12 +178,11 @@ class SqlStore:
         return [row["environment"] for row in self._read(QUEUES)]
 
     def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
-        names = {f"id_{n}": workflow for n, workflow in enumerate(workflows)}
-        if not names:
+        if not workflows:
             return set()
-        asked = ", ".join(f"%({name})s" for name in names)
-        known = f"SELECT workflowid FROM jobs WHERE workflowid IN ({asked}) AND phase <> 'finished'"
-        return {WorkflowId(row["workflowid"]) for row in self.pool.read(known, names)}
+        names, ids = _any_of(workflows)
+        known = f"SELECT workflowid FROM jobs WHERE workflowid IN ({names}) AND phase <> 'finished'"
+        return {WorkflowId(row["workflowid"]) for row in self.pool.read(known, ids)}
 
     def prune_nonces(self, before: int) -> None:
         """Delete only what an earlier call has put below the watermark.
@@ -227,7 +241,26 @@ def _select(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
         conditions.append("datefinished IS NULL")
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = f"""
-        SELECT {columns} FROM jobs {where}
-        ORDER BY datecreated DESC, workflowid DESC LIMIT %(_limit)s OFFSET %(_offset)s
+        SELECT {columns} FROM jobs {where} {NEWEST_FIRST} LIMIT %(_limit)s OFFSET %(_offset)s
     """
     return statement, {**given, "_limit": query.limit, "_offset": query.offset}
+
+
+def _pages(sizes: Iterable[Row], max_bytes: int) -> Iterator[Sequence[str]]:
+    """Group ids, in their order, into pages of one id or of at most `max_bytes`."""
+    page: list[str] = []
+    left = max_bytes
+    for row in sizes:
+        if page and row["bytes"] > left:
+            yield page
+            page, left = [], max_bytes
+        page.append(row["workflowid"])
+        left -= row["bytes"]
+    if page:
+        yield page
+
+
+def _any_of(ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
+    """The placeholders for an IN list, and their parameters."""
+    parameters = {f"id_{n}": id for n, id in enumerate(ids)}
+    return ", ".join(f"%({name})s" for name in parameters), parameters

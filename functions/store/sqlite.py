@@ -71,6 +71,7 @@ class Sqlite:
 @lru_cache(maxsize=512)
 def _dialect(statement: str) -> str:
     """The statement in SQLite's syntax, without row locks: a transaction holds the only write lock there is."""
+    statement = statement.replace("octet_length(", "length(")  # only newer versions have it
     return re.sub(r"%\((\w+)\)s", r":\1", re.sub(r"\s+FOR (UPDATE|SHARE)( SKIP LOCKED)?", "", statement))
 
 

@@ -11,8 +11,9 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import bound_to, consume, require_signer, require_unused
 from functions.api.auth.signature import NonceRefused, RequestSigner
-from functions.api.http import Call, HttpError, answer
-from functions.api.ocean.answers import statuses
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import answer, answer_pages
+from functions.api.ocean.answers import PAGE_BYTES, statuses
 from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
 from functions.cluster.ports import ClusterUnavailable
 from functions.ethereum import comparable
@@ -104,9 +105,9 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
             call.app.transitions.apply(workflow, request, cause=signer.address)
         except (ClusterUnavailable, StorageUnavailable):
             logger.warning("the request is recorded; the sweep carries it out", extra=about(workflow=workflow))
-    found = store.find(wanted)
+    answered = answer_pages(map(statuses, store.find_in_pages(wanted, PAGE_BYTES)))
     consume(call, signer, prefix=_STOP_PREFIX)
-    return answer(statuses(found))
+    return answered
 
 
 def _all(ids: Callable[[Query], Sequence[WorkflowId]], wanted: Query) -> Iterator[WorkflowId]:
@@ -135,7 +136,7 @@ def _idempotency_key(call: Call) -> str | None:
 
 
 def _agreement_in_use(call: Call, agreement: str) -> bool:
-    return bool(call.app.store.find(Query(agreement_id=agreement, unfinished=True, limit=1)))
+    return bool(call.app.store.ids(Query(agreement_id=agreement, unfinished=True, limit=1)))
 
 
 def _environment(call: Call) -> Environment:

@@ -21,7 +21,11 @@ from functions.workflow.environment import Environment, FetchPolicy, PublishPoli
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "33" * 32
-CONFIG_MAPS = ("knative/base/environments.yaml", "knative/overlays/kind/try-out-environments.yaml")
+CONFIG_MAPS = sorted(
+    str(file.relative_to(ROOT))
+    for file in (ROOT / "knative").rglob("*.yaml")
+    if "environments.yaml: |" in file.read_text()
+)
 
 
 def from_file(folder: Path, content: str, **environ: str) -> dict[str, Environment]:

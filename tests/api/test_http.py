@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +18,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from functions.api import cloudevents, http
+from functions.api import cloudevents, json_answers
 from functions.api.http import Call, HttpError, Router
 from functions.cluster.ports import ClusterUnavailable
 from functions.settings import SettingsError
@@ -114,9 +114,39 @@ def test_every_float_of_an_answer_is_a_string_and_the_rest_is_json_as_python_wri
             return {key: no_floats(each) for key, each in item.items()}
         return [no_floats(each) for each in item] if isinstance(item, list) else item
 
-    answered = http.answer(value)
+    answered = json_answers.answer(value)
     assert answered.get_data(as_text=True) == json.dumps(no_floats(value))
     assert answered.headers["Content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "pages", [[], [[]], [[1]], [[1], [2.5, "a"]], [[1], [], [{"a": 1.5}, 2], [None]], [[], [], [1]]]
+)
+def test_pages_are_answered_as_one_list_would_be(pages: list[list[Any]]) -> None:
+    whole = json_answers.answer([each for page in pages for each in page])
+    answered = json_answers.answer_pages(iter(pages))
+    assert answered.get_data() == whole.get_data()
+    assert answered.headers["Content-type"] == whole.headers["Content-type"]
+
+
+def test_pages_are_taken_when_they_are_sent() -> None:
+    taken, large = [], "x" * 100_000
+
+    def pages() -> Iterator[list[str]]:
+        for n in range(4):
+            taken.append(n)
+            yield [large]
+
+    answered = json_answers.answer_pages(pages())
+    assert taken == [0], "an error in the first page still has an answer of its own"
+    sent = cast(Iterator[bytes], iter(answered.response))
+    text = b""
+    for count in range(1, 5):
+        while text.count(b'"') < 2 * count:
+            text += next(sent)
+        assert taken == list(range(count)), "a page is taken when the one before has been sent"
+    text += b"".join(sent)
+    assert json.loads(text) == [large] * 4
 
 
 # --- routing --------------------------------------------------------------------------------
@@ -132,7 +162,7 @@ def client(handler: Callable[[Call], Response]) -> Client:
 
 
 def fine(call: Call) -> Response:
-    return http.answer({"fine": True})
+    return json_answers.answer({"fine": True})
 
 
 def test_unknown_paths_and_methods_are_answered_in_json_with_cors() -> None:

@@ -99,4 +99,4 @@ def test_of_a_stop_the_signature_is_checked_first_and_documents_are_read_once(me
     assert (trial.send(forged).status_code, forged.calls) == (401, [])
     trial.asked = good
     assert trial.send(signed).status_code == 200
-    assert [call for call in signed.calls if call in ("store.find", "store.get")] == ["store.find"]
+    assert [call for call in signed.calls if call in ("store.find_in_pages", "store.get")] == ["store.find_in_pages"]

@@ -14,7 +14,8 @@ from support.serving import serving
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from functions.api.http import HttpError, answer
+from functions.api.http import HttpError
+from functions.api.json_answers import answer
 from functions.results.files import FileStorage
 from functions.results.ports import Content, NotFound, StorageTimeout, StorageUnavailable
 from functions.status.results import disposition, respond

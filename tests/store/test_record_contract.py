@@ -177,6 +177,18 @@ def test_records_are_found_by_every_condition_newest_first(store: Store) -> None
     assert store.find(Query(workflow=new.id))[0].submission.document == DOCUMENT
 
 
+@pytest.mark.parametrize("max_bytes", [1, 3_000, 1 << 20])
+def test_pages_hold_together_what_is_found_at_once(store: Store, max_bytes: int) -> None:
+    for n in range(7):
+        submit(store, record(at(n), owner="0xA", agreement=f"0x{n}"))
+    submit(store, record(at(9), owner="0xB"))
+    query = Query(owner="0xA", limit=5, offset=1)
+    pages = list(store.find_in_pages(query, max_bytes))
+    assert all(pages)
+    assert [each for page in pages for each in page] == store.find(query)
+    assert list(store.find_in_pages(Query(owner="nobody"), max_bytes)) in ([], [[]])
+
+
 def test_an_owner_is_found_by_every_spelling_of_the_address(store: Store) -> None:
     address = "0xC41808BBef371AD5CFc76466dDF9dEe228d2BdAA"
     workflow = submit(store, record(owner=address))

@@ -15,7 +15,7 @@ from support.world import record as new_record
 
 from functions.engine.app import App
 from functions.store.ports import Query, Transaction
-from functions.store.sql import SqlStore
+from functions.store.sql import SIZES, SqlStore
 from functions.workflow import decide as rules
 from functions.workflow.model import JobUid, Manifest
 from functions.workflow.observation import Admitted, StopRequested, Tick
@@ -119,6 +119,14 @@ def test_each_read_claim_and_nonce_costs_one_statement(sql_store: SqlStore) -> N
         with statements(sql_store) as sent:
             question()
         assert len(sent) == 1
+
+
+def test_a_page_holds_one_record_or_at_most_the_bytes_that_are_asked_for(sql_store: SqlStore) -> None:
+    for n in range(6):
+        submit(sql_store, record(at(n), agreement=f"0x{n}"))
+    (size, *_) = [row["bytes"] for row in sql_store.pool.read(f"SELECT {SIZES} FROM jobs", {})]
+    for max_bytes, counts in ((1, [1] * 6), (2 * size + 1, [2, 2, 2]), (4 * size + 1, [4, 2]), (6 * size + 1, [6])):
+        assert [len(page) for page in sql_store.find_in_pages(Query(), max_bytes)] == counts
 
 
 def test_used_nonces_are_pruned_in_two_statements(sql_store: SqlStore) -> None:

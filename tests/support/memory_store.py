@@ -236,6 +236,10 @@ class MemoryStore:
         found.sort(key=lambda record: (record.workflow.created_at, record.workflow.id), reverse=True)
         return found[query.offset : query.offset + query.limit]
 
+    def find_in_pages(self, query: Query, max_bytes: int) -> Iterator[Sequence[Record]]:
+        for record in self.find(query):
+            yield [record]
+
     def ids(self, query: Query) -> Sequence[WorkflowId]:
         return [record.workflow.id for record in self.find(query)]
 

@@ -68,6 +68,10 @@ class Running(_Head, _Assets):
     namespace: str
 
 
+# Bytes of documents and file lists that an answer holds in memory at once.
+PAGE_BYTES = 1 << 20
+
+
 def statuses(records: Iterable[Record]) -> list[Status]:
     return [status(record) for record in records]
 
