@@ -10,6 +10,7 @@ from support.clusters import PRINTED, Driver, eventually, until
 
 from functions.cluster.ports import JobRef, JobStatus, NameConflict, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
+from functions.workflow.tick import TickLevel
 
 
 @pytest.fixture
@@ -170,3 +171,12 @@ def test_a_workflow_object_that_does_not_exist_is_none(cluster_under_test: Drive
 def test_every_stage_and_attempt_has_its_own_name() -> None:
     names = {JobRef(WorkflowId("w"), stage, n, "demo").name for stage in Stage for n in (1, 2)}
     assert len(names) == 8
+
+
+def test_ticks_come_at_the_level_that_was_set_last(cluster_under_test: Driver) -> None:
+    if cluster_under_test.tick() is None:
+        pytest.skip("no ticks here")
+    fast, slow, none = TickLevel.FAST, TickLevel.SLOW, TickLevel.NONE
+    for level in (none, fast, fast, slow, slow, fast, none, none, slow, none):
+        cluster_under_test.cluster.set_tick(level)
+        assert cluster_under_test.tick() is level

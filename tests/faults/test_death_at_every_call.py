@@ -7,7 +7,7 @@ compared with the undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 from support.api import API, KEY, OWNER, function
 from support.death import Died, Fate, Mortal, MortalStore
+from support.invariants import Invariants
 from support.world import DOCUMENT, ENVIRONMENT, World, record
 from werkzeug.test import Client
 
@@ -23,7 +24,7 @@ from functions.advance import notifications
 from functions.cluster.ports import Cluster, Rejected
 from functions.ethereum import sign
 from functions.results.ports import Storage
-from functions.store.ports import AgreementInUse, Store
+from functions.store.ports import AgreementInUse, Query, Store
 from functions.workflow.model import Record, Stage, WorkflowId
 
 W = WorkflowId("1".zfill(32))
@@ -53,6 +54,9 @@ class Trial(World):
             handler()
         app.store, app.cluster, app.storage = store, cluster, storage
         return fate.calls
+
+    def records(self) -> Sequence[Record]:
+        return self.app.store.find(Query())
 
 
 def submit(world: Trial) -> Callable[[], Any]:
@@ -197,11 +201,11 @@ HANDLERS = {
 
 def settled(world: Trial) -> Any:
     """The end that comes when nothing else goes wrong, without what may differ: times, and what caused which line."""
-    for _ in range(60):
+    for _ in range(70):
         for ref in world.cluster.running():
             world.end_job(ref.workflow)
         world.deliver()
-        world.tick()
+        world.pass_time(60)
     found = [world.app.store.get(WorkflowId(str(n).zfill(32))) for n in (1, 2)]
     return [
         None
@@ -222,6 +226,7 @@ def settled(world: Trial) -> Any:
         world.cluster.present(),
         set(world.storage.removed),
         [letter["event_id"] for letter in world.app.store.dead_letters(10)],
+        world.cluster.tick,
         {origin: (w.phase, w.status, w.step) for origin, w in world.cluster.reported.items()},
     ]
 
@@ -245,6 +250,7 @@ def test_the_end_is_the_same_wherever_the_process_died(
             world = Trial()
             handler = HANDLERS[name](world)
             world.dying(at, after, handler)
+            Invariants(world).never_asleep()
             if again:
                 handler()
             where = f"died {'after' if after else 'before'} call {at} of {len(calls)}: {calls[at - 1]}"

@@ -1,7 +1,7 @@
 """Random schedules over the real transitions: everything that can happen, in any order, with deaths in between.
 
-F1 to F8, F10, F12, F13, F17, F18, F24, F26 to F29, F32, F34, F35 and F37, mixed. Each schedule is a seed; a failure
-names it. The long profile (`make faults`) runs 10 000.
+F1 to F8, F10, F12, F13, F17, F18, F24, F26 to F29, F32, F34, F35, F37 and F43, mixed. Each schedule is a seed; a
+failure names it. The long profile (`make faults`) runs 10 000.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from functions.workflow.decide import decide
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Outcome, Phase, Record, Workflow, WorkflowId
 from functions.workflow.observation import Observation, StageEnded, StageLost, StageStuck, Tick
+from functions.workflow.tick import TickLevel
 
 LONG = bool(os.environ.get("SLUICE_LONG"))
 SCHEDULES = 10_000 if LONG else 1000
@@ -181,7 +182,8 @@ class Chaos(World):
         self.receive(headers, body)
 
     def act_tick(self) -> None:
-        self.tick(self.dice.choice((1, 15, 60, 60, 60, 400)))
+        """Time passes, and ticks come as the cluster was told."""
+        self.pass_time(self.dice.choice((1, 15, 15, 60, 60, 400)))
 
     def act_jump(self) -> None:
         """Clocks that are set: forward for hours, back for minutes."""
@@ -199,7 +201,11 @@ class Chaos(World):
         )
         after = isinstance(error, ClusterUnavailable) and self.dice.random() < 0.5
         self.cluster.fail_next(
-            self.dice.choice(("create", "delete", "clean_up")) if after else "create", error, after=after
+            self.dice.choice(("create", "set_tick") if isinstance(error, ClusterUnavailable) else ("create",))
+            if not after
+            else self.dice.choice(("create", "delete", "clean_up", "set_tick")),
+            error,
+            after=after,
         )
 
     # --- the end
@@ -218,10 +224,12 @@ class Chaos(World):
                     self.cluster.vanish(ref)
                 elif ref in self.cluster.running() and self.state(ref.workflow).stage is ref.stage:
                     self.end_job(ref.workflow)
-            self.tick()
+            self.pass_time(60)
             self.invariants.check()
         assert all(w.finished for w in self.workflows()), f"stuck: {[w for w in self.workflows() if not w.finished]}"
         assert self.cluster.present() == [], "left behind"  # I6
+        self.pass_time(3600)
+        assert self.cluster.tick is TickLevel.NONE, "awake without work"
 
 
 ACTIONS = [
@@ -233,7 +241,7 @@ ACTIONS = [
     (Chaos.act_vanish, 1),
     (Chaos.act_stick, 2),
     (Chaos.act_begin, 1),
-    (Chaos.act_suspend, 4),
+    (Chaos.act_suspend, 6),
     (Chaos.act_deliver, 12),
     (Chaos.act_deliver_again, 2),
     (Chaos.act_drop, 2),

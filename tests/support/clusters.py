@@ -12,12 +12,13 @@ from support.fake_kube import FakeKube
 from support.memory_cluster import MemoryCluster
 from support.real_cluster import RealCluster
 
-from functions.cluster.kubernetes.cluster import KubernetesCluster
+from functions.cluster.kubernetes.cluster import TICK_SCHEDULES, KubernetesCluster
 from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
 from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.model import JobUid, Limits, Scope, Stage, WorkflowId
+from functions.workflow.tick import TickLevel
 
 NAMESPACE = "demo"
 PRINTED = b"hello\nthere\n"
@@ -73,6 +74,10 @@ class Driver(Protocol):
         """Give the name to somebody else's Job; False if this cluster cannot."""
         ...
 
+    def tick(self) -> TickLevel | None:
+        """The level at which ticks come; None if this cluster has none."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -101,6 +106,9 @@ class MemoryDriver:
         self._memory.occupy(ref)
         return True
 
+    def tick(self) -> TickLevel:
+        return self._memory.tick
+
     def close(self) -> None:
         pass
 
@@ -110,7 +118,9 @@ class FakeKubeDriver:
 
     def __init__(self, folder: Path) -> None:
         self.kube = FakeKube()
-        self.cluster: Cluster = KubernetesCluster(Settings(kubeconfig=self.kube.kubeconfig(folder)))
+        self.cluster: Cluster = KubernetesCluster(
+            Settings(kubeconfig=self.kube.kubeconfig(folder), tick_broker="sluice/sluice")
+        )
         self._ends: dict[str, int | None] = {}
 
     def job(self, workflow: str, *, ends_with: int | None = None, attempt: int = 1) -> StageJob:
@@ -133,6 +143,11 @@ class FakeKubeDriver:
     def occupy(self, ref: JobRef) -> bool:
         self.kube.put("jobs", {"metadata": {"name": ref.name}, "spec": {"suspend": True}})
         return True
+
+    def tick(self) -> TickLevel:
+        source = self.kube.find("pingsources", "tick", "sluice")
+        schedules = {schedule: level for level, schedule in TICK_SCHEDULES.items()}
+        return schedules[source["spec"]["schedule"]] if source else TickLevel.NONE
 
     def close(self) -> None:
         self.kube.close()
@@ -169,6 +184,9 @@ class RealKubeDriver:
 
     def occupy(self, ref: JobRef) -> bool:
         return False
+
+    def tick(self) -> None:
+        """Return None: the tests' namespace has no Broker."""
 
     def close(self) -> None:
         self._real.remove(*self._workflows)

@@ -1,4 +1,4 @@
-"""What must hold after every step, whatever happened (I1 to I8 of docs/reliability.md), read off a World."""
+"""What must hold after every step, whatever happened (I1 to I8 and I12 of docs/reliability.md), read off a World."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from functions.workflow.model import Outcome, Phase, Stage, Stop, WorkflowId
+from functions.workflow.tick import TickLevel
 
 ORDER = list(Stage)
 
@@ -31,6 +32,7 @@ class Invariants:
         self._one_job_alive()
         self._stages_in_their_order()
         self._slots_hold()
+        self.never_asleep()
 
     def acknowledged_stop(self, workflow: WorkflowId) -> None:
         self.stopped.setdefault(workflow, self._algorithms(workflow))
@@ -38,6 +40,11 @@ class Invariants:
     def _algorithms(self, workflow: WorkflowId) -> int:
         prefix = f"{workflow}-{Stage.ALGORITHM}-"
         return sum(n for name, n in self.world.cluster.created.items() if name.startswith(prefix))
+
+    def never_asleep(self) -> None:
+        """I12"""
+        unfinished = [found.workflow.id for found in self.world.records() if not found.workflow.finished]
+        assert not unfinished or self.world.cluster.tick is not TickLevel.NONE, f"asleep with {unfinished}"
 
     def _end_is_final(self, w: Any) -> None:
         """I1"""

@@ -14,11 +14,12 @@ from support.laptop import command_line, pids, until
 
 from functions.cluster.events import ApiServerEvent
 from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
-from functions.cluster.processes import ProcessCluster
+from functions.cluster.processes import ProcessCluster, tick_level
 from functions.local.isolation import Isolation, probe
 from functions.local.kubelet import Kubelet
 from functions.local.launch_spec import LaunchOptions
 from functions.workflow.model import JobUid, Stage
+from functions.workflow.tick import TickLevel
 
 __all__ = ["command_line", "pids"]
 MIB = 1 << 20
@@ -56,6 +57,9 @@ class ProcessDriver:
 
     def lose(self, ref: JobRef) -> None:
         self.cluster.delete(ref)
+
+    def tick(self) -> TickLevel:
+        return tick_level(self.folder)
 
     def occupy(self, ref: JobRef) -> bool:
         place = self.folder / ref.namespace / ref.workflow / f"{ref.stage}-{ref.attempt}"
