@@ -150,7 +150,11 @@ class Chaos(World):
             self.cluster.begin(ref, self.clock() + timedelta(seconds=self.dice.choice((-300, -5, 0, 300))))
 
     def act_suspend(self) -> None:
-        if ref := self.some_job():
+        """Kueue suspends or resumes a Job, often one that is being deleted."""
+        halting = [ref for ref in self.cluster.running() if self.cluster.is_being_deleted(ref)]
+        if halting:
+            self.cluster.suspend(self.dice.choice(halting))
+        elif ref := self.some_job():
             (self.cluster.suspend if self.dice.random() < 0.5 else self.cluster.resume)(ref)
 
     def act_deliver(self) -> None:
