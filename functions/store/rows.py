@@ -49,6 +49,7 @@ STATE = """
     status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted"""
+MAX_CAUSE = 255  # characters in the history; an event's id may have any length
 _KINDS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
@@ -245,7 +246,7 @@ def history_values(workflow: WorkflowId, entry: HistoryEntry, cause: str) -> dic
         "event": entry.event,
         "reason": entry.reason,
         "attempt": entry.attempt,
-        "cause": cause,
+        "cause": cause[:MAX_CAUSE],
     }
 
 

@@ -151,6 +151,7 @@ def _document(params: Any) -> dict[str, Any]:
     workflow = params["workflow"]
     document = dict(workflow) if isinstance(workflow, dict) else {}
     if (chain := chain_id(params)) is not None:
+        _text(chain, "chainId")
         document["chainId"] = chain
     return document
 

@@ -7,6 +7,7 @@ The object is read from the cluster first, and its content counts.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
@@ -32,6 +33,11 @@ _KIND = "WorkFlow"
 _GROUP = "oceanprotocol.com/"
 _TYPES = ("dev.knative.apiserver.resource.add", "dev.knative.apiserver.resource.update")
 _DELETED = "dev.knative.apiserver.resource.delete"
+MAX_ORIGIN = 255  # characters of `namespace/name`, in columns of the database
+# What Kubernetes allows. An event is not signed, and these become parts of a URL and of the record.
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+_UID = re.compile(r"[A-Za-z0-9-]{1,64}")
 PROVIDER = "kubernetes"  # no signer has this address, so getResult serves no results of WorkFlow objects
 
 
@@ -68,8 +74,8 @@ def _names(event: CloudEvent) -> tuple[str, str, str]:
     metadata = event.data.get("metadata")
     found = metadata if isinstance(metadata, dict) else {}
     namespace, name, uid = (str(found.get(key) or "") for key in ("namespace", "name", "uid"))
-    if not (namespace and name and uid):
-        raise HttpError(400, "the WorkFlow object has no namespace, name or uid")
+    if not (_NAMESPACE.fullmatch(namespace) and _NAME.fullmatch(name) and _UID.fullmatch(uid)):
+        raise HttpError(400, "the WorkFlow object has no valid namespace, name or uid")
     return namespace, name, uid
 
 
@@ -93,6 +99,8 @@ def _applied(app: App, workflow: WorkflowId, origin: str, live: Any, event: Clou
         origin=origin,
     )
     try:
+        if len(origin) > MAX_ORIGIN:
+            raise Invalid(f"namespace and name together may have {MAX_ORIGIN - 1} characters")
         environment = _environment(app, origin.split("/")[0])
         record = prepare(app, submission, environment, id=workflow)
     except Invalid as e:

@@ -112,6 +112,14 @@ def test_an_id_that_no_column_can_hold_is_refused(api: Api, field: str, value: A
     assert (code, field in text) == (400, True)
 
 
+@pytest.mark.parametrize("chain", ["x" * 256, 10**300, True, 1.5, [], {"a": 1}, "é" * 256])
+def test_a_chain_that_no_column_can_hold_is_refused(store: Store, chain: Any) -> None:
+    api = Api(app(store))
+    code, text = error(api.post(api.start_body(chainId=chain)))
+    assert (code, "chainId" in text) == (400, True)
+    assert api.post(api.start_body(chainId=str(chain)[:255])).status_code == 200
+
+
 @pytest.mark.parametrize(("chain", "accepted"), [(1, True), ("137", True), (8996, False), (None, False)])
 def test_an_environment_for_some_chains_takes_their_jobs_only_in_either_type(
     api: Api, chain: Any, accepted: bool

@@ -174,3 +174,36 @@ def test_other_objects_are_none_of_our_business(api: Api, change: dict[str, Any]
 def test_an_object_without_a_name_is_refused_for_good(api: Api, metadata: Any) -> None:
     answered = send(api, {"data": {**ADDED["data"], "metadata": metadata}, "headers": ADDED["headers"]})
     assert answered.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "../../secrets/s"),
+        ("name", "a\0b"),
+        ("name", "a" * 254),
+        ("name", "a?b"),
+        ("namespace", "n/workflows/x"),
+        ("namespace", "n" * 64),
+        ("uid", "../x"),
+        ("uid", "u" * 65),
+        ("uid", ""),
+    ],
+)
+def test_an_event_whose_names_kubernetes_would_not_allow_reads_nothing(api: Api, key: str, value: str) -> None:
+    forged = json.loads(json.dumps(ADDED))
+    forged["data"]["metadata"][key] = value
+    api.cluster.objects.clear()
+    assert send(api, forged).status_code == 400
+    assert jobs(api) == []
+
+
+def test_an_object_with_the_longest_name_is_told_that_it_is_too_long(api: Api) -> None:
+    long = json.loads(json.dumps(ADDED))
+    long["data"]["metadata"]["name"] = name = "a" * 253
+    api.cluster.objects[f"demo/{name}"] = long["data"]
+    assert send(api, long).status_code == 204
+    assert jobs(api) == []
+    reported = api.cluster.reported[f"demo/{name}"]
+    assert reported.ending is not None
+    assert reported.ending.reason == "Invalid: namespace and name together may have 254 characters"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import UTC, datetime
 
+import pytest
 from support.postgres import run_script, select
 from support.records import NOW, add, apply, at, finish, record, start
 
@@ -121,6 +122,22 @@ def test_old_jobs_are_found_by_every_spelling_of_their_ids(old_url: str) -> None
         found = store.find(Query(agreement_id="AB" * 32))
         assert {record.workflow.id for record in found} == {"late", "c4ca4238a0b923820dcc509a6f75849b"}
         assert [record.workflow.id for record in store.find(Query(owner="cD" * 20))] == ["late"]
+
+
+@pytest.mark.parametrize("chain", ['"' + "x" * 300 + '"', '"a\\u0000b"', '"\\ud800"', "1" * 300, "[1]"])
+def test_an_old_chain_id_that_fits_no_column_does_not_stop_the_upgrade(old_url: str, chain: str) -> None:
+    document = f'{{"spec": {{"metadata": {{"chainId": {chain}}}}}}}'
+    run_script(old_url, f"INSERT INTO jobs (agreementid, workflowid, workflow) VALUES ('a', 'odd', '{document}')")
+    migrate(old_url)
+    ((found,),) = select(old_url, "SELECT chain_id FROM jobs WHERE workflowid = 'odd'")
+    assert found in (None, "[1]")
+
+
+@pytest.mark.parametrize("nonce", ["1e300", "1e999999", "9" * 200, "1e999999999999999999"])
+def test_an_old_nonce_of_any_size_does_not_stop_the_upgrade(old_url: str, nonce: str) -> None:
+    run_script(old_url, f"INSERT INTO nonces VALUES ('0xA', '{nonce}')")
+    migrate(old_url)
+    assert select(old_url, "SELECT nanoseconds FROM nonces WHERE provider = '0xa'") == [(2**63 - 1,)]
 
 
 def test_malformed_old_rows_are_read_as_empty(old_url: str) -> None:

@@ -46,6 +46,14 @@ def test_a_workflow_that_starts_at_once_is_added_with_both_of_its_decisions(stor
         assert [intent.effect for intent in tx.intents(new.workflow.id)] == [CreateJob(Stage.CONFIGURE, 1)]
 
 
+def test_a_cause_of_any_length_is_cut_to_its_beginning(store: Store) -> None:
+    new = record()
+    with store.begin() as tx:
+        tx.add(new, [(rules.submit(new.workflow, NOW), "x" * 100_000)])
+    ((_, cause),) = store.history(new.workflow.id)
+    assert cause == "x" * 255
+
+
 def test_every_field_of_the_state_is_kept(store: Store) -> None:
     workflow = start(store, replace(new := record(), workflow=replace(new.workflow, reported=True)))
     halted = apply(store, workflow.id, DeleteRequested(), at(1)).workflow

@@ -13,7 +13,7 @@ from typing import Any
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
 from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots, Tick
-from functions.store.rows import effect_times
+from functions.store.rows import MAX_CAUSE, effect_times
 from functions.store.sql import next_delivery
 from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry
 from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
@@ -99,7 +99,7 @@ class MemoryTransaction:
             return
         for line in decision.lines:
             assert (after.id, line.step) not in self._tables.history
-            self._put(self._tables.history, (after.id, line.step), (line, cause))
+            self._put(self._tables.history, (after.id, line.step), (line, cause[:MAX_CAUSE]))
         if decision.closed is not None:
             self._close_attempt(after.id, decision.closed)
         if after.halt is not None or after.finished:

@@ -251,9 +251,11 @@ def _fill_chain_ids(connection: sa.Connection, jobs: sa.TableClause) -> None:
 def _chain_id(document: str | None) -> str | None:
     try:
         chain = json.loads(document or "")["spec"]["metadata"]["chainId"]
+        text = str(chain).encode().decode()  # raises on an unpaired surrogate
     except (ValueError, KeyError, TypeError):
         return None
-    return None if chain is None else str(chain)
+    # No filter of a request can ask for a chain that the column cannot hold.
+    return None if chain is None or len(text) > 255 or "\0" in text else text
 
 
 def _adopt_nonces() -> None:
@@ -287,5 +289,7 @@ def nanoseconds(nonce: str | None) -> int:
         return 0
     if not value.is_finite() or value < 0:
         return 0
+    if value > _LARGEST_NONCE:  # of any size, such as 1e999999
+        return _LARGEST_NONCE
     factor = next((factor for digits, factor in _NONCE_UNITS if value < 10**digits), 1)
     return min(int(value * factor), _LARGEST_NONCE)
