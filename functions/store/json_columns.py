@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from functions.store.pool import storable
 from functions.workflow.model import ResultFile, Submission, Workflow
 
 # operator-service stores file names without their folder; the folder follows from the type.
@@ -14,8 +16,13 @@ _FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
 
 
 def encode(value: object) -> str | None:
-    """The value as JSON. None becomes NULL."""
-    return None if value is None else msgspec.json.encode(value).decode()
+    """The value as JSON. None becomes NULL, and an unpaired surrogate U+FFFD."""
+    if value is None:
+        return None
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return storable(json.dumps(msgspec.to_builtins(value), ensure_ascii=False))
 
 
 def encode_document(workflow: Workflow, submission: Submission) -> str | None:

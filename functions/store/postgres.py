@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated, storable
 from functions.store.ports import RefusedStatement, StoreUnavailable
 
 # Seconds. A transaction may wait for the cluster between two statements, hence the long idle timeout.
@@ -82,4 +82,6 @@ class Postgres:
 
 def _stored(value: Any) -> Any:
     """The value as it is stored: times in UTC without a zone, as operator-service stores them."""
+    if isinstance(value, str):
+        return storable(value)
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value

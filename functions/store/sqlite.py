@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated, storable
 from functions.store.ports import RefusedStatement, StoreUnavailable
 
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one
@@ -77,6 +77,8 @@ def _dialect(statement: str) -> str:
 
 def _stored(value: Any) -> Any:
     """The value as it is stored: times in UTC as texts of one length, so that they sort in their order."""
+    if isinstance(value, str):
+        return storable(value)
     if not isinstance(value, datetime):
         return value
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")

@@ -235,6 +235,15 @@ def test_an_idempotency_key_tells_numbers_and_booleans_apart(api: Api) -> None:
     assert api.post(api.start_body(workflow=reordered), headers).text == first.text
 
 
+def test_an_idempotency_key_with_a_document_of_any_depth_is_no_internal_error(api: Api) -> None:
+    headers = {"Idempotency-Key": "k1", "Content-Type": "application/json"}
+    api.post(api.start_body(), headers)
+    for depth in range(900, 1100, 5):
+        body = json.dumps(api.start_body(workflow="DEEP")).replace('"DEEP"', '{"a":' * depth + "1" + "}" * depth)
+        answered = api.submit.post(f"{API}/compute", data=body, headers=headers)
+        assert answered.status_code in (400, 422), depth
+
+
 def test_an_idempotency_key_is_the_providers_own_and_needs_its_signature(api: Api) -> None:
     headers = {"Idempotency-Key": "k1"}
     api.post(api.start_body(), headers)

@@ -13,13 +13,15 @@ from typing import Any
 import psycopg2
 import pytest
 from support.postgres import fresh_database
-from support.records import add, at, record, start, submit
+from support.records import add, apply, at, record, start, submit
 
 from functions.store import pool, sqlite
 from functions.store.migrate import migrate
 from functions.store.ports import Query, RefusedStatement, StoreUnavailable
 from functions.store.sql import SqlStore
 from functions.workflow.decision import Decision, Verdict
+from functions.workflow.model import Outcome, Stage, WorkflowId
+from functions.workflow.observation import StageEnded
 
 
 @pytest.fixture
@@ -206,6 +208,20 @@ def test_our_own_faults_on_sqlite_are_not_reported_as_unavailable(sqlite_url: st
             tx._session.execute("SELEKT 1")
         with pytest.raises(StoreUnavailable, match="sluice migrate"), store.begin() as tx:
             tx._session.execute("INSERT INTO slots (environment, new) VALUES ('a', 'b')")
+
+
+@pytest.mark.parametrize("backend", ["postgres", "sqlite"])
+@pytest.mark.parametrize("bad", ["\0", "\ud800"])
+def test_text_that_no_database_can_store_does_not_stop_a_workflow(
+    request: pytest.FixtureRequest, backend: str, bad: str
+) -> None:
+    with closing(SqlStore(request.getfixturevalue(f"{backend}_url"))) as store:
+        workflow = start(store)
+        lost = StageEnded(Stage.CONFIGURE, 1, None, Outcome.FAILED, 31, f"a{bad}é")
+        apply(store, workflow.id, lost)
+        assert store.history(workflow.id)[-1][0].reason == "a\ufffdé"
+        assert store.get(WorkflowId(f"x{bad}")) is None
+        assert store.find(Query(owner=bad, agreement_id=bad)) == []
 
 
 def test_an_sqlite_file_in_a_missing_folder_is_unavailable(tmp_path: Any) -> None:
