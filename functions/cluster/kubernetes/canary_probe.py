@@ -40,6 +40,10 @@ def attempts(environ: dict[str, str], dns: str) -> dict[str, Callable[[], None]]
     api, api_port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
     places = {
         "the cloud's metadata": "169.254.169.254:80",
+        "the metadata of AWS over IPv6": "[fd00:ec2::254]:80",
+        "the metadata of Alibaba Cloud": "100.100.100.200:80",
+        "the metadata of Oracle Cloud": "192.0.0.192:80",
+        "Azure's platform address": "168.63.129.16:80",
         "the Kubernetes API": f"{api}:{api_port}",
         "a Service of the cluster, its DNS": f"{dns}:53",
         "the kubelet of its node": f"{environ.get('NODE_ADDRESS', '')}:10250",
