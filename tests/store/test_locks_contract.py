@@ -101,7 +101,7 @@ def test_nonces_at_or_below_the_watermark_are_refused(store: Store) -> None:
     for _ in range(3):
         store.prune_nonces(NONCE - 10)
         assert not any(use_nonce(store, n) for n in (1, NONCE - 20, NONCE - 15, NONCE - 10, NONCE))
-    assert use_nonce(store, NONCE - 9), "above all that is forgotten"
+    assert use_nonce(store, NONCE - 9), "above the watermark"
     assert [use_nonce(store, n, "0xb") for n in (NONCE - 16, NONCE - 15, NONCE - 14)] == [False, False, True]
     assert use_nonce(store, 1, "0xc"), "of whom nothing is known"
     store.prune_nonces(1)
@@ -109,7 +109,7 @@ def test_nonces_at_or_below_the_watermark_are_refused(store: Store) -> None:
 
 
 def test_a_nonce_used_between_two_prunings_stays_used(store: Store) -> None:
-    """A provider whose clock is far behind: all its nonces are old enough to be forgotten."""
+    """A provider whose clock is far behind: all its nonces are old enough to be pruned."""
     for n in range(1, 6):
         assert use_nonce(store, n)
         store.prune_nonces(NONCE)

@@ -1,217 +1,27 @@
-"""The record in memory, for tests and for what need not last. One transaction at a time, as on SQLite."""
+"""The record in memory. One transaction at a time, as on SQLite."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from threading import RLock
 from typing import Any
 
+from support.memory_transaction import STAGES, MemoryTransaction, Tables
+
 from functions.ethereum import comparable
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
-from functions.store.ports import Attempt, Intent, Outgoing, Query, Slots, Tick
-from functions.store.rows import MAX_CAUSE, effect_times
-from functions.store.sql import next_delivery
-from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry
-from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
-from functions.workflow.tick import TickLevel, level_for
-
-_ABSENT: Any = object()
-_STAGES = list(Stage)
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A row of the outbox."""
-
-    intent: Intent
-    wake_at: datetime
-
-
-@dataclass(slots=True)
-class _Tables:
-    """Values are immutable, so that undoing a change is putting the earlier value back."""
-
-    records: dict[WorkflowId, Record] = field(default_factory=dict)
-    attempts: dict[tuple[WorkflowId, Stage, int], Attempt] = field(default_factory=dict)
-    history: dict[tuple[WorkflowId, int], tuple[HistoryEntry, str]] = field(default_factory=dict)
-    outbox: dict[int, _Open] = field(default_factory=dict)
-    nonces: dict[str, int] = field(default_factory=dict)  # of each provider the highest that is forgotten
-    used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
-    dead_letters: list[Mapping[str, Any]] = field(default_factory=list)
-    tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
-
-
-class MemoryTransaction:
-    """See the port."""
-
-    def __init__(self, tables: _Tables, ids: Iterator[int]) -> None:
-        self._tables = tables
-        self._ids = ids
-        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
-
-    @property
-    def tick_level(self) -> TickLevel:
-        return self._tables.tick[1].level
-
-    def hold_fast_tick(self) -> bool:
-        return self.tick_level is TickLevel.FAST
-
-    def lock_tick(self) -> Tick:
-        return self._tables.tick[1]
-
-    def save_tick(self, tick: Tick) -> None:
-        self._put(self._tables.tick, 1, tick)
-
-    def backlog(self, before: datetime) -> TickLevel:
-        unfinished = [r.workflow for r in self._tables.records.values() if not r.workflow.finished]
-        due = [w.wake_at for w in unfinished] + [row.wake_at for row in self._tables.outbox.values()]
-        return level_for(soon=any(at is not None and at < before for at in due), ever=bool(due))
-
-    def lock(self, workflow: WorkflowId) -> Workflow | None:
-        record = self._tables.records.get(workflow)
-        return record.workflow if record else None
-
-    def record(self, workflow: WorkflowId) -> Record | None:
-        return self._tables.records.get(workflow)
-
-    def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
-        new, key = record.submission, comparable(record.submission.agreement_id)
-        for other in self._tables.records.values():
-            old, both_run = other.submission, not (other.workflow.finished or record.workflow.finished)
-            if both_run and comparable(old.agreement_id) == key:
-                raise agreement_in_use(AGREEMENT_INDEX)
-            if new.idempotency_key and (old.provider, old.idempotency_key) == (new.provider, new.idempotency_key):
-                raise agreement_in_use(IDEMPOTENCY_INDEX)
-        self._put(self._tables.records, record.workflow.id, record)
-        for decision, cause in decisions:
-            self.save(decision, cause)
-
-    def save(self, decision: Decision, cause: str) -> None:
-        after = decision.workflow
-        record = self._tables.records[after.id]
-        manifest = record.manifest if decision.manifest is None else decision.manifest
-        self._put(self._tables.records, after.id, replace(record, workflow=after, manifest=manifest))
-        if not decision.lines:
-            return
-        for line in decision.lines:
-            assert (after.id, line.step) not in self._tables.history
-            self._put(self._tables.history, (after.id, line.step), (line, cause[:MAX_CAUSE]))
-        if decision.closed is not None:
-            self._close_attempt(after.id, decision.closed)
-        if after.halt is not None or after.finished:
-            self._drop_creations(after.id)
-        for effect in decision.effects:
-            self._decided(after.id, effect, decision.lines[-1].at)
-
-    def _close_attempt(self, workflow: WorkflowId, end: AttemptEnd) -> None:
-        key = (workflow, end.stage, end.attempt)
-        attempt = self._tables.attempts.get(key) or Attempt(end.stage, end.attempt, end.at)
-        self._put(self._tables.attempts, key, replace(attempt, end=end))
-
-    def _drop_creations(self, workflow: WorkflowId) -> None:
-        for intent in self.intents(workflow):
-            if isinstance(intent.effect, CreateJob):
-                self._put(self._tables.outbox, intent.id, _ABSENT)
-
-    def _decided(self, workflow: WorkflowId, effect: Effect, at: datetime) -> None:
-        if isinstance(effect, CreateJob):
-            attempt = Attempt(effect.stage, effect.attempt, at)
-            self._put(self._tables.attempts, (workflow, effect.stage, effect.attempt), attempt)
-        due_at, wake_at = effect_times(effect, at)
-        intent = Intent(next(self._ids), workflow, effect, 0, due_at)
-        self._put(self._tables.outbox, intent.id, _Open(intent, wake_at))
-
-    def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
-        found = (row.intent for row in self._tables.outbox.values())
-        return [intent for intent in found if intent.workflow == workflow and not isinstance(intent.effect, Emit)]
-
-    def close(self, intent: Intent) -> None:
-        self._put(self._tables.outbox, intent.id, _ABSENT)
-
-    def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
-        self.close(creation)
-        assert isinstance(creation.effect, CreateJob)
-        stage, number = creation.effect.stage, creation.effect.attempt
-        record = self._tables.records[creation.workflow]
-        if (record.workflow.stage, record.workflow.attempt) == (stage, number):
-            current = replace(record.workflow, job_uid=job_uid, job_created_at=at)
-            self._put(self._tables.records, creation.workflow, replace(record, workflow=current))
-        key = (creation.workflow, stage, number)
-        self._put(self._tables.attempts, key, replace(self._tables.attempts[key], job_uid=job_uid))
-
-    def postpone(self, intent: Intent, until: datetime) -> None:
-        row = self._tables.outbox.get(intent.id)
-        if row is not None:
-            later = replace(row.intent, tries=row.intent.tries + 1)
-            self._put(self._tables.outbox, intent.id, _Open(later, until))
-
-    def slots(self, environment: str) -> Slots:
-        workflows = [r.workflow for r in self._tables.records.values() if r.workflow.environment == environment]
-        taken = sum(w.stage is not None for w in workflows)
-        return Slots(taken, any(w.phase is Phase.QUEUED for w in workflows))
-
-    def oldest_queued(self, environment: str) -> Workflow | None:
-        workflows = (record.workflow for record in self._tables.records.values())
-        queued = [w for w in workflows if w.phase is Phase.QUEUED and w.environment == environment]
-        return min(queued, key=lambda w: (w.created_at, w.id), default=None)
-
-    def use_nonce(self, address: str, nonce: int) -> bool:
-        if self.nonce_used(address, nonce):
-            return False
-        self._put(self._tables.used_nonces, (address, nonce), True)
-        return True
-
-    def nonce_used(self, address: str, nonce: int) -> bool:
-        return nonce <= self._tables.nonces.get(address, -1) or (address, nonce) in self._tables.used_nonces
-
-    def claim(self, now: datetime, until: datetime, limit: int, *, outgoing: bool) -> list[Intent]:
-        """What of the outbox is due, moved to `until`; an event counts a try and rests longer with each."""
-        rows = (row for row in self._tables.outbox.values() if isinstance(row.intent.effect, Emit) is outgoing)
-        due = sorted((row for row in rows if row.wake_at <= now), key=lambda row: row.wake_at)[:limit]
-        claimed = []
-        for row in due:
-            intent = replace(row.intent, tries=row.intent.tries + 1) if outgoing else row.intent
-            due_again = next_delivery(until, intent.tries) if outgoing else until
-            self._put(self._tables.outbox, intent.id, _Open(intent, due_again))
-            claimed.append(intent)
-        return claimed
-
-    def wake(self, now: datetime, until: datetime, limit: int) -> list[Workflow]:
-        """Workflows that are due, moved to `until`."""
-        records = (r for r in self._tables.records.values() if r.workflow.wake_at and r.workflow.wake_at <= now)
-        woken = []
-        for record in sorted(records, key=lambda r: r.workflow.wake_at or now)[:limit]:
-            workflow = replace(record.workflow, wake_at=until)
-            self._put(self._tables.records, workflow.id, replace(record, workflow=workflow))
-            woken.append(workflow)
-        return woken
-
-    def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
-        """Set, or with `_ABSENT` remove, one entry; `roll_back` undoes it."""
-        self._undo.append((table, key, table.get(key, _ABSENT)))
-        _set(table, key, value)
-
-    def roll_back(self) -> None:
-        for table, key, earlier in reversed(self._undo):
-            _set(table, key, earlier)
-
-
-def _set(table: dict[Any, Any], key: Any, value: Any) -> None:
-    if value is _ABSENT:
-        table.pop(key, None)
-    else:
-        table[key] = value
+from functions.store.ports import Attempt, Outgoing, Query
+from functions.workflow.decision import Emit, HistoryEntry
+from functions.workflow.model import Phase, Record, Workflow, WorkflowId
 
 
 class MemoryStore:
     """See the port."""
 
     def __init__(self) -> None:
-        self._tables = _Tables()
+        self._tables = Tables()
         self._ids = count(1)
         self._lock = RLock()
         self._open = False
@@ -265,7 +75,7 @@ class MemoryStore:
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         with self._lock:
             found = [attempt for (owner, _, _), attempt in self._tables.attempts.items() if owner == workflow]
-        return sorted(found, key=lambda attempt: (_STAGES.index(attempt.stage), attempt.attempt))
+        return sorted(found, key=lambda attempt: (STAGES.index(attempt.stage), attempt.attempt))
 
     def running(self) -> Mapping[str, int]:
         with self._lock:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
-from functions.ethereum import recover
+from functions.ethereum import comparable, recover
 from functions.settings import Settings
 from functions.store.ports import Transaction
 
@@ -92,8 +92,8 @@ def _recover(signature: Any, message: str, nonce: Any, settings: Settings) -> li
 
 
 def _authorised(candidates: list[str], settings: Settings) -> str | None:
-    allowed = {address.lower() for address in settings.allowed_providers}
-    found = next((address for address in candidates if address in allowed), None)
+    allowed = {comparable(address) for address in settings.allowed_providers}
+    found = next((address for address in candidates if comparable(address) in allowed), None)
     return found if settings.signature_required or found else candidates[0]
 
 
