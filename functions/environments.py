@@ -6,10 +6,8 @@ once per process: a changed file needs new revisions of the functions.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +16,7 @@ from functions.settings import Settings, SettingsError
 from functions.untrusted import Malformed, parse_url
 from functions.workflow.environment import GIB, Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
+from functions.yaml_files import error_parts, explained, json_schema, read_list
 
 # Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
 msgspec.json.Decoder(list[Environment])
@@ -39,8 +38,7 @@ def load(settings: Settings, called: str = "ENVIRONMENTS_FILE") -> dict[str, Env
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the file."""
-    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Sluice compute environments"}
-    return {**draft, **msgspec.json.schema(list[Environment]), "minItems": 1}
+    return json_schema(Environment, "Sluice compute environments")
 
 
 def _by_id(found: Sequence[Environment], address: str) -> dict[str, Environment]:
@@ -53,21 +51,7 @@ def _by_id(found: Sequence[Environment], address: str) -> dict[str, Environment]
 
 
 def _from_file(path: str) -> Sequence[Environment]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SettingsError(f"cannot be read: {e.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise SettingsError(f"is not YAML: {e}") from None
-    if not isinstance(content, list) or not content:
-        raise SettingsError("must hold a list of at least one environment; see docs/environments.md")
-    try:
-        found = msgspec.convert(content, list[Environment])
-    except msgspec.ValidationError as e:
-        message, path = _parts(e)
-        raise SettingsError(f"environments{path}{_explained(message, path)}") from None
+    found = read_list(path, Environment, "environments", "environment")
     for index, environment in enumerate(found):
         for key, problem in _problems(environment):
             raise SettingsError(f"environments[{index}].{key} {problem}")
@@ -104,71 +88,6 @@ def _is_http(url: str) -> bool:
     except Malformed:
         return False
     return True
-
-
-# --- msgspec's errors in the words of the file --------------------------------------------------
-
-_PLACE = re.compile(r"(.*?) - at `(key` in `)?\$(.*)`", re.DOTALL)
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a mapping",
-}
-_BOUNDS = {">=": "at least", ">": "above", "<=": "at most", "<": "below"}
-
-
-def _parts(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return the message and the path (`[0].fetch.maxBytes`, or empty) of an error."""
-    found = _PLACE.fullmatch(str(error))
-    return (found[1], found[3] + (" (a key)" if found[2] else "")) if found else (str(error), "")
-
-
-def _explained(message: str, path: str) -> str:
-    """Return what follows the path in our error: ` must be …`, or `.key is missing`."""
-    match re.findall(r"`(.*?)`", message, re.DOTALL):
-        case [key] if "unknown field" in message:
-            return f".{key} is not a known key{_nearest(key, _schema_at(path)['properties'])}"
-        case [key] if "missing required field" in message:
-            return f".{key} is missing"
-        case [_, "null"]:
-            return " has no value; give it one or remove the key"
-        case [expected, got]:
-            return f" must be {_kind(expected)}, not {_kind(got)}"
-        case [expected] if message == f"Expected `{expected}`":
-            return f" must be {_kind(expected)}"
-    if bound := re.fullmatch(r"Expected `.*` (>=|>|<=|<) (\S+)", message):
-        return f" must be {_BOUNDS[bound[1]]} {bound[2].removesuffix('.0')}"
-    if message.endswith("of length >= 1"):
-        return " must not be empty"
-    if message.startswith("Invalid enum value"):
-        return f" must be one of {', '.join(_schema_at(path)['enum'])}"
-    return f": {message}"
-
-
-def _kind(name: str) -> str:
-    return " or ".join(_KINDS.get(each, each) for each in name.split(" | "))
-
-
-def _schema_at(path: str) -> dict[str, Any]:
-    """Return the part of the JSON Schema that describes `path`, such as `[0].fetch.schemes[1]`."""
-    whole = msgspec.json.schema(list[Environment])
-    found: dict[str, Any] = whole
-    for index, key in re.findall(r"(\[.*?\])|\.(\w+)", path):
-        found = (found.get("items") or found["additionalProperties"]) if index else found["properties"][key]
-        found = whole["$defs"][found["$ref"].rsplit("/", 1)[1]] if "$ref" in found else found
-    return found
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` if a known key is similar. Case and separators do not count."""
-    import difflib
-
-    plain = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(re.sub("[_-]", "", key.lower()), plain, n=1)
-    return f"; did you mean {plain[close[0]]}?" if close else ""
 
 
 # --- operator-engine's variables ------------------------------------------------------------
@@ -211,8 +130,8 @@ def _from_variables(settings: Settings) -> Environment:
     try:
         environment = msgspec.convert(entry, Environment, strict=False)
     except msgspec.ValidationError as e:
-        message, path = _parts(e)
-        raise SettingsError(f"{names.get(path[1:], path[1:])}{_explained(message, '[0]' + path)}") from None
+        message, path = error_parts(e)
+        raise SettingsError(f"{names.get(path[1:], path[1:])}{explained(message, '[0]' + path, Environment)}") from None
     for key, problem in _problems(environment):
         raise SettingsError(f"{names[key]} {problem}")
     return environment

@@ -12,3 +12,7 @@ class Unavailable(Exception):
     def __init__(self, message: str = "", retry_after: float = 5.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class BudgetUsedUp(Exception):
+    """A policy allows no further workflow of this owner for now; the text says which."""

@@ -34,8 +34,13 @@ def sign(private_key: str, message: str) -> str:
 
 def sign_text(private_key: str, text: str) -> str:
     """Sign as `sign` does, but as wallets do it (EIP-191): over the text itself instead of its hash."""
+    return _sign(private_key, text_hash(text))
+
+
+def text_hash(text: str) -> bytes:
+    """The hash that a wallet signs for a text (EIP-191)."""
     raw = text.encode()
-    return _sign(private_key, keccak(_PREFIX + str(len(raw)).encode() + raw))
+    return keccak(_PREFIX + str(len(raw)).encode() + raw)
 
 
 def recover(message: str, signature: str) -> str:
@@ -43,6 +48,15 @@ def recover(message: str, signature: str) -> str:
 
     Raises ValueError if the signature is malformed or its s is the higher of the two.
     """
+    return _recover(personal_hash(message.encode()), signature)
+
+
+def recover_text(text: str, signature: str) -> str:
+    """The address whose wallet signed `text` (EIP-191). Otherwise as `recover`."""
+    return _recover(text_hash(text), signature)
+
+
+def _recover(digest: bytes, signature: str) -> str:
     from coincurve import PublicKey
 
     raw = _unhex(signature, 65, "a signature")
@@ -52,7 +66,7 @@ def recover(message: str, signature: str) -> str:
         raise ValueError("the signature must use the lower of its two possible values of s")
     compact = raw[:64] + bytes([_RECOVERY[raw[64]]])
     try:
-        key = PublicKey.from_signature_and_message(compact, personal_hash(message.encode()), hasher=None)
+        key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
     except Exception:  # coincurve raises a bare Exception if there is no such point
         raise ValueError("the signature is not valid: no key can have made it") from None
     return "0x" + _address_bytes(key.format(compressed=False)).hex()

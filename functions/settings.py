@@ -91,6 +91,15 @@ class Settings:
         "YAML file of the environments; empty: operator-engine's variables",
     )
 
+    # the data holders' policies, and results that are held
+    policies_file: str = setting("POLICIES_FILE", "", "YAML file of the data holders' policies (docs/trust.md)")
+    quarantine_url: str = setting(
+        "QUARANTINE_URL", "", "where held results wait: like RESULTS_URL, and never below it", secret=True
+    )
+    notify_hold_urls: tuple[str, ...] = setting(
+        "NOTIFY_HOLD_URL", (), "JSON array of URLs that get a CloudEvent when results are held, released, …"
+    )
+
     # results and notifications
     x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
     client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, assert_never
 from functions.cluster.ports import JobRef, JobStatus, State, job_ref
 from functions.errors import Unavailable
 from functions.workflow.decision import Verdict
-from functions.workflow.model import Manifest, Outcome, Stage, Workflow
+from functions.workflow.hold_rules import scope
+from functions.workflow.model import Manifest, Outcome, Scope, Stage, Workflow
 from functions.workflow.observation import StageEnded, StageLost, StageObservation, StageStuck, Tick
+from functions.workflow.stage_task import RELEASE_ATTEMPT
 from functions.workflow.timing import read_deadline
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def reconcile(app: App, workflow: Workflow, cause: str, pod: str | None = None) 
     observation: StageObservation | Tick
     try:
         status = app.cluster.read(ref, pod)
-        observation = observation_of(ref, status, _manifest(app, ref, status))
+        observation = observation_of(ref, status, _manifest(app, workflow, ref, status))
     except Unavailable:
         if not _is_given_up(app, workflow):
             raise
@@ -64,8 +66,16 @@ def _is_given_up(app: App, workflow: Workflow) -> bool:
     return give_up_at is not None and app.clock() >= give_up_at
 
 
-def _manifest(app: App, ref: JobRef, status: JobStatus) -> Manifest | None:
-    """The manifest of a publish that succeeded; read before the record is locked."""
-    if ref.stage is Stage.PUBLISH and status.state is State.ENDED and status.outcome is Outcome.SUCCEEDED:
-        return app.storage.manifest(ref.workflow, ref.attempt)
-    return None
+def _manifest(app: App, workflow: Workflow, ref: JobRef, status: JobStatus) -> Manifest | None:
+    """The manifest of a publish or a release that succeeded; read before the record is locked."""
+    if status.state is not State.ENDED or status.outcome is not Outcome.SUCCEEDED:
+        return None
+    match ref.stage:
+        case Stage.PUBLISH if scope(workflow) is Scope.QUARANTINE:
+            return app.quarantine.manifest(ref.workflow, ref.attempt)
+        case Stage.PUBLISH:
+            return app.storage.manifest(ref.workflow, ref.attempt)
+        case Stage.RELEASE:
+            return app.storage.manifest(ref.workflow, RELEASE_ATTEMPT)
+        case _:
+            return None

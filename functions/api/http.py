@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
@@ -127,6 +128,16 @@ class Route(NamedTuple):
     def to(self, handler: Handler) -> Rule:
         """Bind the handler to the route."""
         return Rule(self.path, endpoint=handler, methods=[self.method])
+
+
+def later(module: str, name: str) -> Handler:
+    """Return a handler whose module is imported at its first call, so that no cold start pays for it."""
+
+    def handler(call: Call) -> Response:
+        found: Handler = getattr(import_module(module), name)
+        return found(call)
+
+    return handler
 
 
 # --- answers --------------------------------------------------------------------------------

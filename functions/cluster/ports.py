@@ -16,6 +16,7 @@ from functions.errors import Unavailable
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
 from functions.workflow.model import JobUid, Limits, Outcome, Scope, Stage, Workflow, WorkflowId
+from functions.workflow.stage_task import HeldTask
 from functions.workflow.tick import TickLevel
 
 
@@ -91,6 +92,8 @@ class StageJob:
     scope: Scope  # for publish
     results: str  # storage URL below which publish writes
     may_lack_volume: bool = False  # an earlier stage failed or was stopped, perhaps before it had a volume
+    policy: str = ""  # what the data holders ask for, as JSON
+    held: HeldTask | None = None  # how results are held, and which of them leave
 
     @property
     def ref(self) -> JobRef:

@@ -24,6 +24,8 @@ def task_json(job: StageJob) -> bytes:
             results=job.results,
             fetch=environment.fetch,
             publish=environment.publish,
+            policy=msgspec.Raw(job.policy.encode() or b"{}"),
+            held=job.held,
         )
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from functions.engine.transitions import Transitions
     from functions.results.ports import Storage
     from functions.store.ports import Store
+    from functions.trust.policy import Policies
     from functions.workflow.environment import Environment
 
 
@@ -41,6 +42,8 @@ class App:
         store: Store | None = None,
         cluster: Cluster | None = None,
         storage: Storage | None = None,
+        quarantine: Storage | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -53,6 +56,10 @@ class App:
             self.cluster = cluster
         if storage is not None:
             self.storage = storage
+        if quarantine is not None:
+            self.quarantine = quarantine
+        if policies is not None:
+            self.policies = policies
 
     @cached_property
     def environments(self) -> Mapping[str, Environment]:
@@ -72,6 +79,22 @@ class App:
         from functions.results.storage import open_storage
 
         return open_storage(self.settings)
+
+    @cached_property
+    def quarantine(self) -> Storage:
+        """Where held results wait. Raises SettingsError if a policy holds results and QUARANTINE_URL is not set."""
+        from functions.results.storage import open_quarantine
+
+        return open_quarantine(self.settings)
+
+    @cached_property
+    def policies(self) -> Policies | None:
+        """The data holders' policies; None without a file of them."""
+        if not self.settings.policies_file:
+            return None
+        from functions.policies import load
+
+        return load(self.settings.policies_file)
 
     @cached_property
     def cluster(self) -> Cluster:

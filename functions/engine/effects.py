@@ -18,20 +18,34 @@ from functions.cluster.ports import (
 )
 from functions.log import about
 from functions.results.storage import storage_url
-from functions.workflow.decide import scope
-from functions.workflow.decision import CleanUp, CreateJob, DeleteJob, Effect, Emit, RemoveResults, Report
+from functions.workflow.decision import (
+    CleanUp,
+    CreateJob,
+    DeleteJob,
+    Effect,
+    Emit,
+    RemoveQuarantine,
+    RemoveResults,
+    Report,
+)
 from functions.workflow.document import DocumentError, parse
+from functions.workflow.hold_rules import scope
 from functions.workflow.model import JobUid, Outcome, Workflow
 from functions.workflow.observation import StageEnded, StageLost, StageObservation
+from functions.workflow.steps import may_be_held
 from functions.workflow.timing import creation_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
     from functions.store.ports import Intent, Transaction
+    from functions.workflow.document import Definition
+    from functions.workflow.model import Record
+    from functions.workflow.stage_task import HeldTask
 
 logger = logging.getLogger(__name__)
 
 RETRIES = Backoff(first=5, factor=2, longest=600)
+FROZEN_PAUSE = timedelta(minutes=1)  # before it is seen whether a freeze is lifted
 
 
 class RetryLater(Exception):
@@ -66,6 +80,8 @@ class Effects:
                 app.cluster.clean_up(current.id, namespace_of(current, app.environments))
             case RemoveResults():
                 app.storage.remove(current.id)
+            case RemoveQuarantine():
+                app.quarantine.remove(current.id)
             case Report():
                 self._report(tx, current)
             case Emit():
@@ -85,6 +101,8 @@ class Effects:
             definition = parse(record.submission.document)
         except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
             return None, _refused(effect, "DocumentInvalid")
+        if intent.frozen and _is_frozen(tx, current, effect, definition):
+            raise RetryLater(now + FROZEN_PAUSE)
         job = StageJob(
             workflow=current.id,
             stage=effect.stage,
@@ -96,6 +114,8 @@ class Effects:
             scope=scope(current),
             results=storage_url(self._app.settings),
             may_lack_volume=current.ending is not None,
+            policy=record.submission.policy,
+            held=self._held(tx, record, effect) if may_be_held(current) else None,
         )
         give_up_at = creation_deadline(current.limits, intent.due_at)
         try:
@@ -113,6 +133,11 @@ class Effects:
                 return None, _refused(effect, "ClusterUnavailable")
             raise
 
+    def _held(self, tx: Transaction, record: Record, effect: CreateJob) -> HeldTask:
+        from functions.engine import holding
+
+        return holding.task(tx, self._app.settings, record, effect.stage)
+
     def _report(self, tx: Transaction, current: Workflow) -> None:
         record = tx.record(current.id)
         if record is None or record.submission.origin is None:
@@ -123,6 +148,12 @@ class Effects:
             raise
         except ClusterError as e:  # the object is gone, or refuses the status
             logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
+
+
+def _is_frozen(tx: Transaction, current: Workflow, effect: CreateJob, definition: Definition) -> bool:
+    from functions.engine import holding
+
+    return holding.frozen(tx, current.environment, effect.stage, definition)
 
 
 def next_try(intent: Intent, now: datetime) -> datetime:

@@ -21,6 +21,8 @@ from functions.engine.tick import TickControl
 from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
+from functions.store.ports import MAX_CAUSE
+from functions.trust import chain
 from functions.workflow import decide as rules
 from functions.workflow.decision import CreateJob, Decision, Emit, Verdict
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
@@ -50,6 +52,13 @@ class _Remaining:
     unavailable: Exception | None = None
 
 
+def _count_run(tx: Transaction, record: Record, now: datetime) -> None:
+    """Count the workflow against its policies' budgets; the environment's lock is held. Raises BudgetUsedUp."""
+    from functions.engine import holding
+
+    holding.count_run(tx, record, now)
+
+
 class Transitions:
     """Changes workflows. Raises Unavailable if a part cannot answer: nothing is lost, try again."""
 
@@ -67,16 +76,18 @@ class Transitions:
         """
         now = self._app.clock()
         environment = record.workflow.environment
-        decision = self._announced(rules.submit(record.workflow, now))
+        decision = self._sealed(rules.submit(record.workflow, now), cause)
         decisions = [(decision, cause)]
         admitted: list[WorkflowId] = []
         with self._app.store.begin() as tx:
             if first is not None:
                 first(tx)
             slots = tx.slots(environment)
+            if record.submission.policy:
+                _count_run(tx, record, now)
             free = self._slots_of(environment) - slots.taken
             if free > 0 and not slots.queued:  # no other workflow waits, so it starts at once
-                decision = self._announced(rules.decide(decision.workflow, Admitted(), now))
+                decision = self._sealed(rules.decide(decision.workflow, Admitted(), now), ADMISSION)
                 decisions.append((decision, ADMISSION))
                 admitted = [record.workflow.id]
             tx.add(record, decisions)
@@ -150,17 +161,20 @@ class Transitions:
             yield tx, made
             self.tick.raise_for(tx, made, self._app.clock())
 
-    def _save(self, tx: Transaction, made: list[Decision], decision: Decision, cause: str) -> None:
-        decision = self._announced(decision)
-        tx.save(decision, cause)
-        made.append(decision)
+    def _save(self, tx: Transaction, made: list[Decision], decision: Decision, cause: str) -> Workflow:
+        """Store a decision. Returns the workflow with the head of its history."""
+        sealed = self._sealed(decision, cause)
+        tx.save(sealed, cause)
+        made.append(sealed)
+        return sealed.workflow
 
-    def _announced(self, decision: Decision) -> Decision:
-        """The decision without the events that no URL is set for."""
+    def _sealed(self, decision: Decision, cause: str) -> Decision:
+        """The decision as it is stored: chained to the history, without the events that no URL is set for."""
         settings = self._app.settings
-        urls = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
-        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or urls.get(e.kind))
-        return replace(decision, effects=wanted)
+        told = {"started": bool(settings.notify_start_url), "finished": bool(settings.notify_stop_url)}
+        otherwise = bool(settings.notify_hold_urls)
+        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind, otherwise))
+        return chain.seal(replace(decision, effects=wanted), cause[:MAX_CAUSE])
 
     def _slots_of(self, environment: str) -> int:
         """How many workflows may run; 0 if the environment is not offered any more."""
@@ -212,9 +226,7 @@ class Transitions:
                 current = self._created(tx, current, intent, job_uid, now, cause)
             if observation is not None:
                 decision = rules.decide(current, observation, now)
-                if decision.workflow != current:
-                    self._save(tx, made, decision, cause)
-                current = decision.workflow
+                current = self._save(tx, made, decision, cause) if decision.workflow != current else current
                 remaining.again = remaining.again or bool(decision.effects)
                 remaining.slot_freed = remaining.slot_freed or decision.slot_freed
         return remaining

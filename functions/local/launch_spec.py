@@ -101,8 +101,7 @@ def unreachable(platform: Path) -> Path | None:
 
 def make(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
     """The launch spec of one Job."""
-    ours = job.stage in (Stage.CONFIGURE, Stage.PUBLISH)
-    spec = _of_our_program(folder, job) if ours else _of_algorithm(folder, job, options)
+    spec = _of_our_program(folder, job) if job.stage.is_ours else _of_algorithm(folder, job, options)
     return {**spec, "ends_with_platform": options.ends_with_platform}
 
 

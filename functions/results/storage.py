@@ -17,10 +17,33 @@ from functions.settings import SettingsError, variables
 if TYPE_CHECKING:
     from functions.settings import Settings
 
+_QUARANTINE = "QUARANTINE_"
+
 
 def open_storage(settings: Settings) -> Storage:
     """Open the storage of the functions. Raises SettingsError."""
     return open_url(storage_url(settings), _variables(settings))
+
+
+def open_quarantine(settings: Settings) -> Storage:
+    """Open the place where held results wait. Raises SettingsError."""
+    return open_url(quarantine_url(settings), quarantine_variables(_variables(settings)))
+
+
+def quarantine_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the quarantine: `QUARANTINE_AWS_ACCESS_KEY_ID` counts instead of the results' one."""
+    own = {name.removeprefix(_QUARANTINE): value for name, value in variables.items() if name.startswith(_QUARANTINE)}
+    return {**variables, **own}
+
+
+def quarantine_url(settings: Settings) -> str:
+    """Return the URL of the quarantine. Raises SettingsError: it must be set, and apart from the results."""
+    url, results = settings.quarantine_url.rstrip("/"), storage_url(settings).rstrip("/")
+    if not url:
+        raise SettingsError("QUARANTINE_URL is not set; a policy holds results, and they need a place to wait")
+    if f"{url}/".startswith(f"{results}/") or f"{results}/".startswith(f"{url}/"):
+        raise SettingsError("QUARANTINE_URL must be apart from RESULTS_URL, neither below the other")
+    return url
 
 
 def storage_url(settings: Settings) -> str:

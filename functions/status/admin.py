@@ -29,7 +29,9 @@ _LOG_TYPES = {
     Stage.CONFIGURE: "configrationLog",  # sic: clients depend on Ocean's spelling
     Stage.ALGORITHM: "algorithmLog",
     Stage.FILTER: "filteringLog",
+    Stage.CHECK: "checkLog",
     Stage.PUBLISH: "publishLog",
+    Stage.RELEASE: "releaseLog",
 }
 
 
@@ -120,7 +122,7 @@ def _printed(call: Call, record: Record, attempt: Attempt, lines: int) -> Iterat
 
 def _progress(call: Call, record: Record, attempts: Sequence[Attempt]) -> Progress | None:
     """Return the progress of a running configure or publish. If the cluster is unavailable it is left out."""
-    running = [each for each in attempts[-1:] if each.end is None and each.stage in (Stage.CONFIGURE, Stage.PUBLISH)]
+    running = [each for each in attempts[-1:] if each.end is None and each.stage.is_ours]
     try:
         return next((last(_printed(call, record, each, PROGRESS_LINES)) for each in running), None)
     except ClusterUnavailable:

@@ -6,11 +6,13 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.api.http import Router, healthz
+from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
+from functions.api.review import routes as review
 from functions.engine.app import current_app
 from functions.status import admin, jobs, public
 
+_REVIEW = "functions.status.review"
 ROUTER = Router(
     [
         routes.JOBS.to(jobs.jobs),
@@ -23,6 +25,10 @@ ROUTER = Router(
         routes.HISTORY.to(admin.history),
         routes.DEAD_LETTERS.to(admin.dead_letters),
         routes.INDEX.to(public.index),
+        review.HELD.to(later(_REVIEW, "held")),
+        review.HELD_JOB.to(later(_REVIEW, "held_job")),
+        review.HELD_FILE.to(later(_REVIEW, "held_file")),
+        review.FREEZES.to(later(_REVIEW, "freezes")),
         Rule("/spec", endpoint=public.spec, methods=["GET"]),
         Rule("/api/v1/docs/", endpoint=public.docs, methods=["GET"]),
         Rule("/api/v1/docs/<name>", endpoint=public.docs_file, methods=["GET"]),

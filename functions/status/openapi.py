@@ -12,6 +12,7 @@ import msgspec
 from functions.api.http import Route
 from functions.api.ocean import routes
 from functions.api.ocean.answers import Running, Status
+from functions.api.review import routes as review
 from functions.status.views import Info, Offer, Service, Step
 from functions.workflow.document import Definition
 from functions.workflow.model import Stage
@@ -33,6 +34,26 @@ class Start(TypedDict):
     providerAddress: NotRequired[str]
 
 
+class Decide(TypedDict):
+    """A decision and the signature of the checker's wallet over its canonical JSON (functions/trust/decisions.py)."""
+
+    decision: dict[str, Any]
+    signature: str
+
+
+class OfJob(TypedDict):
+    """The job that is meant."""
+
+    jobId: str
+
+
+class OfScope(TypedDict):
+    """`all`, `environment:<id>` or `data:<DID or URL prefix>`."""
+
+    scope: str
+    reason: NotRequired[str]
+
+
 class Error(TypedDict):
     """The answer to every failed request. `id` identifies an internal error in the log."""
 
@@ -43,7 +64,9 @@ class Error(TypedDict):
 _ERRORS = {
     400: "The request is invalid, or it is a replay.",
     401: "The signer or the admin is not authorised.",
+    403: "The policy, or its checkers, do not allow it.",
     404: "No such job, log or result.",
+    409: "The job is not in a state for this.",
     410: "The results were removed or have expired.",
     413: "The request body is too large.",
     415: "The body is not JSON with Content-Type: application/json.",
@@ -71,6 +94,7 @@ class Operation:
     admin: bool = False
     headers: tuple[str, ...] = ()
     also: tuple[int, ...] = ()  # other successes
+    in_path: tuple[str, ...] = ()
 
     @property
     def types(self) -> Iterable[Any]:
@@ -159,6 +183,41 @@ OPERATIONS: Mapping[Route, Operation] = {
     routes.INDEX: Operation("Describe the service", Service),
 }
 
+_CHECKED = (*_ADMIN, 403)
+
+REVIEW: Mapping[Route, Operation] = {
+    review.HELD: Operation("List results that wait for a decision", list[dict[str, Any]], _CHECKED, admin=True),
+    review.HELD_JOB: Operation(
+        "Show the held files of a job, what the checks found, and what to sign",
+        dict[str, Any],
+        (*_CHECKED, 404),
+        in_path=("job",),
+        admin=True,
+    ),
+    review.HELD_FILE: Operation(
+        "Download one held file, as a checker",
+        "application/octet-stream",
+        (*_CHECKED, 404, 410, 502),
+        ("jobId!", "index!"),
+    ),
+    review.FREEZES: Operation("List what is frozen", list[dict[str, Any]], _CHECKED, admin=True),
+    review.DECIDE: Operation(
+        "Decide about held results, signed by a checker", dict[str, Any], (*_CHECKED, 404, 409), body=Decide
+    ),
+    review.RELEASE: Operation(
+        "Try a decided release again", dict[str, Any], (*_CHECKED, 404, 409), body=OfJob, admin=True
+    ),
+    review.REVOKE: Operation(
+        "Take back what was published or released", dict[str, Any], (*_CHECKED, 404, 409), body=OfJob, admin=True
+    ),
+    review.FREEZE: Operation(
+        "Publish, release and download nothing of a scope", dict[str, Any], _CHECKED, body=OfScope, admin=True
+    ),
+    review.UNFREEZE: Operation("Lift a freeze", dict[str, Any], (*_CHECKED, 404), body=OfScope, admin=True),
+}
+DESCRIBED = {**{route: OPERATIONS[route] for route in routes.TABLE}, **REVIEW}
+
+_TEXT_SCHEMA = {"type": "string"}
 _PARAMETERS: Mapping[str, dict[str, Any]] = {
     "agreementId": {"type": "string"},
     "jobId": {"type": "string"},
@@ -175,12 +234,13 @@ _PARAMETERS: Mapping[str, dict[str, Any]] = {
 
 def document() -> dict[str, Any]:
     """Build the document."""
-    kinds = [Error, *(kind for operation in OPERATIONS.values() for kind in operation.types)]
+    kinds = [Error, *(kind for operation in DESCRIBED.values() for kind in operation.types)]
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     schema_of = {repr(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes.TABLE:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(OPERATIONS[route], schema_of)
+    for route, operation in DESCRIBED.items():
+        path = route.path.replace("<", "{").replace(">", "}")
+        paths.setdefault(path, {})[route.method.lower()] = _operation(operation, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -200,6 +260,7 @@ def _operation(operation: Operation, schema_of: Mapping[str, Any]) -> dict[str, 
     described: dict[str, Any] = {
         "summary": operation.summary,
         "parameters": [
+            *({"in": "path", "name": name, "required": True, "schema": _TEXT_SCHEMA} for name in operation.in_path),
             *({"in": "query", **_parameter(name)} for name in operation.parameters),
             *({"in": "header", "name": name, "schema": {"type": "string"}} for name in operation.headers),
         ],

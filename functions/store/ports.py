@@ -12,9 +12,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from functions.errors import Unavailable
+from functions.trust.policy import Budget
 from functions.workflow.decision import AttemptEnd, Decision, Effect, HistoryEntry
-from functions.workflow.model import JobUid, Record, Stage, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Manifest, Record, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
+
+MAX_CAUSE = 255  # characters in the history; an event's id may have any length
 
 
 class StoreUnavailable(Unavailable):
@@ -38,6 +41,7 @@ class Intent:
     effect: Effect
     tries: int
     due_at: datetime  # do not carry it out earlier; a failed try does not move it
+    frozen: bool = False  # something is frozen; `freezes` says what
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,44 @@ class Attempt:
     created_at: datetime
     job_uid: JobUid | None = None
     end: AttemptEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldKey:
+    """The age key of one workflow's quarantine. `identity` opens it; empty once it is deleted."""
+
+    identity: str
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldResults:
+    """What waits for a decision, or waited. `head`: of the history when the hold began."""
+
+    workflow: WorkflowId
+    head: str
+    key: HoldKey
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as it was signed."""
+
+    by: str  # the signer's address
+    at: datetime  # by our clock
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Nothing of this scope is published, released or downloaded: `all`, `environment:<id>`, `data:<did or url>`."""
+
+    scope: str
+    at: datetime
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +206,30 @@ class Transaction(Protocol):
         """Lock and return the oldest queued workflow that no other transaction has locked."""
         ...
 
+    def hold_key(self, workflow: WorkflowId, new: HoldKey) -> HoldKey:
+        """The key of the workflow's quarantine: `new`, unless it has one already."""
+        ...
+
+    def held(self, workflow: WorkflowId) -> HeldResults | None:
+        """What is held of a workflow; None if nothing ever was."""
+        ...
+
+    def decisions(self, workflow: WorkflowId) -> Sequence[StoredDecision]:
+        """Oldest first."""
+        ...
+
+    def add_decision(self, workflow: WorkflowId, decision: StoredDecision) -> None:
+        """Store a decision; each person decides once."""
+        ...
+
+    def freezes(self) -> Sequence[Freeze]:
+        """What is frozen now."""
+        ...
+
+    def use_budget(self, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:
+        """Count a workflow of the owner; False, and nothing is counted, if the budget is used up."""
+        ...
+
     def use_nonce(self, address: str, nonce: int) -> bool:
         """Use a nonce (nanoseconds) up, in one atomic statement. False if it was used before.
 
@@ -213,6 +279,26 @@ class Store(Protocol):
 
     def nonce_used(self, address: str, nonce: int) -> bool:
         """Whether `use_nonce` would refuse the nonce now."""
+        ...
+
+    # held results
+
+    def holds(self, limit: int) -> Sequence[Record]:
+        """The workflows that wait for a decision, the earliest end of a hold first."""
+        ...
+
+    def held(self, workflow: WorkflowId) -> HeldResults | None: ...
+
+    def decisions(self, workflow: WorkflowId) -> Sequence[StoredDecision]: ...
+
+    def freezes(self) -> Sequence[Freeze]: ...
+
+    def freeze(self, freeze: Freeze) -> None:
+        """Freeze a scope; the same scope again keeps its first entry."""
+        ...
+
+    def unfreeze(self, scope: str) -> bool:
+        """Lift a freeze; False if the scope was not frozen."""
         ...
 
     # For the sweep. A claim moves what is due to `until`, so that two sweeps share the work.

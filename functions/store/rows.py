@@ -13,7 +13,7 @@ import msgspec
 
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.ports import Attempt, Intent, Outgoing
+from functions.store.ports import MAX_CAUSE, Attempt, Intent, Outgoing
 from functions.workflow import codes
 from functions.workflow.decision import (
     AttemptEnd,
@@ -23,11 +23,13 @@ from functions.workflow.decision import (
     Effect,
     Emit,
     HistoryEntry,
+    RemoveQuarantine,
     RemoveResults,
     Report,
 )
 from functions.workflow.model import (
     Ending,
+    Findings,
     Halt,
     JobUid,
     Limits,
@@ -46,15 +48,17 @@ from functions.workflow.timing import CHECK_AFTER, pause
 # Columns of `jobs`: those of the state, and those of the whole record.
 STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, job_uid, job_created_at, waiting, runs_since,
-    status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported"""
+    status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
+    findings, held_until, head"""
 RECORD = f"""{STATE},
-    agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted"""
-MAX_CAUSE = 255  # characters in the history; an event's id may have any length
+    agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted,
+    policy"""
 _KINDS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
     CleanUp: "clean_up",
     RemoveResults: "remove_results",
+    RemoveQuarantine: "drop_quarantine",
     Report: "report",
     Emit: "emit",
 }
@@ -102,6 +106,9 @@ def workflow_of(row: Row) -> Workflow:
         wake_at=_time(row["wake_at"]),
         finished_at=_time(row["datefinished"]),
         reported=bool(row["reported"]),
+        findings=Findings(row["findings"]),
+        held_until=_time(row["held_until"]),
+        head=row["head"],
     )
 
 
@@ -125,6 +132,9 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
         "deadline": workflow.deadline,
         "wake_at": workflow.wake_at,
         "datefinished": workflow.finished_at,
+        "findings": workflow.findings.value,
+        "held_until": workflow.held_until,
+        "head": workflow.head,
     }
 
 
@@ -140,6 +150,7 @@ def record_of(row: Row) -> Record:
         idempotency_key=row["idempotency_key"],
         origin=row["origin"],
         adopted=bool(row["adopted"]),
+        policy=row["policy"] or "",
     )
     manifest = Manifest(
         json_columns.decode_files(row["outputsurl"]),
@@ -170,6 +181,7 @@ def record_values(record: Record) -> dict[str, Any]:
         "idempotency_key": submission.idempotency_key,
         "origin": submission.origin,
         "adopted": submission.adopted,
+        "policy": submission.policy or None,
     }
 
 
@@ -205,12 +217,13 @@ def effect_times(effect: Effect, at: datetime) -> tuple[datetime, datetime]:
     The sweep leaves a fresh effect to the handler that decided it for CHECK_AFTER. Events are delivered by the sweep
     alone, so they do not wait.
     """
-    due = at + pause(effect)
+    due = at + (timedelta(seconds=effect.after) if isinstance(effect, Emit) else pause(effect))
     return due, due if isinstance(effect, Emit) else max(due, at + CHECK_AFTER)
 
 
 def intent_of(row: Row) -> Intent:
-    return Intent(row["id"], WorkflowId(row["workflow"]), effect_of(row), row["tries"], time_of(row["due_at"]))
+    due_at = time_of(row["due_at"])
+    return Intent(row["id"], WorkflowId(row["workflow"]), effect_of(row), row["tries"], due_at, bool(row["frozen"]))
 
 
 def outgoing_of(row: Row) -> Outgoing:
@@ -227,6 +240,8 @@ def effect_of(row: Row) -> Effect:
             return CleanUp()
         case "remove_results":
             return RemoveResults()
+        case "drop_quarantine":
+            return RemoveQuarantine()
         case "report":
             return Report()
         case "emit":
@@ -247,6 +262,8 @@ def history_values(workflow: WorkflowId, entry: HistoryEntry, cause: str) -> dic
         "reason": entry.reason,
         "attempt": entry.attempt,
         "cause": cause[:MAX_CAUSE],
+        "facts": json_columns.encode(entry.facts or None),
+        "digest": entry.digest,
     }
 
 
@@ -260,6 +277,8 @@ def history_of(row: Row) -> tuple[HistoryEntry, str]:
         event=row["event"],
         reason=row["reason"],
         attempt=row["attempt"],
+        facts=msgspec.json.decode(row["facts"], type=dict[str, str]) if row["facts"] else {},
+        digest=row["digest"],
     )
     return entry, row["cause"]
 

@@ -11,9 +11,9 @@ import msgspec
 
 from functions.backoff import Backoff
 from functions.ethereum import comparable
-from functions.store import rows
+from functions.store import holds, rows
 from functions.store.pool import Row, open_pool
-from functions.store.ports import Attempt, Outgoing, Query
+from functions.store.ports import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.model import Record, Stage, Workflow, WorkflowId
@@ -23,7 +23,8 @@ BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idem
 HISTORY = "SELECT * FROM history WHERE workflow = %(workflow)s ORDER BY step"
 ATTEMPTS = "SELECT * FROM stage_attempts WHERE workflow = %(workflow)s"
 RUNNING = """
-    SELECT namespace, count(*) AS running FROM jobs WHERE phase NOT IN ('queued', 'finished') GROUP BY namespace
+    SELECT namespace, count(*) AS running FROM jobs
+    WHERE phase NOT IN ('queued', 'held', 'release', 'finished') GROUP BY namespace
 """
 # A loose index scan: one step per environment, however many workflows wait in it.
 QUEUES = """
@@ -147,6 +148,24 @@ class SqlStore:
 
     def running(self) -> Mapping[str, int]:
         return {row["namespace"]: row["running"] for row in self._read(RUNNING)}
+
+    def holds(self, limit: int) -> Sequence[Record]:
+        return [rows.record_of(row) for row in self._read(holds.HOLDS, limit=limit)]
+
+    def held(self, workflow: WorkflowId) -> HeldResults | None:
+        return holds.held(self.pool.read, workflow)
+
+    def decisions(self, workflow: WorkflowId) -> Sequence[StoredDecision]:
+        return holds.decisions(self.pool.read, workflow)
+
+    def freezes(self) -> Sequence[Freeze]:
+        return holds.freezes(self.pool.read)
+
+    def freeze(self, freeze: Freeze) -> None:
+        self._write(holds.FREEZE, scope=freeze.scope, at=freeze.at, by=freeze.by, reason=freeze.reason)
+
+    def unfreeze(self, scope: str) -> bool:
+        return bool(self._write(holds.UNFREEZE, scope=scope))
 
     def nonce_used(self, address: str, nonce: int) -> bool:
         return bool(self._read(NONCE_USED, provider=address, nonce=nonce))

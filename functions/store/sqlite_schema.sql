@@ -39,6 +39,8 @@ CREATE TABLE history (
     reason TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     cause TEXT NOT NULL,
+    facts TEXT,
+    digest VARCHAR(64) DEFAULT '' NOT NULL,
     PRIMARY KEY (workflow, step),
     FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
 );
@@ -81,9 +83,13 @@ CREATE TABLE jobs (
     idempotency_key VARCHAR(255),
     origin VARCHAR(255),
     adopted BOOLEAN DEFAULT 1 NOT NULL,
+    findings VARCHAR(8) DEFAULT ('') NOT NULL,
+    held_until DATETIME,
+    head VARCHAR(64) DEFAULT ('') NOT NULL,
+    policy TEXT,
     agreement_key TEXT GENERATED ALWAYS AS (CASE WHEN length(agreementid) IN (40, 64) AND trim(lower(agreementid), '0123456789abcdef') = '' THEN lower(agreementid) WHEN length(agreementid) IN (42, 66) AND lower(agreementid) LIKE '0x%' AND trim(substr(lower(agreementid), 3), '0123456789abcdef') = '' THEN substr(lower(agreementid), 3) ELSE agreementid END) STORED,
     owner_key TEXT GENERATED ALWAYS AS (CASE WHEN length(owner) IN (40, 64) AND trim(lower(owner), '0123456789abcdef') = '' THEN lower(owner) WHEN length(owner) IN (42, 66) AND lower(owner) LIKE '0x%' AND trim(substr(lower(owner), 3), '0123456789abcdef') = '' THEN substr(lower(owner), 3) ELSE owner END) STORED,
-    CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'publish', 'finished')),
+    CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'check', 'publish', 'held', 'release', 'finished')),
     CONSTRAINT ck_jobs_finished CHECK ((phase = 'finished') = (datefinished IS NOT NULL)),
     CONSTRAINT ck_jobs_wakes_up CHECK (phase = 'finished' OR wake_at IS NOT NULL)
 );
@@ -126,6 +132,38 @@ CREATE TABLE used_nonces (
     provider VARCHAR(255) NOT NULL,
     PRIMARY KEY (nanoseconds, provider)
 );
+CREATE TABLE holds (
+    workflow VARCHAR(255) NOT NULL,
+    identity TEXT,
+    recipient TEXT NOT NULL,
+    head VARCHAR(64) DEFAULT '' NOT NULL,
+    manifest TEXT,
+    PRIMARY KEY (workflow),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
+CREATE TABLE decisions (
+    workflow VARCHAR(255) NOT NULL,
+    by VARCHAR(42) NOT NULL,
+    at DATETIME NOT NULL,
+    text TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    PRIMARY KEY (workflow, by),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
+CREATE TABLE freezes (
+    scope VARCHAR(512) NOT NULL,
+    at DATETIME NOT NULL,
+    by TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (scope)
+);
+CREATE TABLE policy_runs (
+    policy VARCHAR(63) NOT NULL,
+    owner VARCHAR(255) NOT NULL,
+    at DATETIME NOT NULL,
+    workflow VARCHAR(255) NOT NULL,
+    PRIMARY KEY (policy, owner, at, workflow)
+);
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
 CREATE INDEX ix_dead_letters_event ON dead_letters (event_id);
 CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
@@ -134,9 +172,10 @@ CREATE INDEX ix_intents_wake ON intents (wake_at) WHERE kind <> 'emit';
 CREATE INDEX ix_intents_workflow ON intents (workflow);
 CREATE INDEX ix_jobs_agreement ON jobs (agreement_key, datecreated, workflowid);
 CREATE INDEX ix_jobs_created ON jobs (datecreated, workflowid);
+CREATE INDEX ix_jobs_held ON jobs (held_until) WHERE phase = 'held';
 CREATE INDEX ix_jobs_owner ON jobs (owner_key, datecreated, workflowid);
 CREATE INDEX ix_jobs_queued ON jobs (namespace, datecreated, workflowid) WHERE phase = 'queued';
-CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'finished');
+CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'held', 'release', 'finished');
 CREATE INDEX ix_jobs_unfinished ON jobs (datecreated, workflowid) WHERE datefinished IS NULL;
 CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);

@@ -11,10 +11,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store import rows
+from functions.store import holds, rows
 from functions.store.pool import Row, Session
-from functions.store.ports import Intent, Slots, Tick
-from functions.workflow.decision import CreateJob, Decision
+from functions.store.ports import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
+from functions.trust.policy import Budget
+from functions.workflow.decision import CreateJob, Decision, RemoveQuarantine
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel, level_for
 
@@ -31,7 +32,7 @@ LOCK_SLOTS = "SELECT environment FROM slots WHERE environment = %(environment)s 
 COUNT_SLOTS = f"""
     SELECT count(*) AS taken, {_TICK_LEVEL},
            EXISTS (SELECT 1 FROM jobs WHERE phase = 'queued' AND namespace = %(environment)s) AS queued
-    FROM jobs WHERE phase NOT IN ('queued', 'finished') AND namespace = %(environment)s
+    FROM jobs WHERE phase NOT IN ('queued', 'held', 'release', 'finished') AND namespace = %(environment)s
 """
 HOLD_FAST_TICK = f"SELECT level FROM tick WHERE level = {TickLevel.FAST.value} FOR SHARE"
 LOCK_TICK = "SELECT level, applied FROM tick FOR UPDATE"
@@ -43,7 +44,8 @@ BACKLOG = """
            (SELECT min(wake_at) FROM intents WHERE kind = 'emit') AS event
 """
 OPEN_INTENTS = """
-    SELECT id, workflow, kind, stage, attempt, event, tries, due_at FROM intents
+    SELECT id, workflow, kind, stage, attempt, event, tries, due_at,
+           EXISTS (SELECT 1 FROM freezes) AS frozen FROM intents
     WHERE workflow = %(workflow)s AND kind <> 'emit' ORDER BY id
 """
 DROP_CREATIONS = "DELETE FROM intents WHERE workflow = %(workflow)s AND kind = 'create_job'"
@@ -117,6 +119,10 @@ class SqlTransaction:
         if decision.manifest is not None:
             values |= rows.manifest_values(decision.manifest)
         self._session.execute(_update_of_job(tuple(values)), {"_workflow": after.id, **values})
+        if decision.held is not None:
+            holds.hold(self._session, after, decision.held)
+        if RemoveQuarantine() in decision.effects:
+            holds.forget_key(self._session, after.id)
         if decision.lines and (after.halt is not None or after.finished):
             self._session.execute(DROP_CREATIONS, {"workflow": after.id})
         self._record([(decision, cause)])
@@ -164,6 +170,24 @@ class SqlTransaction:
     def oldest_queued(self, environment: str) -> Workflow | None:
         row = self._one(OLDEST_QUEUED, environment=environment)
         return rows.workflow_of(row) if row else None
+
+    def hold_key(self, workflow: WorkflowId, new: HoldKey) -> HoldKey:
+        return holds.key(self._session, workflow, new)
+
+    def held(self, workflow: WorkflowId) -> HeldResults | None:
+        return holds.held(self._session.execute, workflow)
+
+    def decisions(self, workflow: WorkflowId) -> Sequence[StoredDecision]:
+        return holds.decisions(self._session.execute, workflow)
+
+    def add_decision(self, workflow: WorkflowId, decision: StoredDecision) -> None:
+        holds.add_decision(self._session, workflow, decision)
+
+    def freezes(self) -> Sequence[Freeze]:
+        return holds.freezes(self._session.execute)
+
+    def use_budget(self, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:
+        return holds.use_budget(self._session, budget, owner, workflow, now)
 
     def use_nonce(self, address: str, nonce: int) -> bool:
         return self._one(USE_NONCE, provider=address, nonce=nonce) is not None

@@ -16,6 +16,7 @@ from functions.api.json_answers import answer, answer_pages
 from functions.api.ocean.answers import PAGE_BYTES, statuses
 from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
 from functions.cluster.ports import ClusterUnavailable
+from functions.errors import BudgetUsedUp
 from functions.ethereum import comparable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
@@ -75,6 +76,8 @@ def _submit(call: Call, wanted: Submission, environment: Environment, signer: Re
         if (first := _answered_before(call, wanted, environment)) is not None:
             return first
         raise HttpError(400, str(e) if isinstance(e, NonceRefused) else _IN_USE) from None
+    except BudgetUsedUp as e:
+        raise HttpError(403, str(e)) from None
     return _first_answer(record)
 
 

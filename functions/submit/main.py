@@ -6,17 +6,24 @@ import functions_framework
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Request, Response
 
-from functions.api.http import Router, healthz
+from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
+from functions.api.review import routes as review
 from functions.engine.app import current_app
 from functions.submit import compute, migrate_route, workflow_objects
 
+_DECISIONS = "functions.submit.decisions"
 ROUTER = Router(
     [
         routes.START.to(compute.start),
         routes.STOP.to(compute.stop),
         routes.DELETE.to(compute.delete),
         routes.UPGRADE.to(migrate_route.upgrade),
+        review.DECIDE.to(later(_DECISIONS, "decide")),
+        review.RELEASE.to(later(_DECISIONS, "release")),
+        review.REVOKE.to(later(_DECISIONS, "revoke")),
+        review.FREEZE.to(later(_DECISIONS, "freeze")),
+        review.UNFREEZE.to(later(_DECISIONS, "unfreeze")),
         Rule("/", endpoint=workflow_objects.changed, methods=["POST"]),
         Rule("/healthz", endpoint=healthz, methods=["GET"]),
     ]

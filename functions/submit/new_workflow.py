@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from functions.workflow.document import Definition, DocumentError, parse
@@ -10,6 +11,7 @@ from functions.workflow.model import Record, Submission, Workflow, WorkflowId
 
 if TYPE_CHECKING:
     from functions.engine.app import App
+    from functions.trust.policy import Policies
 
 _NEEDED = ("algorithm", "compute", "input", "output")  # in operator-service's order
 
@@ -28,7 +30,27 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
         created_at=app.clock(),
         reported=submission.origin is not None,
     )
-    return Record(workflow, submission)
+    record = Record(workflow, submission)
+    return record if app.policies is None else _under_policy(record, definition, environment, app.policies)
+
+
+def _under_policy(record: Record, definition: Definition, environment: Environment, policies: Policies) -> Record:
+    """Return the record with what the data holders ask for. Raises Invalid if they refuse the algorithm."""
+    from functions.trust import admission, allow_list, policy
+
+    merged = policies.for_workflow(admission.data_sets(definition), environment.policy)
+    workflow = record.workflow
+    refused = allow_list.refusal(merged, admission.candidate(definition), workflow.created_at.date())
+    if refused:
+        raise Invalid(f"$.stages[0].algorithm{admission.PLACES[refused.part]}: {refused.text}")
+    limits = replace(
+        workflow.limits,
+        checked=merged.checks is not None,
+        hold=merged.hold,
+        hold_seconds=merged.hold_seconds or 0,
+    )
+    submission = replace(record.submission, policy=policy.encode(merged))
+    return Record(replace(workflow, limits=limits), submission)
 
 
 def _definition(document: Any, environment: Environment) -> Definition:

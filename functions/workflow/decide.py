@@ -10,14 +10,18 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from functions.workflow import steps, timing
+from functions.workflow import hold_rules, steps, timing
 from functions.workflow.codes import Code
 from functions.workflow.decision import AttemptEnd, CleanUp, Decision, Emit, RemoveResults, Verdict
-from functions.workflow.model import Ending, Manifest, Outcome, Phase, Scope, Stage, Stop, Workflow
+from functions.workflow.model import Ending, Findings, Manifest, Outcome, Phase, Stage, Stop, Workflow
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
+    FileViewed,
+    HoldRejected,
+    HoldReleased,
     Observation,
+    Revoked,
     StageEnded,
     StageLost,
     StageObservation,
@@ -33,14 +37,17 @@ FINAL_CONFIGURE_CODES = {
 }
 # Reasons for which a retry cannot help: a limit of the environment, outputs that cannot be published as they are, an
 # unreadable task, a bug, and the end of the queue time.
-FINAL_REASONS = frozenset(
-    {
-        *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable"),
-        *("InvalidTask", "InternalError", "QueueTimeout"),
-    }
+FINAL_REASONS = (
+    frozenset(
+        {
+            *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable"),
+            *("InvalidTask", "InternalError", "QueueTimeout"),
+        }
+    )
+    | hold_rules.FINAL_RELEASE_REASONS
 )
 _ORDER = list(Stage)
-_FOREIGN_PROGRAMS = (Stage.ALGORITHM, Stage.FILTER)  # they tell only an exit code
+_PUBLISHING = (Stage.PUBLISH, Stage.RELEASE)
 
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
@@ -64,21 +71,10 @@ def decide(workflow: Workflow, observation: Observation, now: datetime) -> Decis
         case StageEnded() | StageStuck() | StageLost():
             irrelevant = _irrelevance(workflow, observation)
             return Decision(workflow, irrelevant) if irrelevant else _of_stage(workflow, observation, now)
+        case HoldReleased() | HoldRejected() | FileViewed() | Revoked():
+            return hold_rules.decide_hold(workflow, observation, now)
         case _:
             assert_never(observation)
-
-
-def scope(workflow: Workflow) -> Scope:
-    """What the publish stage of this workflow may publish.
-
-    With a filter, only outputs that passed it: nothing after a failure or a stop, and never the algorithm's log, which
-    may contain the data.
-    """
-    ending, filtered = workflow.ending, workflow.limits.filtered
-    if ending is None:
-        return Scope.OUTPUTS if filtered else Scope.ALL
-    unprovided = ending.code in (Code.DATA_FAILED, Code.ALGORITHM_PROVISIONING_FAILED)
-    return Scope.ADMIN_LOGS if filtered or unprovided else Scope.ALL
 
 
 # --- admission, stop, delete, time ----------------------------------------------------------
@@ -98,7 +94,9 @@ def _stop(w: Workflow, now: datetime) -> Decision:
     stopped = replace(w, stop=Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
         return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
-    if w.phase is Phase.PUBLISH:  # nothing is left to stop: the results are being published
+    if w.phase is Phase.HELD:
+        return hold_rules.stop_while_held(w, stopped, "stop requested", now)
+    if w.phase in (Phase.PUBLISH, Phase.RELEASE):  # nothing is left to stop: the results are being published
         return steps.applied(w, stopped, "stop requested", now)
     return steps.halt(w, stopped, Outcome.STOPPED, "StopRequested", "stop requested", now)
 
@@ -112,7 +110,7 @@ def _delete(w: Workflow, now: datetime) -> Decision:
             w, replace(removed, wake_at=None), "delete requested", now, effects=(CleanUp(), RemoveResults())
         )
     stopped = replace(removed, stop=w.stop or Stop.REQUESTED)
-    if w.phase is Phase.QUEUED:
+    if w.phase in (Phase.QUEUED, Phase.HELD):
         return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "delete requested", now)
     return steps.halt(w, stopped, Outcome.STOPPED, "DeleteRequested", "delete requested", now)
 
@@ -130,6 +128,8 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
     if w.phase is Phase.QUEUED:
         expired = Ending(Code.QUEUE_EXPIRED, "QueueTimeout")
         return steps.finish(w, replace(w, ending=expired), "queue time is over", now)
+    if w.phase is Phase.HELD:
+        return hold_rules.expire(w, now)
     if w.halt is not None:  # it was deleted long ago and still exists: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now, gone=False)
     if _never_ran(w):
@@ -200,7 +200,7 @@ def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
     if end.outcome is Outcome.TIMED_OUT and _never_ran(w):
         return _stage_over(w, Outcome.FAILED, None, w.waiting, now)
-    if w.stage is Stage.PUBLISH and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
+    if w.stage in _PUBLISHING and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
         # Without a manifest nothing is published, whatever the exit code says.
         return _stage_over(w, Outcome.FAILED, end.exit_code, "ManifestMissing", now)
     return _stage_over(w, end.outcome, end.exit_code, end.reason, now, end.oom_killed, end.manifest)
@@ -237,7 +237,7 @@ def _stage_over(
     assert stage is not None
     ended = replace(w, halt=None)
     why = reason or outcome.value
-    if stage in _FOREIGN_PROGRAMS and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
+    if not stage.is_ours and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
         why = f"{stage.capitalize()}Exit:{exit_code}" if reason in ("", "Error") else reason
     closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
     event = f"{stage} {outcome}"
@@ -245,6 +245,8 @@ def _stage_over(
         return replace(steps.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
+    if stage is Stage.CHECK and exit_code in hold_rules.FINDINGS_OF:
+        return replace(hold_rules.checked(ended, hold_rules.FINDINGS_OF[exit_code], event, now), closed=closed)
     if gone and _may_retry(w, stage, outcome, exit_code, reason):
         return replace(steps.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
     ending = _ending(stage, outcome, exit_code, why, oom_killed)
@@ -252,7 +254,9 @@ def _stage_over(
         ended = replace(ended, stop=Stop.TIMED_OUT)
     # The consumer is told the first failure.
     ended = replace(ended, ending=w.ending or ending)
-    if stage is Stage.PUBLISH:
+    if stage is Stage.RELEASE and hold_rules.can_wait_on(w, reason, now):
+        return replace(steps.hold_again(replace(w, halt=None), event, now, why), closed=closed)
+    if stage in _PUBLISHING:
         return replace(steps.finish(w, ended, event, now, why), closed=closed)
     return replace(steps.start(ended, Stage.PUBLISH, event, now, reason=why), closed=closed)
 
@@ -262,11 +266,21 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
         case Stage.CONFIGURE:
             return steps.start(w, Stage.ALGORITHM, event, now)
         case Stage.ALGORITHM:
-            return steps.start(w, Stage.FILTER if w.limits.filtered else Stage.PUBLISH, event, now)
+            return steps.start(w, Stage.FILTER if w.limits.filtered else _after_filter(w), event, now)
         case Stage.FILTER:
-            return steps.start(w, Stage.PUBLISH, event, now)
+            return steps.start(w, _after_filter(w), event, now)
+        case Stage.CHECK:
+            return hold_rules.checked(w, Findings.NONE, event, now)
+        case Stage.PUBLISH if steps.is_held_back(w):
+            return hold_rules.quarantined(w, event, now, manifest or Manifest())
         case Stage.PUBLISH:
-            return replace(steps.finish(w, w, event, now), manifest=manifest)
+            return replace(steps.finish(w, w, event, now), manifest=hold_rules.allowed(w, manifest or Manifest()))
+        case Stage.RELEASE:
+            return hold_rules.released(w, event, now, manifest)
+
+
+def _after_filter(w: Workflow) -> Stage:
+    return Stage.CHECK if w.limits.checked else Stage.PUBLISH
 
 
 def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str) -> bool:
@@ -274,7 +288,7 @@ def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | Non
 
     A Job that was never created was refused for good, or its creation was tried for long enough.
     """
-    if stage not in (Stage.CONFIGURE, Stage.PUBLISH) or w.attempt >= w.limits.attempts:
+    if not stage.is_ours or w.attempt >= w.limits.attempts:
         return False
     if outcome is Outcome.LOST:
         return True
@@ -291,9 +305,9 @@ def _ending(stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, 
             code = FINAL_CONFIGURE_CODES.get(exit_code or 0, Code.DATA_FAILED)
         case Stage.ALGORITHM:
             code = Code.FINISHED if outcome is Outcome.TIMED_OUT else Code.ALGORITHM_FAILED
-        case Stage.FILTER:
+        case Stage.FILTER | Stage.CHECK:
             code = Code.FILTER_REFUSED
-        case Stage.PUBLISH:
+        case Stage.PUBLISH | Stage.RELEASE:
             code = Code.UPLOAD_FAILED
     return Ending(code, reason, exit_code, oom_killed)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -32,18 +33,24 @@ class RemoveResults:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveQuarantine:
+    """Delete what was held. The key that opens it is deleted first, together with the decision."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Update the status of the WorkFlow object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Notify the operator's service: `started` or `finished`."""
+    """Tell the outside: `started`, `finished`, `held`, `released`, … `after`: seconds from now."""
 
     kind: str
+    after: int = 0
 
 
-Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | Report | Emit
+Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | RemoveQuarantine | Report | Emit
 
 
 class Verdict(StrEnum):
@@ -69,6 +76,8 @@ class HistoryEntry:
     event: str  # what happened, one word or two: `submitted`, `algorithm failed`, `stop requested`
     reason: str = ""
     attempt: int = 0
+    facts: Mapping[str, str] = field(default_factory=dict)  # digests and counts that the line proves
+    digest: str = ""  # of the line in the hash chain (functions/trust/chain.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +102,5 @@ class Decision:
     lines: tuple[HistoryEntry, ...] = ()
     closed: AttemptEnd | None = None
     manifest: Manifest | None = None  # to be stored as the results
+    held: Manifest | None = None  # to be stored as what is held
     slot_freed: bool = False

@@ -115,6 +115,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     )
     storage_class: Annotated[str, _says("StorageClass of the volume; the cluster's default if left out")] = ""
     queue_name: Annotated[str, _says("Kueue LocalQueue; Jobs are then created suspended")] = ""
+    policy: Annotated[str, _says("Id of the policy that counts for data sets that no policy names")] = ""
     run_as_user: Annotated[int, Meta(ge=1, description="User id of its Pods")] = 1000
     fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()

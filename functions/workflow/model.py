@@ -17,18 +17,28 @@ class Stage(StrEnum):
 
     CONFIGURE = "configure"
     ALGORITHM = "algorithm"
-    FILTER = "filter"
+    FILTER = "filter"  # the operator's own container
+    CHECK = "check"  # our disclosure checks
     PUBLISH = "publish"
+    RELEASE = "release"  # what was held, after a decision
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the stage runs our own program, which may run again at any time."""
+        return self not in (Stage.ALGORITHM, Stage.FILTER)
 
 
 class Phase(StrEnum):
-    """Where a workflow stands. Between QUEUED and FINISHED it is the name of the running stage."""
+    """Where a workflow stands: the name of the running stage, or a wait. HELD waits for a decision, without a Job."""
 
     QUEUED = "queued"
     CONFIGURE = "configure"
     ALGORITHM = "algorithm"
     FILTER = "filter"
+    CHECK = "check"
     PUBLISH = "publish"
+    HELD = "held"
+    RELEASE = "release"
     FINISHED = "finished"
 
 
@@ -55,7 +65,28 @@ class Scope(StrEnum):
 
     ALL = "all"  # outputs and the algorithm's logs, to the consumer; admin logs
     OUTPUTS = "outputs"  # outputs that passed a filter; the algorithm's log is one of the admin logs
+    QUARANTINE = "quarantine"  # outputs, to a place of their own, until somebody has decided about them
     ADMIN_LOGS = "adminlogs"  # only what the operator may read, including the algorithm's log
+
+
+class Hold(StrEnum):
+    """When results wait for a decision, from the loosest to the strictest."""
+
+    NEVER = "never"
+    ON_FINDINGS = "on-findings"
+    ALWAYS = "always"
+
+
+class Findings(StrEnum):
+    """What the disclosure checks found: nothing, something for a person's eye, something that may not leave."""
+
+    NONE = ""
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+# The phases without a Job. The store's statements and indexes name the phases that take a slot, too.
+WAITING = (Phase.QUEUED, Phase.HELD, Phase.FINISHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +100,9 @@ class Limits:
     start_seconds: int = 600  # how long it may wait for its admission, a node and its volume
     attempts: int = 5  # of configure and publish; an algorithm is never run twice on purpose
     filtered: bool = False  # the environment puts a filter between algorithm and publish
+    checked: bool = False  # a policy asks for disclosure checks
+    hold: Hold = Hold.NEVER
+    hold_seconds: int = 0  # how long results may wait for a decision
     storage_expiry: int = 0  # seconds after the end; 0 keeps results for ever
     cpu: float = 1
     memory: int = 1 << 30
@@ -125,11 +159,19 @@ class Workflow:
     wake_at: datetime | None = None
     finished_at: datetime | None = None
     reported: bool = False  # came from a WorkFlow object, whose status is kept up to date
+    findings: Findings = Findings.NONE
+    held_until: datetime | None = None  # set when results are held, and kept
+    head: str = ""  # the digest of the last history line
 
     @property
     def stage(self) -> Stage | None:
-        """The running stage, or None while queued and after the end."""
-        return None if self.phase in (Phase.QUEUED, Phase.FINISHED) else Stage(self.phase)
+        """The running stage; None while queued, while held, and after the end."""
+        return None if self.phase in WAITING else Stage(self.phase)
+
+    @property
+    def takes_slot(self) -> bool:
+        """Whether it counts as running in its environment: releasing results needs no volume and no data."""
+        return self.phase not in (*WAITING, Phase.RELEASE)
 
     @property
     def finished(self) -> bool:
@@ -146,6 +188,8 @@ class ResultFile:
     url: str
     sha256: str | None = None
     content_type: str | None = None
+    plain_sha256: str | None = None  # of the bytes before they were encrypted, if they were
+    plain_size: int | None = None
 
     @property
     def filename(self) -> str:
@@ -163,6 +207,7 @@ class Manifest:
     files: tuple[ResultFile, ...] = ()
     admin_files: tuple[ResultFile, ...] = ()
     warnings: tuple[str, ...] = ()
+    report: str = ""  # of the disclosure checks, as JSON; for checkers alone
 
 
 # --- the record around the state ------------------------------------------------------------
@@ -180,6 +225,7 @@ class Submission:
     idempotency_key: str | None = None
     origin: str | None = None  # `namespace/name` of the WorkFlow object it came from
     adopted: bool = False  # operator-service recorded it; the provider that it stored signed nothing
+    policy: str = ""  # the merged policy of its data sets, as canonical JSON; empty without one
 
 
 @dataclass(frozen=True, slots=True)

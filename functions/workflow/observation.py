@@ -61,6 +61,32 @@ class DeleteRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldReleased:
+    """The decisions about held results are complete: something may leave. `decision`: the digest of the last one."""
+
+    decision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRejected:
+    """Somebody who may do so has rejected the held results. `decision`: the digest of what was signed, if it was."""
+
+    decision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileViewed:
+    """A checker has looked at a held file."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Somebody who may do so has taken back what was released."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; the Job has not ended.
 
@@ -72,4 +98,5 @@ class Tick:
 
 
 StageObservation = StageEnded | StageStuck | StageLost
-Observation = Admitted | StageObservation | StopRequested | DeleteRequested | Tick
+HoldObservation = HoldReleased | HoldRejected | FileViewed | Revoked
+Observation = Admitted | StageObservation | StopRequested | DeleteRequested | HoldObservation | Tick

@@ -5,17 +5,39 @@ In a pod it is a file of the workflow's Secret, because input URLs may carry cre
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from functions.workflow.document import Definition
 from functions.workflow.environment import FetchPolicy, PublishPolicy
+from functions.workflow.model import ResultFile
+
+# All attempts of release write to one folder of the results: they copy the same files.
+RELEASE_ATTEMPT = 1
+
+
+class HeldTask(Struct, frozen=True, kw_only=True):
+    """How results are held: where, and encrypted to which key. For release also which files leave, and the key.
+
+    `quarantine` is a storage URL, `recipient` an age recipient, `identity` the age identity that opens it.
+    """
+
+    quarantine: str
+    recipient: str
+    identity: str = ""
+    files: tuple[ResultFile, ...] = ()
+    admin_files: tuple[ResultFile, ...] = ()
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """`results` is the storage URL below which publish writes (see functions/results)."""
+    """`results` is the storage URL below which publish writes (see functions/results).
+
+    `policy` is what a data holder asks for, as `functions/trust/policy.py` spells it; empty without a policy.
+    """
 
     workflow: str
     definition: Definition
     results: str
     fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()
+    policy: Raw = Raw(b"{}")
+    held: HeldTask | None = None

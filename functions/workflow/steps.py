@@ -14,19 +14,23 @@ from functions.workflow.decision import (
     Effect,
     Emit,
     HistoryEntry,
+    RemoveQuarantine,
     RemoveResults,
     Report,
     Verdict,
 )
-from functions.workflow.model import Halt, Outcome, Phase, Stage, Workflow
+from functions.workflow.model import Findings, Halt, Hold, Manifest, Outcome, Phase, Stage, Workflow
 from functions.workflow.timing import CHECK_AFTER, HALT_PATIENCE, pause, results_expiry, stage_deadline, stage_seconds
 
 STATUS_OF = {
     Stage.CONFIGURE: Code.CONFIGURING,
     Stage.ALGORITHM: Code.RUNNING,
     Stage.FILTER: Code.FILTERING,
+    Stage.CHECK: Code.FILTERING,
     Stage.PUBLISH: Code.PUBLISHING,
+    Stage.RELEASE: Code.PUBLISHING,
 }
+REMINDER = 86_400  # seconds before the end of a hold
 
 
 def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workflow:
@@ -62,7 +66,7 @@ def start(
         job_created_at=None,
         waiting="",
         runs_since=None,
-        status=STATUS_OF[stage],
+        status=Code.FILTERING if stage is Stage.PUBLISH and is_held_back(w) else STATUS_OF[stage],
         deadline=stage_deadline(w.limits, stage, begin),
         wake_at=begin + CHECK_AFTER,
     )
@@ -83,9 +87,51 @@ def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: st
     return applied(before, after, event, now, effects=(DeleteJob(w.stage, w.attempt),), reason=reason)
 
 
+def may_be_held(w: Workflow) -> bool:
+    """Whether somebody may have to decide about the results of this workflow."""
+    return w.limits.hold is not Hold.NEVER
+
+
+def is_held_back(w: Workflow) -> bool:
+    """Whether the results of a workflow that went well so far must wait for a decision."""
+    found = w.findings is not Findings.NONE
+    return w.ending is None and (w.limits.hold is Hold.ALWAYS or (w.limits.hold is Hold.ON_FINDINGS and found))
+
+
+def hold(w: Workflow, event: str, now: datetime, quarantined: Manifest) -> Decision:
+    """The results wait for a decision. The Job, its volume and the slot are no longer needed."""
+    seconds = w.limits.hold_seconds
+    reminders = sorted(each for each in {seconds // 2, seconds - REMINDER} if each > 0)
+    told = (Emit("held"), *(Emit("held", after=each) for each in reminders))
+    after = replace(_held(w), held_until=now + timedelta(seconds=seconds))
+    after = replace(after, deadline=after.held_until, wake_at=after.held_until)
+    decision = applied(w, after, event, now, effects=(CleanUp(), *told))
+    logs = Manifest(admin_files=quarantined.admin_files)
+    return replace(decision, manifest=logs, held=quarantined, slot_freed=True)
+
+
+def hold_again(w: Workflow, event: str, now: datetime, reason: str) -> Decision:
+    """A release has failed for now: the results wait as before, for the rest of their time."""
+    after = replace(_held(w), deadline=w.held_until, wake_at=w.held_until)
+    return applied(w, after, event, now, effects=(CleanUp(), Emit("held")), reason=reason)
+
+
+def _held(w: Workflow) -> Workflow:
+    return replace(
+        w,
+        phase=Phase.HELD,
+        attempt=0,
+        job_uid=None,
+        job_created_at=None,
+        waiting="",
+        runs_since=None,
+        status=Code.FILTERING,
+    )
+
+
 def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
     """Finish the workflow. Frees the environment's slot, if the workflow had one."""
-    published = before.phase is Phase.PUBLISH and not w.removed
+    published = before.phase in (Phase.PUBLISH, Phase.RELEASE) and not w.removed
     after = replace(
         w,
         phase=Phase.FINISHED,
@@ -101,11 +147,13 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
         finished_at=now,
     )
     started = before.phase is not Phase.QUEUED
-    effects: tuple[Effect, ...] = (CleanUp(),) if started else ()
+    effects: tuple[Effect, ...] = (CleanUp(),) if before.stage is not None else ()
     if w.removed and started:
         effects += (RemoveResults(),)
+    if may_be_held(w) and before.phase in (Phase.PUBLISH, Phase.HELD, Phase.RELEASE):
+        effects += (RemoveQuarantine(),)
     decision = applied(before, after, event, now, effects=(*effects, Emit("finished")), reason=reason)
-    return replace(decision, slot_freed=started)
+    return replace(decision, slot_freed=before.takes_slot)
 
 
 def applied(

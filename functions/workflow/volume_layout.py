@@ -22,3 +22,6 @@ CONFIGURE_LOG = f"{ADMIN_LOGS}/configure.log"
 FILTER_LOG = f"{ADMIN_LOGS}/filter.log"
 POD_FILTER_LOG = f"{FILTER_FOLDER}/filter.log"  # the same log, where the filter runs in a Pod
 PUBLISH_LOG = f"{ADMIN_LOGS}/publish.log"
+RELEASE_LOG = f"{ADMIN_LOGS}/release.log"
+CHECK_LOG = f"{ADMIN_LOGS}/check.log"
+CHECKS_REPORT = f"{ADMIN_LOGS}/checks.json"

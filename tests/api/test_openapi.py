@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request
 
 from functions.api.http import Router
 from functions.api.ocean import routes
+from functions.api.review import routes as review
 from functions.status import openapi
 from functions.status.main import ROUTER as STATUS
 from functions.submit.main import ROUTER as SUBMIT
@@ -91,8 +92,9 @@ def test_no_request_of_somebody_who_may_gets_an_undocumented_answer(
 
 def test_the_document_describes_exactly_the_routing_table() -> None:
     described = [(path, method.upper()) for path, item in openapi.document()["paths"].items() for method in item]
-    assert sorted(described) == sorted((route.path, route.method) for route in routes.TABLE)
-    assert set(openapi.OPERATIONS) == set(routes.TABLE)
+    tables = (*routes.TABLE, *review.TABLE)
+    assert sorted(described) == sorted((re.sub("<(.*?)>", r"{\1}", route.path), route.method) for route in tables)
+    assert set(openapi.DESCRIBED) == set(tables)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,8 @@ def test_a_function_serves_its_part_of_the_routing_table(
     function: str, router: Router, others: set[tuple[str, str]]
 ) -> None:
     served = {(rule.rule, method) for rule in router.rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
-    assert served == others | {(route.path, route.method) for route in routes.TABLE if route.function == function}
+    tables = (*routes.TABLE, *review.TABLE)
+    assert served == others | {(route.path, route.method) for route in tables if route.function == function}
 
 
 def test_the_document_is_openapi_3_1_and_names_what_validates(api: Api) -> None:

@@ -144,4 +144,4 @@ def _scanned(plan: Any) -> set[str]:
                 walk(value)
 
     walk(plan)
-    return found - {"slots", "dead_letters", "tick"}  # a handful of rows
+    return found - {"slots", "dead_letters", "tick", "freezes"}  # a handful of rows

@@ -12,7 +12,7 @@ from typing import Any
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
 from functions.ethereum import comparable
-from functions.store.ports import Attempt, Outgoing, Query
+from functions.store.ports import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
 from functions.workflow.decision import Emit, HistoryEntry
 from functions.workflow.model import Phase, Record, Workflow, WorkflowId
 
@@ -80,8 +80,33 @@ class MemoryStore:
     def running(self) -> Mapping[str, int]:
         with self._lock:
             workflows = [record.workflow for record in self._tables.records.values()]
-        environments = [w.environment for w in workflows if w.stage is not None]
+        environments = [w.environment for w in workflows if w.takes_slot]
         return {environment: environments.count(environment) for environment in set(environments)}
+
+    def holds(self, limit: int) -> Sequence[Record]:
+        with self._lock:
+            records = [r for r in self._tables.records.values() if r.workflow.phase is Phase.HELD]
+        return sorted(records, key=lambda record: str(record.workflow.held_until))[:limit]
+
+    def held(self, workflow: WorkflowId) -> HeldResults | None:
+        with self._lock:
+            return self._tables.holding.holds.get(workflow)
+
+    def decisions(self, workflow: WorkflowId) -> Sequence[StoredDecision]:
+        with self._lock:
+            return self._tables.holding.decisions_of(workflow)
+
+    def freezes(self) -> Sequence[Freeze]:
+        with self._lock:
+            return self._tables.holding.frozen()
+
+    def freeze(self, freeze: Freeze) -> None:
+        with self._lock:
+            self._tables.holding.freezes.setdefault(freeze.scope, freeze)
+
+    def unfreeze(self, scope: str) -> bool:
+        with self._lock:
+            return self._tables.holding.freezes.pop(scope, None) is not None
 
     def nonce_used(self, address: str, nonce: int) -> bool:
         with self.begin() as transaction:

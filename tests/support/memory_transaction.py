@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from support.memory_holds import HoldTables, HoldTransaction
+
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
 from functions.store.ports import Attempt, Intent, Slots, Tick
 from functions.store.rows import MAX_CAUSE, effect_times
 from functions.store.sql import next_delivery
-from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry
+from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry, RemoveQuarantine
 from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel, level_for
 
@@ -38,14 +40,16 @@ class Tables:
     outbox: dict[int, _Open] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)  # the watermark of each provider
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
+    holding: HoldTables = field(default_factory=HoldTables)
     dead_letters: list[Mapping[str, Any]] = field(default_factory=list)
     tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
 
 
-class MemoryTransaction:
+class MemoryTransaction(HoldTransaction):
     """See the port."""
 
     def __init__(self, tables: Tables, ids: Iterator[int]) -> None:
+        super().__init__(tables.holding, self._put)
         self._tables = tables
         self._ids = ids
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -92,6 +96,10 @@ class MemoryTransaction:
         record = self._tables.records[after.id]
         manifest = record.manifest if decision.manifest is None else decision.manifest
         self._put(self._tables.records, after.id, replace(record, workflow=after, manifest=manifest))
+        if decision.held is not None:
+            self.hold(after, decision.held)
+        if RemoveQuarantine() in decision.effects:
+            self.forget_key(after.id)
         if not decision.lines:
             return
         for line in decision.lines:
@@ -123,8 +131,9 @@ class MemoryTransaction:
         self._put(self._tables.outbox, intent.id, _Open(intent, wake_at))
 
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
-        found = (row.intent for row in self._tables.outbox.values())
-        return [intent for intent in found if intent.workflow == workflow and not isinstance(intent.effect, Emit)]
+        found = [row.intent for row in self._tables.outbox.values() if row.intent.workflow == workflow]
+        frozen = bool(self._tables.holding.freezes)
+        return [replace(intent, frozen=frozen) for intent in found if not isinstance(intent.effect, Emit)]
 
     def close(self, intent: Intent) -> None:
         self._put(self._tables.outbox, intent.id, _ABSENT)
@@ -148,7 +157,7 @@ class MemoryTransaction:
 
     def slots(self, environment: str) -> Slots:
         workflows = [r.workflow for r in self._tables.records.values() if r.workflow.environment == environment]
-        taken = sum(w.stage is not None for w in workflows)
+        taken = sum(w.takes_slot for w in workflows)
         return Slots(taken, any(w.phase is Phase.QUEUED for w in workflows))
 
     def oldest_queued(self, environment: str) -> Workflow | None:

@@ -11,7 +11,11 @@ from functions.workflow.model import JobUid, Limits, Manifest, Outcome, ResultFi
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
+    FileViewed,
+    HoldRejected,
+    HoldReleased,
     Observation,
+    Revoked,
     StageEnded,
     StageLost,
     StageStuck,
@@ -33,19 +37,29 @@ def new(limits: Limits | None = None) -> Workflow:
 def observations(w: Workflow) -> Iterator[Observation]:
     """One of every kind: of the current attempt, of others, with every outcome and the exit codes that matter."""
     yield from (Admitted(), StopRequested(), DeleteRequested(), Tick(), Tick(suspended=True), Tick(runs_since=NOW))
-    attempts = {1, 2, w.attempt or 1}
+    yield from (HoldReleased(), HoldRejected(), FileViewed(0), Revoked())
     for stage in Stage:
-        for attempt in sorted(attempts):
-            yield StageLost(stage, attempt)
-            yield StageStuck(stage, attempt, UID, "ImagePullBackOff", NOW)
-            yield StageStuck(stage, attempt, UID, "NoPod", NOW)
-            yield StageEnded(stage, attempt, JobUid("another"), Outcome.SUCCEEDED, 0)
-            yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
-            yield StageEnded(stage, attempt, UID, Outcome.TIMED_OUT, reason="DeadlineExceeded")
-            yield StageEnded(stage, attempt, None, Outcome.FAILED, reason="QuotaExceeded")
-            for code in (3, 31, 32):
-                yield StageEnded(stage, attempt, UID, Outcome.FAILED, code, "Error")
-            yield StageEnded(stage, attempt, UID, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
+        if stage is not w.stage:  # for the rules, one other Job is as irrelevant as the next
+            yield StageLost(stage, 1)
+            yield StageEnded(stage, 1, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+            continue
+        yield StageEnded(stage, w.attempt + 1, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+        yield StageEnded(stage, w.attempt, JobUid("another"), Outcome.SUCCEEDED, 0)
+        yield from _of_attempt(stage, w.attempt)
+
+
+def _of_attempt(stage: Stage, attempt: int) -> Iterator[Observation]:
+    """Every way in which the Job of an attempt can be seen."""
+    yield StageLost(stage, attempt)
+    yield StageStuck(stage, attempt, UID, "ImagePullBackOff", NOW)
+    yield StageStuck(stage, attempt, UID, "NoPod", NOW)
+    yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0)
+    yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+    yield StageEnded(stage, attempt, UID, Outcome.TIMED_OUT, reason="DeadlineExceeded")
+    yield StageEnded(stage, attempt, None, Outcome.FAILED, reason="QuotaExceeded")
+    for code in (3, 10, 11, 31, 32):
+        yield StageEnded(stage, attempt, UID, Outcome.FAILED, code, "Error")
+    yield StageEnded(stage, attempt, UID, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
 
 
 def reachable(limits: Limits | None = None) -> dict[Workflow, Workflow]:
@@ -80,4 +94,5 @@ def _shape(w: Workflow) -> Workflow:
         job_created_at=moment[w.job_created_at is not None],
         finished_at=moment[w.finished_at is not None],
         runs_since=moment[w.runs_since is not None],
+        held_until=moment[w.held_until is not None],
     )

@@ -8,12 +8,21 @@ import pytest
 from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 
 from functions.workflow.decide import decide
-from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, Verdict
-from functions.workflow.model import JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
-from functions.workflow.observation import Observation, StageEnded, StageLost, StopRequested, Tick
+from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, RemoveQuarantine, Verdict
+from functions.workflow.model import Findings, Hold, JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
+from functions.workflow.observation import HoldReleased, Observation, StageEnded, StageLost, StopRequested, Tick
 
 Steps = list[tuple[Workflow, Observation, Decision]]
-TERMS = [Limits(attempts=3), Limits(attempts=3, filtered=True, storage_expiry=60), Limits(attempts=1)]
+HELD = Limits(attempts=2, checked=True, hold=Hold.ALWAYS, hold_seconds=86_400 * 60)
+HELD_ON_FINDINGS = Limits(attempts=1, filtered=True, checked=True, hold=Hold.ON_FINDINGS, hold_seconds=3600)
+TERMS = {
+    "plain": Limits(attempts=3),
+    "filtered": Limits(attempts=3, filtered=True, storage_expiry=60),
+    "one attempt": Limits(attempts=1),
+    "checked": Limits(attempts=2, checked=True),
+    "held": HELD,
+    "held on findings": HELD_ON_FINDINGS,
+}
 LEGAL_EDGES = {
     (Phase.QUEUED, Phase.QUEUED),
     (Phase.QUEUED, Phase.CONFIGURE),
@@ -26,6 +35,18 @@ LEGAL_EDGES = {
     (Phase.ALGORITHM, Phase.FILTER),
     (Phase.ALGORITHM, Phase.PUBLISH),
     (Phase.ALGORITHM, Phase.FINISHED),
+    (Phase.ALGORITHM, Phase.CHECK),
+    (Phase.FILTER, Phase.CHECK),
+    (Phase.CHECK, Phase.CHECK),
+    (Phase.CHECK, Phase.PUBLISH),
+    (Phase.CHECK, Phase.FINISHED),
+    (Phase.PUBLISH, Phase.HELD),
+    (Phase.HELD, Phase.HELD),
+    (Phase.HELD, Phase.RELEASE),
+    (Phase.HELD, Phase.FINISHED),
+    (Phase.RELEASE, Phase.RELEASE),
+    (Phase.RELEASE, Phase.HELD),
+    (Phase.RELEASE, Phase.FINISHED),
     (Phase.FILTER, Phase.FILTER),
     (Phase.FILTER, Phase.PUBLISH),
     (Phase.FILTER, Phase.FINISHED),
@@ -35,7 +56,7 @@ LEGAL_EDGES = {
 }
 
 
-@pytest.fixture(scope="module", params=TERMS, ids=["plain", "filtered", "one attempt"])
+@pytest.fixture(scope="module", params=list(TERMS.values()), ids=list(TERMS))
 def states(request: pytest.FixtureRequest) -> list[Workflow]:
     return list(reachable(request.param).values())
 
@@ -47,8 +68,11 @@ def steps(states: list[Workflow]) -> Steps:
 
 
 def test_every_phase_is_reached_in_many_shapes(states: list[Workflow]) -> None:
-    filtered = states[0].limits.filtered
-    assert {w.phase for w in states} == set(Phase) - (set() if filtered else {Phase.FILTER})
+    limits = states[0].limits
+    unreached = set() if limits.filtered else {Phase.FILTER}
+    unreached |= set() if limits.checked else {Phase.CHECK}
+    unreached |= set() if limits.hold is not Hold.NEVER else {Phase.HELD, Phase.RELEASE}
+    assert {w.phase for w in states} == set(Phase) - unreached
     assert len(states) > 60
 
 
@@ -123,8 +147,7 @@ def test_attempts_are_bounded_and_an_algorithm_never_runs_twice(states: list[Wor
 
 def test_the_end_frees_the_slot_once_and_cleans_up(steps: Steps) -> None:
     for w, _, decision in steps:
-        ends = decision.workflow.finished and not w.finished
-        assert decision.slot_freed == (ends and w.phase is not Phase.QUEUED)
+        assert decision.slot_freed == (w.takes_slot and not decision.workflow.takes_slot)
         if decision.slot_freed:
             assert CleanUp() in decision.effects
 
@@ -132,10 +155,26 @@ def test_the_end_frees_the_slot_once_and_cleans_up(steps: Steps) -> None:
 def test_results_are_kept_only_if_publish_succeeded(steps: Steps) -> None:
     for w, seen, decision in steps:
         if decision.manifest is not None:
-            assert w.phase is Phase.PUBLISH
+            assert w.phase in (Phase.PUBLISH, Phase.RELEASE)
             assert isinstance(seen, StageEnded)
             assert seen.outcome is Outcome.SUCCEEDED
             assert not w.removed
+
+
+def test_nothing_leaves_that_must_be_held_without_a_decision(steps: Steps) -> None:
+    """Files become results only at the end of a release, which only a complete decision starts."""
+    for w, seen, decision in steps:
+        entered = decision.workflow.phase is Phase.RELEASE and w.phase is not Phase.RELEASE
+        assert not entered or (w.phase is Phase.HELD and isinstance(seen, HoldReleased))
+        held_back = w.limits.hold is Hold.ALWAYS or w.findings is not Findings.NONE
+        if decision.manifest is not None and decision.manifest.files and w.limits.hold is not Hold.NEVER and held_back:
+            assert w.phase is Phase.RELEASE
+
+
+def test_what_was_held_is_removed_at_the_end(steps: Steps) -> None:
+    for w, _, decision in steps:
+        if decision.workflow.finished and w.phase in (Phase.HELD, Phase.RELEASE):
+            assert RemoveQuarantine() in decision.effects
 
 
 @pytest.mark.parametrize("job_uid", [UID, None], ids=["jobs vanish", "jobs never come to be"])

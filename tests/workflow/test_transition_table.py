@@ -7,8 +7,9 @@ import pytest
 from support.rules import LONG_AFTER, MANIFEST, NOW, UID, new
 
 from functions.workflow.codes import Code
-from functions.workflow.decide import decide, scope
+from functions.workflow.decide import decide
 from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, Emit, RemoveResults, Report, Verdict
+from functions.workflow.hold_rules import scope
 from functions.workflow.model import Limits, Outcome, Phase, Scope, Stage, Stop, Workflow
 from functions.workflow.observation import (
     Admitted,

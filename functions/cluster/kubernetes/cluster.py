@@ -1,7 +1,7 @@
 """The cluster as Kubernetes: Jobs are Jobs. The only module that decides which calls the API gets.
 
 A workflow without faults costs at most 12 calls: 4 to begin with, 2 for each later Job, 1 to read each end, 1 to
-clean up; none of them is a LIST. After a failure or a stop, publish costs 2 more; prefetch costs 1.
+clean up; none of them is a LIST. After a failure or a stop, publish costs 2 more, as does a release; prefetch costs 1.
 k8s_install/binding.yml grants the rights for these calls and no others; a test compares.
 """
 
@@ -51,6 +51,8 @@ TICK_NAME = "tick"
 TICK_SCHEDULES = {TickLevel.SLOW: "*/10 * * * *", TickLevel.FAST: "*/15 * * * * *"}
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"  # the label that Kubernetes gives to a Job's Pods
 
+BEGINNINGS = (Stage.CONFIGURE, Stage.RELEASE)  # the stages before which nothing of the workflow is in the cluster
+
 
 class KubernetesCluster:
     """The adapter. Connects at its first call, unless `api` is given."""
@@ -69,8 +71,9 @@ class KubernetesCluster:
         namespace = job.ref.namespace
         owner_uid = self._owner_uid(job)
         manifest = job_manifests.stage_job(job, owner_uid, self._settings)
-        if job.stage is Stage.CONFIGURE or job.may_lack_volume:
+        if job.stage in BEGINNINGS or job.may_lack_volume:
             self._ensure(_path("v1", namespace, "secrets"), job_manifests.secret(job, owner_uid))
+        if job.stage is Stage.CONFIGURE or job.may_lack_volume:
             self._ensure(_path("v1", namespace, "persistentvolumeclaims"), job_manifests.claim(job, owner_uid))
         try:
             uid = uid_of(self._api.post(_jobs(namespace), manifest))
@@ -83,14 +86,14 @@ class KubernetesCluster:
     def _owner_uid(self, job: StageJob) -> str:
         """The UID of the ConfigMap that owns the workflow's objects.
 
-        Only configure creates it. Later stages find it, or the data are lost with it.
+        Configure creates it, and release, which needs none of the data. Other stages find it, or the data are lost.
         """
         path = _path("v1", job.ref.namespace, "configmaps")
-        if job.stage is Stage.CONFIGURE:
+        if job.stage in BEGINNINGS:
             with suppress(AlreadyExists):
                 return uid_of(self._api.post(path, job_manifests.owner(job)))
         owner = self._api.get(f"{path}/{job.workflow}")
-        if owner is None and job.stage is not Stage.CONFIGURE:
+        if owner is None and job.stage not in BEGINNINGS:
             raise Rejected("VolumeLost", "the workflow's objects were deleted, and its data with them", final=True)
         if owner is not None and not _belongs_to(owner, job.workflow):
             raise NameConflict(f"a ConfigMap {job.workflow} exists and is not ours")

@@ -101,7 +101,7 @@ def _on_disruption(stage: Stage) -> str:
 
     Our own programs run again. Others may not bear a second run beside what they have half-written, so they fail.
     """
-    return "Ignore" if stage in (Stage.CONFIGURE, Stage.PUBLISH) else "FailJob"
+    return "Ignore" if stage.is_ours else "FailJob"
 
 
 def base_name(job: StageJob, owner_uid: str) -> str:

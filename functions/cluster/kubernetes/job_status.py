@@ -179,7 +179,7 @@ def _terminated_pod(terminated: Body, status: Body, owner: JobUid | None, stage:
     reason = get_text(terminated, "reason")
     if status.get("reason") == "Evicted":
         reason = "Evicted"
-    elif reason in _UNSPECIFIC_REASONS and stage in (Stage.CONFIGURE, Stage.PUBLISH):
+    elif reason in _UNSPECIFIC_REASONS and stage.is_ours:
         # Our own programs leave `Reason: text` (functions/staging/report.py). Nobody else's message is a reason.
         written = get_text(terminated, "message").partition(":")[0]
         reason = written if _REASON.fullmatch(written) else reason

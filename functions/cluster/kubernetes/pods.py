@@ -43,7 +43,7 @@ def pod_template(job: StageJob, settings: Settings, base_name: str) -> dict[str,
         "containers": [_container(job, settings, base_name)],
         "volumes": _volumes(job, settings, base_name),
     }
-    if job.environment.runtime_class and not _is_our_program(job.stage):
+    if job.environment.runtime_class and not job.stage.is_ours:
         spec["runtimeClassName"] = job.environment.runtime_class
     return {"metadata": {"labels": job_labels(job.ref)}, "spec": spec}
 
@@ -129,14 +129,9 @@ def no_expansion(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _is_our_program(stage: Stage) -> bool:
-    """Whether the stage runs our own program, in our own image."""
-    return stage in (Stage.CONFIGURE, Stage.PUBLISH)
-
-
 def _container(job: StageJob, settings: Settings, base_name: str) -> dict[str, Any]:
     limits = _resources(job)
-    requests = {**limits, "cpu": _STAGING_CPU_REQUEST} if _is_our_program(job.stage) else dict(limits)
+    requests = {**limits, "cpu": _STAGING_CPU_REQUEST} if job.stage.is_ours else dict(limits)
     container = {
         "name": CONTAINER,
         "image": _image(job, settings),
@@ -187,19 +182,19 @@ def _wrapper_script() -> str:
 def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
     # The root file system is read-only, and the user has no home in the image.
     variables = {"HOME": "/tmp"}  # noqa: S108 - an emptyDir of this Pod
-    if _is_our_program(job.stage):
+    if job.stage.is_ours:
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
     else:
         variables |= stage_command.environment_variables(job, VOLUME)
     env: list[dict[str, Any]] = [{"name": name, "value": no_expansion(text)} for name, text in variables.items()]
-    if not _is_our_program(job.stage):
+    if not job.stage.is_ours:
         reference = {"secretKeyRef": {"name": base_name, "key": SECRET_KEY}}
         env.append({"name": "secret", "valueFrom": reference})
     return env
 
 
 def _resources(job: StageJob) -> dict[str, str]:
-    if _is_our_program(job.stage):
+    if job.stage.is_ours:
         return dict(_STAGING_LIMITS)
     limits = job.limits
     resources = {
@@ -214,11 +209,13 @@ def _resources(job: StageJob) -> dict[str, str]:
 
 def _mounts(job: StageJob) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
-    if _is_our_program(job.stage):
+    if job.stage.is_ours:
+        logs = {"name": "volume", "mountPath": f"{VOLUME}/{ADMIN_LOGS}", "subPath": ADMIN_LOGS}
+        # The data are gone by the time of a release: it has an empty folder in their place.
+        volume = [{"name": "volume", "mountPath": VOLUME, "subPath": "data"}, logs]
         return [
             *mounts,
-            {"name": "volume", "mountPath": VOLUME, "subPath": "data"},
-            {"name": "volume", "mountPath": f"{VOLUME}/{ADMIN_LOGS}", "subPath": ADMIN_LOGS},
+            *([{"name": "volume", "mountPath": VOLUME}] if job.stage is Stage.RELEASE else volume),
             {"name": "task", "mountPath": TASK_FOLDER, "readOnly": True},
             {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
         ]
@@ -233,11 +230,12 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
 
 
 def _volumes(job: StageJob, settings: Settings, base_name: str) -> list[dict[str, Any]]:
+    claim: dict[str, Any] = {"persistentVolumeClaim": {"claimName": base_name}}
     volumes: list[dict[str, Any]] = [
         {"name": "tmp", "emptyDir": {}},
-        {"name": "volume", "persistentVolumeClaim": {"claimName": base_name}},
+        {"name": "volume", **({"emptyDir": {}} if job.stage is Stage.RELEASE else claim)},
     ]
-    if not _is_our_program(job.stage):
+    if not job.stage.is_ours:
         return volumes
     credentials = settings.operator_secret if job.stage is Stage.CONFIGURE else settings.storage_secret
     task = {"secretName": base_name, "items": [{"key": TASK_KEY, "path": TASK_KEY}], "defaultMode": 0o440}

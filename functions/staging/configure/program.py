@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -105,8 +106,21 @@ class Configure:
         if algorithm.algocustomdata is not msgspec.UNSET:
             self._write(f"{INPUTS}/{CUSTOM_DATA}", json.dumps(algorithm.algocustomdata).encode(), "workflow")
         self._fetch_all(plan.items)
+        self._check_allowed()
         (self._volume / ALGORITHM).chmod(0o755)  # an entrypoint may be `$ALGO` itself
         self._close()
+
+    def _check_allowed(self) -> None:
+        """Compare the fetched bytes with the policy's list of algorithms. Raises StageFailure before anything runs."""
+        if self._task.policy in (b"{}", b""):
+            return
+        from functions.trust import admission, allow_list, policy
+
+        files = tuple(str(each["sha256"]) for each in sorted(self._provenance, key=_path) if _is_algorithm(each))
+        candidate = replace(admission.candidate(self._task.definition), files=files)
+        rules = policy.decode(bytes(self._task.policy).decode())
+        if refused := allow_list.refusal(rules, candidate, datetime.now(UTC).date()):
+            raise StageFailure(allow_list.REASON, refused.text)
 
     def _close(self) -> None:
         """Write the provenance, once every file is complete."""
@@ -160,6 +174,10 @@ class Configure:
         self._provenance.append(
             {"path": path, "source": kind, "size": got.size, "sha256": got.sha256, "fetched_at": at}
         )
+
+
+def _is_algorithm(entry: Mapping[str, str | int]) -> bool:
+    return str(entry["path"]).startswith(f"{TRANSFORMATIONS}/")
 
 
 def _path(entry: Mapping[str, str | int]) -> str:

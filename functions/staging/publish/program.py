@@ -33,6 +33,7 @@ from functions.workflow.stage_task import Task
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM_LOG,
+    CHECKS_REPORT,
     FILTER_LOG,
     LOGS,
     OUTPUTS,
@@ -44,8 +45,13 @@ from functions.workflow.volume_layout import (
 WORKERS = 8
 
 
-def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Storage) -> Manifest:
-    """Upload all that `scope` allows, then the manifest. Raises StageFailure and TreeChanged."""
+def publish(
+    task: Task, volume: Path, attempt: int, scope: Scope, storage: Storage, quarantine: Storage | None = None
+) -> Manifest:
+    """Upload all that `scope` allows, then the manifest. Raises StageFailure and TreeChanged.
+
+    With a `quarantine`, the outputs and the manifest go there, and only the admin logs go to the results.
+    """
     workflow = WorkflowId(task.workflow)
     survey = _survey(volume, scope, task.publish)
     logging.info("publishing files: %d, bytes: %d", survey.files, survey.bytes)
@@ -53,21 +59,30 @@ def publish(task: Task, volume: Path, attempt: int, scope: Scope, storage: Stora
     progress.set_totals(survey.files, survey.bytes)
     progress.report()
     uploader = Uploader(storage, attempt_folder(workflow, attempt))
+    destination = quarantine or storage
     again = Survey()
-    files = _upload(_open_files(volume, scope, task, again), replace(uploader, progress=progress))
+    files = _upload(_open_files(volume, scope, task, again), replace(uploader, storage=destination, progress=progress))
     if (again.files, again.bytes) != (survey.files, survey.bytes):
         raise TreeChanged("the outputs changed while they were published")
     progress.report()
     logs = _upload(_admin_logs(volume, scope, task.publish), uploader)
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
-    manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope))
+    manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope), _report(volume))
     try:
-        storage.put_manifest(workflow, attempt, manifest)
+        destination.put_manifest(workflow, attempt, manifest)
     except StorageUnavailable as e:
         raise upload_failure("the manifest", e) from e
-    _remove_earlier(storage, workflow, attempt)
+    _remove_earlier(destination, workflow, attempt)
     return manifest
+
+
+def _report(volume: Path) -> str:
+    """The report of the disclosure checks, if there were any."""
+    try:
+        return (volume / CHECKS_REPORT).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
@@ -88,7 +103,8 @@ def _entries(volume: Path, scope: Scope, notice: Notice) -> Iterator[Entry]:
 
 
 def _open_files(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator[OpenFile]:
-    recipient = task.definition.stage.output.publicKey
+    held = task.held if scope is Scope.QUARANTINE else None
+    recipient = held.recipient if held else task.definition.stage.output.publicKey
     for entry in _entries(volume, scope, _quiet):
         survey.count(entry, task.publish)
         if entry.path == ALGORITHM_LOG:
@@ -168,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: Mapping[str, str], volume: Path) -> str:
     """Run the stage and return a text for the termination message. Raises StageFailure, TreeChanged and OSError."""
-    from functions.results.storage import open_url, results_url
+    from functions.results.storage import open_url, quarantine_variables, results_url
 
     try:
         task = parse_json(Path(given["task"]).read_bytes(), Task)
@@ -178,8 +194,10 @@ def _run(given: Mapping[str, str], volume: Path) -> str:
     try:
         known = variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ)
         storage = open_url(results_url(task.results, known), known)
+        held = task.held if scope is Scope.QUARANTINE else None
+        quarantine = open_url(held.quarantine, quarantine_variables(known)) if held else None
     except (SettingsError, UnicodeError) as e:
         # Not final: the operator may correct the Secret before the last attempt.
         raise StageFailure("ResultUploadFailed", f"the storage of results cannot be used: {e}") from None
-    manifest = publish(task, volume, attempt, scope, storage)
+    manifest = publish(task, volume, attempt, scope, storage, quarantine)
     return f"files: {len(manifest.files)}"

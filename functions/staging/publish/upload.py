@@ -8,7 +8,7 @@ import mimetypes
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from functions.backoff import Backoff
@@ -31,6 +31,8 @@ _TYPES = {
     volume_layout.UNFILTERED_LOG: "algorithmLog",
     volume_layout.CONFIGURE_LOG: "configrationLog",
     volume_layout.FILTER_LOG: "filteringLog",
+    volume_layout.CHECK_LOG: "checkLog",
+    volume_layout.CHECKS_REPORT: "checksReport",
     volume_layout.PUBLISH_LOG: "publishLog",
 }
 
@@ -45,6 +47,16 @@ class OpenFile:
     recipient: str | None = None  # an age recipient to encrypt to
 
 
+@dataclass(frozen=True, slots=True)
+class StreamFile:
+    """A file to publish as `path` that comes from elsewhere. Each call of `read` begins anew."""
+
+    path: str
+    read: Callable[[], Iterator[bytes]]
+    size: int  # bytes, as expected
+    recipient: str | None = None  # an age recipient to encrypt to
+
+
 @dataclass(frozen=True)
 class Uploader:
     """Uploads files to `folder` of a storage."""
@@ -56,36 +68,44 @@ class Uploader:
 
     def upload(self, file: OpenFile) -> ResultFile:
         """Upload the file, with retries. Raises StageFailure."""
-        tries = 0
         try:
-            while True:
-                tries += 1
-                try:
-                    return self._try(file)
-                except (StorageUnavailable, TreeChanged) as e:
-                    if tries == TRIES or isinstance(e, StorageRefused):
-                        raise upload_failure(file.path, e) from e
-                    logging.warning("%s: trying again: %s", file.path, e)
-                    self.sleep(jittered(BACKOFF.delay(tries)))
+            return self.upload_stream(
+                StreamFile(file.path, lambda: self._chunks(file), os.fstat(file.fd).st_size, file.recipient)
+            )
         finally:
             os.close(file.fd)
 
-    def _try(self, file: OpenFile) -> ResultFile:
-        path, size, chunks = file.path, os.fstat(file.fd).st_size, self._read(file)
-        content_type = _content_type(path)
-        if file.cut_at is not None and size > file.cut_at:
-            chunks = _cut(chunks, file.cut_at, size)
-        if file.recipient:
-            from functions.staging.publish.encrypt import encrypt, encrypted_size
+    def upload_stream(self, file: StreamFile) -> ResultFile:
+        """Upload what comes from elsewhere, with retries. Raises StageFailure, and what `read` raises."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return self._try(file)
+            except (StorageUnavailable, TreeChanged) as e:
+                if tries == TRIES or isinstance(e, StorageRefused):
+                    raise upload_failure(file.path, e) from e
+                logging.warning("%s: trying again: %s", file.path, e)
+                self.sleep(jittered(BACKOFF.delay(tries)))
 
-            chunks, size = encrypt(chunks, file.recipient), encrypted_size(size)
+    def _try(self, file: StreamFile) -> ResultFile:
+        path, size, content_type = file.path, file.size, _content_type(file.path)
+        plain = Digest(file.read())
+        digest = plain
+        if file.recipient:
+            from functions.results.age import encrypt, encrypted_size
+
+            digest, size = Digest(encrypt(plain, file.recipient)), encrypted_size(size)
             path, content_type = f"{path}.age", "application/octet-stream"
-        digest = Digest(chunks)
         url = self.storage.put(f"{self.folder}/{storage_path(path)}", digest, size, content_type)
-        kind = _TYPES.get(file.path, "output")
         if self.progress:
             self.progress.file_done()
-        return ResultFile(path, digest.size, kind, url, digest.sha256, content_type)
+        uploaded = ResultFile(path, digest.size, _TYPES.get(file.path, "output"), url, digest.sha256, content_type)
+        return replace(uploaded, plain_sha256=plain.sha256, plain_size=plain.size) if file.recipient else uploaded
+
+    def _chunks(self, file: OpenFile) -> Iterator[bytes]:
+        size, chunks = os.fstat(file.fd).st_size, self._read(file)
+        return _cut(chunks, file.cut_at, size) if file.cut_at is not None and size > file.cut_at else chunks
 
     def _read(self, file: OpenFile) -> Iterator[bytes]:
         """Yield the bytes of the file. Raises TreeChanged if the file changes meanwhile."""

@@ -16,7 +16,8 @@ down_revision = "0001"
 
 ALGORITHM_FAILED = 41  # Ocean's status
 _PHASE_OF = {20: "configure", 30: "configure", 40: "algorithm", 50: "filter", 60: "publish"}  # any other: queued
-_PHASES = "'queued', 'configure', 'algorithm', 'filter', 'publish', 'finished'"
+_PHASES = "'queued', 'configure', 'algorithm', 'filter', 'check', 'publish', 'held', 'release', 'finished'"
+_TAKES_A_SLOT = "phase NOT IN ('queued', 'held', 'release', 'finished')"
 _UNFINISHED = "datefinished IS NULL"
 _NONCE_UNITS = ((11, 10**9), (14, 10**6), (17, 10**3))  # below 10^n: nanoseconds in one unit
 _LARGEST_NONCE = 2**63 - 1
@@ -30,6 +31,7 @@ def upgrade() -> None:
     _index_jobs()
     _adopt_nonces()
     _create_outbox()
+    _create_holds()
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -57,6 +59,10 @@ def _add_columns() -> None:
         sa.Column("idempotency_key", sa.String(255)),
         sa.Column("origin", sa.String(255)),
         sa.Column("adopted", sa.Boolean, nullable=False, server_default=sa.true()),  # Sluice's own INSERT says false
+        sa.Column("findings", sa.String(8), nullable=False, server_default=""),
+        sa.Column("held_until", sa.DateTime),
+        sa.Column("head", sa.String(64), nullable=False, server_default=""),
+        sa.Column("policy", sa.Text),
     ]
     for column in columns:
         op.add_column("jobs", column)
@@ -90,7 +96,8 @@ def _index_jobs() -> None:
     )
     _index("ix_jobs_wake", "jobs", ["wake_at"], "wake_at IS NOT NULL")
     _index("ix_jobs_queued", "jobs", ["namespace", "datecreated", "workflowid"], "phase = 'queued'")
-    _index("ix_jobs_running", "jobs", ["namespace"], "phase NOT IN ('queued', 'finished')")
+    _index("ix_jobs_running", "jobs", ["namespace"], _TAKES_A_SLOT)
+    _index("ix_jobs_held", "jobs", ["held_until"], "phase = 'held'")
     _index("ix_jobs_unfinished", "jobs", ["datecreated", "workflowid"], _UNFINISHED)
     op.create_index("ix_jobs_agreement", "jobs", ["agreement_key", "datecreated", "workflowid"])
     op.create_index("ix_jobs_owner", "jobs", ["owner_key", "datecreated", "workflowid"])
@@ -136,6 +143,42 @@ def _create_attempts_and_history() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("cause", sa.Text, nullable=False),
+        sa.Column("facts", sa.Text),
+        sa.Column("digest", sa.String(64), nullable=False, server_default=""),
+    )
+
+
+def _create_holds() -> None:
+    """Results that wait for a decision, the decisions, what is frozen, and what policies have counted."""
+    op.create_table(
+        "holds",
+        _workflow(primary_key=True),
+        sa.Column("identity", sa.Text),  # opens the quarantine; deleted before its files are
+        sa.Column("recipient", sa.Text, nullable=False),
+        sa.Column("head", sa.String(64), nullable=False, server_default=""),
+        sa.Column("manifest", sa.Text),
+    )
+    op.create_table(
+        "decisions",
+        _workflow(primary_key=True),
+        sa.Column("by", sa.String(42), primary_key=True),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),  # as it was signed
+        sa.Column("signature", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "freezes",
+        sa.Column("scope", sa.String(512), primary_key=True),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("by", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "policy_runs",
+        sa.Column("policy", sa.String(63), primary_key=True),
+        sa.Column("owner", sa.String(255), primary_key=True),
+        sa.Column("at", sa.DateTime, primary_key=True),
+        sa.Column("workflow", sa.String(255), primary_key=True),
     )
 
 

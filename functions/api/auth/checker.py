@@ -1,0 +1,62 @@
+"""Who may read held results: a checker, by a signature of a wallet's key, or an operator, by the `Admin` header.
+
+A checker sends `Authorization: Checker <nonce>:<signature>`. Signed is, as wallets do (EIP-191), the text
+`sluice checker <METHOD> <path with query> <nonce>`. A nonce is the current time and is used once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from functions import ethereum
+from functions.api.auth.guard import require_admin
+from functions.api.auth.nonce import nanoseconds
+from functions.api.http import Call, HttpError
+
+SCHEME = "Checker "
+ADMIN = "operator"  # how an operator is named in the history
+# A signature over a request is good for this long, in either direction of the clocks.
+WINDOW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who asks. `address` is empty for an operator."""
+
+    address: str = ""
+
+    @property
+    def name(self) -> str:
+        """How the history names them."""
+        return self.address or ADMIN
+
+
+def text_to_sign(method: str, path: str, nonce: str) -> str:
+    """Return what a checker signs for one request. `path` includes the query."""
+    return f"sluice checker {method} {path} {nonce}"
+
+
+def require_reader(call: Call) -> Reader:
+    """Return the checker or the operator who asks. Raises HttpError 400 or 401."""
+    given = call.request.headers.get("Authorization", "")
+    if not given.startswith(SCHEME):
+        require_admin(call)
+        return Reader()
+    return Reader(_checker(call, given.removeprefix(SCHEME)))
+
+
+def _checker(call: Call, given: str) -> str:
+    nonce, _, signature = given.partition(":")
+    try:
+        number = nanoseconds(nonce)
+        signed = text_to_sign(call.request.method, call.request.full_path.rstrip("?"), nonce)
+        address = ethereum.recover_text(signed, signature)
+    except ValueError as e:
+        raise HttpError(401, f"the checker's signature is refused: {e}") from None
+    if abs(number - int(call.app.clock().timestamp() * 10**9)) > WINDOW.total_seconds() * 10**9:
+        raise HttpError(401, "the checker's signature is refused: its nonce is not the current time")
+    with call.app.store.begin() as tx:
+        if not tx.use_nonce(address, number):
+            raise HttpError(401, "the checker's signature is refused: its nonce was used before")
+    return address

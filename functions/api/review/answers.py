@@ -1,0 +1,74 @@
+"""The review room's answers, which `submit` and `status` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from functions.api.http import Call, HttpError
+from functions.store.ports import HeldResults, StoredDecision
+from functions.trust import decisions, policy
+from functions.trust.chain import spell_time
+from functions.trust.decisions import Decision, Held
+from functions.trust.findings import Report
+from functions.workflow.model import Phase, Record, WorkflowId
+
+PLAIN_ENDING = ".age"
+
+
+def held_record(call: Call, job: str) -> tuple[Record, HeldResults]:
+    """Return a job whose results wait for a decision. Raises HttpError 404."""
+    record = call.app.store.get(WorkflowId(job))
+    held = call.app.store.held(WorkflowId(job)) if record else None
+    if record is None or held is None or record.workflow.phase not in (Phase.HELD, Phase.RELEASE):
+        raise HttpError(404, f"no results of a job {job} are held")
+    return record, held
+
+
+def report_of(held: HeldResults) -> Report | None:
+    """Return the report of the disclosure checks, if there were any."""
+    import msgspec
+
+    return msgspec.json.decode(held.manifest.report, type=Report) if held.manifest.report else None
+
+
+def to_decide(record: Record, held: HeldResults) -> Held:
+    """Return what a decision about this job is compared with."""
+    report = report_of(held)
+    people = (record.submission.owner, record.submission.provider)
+    return Held(
+        job=record.workflow.id,
+        head=held.head,
+        files={plain_path(file.path): file.plain_sha256 or "" for file in held.manifest.files},
+        blocked=report.blocked if report else frozenset(),
+        approvals=policy.decode(record.submission.policy).approvals,
+        submitters=frozenset(person.lower() for person in people),
+    )
+
+
+def parsed(stored: Sequence[StoredDecision]) -> list[Decision]:
+    """Return stored decisions, which were checked when they came."""
+    import msgspec
+
+    return [msgspec.json.decode(each.text, type=Decision) for each in stored]
+
+
+def summary(record: Record, stored: Sequence[StoredDecision], report: Report | None) -> dict[str, Any]:
+    """Return one line of the list: what waits, since when, until when, and what was found."""
+    workflow, merged = record.workflow, policy.decode(record.submission.policy)
+    result = decisions.result(merged.approvals, parsed(stored))
+    return {
+        "jobId": workflow.id,
+        "environment": workflow.environment,
+        "policy": list(merged.names),
+        "until": spell_time(workflow.held_until) if workflow.held_until else None,
+        "phase": workflow.phase.value,
+        "verdict": workflow.findings.value or "pass",
+        "findings": report.findings if report else 0,
+        "approvals": {"given": result.given, "needed": result.needed},
+    }
+
+
+def plain_path(path: str) -> str:
+    """Return the path of a held file as the algorithm wrote it."""
+    return path.removesuffix(PLAIN_ENDING)

@@ -1,0 +1,80 @@
+"""What the engine does for held results: the key of the quarantine, what was decided, what is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from functions.errors import BudgetUsedUp
+from functions.results.storage import quarantine_url
+from functions.store.ports import HeldResults, HoldKey, StoredDecision
+from functions.trust import decisions, policy
+from functions.trust.admission import data_sets
+from functions.trust.decisions import Decision
+from functions.trust.freeze import is_frozen
+from functions.workflow.document import Definition
+from functions.workflow.model import Record, Stage
+from functions.workflow.stage_task import HeldTask
+
+if TYPE_CHECKING:
+    from functions.settings import Settings
+    from functions.store.ports import Transaction
+
+
+def count_run(tx: Transaction, record: Record, now: datetime) -> None:
+    """Count a new workflow against the budgets of its policies. Raises BudgetUsedUp."""
+    for budget in policy.decode(record.submission.policy).budgets:
+        if not tx.use_budget(budget, record.submission.owner, record.workflow.id, now):
+            runs = f"{budget.per_owner} workflows of one owner in {budget.days} days"
+            raise BudgetUsedUp(f"the policy {budget.policy} allows {runs}, and they are used up")
+
+
+def task(tx: Transaction, settings: Settings, record: Record, stage: Stage) -> HeldTask:
+    """Return how the results of a workflow are held. Only release gets the key, and the files that leave."""
+    workflow = record.workflow.id
+    held = tx.held(workflow)
+    key = held.key if held else tx.hold_key(workflow, _new_key())
+    made = HeldTask(quarantine=quarantine_url(settings), recipient=key.recipient)
+    if stage is not Stage.RELEASE or held is None:
+        return made
+    leaving = released_paths(record, tx.decisions(workflow))
+    files = tuple(file for file in held.manifest.files if plain_path(file.path) in leaving)
+    admin_files = held.manifest.admin_files
+    return msgspec.structs.replace(made, identity=key.identity, files=files, admin_files=admin_files)
+
+
+def released_paths(record: Record, stored: Sequence[StoredDecision]) -> frozenset[str]:
+    """Return the paths that the decisions release."""
+    approvals = policy.decode(record.submission.policy).approvals
+    return frozenset(decisions.result(approvals, parsed(stored)).released)
+
+
+def parsed(stored: Sequence[StoredDecision]) -> list[Decision]:
+    """Return stored decisions, which were checked when they came."""
+    return [msgspec.json.decode(each.text, type=Decision) for each in stored]
+
+
+def plain_path(path: str) -> str:
+    """Return the path of a held file as the algorithm wrote it: the quarantine's has another ending."""
+    return path.removesuffix(".age")
+
+
+def frozen(tx: Transaction, environment: str, stage: Stage, definition: Definition) -> bool:
+    """Whether what this stage would let out is frozen."""
+    if stage not in (Stage.PUBLISH, Stage.RELEASE):
+        return False
+    return is_frozen([freeze.scope for freeze in tx.freezes()], environment, data_sets(definition))
+
+
+def plain_files(held: HeldResults) -> dict[str, str]:
+    """Return the sha256 of each held file by its path, as decisions name them."""
+    return {plain_path(file.path): file.plain_sha256 or "" for file in held.manifest.files}
+
+
+def _new_key() -> HoldKey:
+    from functions.results.age import new_identity
+
+    return HoldKey(*new_identity())

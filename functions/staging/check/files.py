@@ -1,0 +1,84 @@
+"""The files that want to leave, as the rules see them: their bytes, a bounded part at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK = 1 << 20
+HEAD = 64 << 10
+WHOLE = 64 << 20  # what is read into memory at once is not larger
+
+
+class TooLarge(Exception):
+    """The file is larger than what a rule reads into memory at once."""
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """One regular file. `path` is its name below the volume, with `/`: `outputs/plots/a.svg`."""
+
+    path: str
+    location: Path
+
+    @property
+    def name(self) -> str:
+        """The name below its top folder: what a policy's list of names is compared with."""
+        return self.path.split("/", 1)[1] if "/" in self.path else self.path
+
+    @property
+    def extension(self) -> str:
+        """The ending in lower case, with its dot; empty where there is none."""
+        return os.path.splitext(self.name)[1].lower()
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return self.location.stat().st_size
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first 64 KiB."""
+        with self.open() as stream:
+            return stream.read(HEAD)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of all bytes, as 64 hex digits."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def open(self) -> BinaryIO:
+        """Open the file itself; a link in its place is refused."""
+        return os.fdopen(os.open(self.location, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, 1 MiB at a time."""
+        with self.open() as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+
+    def whole(self) -> bytes:
+        """All bytes. Raises TooLarge above 64 MiB."""
+        if self.size > WHOLE:
+            raise TooLarge(f"it has {self.size} bytes; only {WHOLE} can be looked at in one piece")
+        with self.open() as stream:
+            return stream.read(WHOLE + 1)
+
+
+def walk(volume: Path, folder: str) -> Iterator[OutputFile]:
+    """The regular files below a folder of the volume, by name. Links are not followed and not listed."""
+    root = volume / folder
+    for current, folders, names in os.walk(root, followlinks=False):
+        folders.sort()
+        for name in sorted(names):
+            location = Path(current, name)
+            if location.is_file() and not location.is_symlink():
+                yield OutputFile(f"{folder}/{location.relative_to(root).as_posix()}", location)

@@ -1,0 +1,91 @@
+"""The rule about types: the ending, the first bytes and a whole parse say the same. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from functions.staging.check import pictures
+from functions.staging.check.containers import archive_kind
+from functions.staging.check.files import OutputFile
+from functions.staging.check.tables import read_tables
+from functions.trust import disclosure
+
+MAGIC = {
+    pictures.PNG: ".png",
+    pictures.JPEG: ".jpg",
+    pictures.PDF: ".pdf",
+    b"GIF8": ".gif",
+    b"\x7fELF": "a program",
+    b"MZ": "a program",
+    b"SQLite format 3": "a database",
+    b"PAR1": ".parquet",
+    b"\x89HDF": ".h5",
+}
+SAME = {".jpeg": ".jpg", ".htm": ".html"}
+
+
+class Unparsable(ValueError):
+    """The file does not parse as what its ending says."""
+
+
+def kind_of(file: OutputFile) -> str:
+    """Return what the first bytes are, or the ending where they say nothing: `.csv`, `zip`, `.png`."""
+    head = file.head
+    found = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "") or archive_kind(head)
+    return found or SAME.get(file.extension, file.extension) or "unknown"
+
+
+def types(file: OutputFile, settings: disclosure.Types) -> Iterator[str]:
+    """Find files whose type is not allowed, or that are not what they are called."""
+    ending = SAME.get(file.extension, file.extension)
+    allowed = {SAME.get(each, each) for each in settings.allow}
+    if ending not in allowed:
+        yield f"the type {ending or 'without an ending'} is not one of {', '.join(sorted(allowed)) or 'none'}"
+    kind = kind_of(file)
+    if ending and kind != ending:
+        yield f"it is called {ending} but begins like {kind}"
+    elif ending in PARSERS:
+        try:
+            PARSERS[ending](file)
+        except ValueError as e:
+            yield f"it is not a whole {ending} file: {e}"
+
+
+def _text(file: OutputFile) -> None:
+    content = file.whole()
+    try:
+        decoded = content.decode()
+    except UnicodeDecodeError:
+        raise Unparsable("it is not UTF-8 text") from None
+    if "\0" in decoded:
+        raise Unparsable("it holds NUL bytes")
+
+
+def _png(file: OutputFile) -> None:
+    pictures.png_pixels(file.whole())
+
+
+def _svg(file: OutputFile) -> None:
+    pictures.Svg(file.whole())
+
+
+def _jpeg(file: OutputFile) -> None:
+    if b"\xff\xd9" not in file.whole()[-(1 << 16) :]:
+        raise Unparsable("it has no end")
+
+
+def _table(file: OutputFile) -> None:
+    read_tables(file)
+
+
+PARSERS: Mapping[str, Callable[[OutputFile], None]] = {
+    ".csv": _table,
+    ".tsv": _table,
+    ".json": _table,
+    ".txt": _text,
+    ".md": _text,
+    ".html": _text,
+    ".png": _png,
+    ".svg": _svg,
+    ".jpg": _jpeg,
+}

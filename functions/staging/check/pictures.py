@@ -1,0 +1,228 @@
+"""The rules about pictures and documents: what they carry beside what they show. Pure."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from xml.parsers import expat
+
+from functions.staging.check.files import OutputFile
+from functions.trust import disclosure
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+PDF = b"%PDF-"
+MARKS = frozenset({"circle", "ellipse", "path", "rect", "polygon", "polyline", "line", "use", "image"})
+_PNG_TEXT = {b"tEXt": "text", b"zTXt": "text", b"iTXt": "text", b"eXIf": "EXIF data"}
+_PNG_KNOWN = frozenset((
+    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"bKGD", b"sBIT", b"hIST",
+    b"tIME", b"acTL", b"fcTL", b"fdAT", b"sPLT", b"cICP", b"iCCP",
+))  # fmt: skip
+_ACTIVE_ELEMENTS = frozenset((
+    "script", "foreignobject", "iframe", "object", "embed", "handler", "set", "animate", "base", "link", "meta",
+    "form", "portal", "video", "audio", "animatetransform", "animatemotion",
+))  # fmt: skip
+_PDF_PARTS = {b"/EmbeddedFile": "an attachment", b"/FileAttachment": "an attachment", b"/Metadata": "metadata"}
+_PDF_ACTIVE = (b"/JavaScript", b"/JS", b"/Launch", b"/OpenAction", b"/AA", b"/SubmitForm", b"/RichMedia")
+_EXTERNAL_STYLE = re.compile(r"url\s*\(\s*['\"]?\s*(?!#)(?!data:image/)|@import", re.IGNORECASE)
+
+
+class Damaged(ValueError):
+    """The file is not a whole picture of its kind; the text says where."""
+
+
+def metadata(file: OutputFile) -> Iterator[str]:
+    """Find comments, EXIF data, attachments, and bytes after the end."""
+    if file.head.startswith(PNG):
+        yield from _png_metadata(file.whole())
+    elif file.head.startswith(JPEG):
+        yield from _jpeg_metadata(file.whole())
+    elif file.head.startswith(PDF):
+        content = file.whole()
+        for mark, what in _PDF_PARTS.items():
+            if mark in content:
+                yield f"{what} ({mark.decode()})"
+        if content.count(b"%%EOF") > 1 or content.rpartition(b"%%EOF")[2].strip():
+            yield "bytes after the end, or several versions in one file"
+    elif file.extension == ".svg":
+        yield from _svg_metadata(file.whole())
+
+
+def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+    """The chunks of a PNG: type, data, and where the chunk ends. Raises Damaged."""
+    at = len(PNG)
+    while at < len(content):
+        if at + 12 > len(content):
+            raise Damaged("a PNG that is cut off")
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        kind, data = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        end = at + 12 + length
+        if end > len(content):
+            raise Damaged("a PNG that is cut off")
+        if zlib.crc32(kind + data) != int.from_bytes(content[end - 4 : end]):
+            raise Damaged(f"a PNG with a wrong checksum in {kind.decode('latin-1')}")
+        yield kind, data, end
+        if kind == b"IEND":
+            return
+        at = end
+    raise Damaged("a PNG without an end")
+
+
+def _png_metadata(content: bytes) -> Iterator[str]:
+    picture = 0
+    for kind, data, end in png_chunks(content):
+        picture = end
+        if what := _PNG_TEXT.get(kind):
+            yield f"{what} in the chunk {kind.decode()} ({len(data)} bytes)"
+        elif kind not in _PNG_KNOWN:
+            yield f"an unknown chunk {kind.decode('latin-1')!r} ({len(data)} bytes)"
+    if picture < len(content):
+        yield f"{len(content) - picture} bytes after the end of the picture"
+
+
+def png_pixels(content: bytes, most: int = 256 << 20) -> None:
+    """Inflate the picture and compare it with its dimensions. Raises Damaged. At most `most` bytes are inflated."""
+    chunks = list(png_chunks(content))
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise Damaged("a PNG without a header")
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[0][1][:10])
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
+    if channels is None or not width or not height:
+        raise Damaged("a PNG with a wrong header")
+    expected = height * (1 + (width * depth * channels + 7) // 8)
+    if expected > most:
+        raise Damaged(f"a PNG of {width} × {height} pixels, too large to be checked")
+    inflater = zlib.decompressobj()
+    data = b"".join(chunk for kind, chunk, _ in chunks if kind == b"IDAT")
+    try:
+        pixels = len(inflater.decompress(data, expected + 1))
+    except zlib.error:
+        raise Damaged("a PNG whose pixels cannot be read") from None
+    interlaced = chunks[0][1][12] == 1
+    if not pixels or (pixels != expected and not interlaced) or inflater.unused_data:
+        raise Damaged("a PNG whose pixels do not fit its dimensions")
+
+
+def _jpeg_metadata(content: bytes) -> Iterator[str]:
+    at = 2
+    while at + 4 <= len(content):
+        marker = content[at : at + 2]
+        if marker[0] != 0xFF:
+            raise Damaged("a JPEG with a damaged segment")
+        if marker == b"\xff\xda":  # the picture itself follows, to the end mark
+            break
+        length = int.from_bytes(content[at + 2 : at + 4])
+        data = content[at + 4 : at + 2 + length]
+        if marker == b"\xff\xfe":
+            yield f"a comment ({len(data)} bytes)"
+        elif 0xE1 <= marker[1] <= 0xEF and not data.startswith((b"ICC_PROFILE", b"Adobe")):
+            yield f"metadata such as EXIF ({len(data)} bytes)"
+        at += 2 + length
+    end = content.rfind(b"\xff\xd9")
+    if end < 0:
+        raise Damaged("a JPEG without an end")
+    first = content.find(b"\xff\xd9", at)
+    if len(content) > first + 2:
+        yield f"{len(content) - first - 2} bytes after the end of the picture"
+
+
+class Svg:
+    """What an SVG holds: how many marks, what is active, what is metadata. Raises Damaged for what is no SVG."""
+
+    def __init__(self, content: bytes) -> None:
+        self.marks = 0
+        self.active: list[str] = []
+        self.metadata: list[str] = []
+        self._root = ""
+        parser = expat.ParserCreate()
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.StartElementHandler = self._element
+        parser.CommentHandler = lambda text: self.metadata.append(f"a comment ({len(text)} characters)")
+        parser.ProcessingInstructionHandler = lambda target, _: self.active.append(f"an instruction {target!r}")
+        parser.CharacterDataHandler = self._text
+        self._inside: list[str] = []
+        parser.EndElementHandler = lambda _: self._inside.pop() and None
+        try:
+            parser.Parse(content, True)
+        except expat.ExpatError as e:
+            raise Damaged(f"an SVG that is not XML: {e}") from None
+        if self._root != "svg":
+            raise Damaged(f"an SVG whose first element is {self._root!r}")
+
+    def _doctype(self, *_: object) -> None:
+        raise Damaged("an SVG with a document type; its entities could hide or multiply content")
+
+    def _element(self, tag: str, attributes: dict[str, str]) -> None:
+        name = tag.rpartition(":")[2].lower()
+        self._root = self._root or name
+        self._inside.append(name)
+        self.marks += name in MARKS
+        if name in _ACTIVE_ELEMENTS:
+            self.active.append(f"<{name}>")
+        if name == "metadata":
+            self.metadata.append("<metadata>")
+        for key, value in attributes.items():
+            self.active += active_attribute(key, value)
+            if key.startswith("data-"):
+                self.metadata.append(f"the attribute {key!r}")
+
+    def _text(self, text: str) -> None:
+        if self._inside and self._inside[-1] == "style" and _EXTERNAL_STYLE.search(text):
+            self.active.append("a reference to another place in <style>")
+
+
+def active_attribute(key: str, value: str) -> list[str]:
+    """What an attribute would do: run a script, or load something from elsewhere."""
+    name = key.rpartition(":")[2].lower()
+    if name.startswith("on"):
+        return [f"the handler {key!r}"]
+    target = value.strip().lower()
+    if name in ("href", "src", "action", "data", "srcset", "poster", "background") and not _stays_inside(target):
+        return [f"the reference {key}={value[:60]!r}"]
+    if name in ("style", "fill", "stroke", "filter", "mask", "clip-path") and _EXTERNAL_STYLE.search(value):
+        return [f"the reference {key}={value[:60]!r}"]
+    return []
+
+
+def _stays_inside(target: str) -> bool:
+    return target.startswith(("#", "data:image/png;", "data:image/jpeg;")) or not target
+
+
+def _svg_metadata(content: bytes) -> Iterator[str]:
+    yield from dict.fromkeys(Svg(content).metadata)
+
+
+def marks(file: OutputFile, settings: disclosure.Marks) -> Iterator[str]:
+    """Find drawings with so many marks that each may be one individual."""
+    if file.extension == ".svg":
+        drawn = Svg(file.whole()).marks
+        if drawn > settings.max:
+            yield f"{drawn} marks, more than {settings.max}: each may be one individual"
+
+
+class _Html(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.active: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _ACTIVE_ELEMENTS:
+            self.active.append(f"<{tag}>")
+        for key, value in attrs:
+            self.active += active_attribute(key, value or "")
+
+
+def active(file: OutputFile) -> Iterator[str]:
+    """Find scripts, foreign objects and references to other places."""
+    if file.extension == ".svg":
+        yield from dict.fromkeys(Svg(file.whole()).active)
+    elif file.extension in (".html", ".htm", ".xhtml"):
+        parser = _Html()
+        parser.feed(file.whole().decode("utf-8", "replace"))
+        yield from dict.fromkeys(parser.active)
+    elif file.head.startswith(PDF):
+        content = file.whole()
+        yield from (f"{mark.decode()} in a PDF" for mark in _PDF_ACTIVE if mark in content)

@@ -1,0 +1,71 @@
+"""The check stage: `python -m functions.staging.check --task FILE --volume DIR`.
+
+Judges every output by the rules of the policy and writes `adminlogs/checks.json`. Exits with 0 if nothing was found,
+with 10 if a person should look, with 11 if a rule blocks a file. Any other exit code is a crash, and another attempt
+may help.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from functions.staging.arguments import parse_arguments
+from functions.staging.check.checker import check
+from functions.staging.check.files import walk
+from functions.staging.report import finish, log_to
+from functions.trust import policy
+from functions.trust.disclosure import Checks
+from functions.trust.findings import CheckVerdict, PolicyVersion, Report, worst
+from functions.untrusted import parse_json
+from functions.workflow.stage_task import Task
+from functions.workflow.volume_layout import CHECK_LOG, CHECKS_REPORT, INPUTS, OUTPUTS
+
+EXIT_CODES = {CheckVerdict.PASS: 0, CheckVerdict.REVIEW: 10, CheckVerdict.BLOCK: 11}
+REASONS = {CheckVerdict.PASS: "Completed", CheckVerdict.REVIEW: "Review", CheckVerdict.BLOCK: "Blocked"}
+
+
+def run(task: Task, volume: Path, checker: str) -> Report:
+    """Judge the outputs on the volume and write the report."""
+    rules = policy.decode(bytes(task.policy).decode())
+    outputs = list(walk(volume, OUTPUTS))
+    checked = check(outputs, walk(volume, INPUTS), rules.checks or Checks())
+    report = Report(
+        policy=PolicyVersion(rules.names, policy.digest(rules)),
+        checker=checker,
+        verdict=worst(checked.files),
+        files=checked.files,
+        notes=checked.notes,
+    )
+    target = volume / CHECKS_REPORT
+    draft = target.with_suffix(".draft")
+    draft.write_bytes(msgspec.json.encode(report))
+    draft.replace(target)
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stage from the command line and return its exit code."""
+    given = parse_arguments("check", ("task", "volume"), arguments)
+    volume = Path(given["volume"])
+    os.umask(0o022)
+    log_to(volume / CHECK_LOG)
+    try:
+        report = run(parse_json(Path(given["task"]).read_bytes(), Task), volume, _checker())
+    except Exception as e:
+        # Only the kind of error: its text may quote data.
+        return finish(1, "Crashed", f"{type(e).__name__} in check", volume)
+    text = f"files: {len(report.files)}, findings: {report.findings}"
+    return finish(EXIT_CODES[report.verdict], REASONS[report.verdict], text, volume)
+
+
+def _checker() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"sluice {version('sluice-c2d')}"
+    except PackageNotFoundError:
+        return "sluice"

@@ -1,0 +1,110 @@
+"""The rules about tables: how long they are, what their columns are called, which numbers stand in them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from functions.staging.check.tables import Table
+from functions.trust import disclosure
+
+COUNTS = frozenset((
+    "n", "count", "counts", "freq", "frequency", "total", "cases", "num", "number", "nobs", "observations",
+    "size", "patients", "persons", "people",
+))  # fmt: skip
+EXTREMES = frozenset(
+    ("min", "max", "minimum", "maximum", "first", "last", "mode", "smallest", "largest", "lowest", "highest")
+)
+_WORD = re.compile(r"[A-Za-z]+|[0-9]+")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SHOWN = 3  # examples in the text of a finding
+
+
+def rows(tables: Sequence[Table], settings: disclosure.Rows) -> Iterator[str]:
+    """Find tables that are longer than allowed."""
+    for table in tables:
+        if table.count > settings.max:
+            yield f"{_at(table)}{table.count} rows, more than {settings.max}"
+
+
+def columns(tables: Sequence[Table], settings: disclosure.Columns) -> Iterator[str]:
+    """Find columns that are called like an identifier."""
+    wanted = {normal_name(name) for name in (*disclosure.IDENTIFIERS, *settings.identifiers)}
+    for table in tables:
+        found = [name for name in table.columns if normal_name(name) in wanted]
+        if found:
+            yield f"{_at(table)}named like an identifier: {_listed(found)}"
+
+
+def cells(tables: Sequence[Table], settings: disclosure.Cells) -> Iterator[str]:
+    """Find counts of few individuals."""
+    named = {normal_name(name) for name in settings.columns}
+    for table in tables:
+        for number, name in enumerate(table.columns):
+            if normal_name(name) not in named and not COUNTS & words(name):
+                continue
+            small = [cell for cell in table.column(number) if _is_small(cell, settings)]
+            if small:
+                yield f"{_at(table)}column {name!r}: {len(small)} below {settings.threshold}: {_listed(small)}"
+
+
+def _is_small(cell: str, settings: disclosure.Cells) -> bool:
+    value = number_in(cell)
+    if value is None:
+        return False
+    return 0 < value < settings.threshold or (settings.zeros and value == 0)
+
+
+def extremes(tables: Sequence[Table], settings: disclosure.Extremes) -> Iterator[str]:
+    """Find columns that hold the value of one individual."""
+    del settings
+    for table in tables:
+        found = [name for name in table.columns if EXTREMES & words(name)]
+        if found:
+            yield f"{_at(table)}the value of one individual: {_listed(found)}"
+
+
+def precision(tables: Sequence[Table], settings: disclosure.Precision) -> Iterator[str]:
+    """Find numbers with more digits than a statistic needs; digits can carry data."""
+    for table in tables:
+        for number, name in enumerate(table.columns):
+            found = [cell for cell in table.column(number) if significant_digits(cell) > settings.digits]
+            if found:
+                yield f"{_at(table)}column {name!r}: more than {settings.digits} digits: {_listed(found)}"
+
+
+def significant_digits(cell: str) -> int:
+    """Return how many significant digits a number is written with; 0 for what is no number."""
+    text = cell.strip()
+    if not _NUMBER.fullmatch(text):
+        return 0
+    mantissa = re.split("[eE]", text)[0].lstrip("+-")
+    digits = mantissa.replace(".", "").lstrip("0")
+    return len(digits if "." in mantissa else digits.rstrip("0"))
+
+
+def number_in(cell: str) -> float | None:
+    """Return the number that a cell holds, None if it holds none."""
+    text = cell.strip()
+    return float(text) if len(text) <= 40 and _NUMBER.fullmatch(text) else None
+
+
+def normal_name(name: str) -> str:
+    """Return a column's name without case and separators, as names are compared."""
+    return "".join(_WORD.findall(name)).lower()
+
+
+def words(name: str) -> frozenset[str]:
+    """Return the words of a column's name: `body_mass_g_min`, `bodyMassMin` and `Body mass (min)` have `min`."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return frozenset(word.lower() for word in _WORD.findall(spaced)) | {name.strip().lower()}
+
+
+def _listed(found: Iterable[str]) -> str:
+    every = list(found)
+    shown = ", ".join(repr(each[:60]) for each in every[:_SHOWN])
+    return f"{shown} and {len(every) - _SHOWN} more" if len(every) > _SHOWN else shown
+
+
+def _at(table: Table) -> str:
+    return f"{table.place}: " if table.place else ""

@@ -1,0 +1,118 @@
+"""The routes of the review room that read: what waits for a decision, and the held files themselves.
+
+Checkers see the jobs whose policy names them. Operators see all of them, but no file. Each look at a file is a line
+of the history.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from functions.api.auth.checker import Reader, require_reader
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import answer
+from functions.api.review.answers import held_record, plain_path, report_of, summary, to_decide
+from functions.results.ports import NotFound
+from functions.store.ports import HeldResults
+from functions.trust import policy
+from functions.trust.chain import spell_time
+from functions.workflow.model import Record
+from functions.workflow.observation import FileViewed
+
+PAGE = 1000
+# A held file may be hostile: a browser must neither run nor embed it.
+_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
+
+def held(call: Call) -> Response:
+    """GET /held: list what waits for a decision, the earliest end first."""
+    reader = require_reader(call)
+    records = [record for record in call.app.store.holds(PAGE) if _may_see(reader, record)]
+    return answer([_summary(call, record) for record in records])
+
+
+def held_job(call: Call) -> Response:
+    """GET /held/{job}: show the files, what the checks found, the decisions so far, and what to sign."""
+    reader = require_reader(call)
+    record, waiting = _visible(call, reader, call.captured["job"])
+    report = report_of(waiting)
+    return answer({**_summary(call, record), **_details(call, record, waiting), "report": _plain(report)})
+
+
+def held_file(call: Call) -> Response:
+    """GET /heldFile?jobId=&index=: send one held file, decrypted, to a checker."""
+    reader = require_reader(call)
+    record, waiting = _visible(call, reader, str(call.request.args.get("jobId", "")))
+    if not reader.address:
+        raise HttpError(403, "only a checker may read held files")
+    index = str(call.request.args.get("index", ""))
+    if not index.isascii() or not index.isdigit() or int(index) >= len(waiting.manifest.files):
+        raise HttpError(404, f"job {record.workflow.id} holds no file with the index {index}")
+    file = waiting.manifest.files[int(index)]
+    if not waiting.key.identity:
+        raise HttpError(410, "the key of the held files is deleted")
+    call.app.transitions.apply(record.workflow.id, FileViewed(int(index)), cause=reader.address)
+    return _decrypted(call, waiting, int(index), plain_path(file.path))
+
+
+def freezes(call: Call) -> Response:
+    """GET /freeze: list what is frozen."""
+    require_reader(call)
+    listed = call.app.store.freezes()
+    return answer([{"scope": f.scope, "at": spell_time(f.at), "by": f.by, "reason": f.reason} for f in listed])
+
+
+def _decrypted(call: Call, waiting: HeldResults, index: int, path: str) -> Response:
+    from functions.results.age import decrypt
+    from functions.status.results import disposition
+
+    try:
+        content = call.app.quarantine.open(waiting.manifest.files[index])
+    except NotFound:
+        raise HttpError(404, "the held file is no longer in the quarantine") from None
+    headers = {**_HEADERS, "Content-Type": "application/octet-stream", "Content-Disposition": disposition(path)}
+    response = Response(decrypt(content.chunks, waiting.key.identity), 200, headers, direct_passthrough=True)
+    response.call_on_close(content.close)
+    return response
+
+
+def _visible(call: Call, reader: Reader, job: str) -> tuple[Record, HeldResults]:
+    record, waiting = held_record(call, job)
+    if not _may_see(reader, record):
+        raise HttpError(404, f"no results of a job {job} are held")
+    return record, waiting
+
+
+def _may_see(reader: Reader, record: Record) -> bool:
+    return not reader.address or reader.address in policy.decode(record.submission.policy).checkers
+
+
+def _summary(call: Call, record: Record) -> dict[str, Any]:
+    waiting = call.app.store.held(record.workflow.id)
+    report = report_of(waiting) if waiting else None
+    return summary(record, call.app.store.decisions(record.workflow.id), report)
+
+
+def _details(call: Call, record: Record, waiting: HeldResults) -> dict[str, Any]:
+    compared = to_decide(record, waiting)
+    files = [
+        {
+            "index": index,
+            "path": plain_path(file.path),
+            "size": file.plain_size,
+            "sha256": file.plain_sha256,
+            "blocked": plain_path(file.path) in compared.blocked,
+        }
+        for index, file in enumerate(waiting.manifest.files)
+    ]
+    stored = call.app.store.decisions(record.workflow.id)
+    decided = [{"by": each.by, "at": spell_time(each.at), "text": each.text} for each in stored]
+    return {"head": waiting.head, "files": files, "decisions": decided}
+
+
+def _plain(report: object) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(report)

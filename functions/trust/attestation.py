@@ -1,0 +1,81 @@
+"""The signed statement: an in-toto Statement v1 in a DSSE v1 envelope. It says by digest what it is about."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from functions.trust.signing import SigningKey, key_id, verify
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+SLSA_PROVENANCE = "https://slsa.dev/provenance/v1"
+
+
+class EnvelopeInvalid(ValueError):
+    """The envelope is damaged, or none of its signatures verifies with the key."""
+
+
+def statement(subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the statement. `subjects`: the sha256 of each file by its name; they match by digest alone."""
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects.items()],
+        "predicateType": predicate_type,
+        "predicate": dict(predicate),
+    }
+
+
+def envelope(body: bytes, keys: Sequence[SigningKey]) -> dict[str, Any]:
+    """Return the envelope around a statement's bytes, signed with each key: two keys are four eyes."""
+    signed = pre_authentication(body)
+    return {
+        "payload": base64.b64encode(body).decode(),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [
+            {"keyid": key_id(key.public), "sig": base64.b64encode(key.sign(signed)).decode()} for key in keys
+        ],
+    }
+
+
+def pre_authentication(body: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
+    """Return the bytes that are signed (DSSE v1, `PAE`)."""
+    return b"DSSEv1 %d %s %d %s" % (len(payload_type.encode()), payload_type.encode(), len(body), body)
+
+
+def open_envelope(value: Mapping[str, Any], public: bytes) -> dict[str, Any]:
+    """Return the statement that the key has signed. Raises EnvelopeInvalid.
+
+    The signature is verified first, and the bytes that were verified are the ones that are parsed. `keyid` is a hint
+    and is not looked at.
+    """
+    try:
+        body = _decode(value["payload"])
+        payload_type = str(value["payloadType"])
+        signatures = [_decode(each["sig"]) for each in value["signatures"]]
+    except (KeyError, TypeError, ValueError):
+        raise EnvelopeInvalid("not a DSSE envelope: expected payload, payloadType and signatures") from None
+    if payload_type != PAYLOAD_TYPE:
+        raise EnvelopeInvalid(f"the payload is of the type {payload_type!r}, not {PAYLOAD_TYPE!r}")
+    signed = pre_authentication(body, payload_type)
+    if not any(verify(public, signed, signature) for signature in signatures):
+        raise EnvelopeInvalid("no signature of the envelope verifies with this key")
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        raise EnvelopeInvalid("the signed payload is not JSON") from None
+    if not isinstance(parsed, dict) or parsed.get("_type") != STATEMENT:
+        raise EnvelopeInvalid(f"the signed payload is not a {STATEMENT}")
+    return parsed
+
+
+def subject_digests(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return the sha256 of each subject by its name."""
+    return {str(each["name"]): str(each["digest"]["sha256"]) for each in value.get("subject", [])}
+
+
+def _decode(text: str) -> bytes:
+    """Decode either base64 alphabet, as DSSE asks, and refuse everything else."""
+    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)

@@ -1,0 +1,103 @@
+"""The hash-chained history: each line of a workflow's history names the digest of the line before.
+
+Whoever knows the head, the digest of the last line, notices every line that is edited, removed, added or swapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from functions.trust import canonical
+from functions.workflow.decision import Decision, HistoryEntry
+from functions.workflow.model import WorkflowId
+
+VERSION = 1
+_GENESIS = b"sluice/history/v1\n"
+
+
+class ChainBroken(ValueError):
+    """The lines are not one unbroken chain; `step` is the first that does not fit."""
+
+    def __init__(self, step: int, why: str) -> None:
+        super().__init__(f"line {step}: {why}")
+        self.step = step
+
+
+def genesis(job: WorkflowId) -> str:
+    """Return what the first line of a workflow names as the line before it."""
+    return hashlib.sha256(_GENESIS + job.encode()).hexdigest()
+
+
+def seal(decision: Decision, cause: str) -> Decision:
+    """Return the decision with its lines chained to the workflow's head, which becomes the last line's digest."""
+    workflow = decision.workflow
+    head = workflow.head or genesis(workflow.id)
+    sealed = []
+    for entry in decision.lines:
+        head = digest(line(workflow.id, entry, cause, head))
+        sealed.append(replace(entry, digest=head))
+    if not sealed:
+        return decision
+    return replace(decision, workflow=replace(workflow, head=head), lines=tuple(sealed))
+
+
+def line(job: WorkflowId, entry: HistoryEntry, cause: str, previous: str) -> dict[str, Any]:
+    """Return one history entry as a line of the chain. `previous` is the digest of the line before.
+
+    Its facts are digests and counts, never contents: the chain outlives the deletion of what they stand for.
+    """
+    values: dict[str, Any] = {
+        "v": VERSION,
+        "job": job,
+        "step": entry.step,
+        "at": spell_time(entry.at),
+        "before": entry.before.value,
+        "after": entry.after.value,
+        "status": int(entry.status),
+        "event": entry.event,
+        "reason": entry.reason,
+        "attempt": entry.attempt,
+        "cause": cause,
+        "prev": previous,
+    }
+    return {**values, "facts": dict(entry.facts)} if entry.facts else values
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return the digest of one line, 64 hex digits: what the next line names as `prev`."""
+    return canonical.digest(dict(values))
+
+
+def verify(job: WorkflowId, lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return the head of a workflow's lines, the genesis where there are none. Raises ChainBroken.
+
+    Lines that are cut off at the end do not show here; compare the head with one that is known from elsewhere.
+    """
+    head = genesis(job)
+    for step, values in enumerate(lines, start=1):
+        if values.get("job") != job:
+            raise ChainBroken(step, f"it belongs to the workflow {values.get('job')!r}")
+        if values.get("step") != step:
+            raise ChainBroken(step, f"it says that it is line {values.get('step')!r}")
+        if values.get("prev") != head:
+            raise ChainBroken(step, "it does not follow from the line before")
+        try:
+            head = digest(values)
+        except canonical.NotCanonical as e:
+            raise ChainBroken(step, str(e)) from None
+    return head
+
+
+def spell_time(at: datetime) -> str:
+    """Return a time as the chain spells it: UTC, always six digits of a second, `Z`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def salted(salt: bytes, value: Any) -> str:
+    """Return the keyed digest of something guessable, such as an owner. Nobody can test a guess without the salt."""
+    return hmac.new(salt, canonical.encode(value), hashlib.sha256).hexdigest()

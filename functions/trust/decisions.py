@@ -1,0 +1,179 @@
+"""Decisions about held results: what a checker signs, whether it counts, and what several of them come to. Pure.
+
+A checker signs the canonical JSON of the decision with a wallet's key (EIP-191). It names each file by its sha256, and
+the `head` of the history at the moment the results were held: an old page cannot approve a new state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from functions import ethereum
+from functions.trust import canonical
+from functions.trust.policy import Approval
+
+MAX_FILES = 10_000
+MAX_REASON = 1000
+_Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DecisionRefused(ValueError):
+    """The decision does not count; the text says why."""
+
+
+class FileVerdict(StrEnum):
+    """What becomes of one file."""
+
+    RELEASE = "release"
+    WITHHOLD = "withhold"
+
+
+class Verdict(StrEnum):
+    """What becomes of the results as a whole."""
+
+    RELEASE = "release"
+    REJECT = "reject"
+
+
+class DecidedFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the held results: its path, the sha256 of its plain bytes, and what becomes of it."""
+
+    path: str
+    sha256: _Sha256
+    verdict: FileVerdict
+
+
+class Decision(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a checker signs. `by` is the address of the key, `at` the checker's clock, `nonce` is used once."""
+
+    v: Annotated[int, Meta(ge=1, le=1)]
+    job: str
+    head: _Sha256
+    verdict: Verdict
+    files: Annotated[tuple[DecidedFile, ...], Meta(max_length=MAX_FILES)]
+    reason: Annotated[str, Meta(max_length=MAX_REASON)]
+    by: Annotated[str, Meta(pattern=r"^0x[0-9a-f]{40}$")]
+    at: str
+    nonce: Annotated[str, Meta(pattern=r"^[0-9]{1,30}$")]
+
+    @property
+    def text(self) -> str:
+        """The canonical JSON, which is signed."""
+        return canonical.encode(msgspec.to_builtins(self)).decode()
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the signed text: the decision's name in the history."""
+        return canonical.digest(msgspec.to_builtins(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a decision is held against: the results as they wait."""
+
+    job: str
+    head: str
+    files: Mapping[str, str]  # the sha256 of each path
+    blocked: frozenset[str]  # paths that no decision can release
+    approvals: tuple[Approval, ...]
+    submitters: frozenset[str]  # lower-case addresses: owner, provider, publisher of the algorithm
+
+
+def parse(value: Any) -> Decision:
+    """Return the decision that a request carries. Raises DecisionRefused, which names the place."""
+    try:
+        decision = msgspec.convert(value, Decision)
+    except msgspec.ValidationError as e:
+        raise DecisionRefused(f"the decision is malformed: {e}") from None
+    try:
+        canonical.encode(msgspec.to_builtins(decision))
+    except canonical.NotCanonical as e:
+        raise DecisionRefused(f"the decision is malformed: {e}") from None
+    return decision
+
+
+def check(decision: Decision, signature: str, held: Held, earlier: Sequence[Decision]) -> None:
+    """Return if the decision counts. Raises DecisionRefused. `earlier` are those that count already."""
+    _check_signature(decision, signature)
+    if decision.job != held.job:
+        raise DecisionRefused(f"the decision is about the job {decision.job}, not {held.job}")
+    if decision.head != held.head:
+        raise DecisionRefused("the decision is about an earlier state of this job; look at it again, then sign")
+    checkers = {address for approval in held.approvals for address in approval.checkers}
+    if decision.by not in checkers:
+        raise DecisionRefused(f"{decision.by} is not a checker of these data")
+    if decision.by in held.submitters:
+        raise DecisionRefused(f"{decision.by} submitted this job and cannot decide about it")
+    if any(each.by == decision.by for each in earlier):
+        raise DecisionRefused(f"{decision.by} has decided already")
+    if decision.verdict is Verdict.RELEASE:
+        _check_files(decision, held)
+
+
+def _check_signature(decision: Decision, signature: str) -> None:
+    try:
+        signer = ethereum.recover_text(decision.text, signature)
+    except ValueError as e:
+        raise DecisionRefused(f"the signature is malformed: {e}") from None
+    if signer != decision.by:
+        raise DecisionRefused("the signature is not that of the address in `by`")
+
+
+def _check_files(decision: Decision, held: Held) -> None:
+    decided = {file.path: file for file in decision.files}
+    if len(decided) != len(decision.files):
+        raise DecisionRefused("the decision names a file twice")
+    for path, sha256 in held.files.items():
+        if path not in decided:
+            raise DecisionRefused(f"the decision says nothing about {path}; nothing may stay undecided")
+        if decided[path].sha256 != sha256:
+            raise DecisionRefused(f"the decision is about other bytes of {path} than those that are held")
+    if unknown := sorted(decided.keys() - held.files.keys()):
+        raise DecisionRefused(f"the decision names {unknown[0]}, which is not held")
+    for file in decision.files:
+        if file.verdict is FileVerdict.RELEASE and file.path in held.blocked:
+            raise DecisionRefused(f"the checks block {file.path}; it cannot be released")
+
+
+class State(StrEnum):
+    """What the decisions about one job come to."""
+
+    PENDING = "pending"
+    RELEASED = "released"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the decisions about one job come to. `released`: paths that every decision releases."""
+
+    state: State
+    given: int  # how many persons have agreed to release
+    needed: int  # how many must, at the least
+    released: tuple[str, ...] = ()
+
+
+def result(approvals: Sequence[Approval], decisions: Sequence[Decision]) -> Result:
+    """Return what decisions that count come to. One rejects; each approval must be met to release.
+
+    Where two persons disagree about a file, it is withheld.
+    """
+    agreed = {each.by for each in decisions if each.verdict is Verdict.RELEASE}
+    needed = max((approval.needed for approval in approvals), default=1)
+    if any(each.verdict is Verdict.REJECT for each in decisions):
+        return Result(State.REJECTED, len(agreed), needed)
+    met = all(len(agreed & set(approval.checkers)) >= approval.needed for approval in approvals)
+    if not agreed or not met:
+        return Result(State.PENDING, len(agreed), needed)
+    released = [
+        {file.path for file in each.files if file.verdict is FileVerdict.RELEASE}
+        for each in decisions
+        if each.verdict is Verdict.RELEASE
+    ]
+    return Result(State.RELEASED, len(agreed), needed, tuple(sorted(set.intersection(*released))))

@@ -1,0 +1,81 @@
+"""What the disclosure checks found: the report `checks.json`, one entry for each file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from msgspec import Struct
+
+from functions.trust.disclosure import Level
+
+VERSION = 1
+
+
+class CheckVerdict(StrEnum):
+    """What the findings come to, from the best to the worst."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+class Finding(Struct, frozen=True):
+    """What one rule found in one file. `text` may quote data: it is for checkers alone."""
+
+    rule: str
+    level: Level
+    text: str
+
+
+class CheckedFile(Struct, frozen=True):
+    """One file: its path below the volume, its digest and size in bytes, its kind, and what was found."""
+
+    path: str
+    sha256: str
+    size: int
+    kind: str
+    verdict: CheckVerdict
+    findings: tuple[Finding, ...] = ()
+
+
+class PolicyVersion(Struct, frozen=True):
+    """Which policy was checked."""
+
+    names: tuple[str, ...]
+    sha256: str
+
+
+class Report(Struct, frozen=True):
+    """The whole report. `notes`: what could not be looked at whole, such as a sampled input."""
+
+    policy: PolicyVersion
+    checker: str
+    verdict: CheckVerdict
+    files: tuple[CheckedFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    v: int = VERSION
+
+    @property
+    def findings(self) -> int:
+        """How many findings there are in all files."""
+        return sum(len(file.findings) for file in self.files)
+
+    @property
+    def blocked(self) -> frozenset[str]:
+        """The paths that no decision can release."""
+        return frozenset(file.path for file in self.files if file.verdict is CheckVerdict.BLOCK)
+
+
+def verdict_of(findings: Iterable[Finding]) -> CheckVerdict:
+    """Return the worst that the findings say."""
+    levels = {finding.level for finding in findings}
+    if Level.BLOCK in levels:
+        return CheckVerdict.BLOCK
+    return CheckVerdict.REVIEW if Level.REVIEW in levels else CheckVerdict.PASS
+
+
+def worst(files: Iterable[CheckedFile]) -> CheckVerdict:
+    """Return the worst verdict of all files."""
+    order = list(CheckVerdict)
+    return max((file.verdict for file in files), key=order.index, default=CheckVerdict.PASS)

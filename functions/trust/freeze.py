@@ -1,0 +1,36 @@
+"""What a freeze covers: everything, an environment, or a data set. Pure.
+
+A scope is spelled `all`, `environment:<id>`, or `data:<DID or URL prefix>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from functions.trust.policy import Names, covers_data
+
+ALL = "all"
+ENVIRONMENT, DATA = "environment:", "data:"
+
+
+class ScopeInvalid(ValueError):
+    """The text is not the scope of a freeze."""
+
+
+def check_scope(scope: str) -> str:
+    """Return the scope. Raises ScopeInvalid, which says how a scope is spelled."""
+    named = any(scope.startswith(kind) and scope != kind for kind in (ENVIRONMENT, DATA))
+    if scope != ALL and not named:
+        raise ScopeInvalid("expected `all`, `environment:` and its id, or `data:` and a DID or a URL prefix")
+    return scope
+
+
+def is_frozen(scopes: Iterable[str], environment: str, data: Sequence[Names]) -> bool:
+    """Whether one of the scopes covers a workflow of this environment and these data sets."""
+    return any(_covers(scope, environment, data) for scope in scopes)
+
+
+def _covers(scope: str, environment: str, data: Sequence[Names]) -> bool:
+    if scope.startswith(DATA):
+        return any(covers_data(scope.removeprefix(DATA), name) for names in data for name in names)
+    return scope in (ALL, f"{ENVIRONMENT}{environment}")

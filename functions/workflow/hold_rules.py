@@ -1,0 +1,118 @@
+"""The rules of held results: how they come to wait, and what ends the wait. Pure; part of `decide`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from functions.workflow import steps
+from functions.workflow.codes import Code
+from functions.workflow.decision import Decision, Emit, RemoveResults, Verdict
+from functions.workflow.model import Ending, Findings, Manifest, Phase, Scope, Stage, Stop, Workflow
+from functions.workflow.observation import FileViewed, HoldObservation, HoldRejected, HoldReleased, Revoked
+
+# Exit codes of the check program: it came to an end, and found something.
+FINDINGS_OF = {10: Findings.REVIEW, 11: Findings.BLOCK}
+# Reasons of the release program that no further attempt changes.
+FINAL_RELEASE_REASONS = frozenset({"QuarantineChanged"})
+STOPPED = Ending(Code.FINISHED, "StopRequested")
+REJECTED = Ending(Code.FILTER_REFUSED, "Rejected")
+EXPIRED = Ending(Code.FILTER_REFUSED, "HoldExpired")
+BLOCKED = Ending(Code.FILTER_REFUSED, "OutputBlocked")
+
+
+def scope(w: Workflow) -> Scope:
+    """What the publish stage of this workflow may let out.
+
+    Where something stands between the algorithm and the consumer, only outputs that it has passed leave: nothing after
+    a failure or a stop, and never what the algorithm has printed, which may be the data themselves.
+    """
+    guarded = w.limits.filtered or w.limits.checked or steps.may_be_held(w)
+    if w.ending is None:
+        unguarded = Scope.OUTPUTS if guarded else Scope.ALL
+        return Scope.QUARANTINE if steps.is_held_back(w) else unguarded
+    unprovided = w.ending.code in (Code.DATA_FAILED, Code.ALGORITHM_PROVISIONING_FAILED)
+    return Scope.ADMIN_LOGS if guarded or unprovided else Scope.ALL
+
+
+def allowed(w: Workflow, manifest: Manifest) -> Manifest:
+    """What of a manifest becomes results: files only where the scope lets any out, whatever publish has written."""
+    return manifest if scope(w) in (Scope.ALL, Scope.OUTPUTS) else Manifest(admin_files=manifest.admin_files)
+
+
+def checked(w: Workflow, findings: Findings, event: str, now: datetime) -> Decision:
+    """The disclosure checks came to an end. What they block stays in where nobody looks at it."""
+    found = replace(w, findings=findings)
+    if findings is Findings.BLOCK and not steps.may_be_held(w):
+        return steps.start(replace(found, ending=BLOCKED), Stage.PUBLISH, event, now, reason=BLOCKED.reason)
+    return steps.start(found, Stage.PUBLISH, event, now, reason=findings.value)
+
+
+def quarantined(w: Workflow, event: str, now: datetime, manifest: Manifest) -> Decision:
+    """Everything is in quarantine: wait for a decision, unless the consumer has asked for a stop."""
+    if w.stop is Stop.NONE:
+        return steps.hold(w, event, now, manifest)
+    return steps.finish(w, replace(w, ending=STOPPED), event, now, STOPPED.reason)
+
+
+def stop_while_held(w: Workflow, stopped: Workflow, event: str, now: datetime) -> Decision:
+    """The consumer asks for the end of a hold: nothing is released."""
+    return steps.finish(w, replace(stopped, ending=STOPPED), event, now, STOPPED.reason)
+
+
+def expire(w: Workflow, now: datetime) -> Decision:
+    """Nobody has decided in time."""
+    return _told(steps.finish(w, replace(w, ending=EXPIRED), "hold expired", now, EXPIRED.reason), "expired")
+
+
+def can_wait_on(w: Workflow, reason: str, now: datetime) -> bool:
+    """Whether a release that failed may be tried again later, without another decision."""
+    in_time = w.held_until is not None and now < w.held_until
+    return in_time and w.stop is Stop.NONE and reason not in FINAL_RELEASE_REASONS
+
+
+def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
+    """What a decision about results makes of a workflow."""
+    match seen:
+        case Revoked():
+            return _revoked(w, now)
+        case FileViewed(index):
+            held = w.phase in (Phase.HELD, Phase.RELEASE)
+            return steps.applied(w, w, "file viewed", now, reason=str(index)) if held else Decision(w, Verdict.LATE)
+        case HoldReleased() | HoldRejected() if w.phase is not Phase.HELD:
+            return Decision(w, Verdict.LATE if w.finished or w.phase is Phase.RELEASE else Verdict.FOREIGN)
+        case HoldReleased(decision):
+            entered = steps.start(w, Stage.RELEASE, "release decided", now, extra=(Emit("decided"),))
+            return _proven(entered, decision)
+        case HoldRejected(decision):
+            ended = steps.finish(w, replace(w, ending=REJECTED), "rejected", now, REJECTED.reason)
+            return _proven(_told(ended, "rejected"), decision)
+        case _:
+            assert_never(seen)
+
+
+def _revoked(w: Workflow, now: datetime) -> Decision:
+    if not w.finished:
+        return Decision(w, Verdict.FOREIGN)
+    if w.removed or w.expired:
+        return Decision(w, Verdict.DUPLICATE)
+    taken_back = replace(w, removed=True, wake_at=None)
+    return steps.applied(w, taken_back, "revoked", now, effects=(RemoveResults(), Emit("revoked")))
+
+
+def released(w: Workflow, event: str, now: datetime, manifest: Manifest | None) -> Decision:
+    """The decided files are among the consumer's results."""
+    return _told(replace(steps.finish(w, w, event, now), manifest=manifest), "released")
+
+
+def _proven(decision: Decision, signed: str) -> Decision:
+    """The decision whose history line names what a person has signed."""
+    if not signed:
+        return decision
+    lines = tuple(replace(line, facts={**line.facts, "decision": signed}) for line in decision.lines)
+    return replace(decision, lines=lines)
+
+
+def _told(decision: Decision, kind: str) -> Decision:
+    return replace(decision, effects=(*decision.effects, Emit(kind)))

@@ -1,0 +1,182 @@
+"""Small files that leak, and honest ones: what a hostile or careless algorithm leaves in its outputs."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import json
+import pickle
+import random
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DATA = sorted((ROOT / "examples" / "penguins" / "data").glob("*.csv"))
+
+
+def penguins() -> list[list[str]]:
+    """The rows of the example's data sets, without header."""
+    return [row for path in DATA for row in list(csv.reader(path.open(encoding="utf-8", newline="")))[1:]]
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str] | None = None, delimiter: str = ",") -> bytes:
+    """A delimited text; columns are called c0, c1, … without a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter)
+    writer.writerow(header or [f"c{n}" for n in range(len(rows[0]))])
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def png(*chunks: tuple[bytes, bytes], after: bytes = b"") -> bytes:
+    """A picture of 2 × 2 grey pixels, with further chunks and bytes after its end."""
+    header = struct.pack(">IIBBBBB", 2, 2, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(b"\0\x10\x20" * 2)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + body + after
+
+
+def jpeg(*segments: tuple[int, bytes], after: bytes = b"") -> bytes:
+    """The skeleton of a JPEG with further segments and bytes after its end."""
+    parts = b"".join(bytes([0xFF, kind]) + struct.pack(">H", len(data) + 2) + data for kind, data in segments)
+    return b"\xff\xd8" + parts + b"\xff\xda\x00\x04\x00\x00scan\xff\xd9" + after
+
+
+def svg(inside: str = "", marks: int = 3) -> bytes:
+    """A drawing with so many circles."""
+    circles = '<circle r="1"/>' * marks
+    return f'<svg xmlns="http://www.w3.org/2000/svg">{inside}{circles}</svg>'.encode()
+
+
+def zipped(**files: bytes) -> bytes:
+    """A zip archive."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def tarred(name: str, data: bytes) -> bytes:
+    """A tar archive."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return content.getvalue()
+
+
+def notebook(**cell: object) -> bytes:
+    """A notebook of one cell."""
+    code = {"cell_type": "code", "source": "1", "outputs": [], "execution_count": None, "metadata": {}, **cell}
+    return json.dumps({"nbformat": 4, "cells": [code]}).encode()
+
+
+def noise(size: int) -> bytes:
+    """Bytes without any pattern, the same each time."""
+    return random.Random(7).randbytes(size)
+
+
+ROWS = penguins()
+STATISTICS = [["Adelie", "151", "38.8"], ["Gentoo", "123", "47.5"], ["Chinstrap", "68", "48.8"]]
+
+# The rule that must find it, the name of the file, its bytes.
+LEAKS: list[tuple[str, str, bytes]] = [
+    ("copies", "whole.csv", table(ROWS)),
+    ("copies", "reordered.csv", table([row[::-1] for row in ROWS[::-1]])),
+    ("copies", "column-dropped.csv", table([row[:4] + row[5:] for row in ROWS])),
+    ("copies", "one-row.csv", table([*STATISTICS, ROWS[17][:3]])),
+    ("copies", "other-case.csv", table([[cell.upper() + " " for cell in row] for row in ROWS[:20]])),
+    ("copies", "as-json.json", json.dumps([dict(zip("abcdefgh", row, strict=True)) for row in ROWS[:30]]).encode()),
+    ("copies", "nested.json", json.dumps({"a": {"b": [{"rows": ROWS[:30]}]}}).encode()),
+    ("copies", "tabs.tsv", table(ROWS[:40], delimiter="\t")),
+    ("columns", "identifiers.csv", table(STATISTICS, ["Patient-ID", "a", "b"])),
+    ("columns", "key.csv", table(STATISTICS, ["penguin_no", "a", "b"])),
+    ("rows", "long.csv", table([[n] for n in range(5001)])),
+    ("cells", "small-cells.csv", table([["Adelie", "3"], ["Gentoo", "120"]], ["species", "n"])),
+    ("cells", "small-cells.json", json.dumps({"Adelie": {"count": 9}}).encode()),
+    ("extremes", "extremes.csv", table(STATISTICS, ["species", "body_mass_min", "mean"])),
+    ("extremes", "extremes.json", json.dumps({"Adelie": {"mass": {"max": 4775, "mean": 3700}}}).encode()),
+    ("precision", "digits.csv", table([["Adelie", "38.79139072847682"]])),
+    ("precision", "digits.json", json.dumps({"mean": 38.79139072847682}).encode()),
+    ("models", "model.pkl", pickle.dumps({"rows": ROWS[:5]})),
+    ("models", "hidden.txt", pickle.dumps(ROWS[:5])),
+    ("models", "model.h5", b"\x89HDF\r\n\x1a\n" + bytes(100)),
+    ("models", "matrix.npy", b"\x93NUMPY" + bytes(100)),
+    ("archives", "all.zip", zipped(data=table(ROWS))),
+    ("archives", "zip-inside.zip", zipped(inner=zipped(data=b"x"))),
+    ("archives", "renamed.csv", zipped(data=table(ROWS))),
+    ("archives", "report.xlsx", zipped(**{"xl/workbook.xml": b"<x/>"})),
+    ("archives", "all.tar", tarred("data.csv", table(ROWS))),
+    ("archives", "all.csv.gz", gzip.compress(table(ROWS))),
+    ("archives", "bomb.gz", gzip.compress(bytes(30 << 20))),
+    ("metadata", "comment.png", png((b"tEXt", b"Comment\0" + table(ROWS[:3])))),
+    ("metadata", "exif.png", png((b"eXIf", b"MM\0*"))),
+    ("metadata", "unknown-chunk.png", png((b"daTa", b"anything"))),
+    ("metadata", "after-the-end.png", png(after=table(ROWS))),
+    ("metadata", "exif.jpg", jpeg((0xE1, b"Exif\0\0MM"))),
+    ("metadata", "comment.jpg", jpeg((0xFE, b"anything"))),
+    ("metadata", "after-the-end.jpg", jpeg(after=b"anything")),
+    ("metadata", "comment.svg", svg("<!-- anything -->")),
+    ("metadata", "metadata.svg", svg("<metadata>anything</metadata>")),
+    ("metadata", "data-attribute.svg", svg('<g data-rows="anything"/>')),
+    ("active", "script.svg", svg("<script>alert(1)</script>")),
+    ("active", "handler.svg", svg('<g onload="alert(1)"/>')),
+    ("active", "foreign.svg", svg("<foreignObject/>")),
+    ("active", "external.svg", svg('<image href="https://example.org/x.png"/>')),
+    ("active", "style.svg", svg("<style>@import url(https://example.org/x.css)</style>")),
+    ("active", "javascript.svg", svg('<a href="javascript:alert(1)"/>')),
+    ("active", "page.html", b"<p>x<script>alert(1)</script>"),
+    ("type", "entities.svg", b'<!DOCTYPE svg [<!ENTITY a "aaaa">]>' + svg()),
+    ("type", "page.html", b"<p>x"),
+    ("type", "broken.csv", b'a,b\n"1,2\n'),
+    ("type", "not-utf8.csv", b"a,b\n\xff\xfe,1\n"),
+    ("type", "broken.json", b'{"a": 1'),
+    ("type", "twice.json", b'{"a": 1, "a": 2}'),
+    ("type", "deep.json", b"[" * 100_000 + b"]" * 100_000),
+    ("type", "truncated.png", png()[:-8]),
+    ("type", "a-program.txt", b"\x7fELF" + bytes(64)),
+    ("type", "no-ending", b"anything"),
+    ("type", "picture.csv", png()),
+    ("type", "nul.txt", b"a\0b"),
+    ("marks", "scatter.svg", svg(marks=342)),
+    ("density", "encrypted.txt", noise(20_000)),
+    ("density", "encoded.csv", b"a\n" + b"\n".join(noise(60).hex().encode() for _ in range(1)) + noise(3000)),
+    ("notebooks", "run.ipynb", notebook(outputs=[{"text": "rows"}])),
+    ("notebooks", "counted.ipynb", notebook(execution_count=3)),
+    ("notebooks", "attached.ipynb", notebook(attachments={"a.png": {}})),
+    ("names", "row 17: Adelie, male.txt", b"x"),
+    ("names", "a/b/c/d/deep.txt", b"x"),
+    ("names", "x" * 65 + ".txt", b"x"),
+    ("text", "long-line.txt", b"a" * 501),
+    ("text", "digits.txt", b"3817 1910 4712\n" * 20),
+    ("size", "large.txt", b"a\n" * (9 << 20)),
+]
+
+HONEST: list[tuple[str, bytes]] = [
+    ("statistics.csv", table(STATISTICS, ["species", "n", "mean"])),
+    ("statistics.json", json.dumps({"Adelie": {"n": 151, "mean": 38.8}}).encode()),
+    ("statistics.tsv", table(STATISTICS, ["species", "n", "mean"], delimiter="\t")),
+    ("summary.txt", b"The mean bill length is 38.8 mm for Adelie, 47.5 for Gentoo.\n"),
+    ("summary.md", b"# Penguins\n\nThree species, 342 birds.\n"),
+    ("chart.png", png()),
+    ("chart.svg", svg(marks=12)),
+]
+
+# What no rule here finds; docs/trust.md says so, and what bounds it.
+UNFOUND: list[tuple[str, bytes]] = [
+    ("noise.csv", table([[f"{float(row[5]) * 1.013:.0f}"] for row in ROWS[:300] if row[5].isdigit()])),
+    ("xor.txt", bytes(((each ^ 0x05) | 0x40) & 0x7F for each in table(ROWS[:3]))),
+    ("base64.txt", b"\n".join(base64.b64encode(zlib.compress(table(ROWS[:5])))[n : n + 76] for n in range(0, 400, 76))),
+    ("colours.svg", svg("".join(f'<text fill="#{n:06x}">x</text>' for n in range(50)))),
+]
