@@ -14,6 +14,7 @@ from pathlib import Path
 
 _MOUNT = Path("/sys/fs/cgroup")
 _PREFIX = "sluice-"
+MAX_PROCESSES = 4096
 
 
 class Cgroup:
@@ -99,10 +100,10 @@ def _limit(path: Path, memory: int) -> bool:
         (path / ("memory.max" if version_2 else "memory.limit_in_bytes")).write_text(str(memory))
     except OSError:
         return False
-    settings = (
-        {"memory.swap.max": "0", "memory.oom.group": "1"} if version_2 else {"memory.memsw.limit_in_bytes": str(memory)}
-    )
+    settings = {"memory.memsw.limit_in_bytes": str(memory)}
+    if version_2:
+        settings = {"memory.swap.max": "0", "memory.oom.group": "1", "pids.max": str(MAX_PROCESSES)}
     for name, value in settings.items():
-        with suppress(OSError):  # the kernel may not count swap
+        with suppress(OSError):  # the kernel may not count swap, or processes
             (path / name).write_text(value)
     return True

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from functions.local import linux, process_tree, sandbox, usage
-from functions.local.cgroup import Cgroup
+from functions.local.cgroup import MAX_PROCESSES, Cgroup
 from functions.local.stage_log import StageLog
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
-MAX_PROCESSES = 4096
 
 
 def wait_for_spec(folder: str, *, temporary: bool = False) -> None:
@@ -166,7 +165,8 @@ class Supervisor:
             # For files between two checks. A file in memory may not reach it before the memory is exceeded.
             largest = disk + self._spec["memory"]
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # At 1 there is no core dump. At 0 the kernel may still pipe one, with the data in it, to a program.
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
         Path("/proc/self/oom_score_adj").write_text("500")
 
     def _enforce(self, deadline: float) -> None:
