@@ -44,7 +44,7 @@ def test_the_job_ends_with_the_programs_exit_code(
     assert (status.outcome, status.exit_code, status.reason, status.oom_killed) == (outcome, exit_code, reason, False)
 
 
-def test_a_program_that_overruns_its_time_is_run_to_end(driver: ProcessDriver) -> None:
+def test_a_program_that_exceeds_its_time_is_ended(driver: ProcessDriver) -> None:
     job = shell_job("echo working; exec sleep 1000", algorithm_seconds=1)
     status = run_to_end(driver, job)
     assert (status.outcome, status.reason) == (Outcome.TIMED_OUT, "DeadlineExceeded")
