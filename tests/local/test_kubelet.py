@@ -49,7 +49,7 @@ def test_an_announcement_that_was_refused_is_repeated(driver: ProcessDriver, ann
     announced.events.get(timeout=20)
 
 
-def test_a_new_node_announces_what_had_run_to_end(driver: ProcessDriver, announced: Announcements) -> None:
+def test_a_new_kubelet_announces_jobs_that_ended_before(driver: ProcessDriver, announced: Announcements) -> None:
     run_to_end(driver, shell_job("exit 0"))
     announced.events.get(timeout=20)
     driver.restart_kubelet()
