@@ -6,8 +6,7 @@ Every function accepts any input. A parser of a header returns None for an inval
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from dataclasses import dataclass
+from binascii import b2a_base64
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, overload
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -52,8 +51,7 @@ def parse_json(data: bytes | str, kind: Any = Any) -> Any:
 # --- URLs -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class HttpUrl:
+class HttpUrl(NamedTuple):
     """An http: or https: URL that was parsed once, so that every later step reads it the same way."""
 
     scheme: str
@@ -96,7 +94,7 @@ def parse_url(url: str) -> HttpUrl:
         authorization = None
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            authorization = "Basic " + b64encode(pair.encode()).decode()
+            authorization = "Basic " + b2a_base64(pair.encode(), newline=False).decode()
         return HttpUrl(parts.scheme, host, parts.port or _PORTS[parts.scheme], path, authorization)
     except Malformed:
         raise

@@ -19,7 +19,7 @@ _NOT_PUBLIC_V4 = [IPv4Network(each) for each in ("192.0.0.0/24", "192.88.99.0/24
 _DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637
 
 
-def resolve(host: str, port: int, *, private: bool, lookup: Lookup = socket.getaddrinfo) -> list[str]:
+def resolve(host: str, port: int, *, private: bool, lookup: Lookup | None = None) -> list[str]:
     """Resolve `host` once. The caller must connect to the returned addresses, not to the name.
 
     Unless `private` is true, one address that is not public refuses the host. Unusual spellings of an address
@@ -27,7 +27,7 @@ def resolve(host: str, port: int, *, private: bool, lookup: Lookup = socket.geta
     Raises StageFailure (DataForbidden), and TransientError if the name does not resolve.
     """
     try:
-        found = lookup(host, port, type=socket.SOCK_STREAM)
+        found = (lookup or socket.getaddrinfo)(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise TransientError(f"the name {host} does not resolve", absent=True) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -7,25 +7,24 @@ name. A name that resolves to another address a moment later (DNS rebinding) the
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from functions.staging.addresses import Lookup, resolve
 from functions.staging.content_encoding import CHUNK, decoded, encoding_of
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import HttpUrl, Malformed, UnknownScheme, parse_location, parse_url, retry_after
-from functions.workflow.environment import FetchPolicy
+from functions.workflow.policies import FetchPolicy
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
     from urllib3.response import BaseHTTPResponse
+
+    from functions.staging.addresses import Lookup
 
 MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -66,8 +65,7 @@ class Answer:
             yield data
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(NamedTuple):
     method: str
     headers: Mapping[str, str]
     body: bytes | None
@@ -88,7 +86,7 @@ class GuardedHttp:
         private: bool = False,
         retries: RetryPolicy | None = None,
         time_left: Callable[[], float] = lambda: math.inf,
-        lookup: Lookup = socket.getaddrinfo,
+        lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._schemes = schemes & _SCHEMES
@@ -153,7 +151,7 @@ class GuardedHttp:
 
     def _follow(self, url: HttpUrl, request: _Request) -> BaseHTTPResponse:
         if url.authorization:
-            request = replace(request, headers={**request.headers, "Authorization": url.authorization})
+            request = request._replace(headers={**request.headers, "Authorization": url.authorization})
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(url, request)
             location = response.headers.get("location")
@@ -168,6 +166,7 @@ class GuardedHttp:
     def _send(self, url: HttpUrl, request: _Request) -> BaseHTTPResponse:
         from urllib3.exceptions import HTTPError
 
+        from functions.staging.addresses import resolve
         from functions.staging.http_transport import is_unreachable
 
         if not request.trusted and url.scheme not in self._schemes:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from functions.backoff import Backoff
 from functions.staging.report import StageFailure
@@ -34,11 +32,12 @@ BACKOFF = Backoff(first=0.5, factor=2, longest=30)
 
 def jittered(seconds: float) -> float:
     """Return a random part of `seconds`, between a half and all of it, so that clients do not retry in step."""
+    import random
+
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How often to try without progress, how long to pause, and the timeouts of one connection. All in seconds."""
 
     tries: int = 6

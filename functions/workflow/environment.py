@@ -11,111 +11,59 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
-from functions.workflow.document import Definition, Scheme
+from functions.workflow.document import Definition
 from functions.workflow.model import Limits
+from functions.workflow.policies import GIB, FetchPolicy, PublishPolicy, above_zero, described, duration
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
-
-GIB = 1 << 30
-_LONGEST = 10**9  # seconds; a sum of such times with today's date is still a date
-
-
-def _positive(description: str) -> Meta:
-    return Meta(gt=0, description=description)
-
-
-def _seconds(description: str, least: int = 0) -> Meta:
-    return Meta(ge=least, le=_LONGEST, description=description)
-
-
-def _says(description: str) -> Meta:
-    return Meta(description=description)
-
-
-class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """What configure may fetch, and how much of it."""
-
-    schemes: Annotated[tuple[Scheme, ...], _says("URL schemes of data and algorithms")] = (
-        "https",
-        "s3",
-        "gs",
-        "az",
-        "ipfs",
-        "ar",
-    )
-    allow_private_addresses: Annotated[
-        bool, _says("For a closed network or a laptop: turns the guard against internal addresses off")
-    ] = False
-    max_bytes: Annotated[int, _positive("Bytes of all files of a workflow together")] = 100 * GIB
-    max_files: Annotated[int, _positive("Files of a workflow")] = 10_000
-    seconds: Annotated[int, _seconds("Time for all files of a workflow together", 1)] = 3600
-    ipfs_gateway: Annotated[str, _says("Base URL of a gateway, or a node's API ending in /api/v0")] = "https://ipfs.io"
-    arweave_gateway: Annotated[str, _says("Base URL of an Arweave gateway")] = "https://arweave.net"
-    providers: Annotated[
-        tuple[str, ...], _says("URLs of the Ocean Providers that get signed requests, as in `serviceEndpoint`")
-    ] = ()
-    metadata_uri: Annotated[
-        str, _says("The operator's metadata service (Aquarius). Providers that its DDOs name get signed requests too")
-    ] = ""
-    buckets: Annotated[
-        tuple[str, ...], _says("`s3://name`: read with the operator's credentials; all others are read anonymously")
-    ] = ()
-    endpoints: Annotated[
-        dict[str, str], _says("By scheme: the URL of a storage other than the cloud provider's own")
-    ] = {}
-
-
-class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How much may be published."""
-
-    max_bytes: Annotated[int, _positive("Bytes of all files of a workflow together")] = 100 * GIB
-    max_files: Annotated[int, _positive("Files of a workflow; each is listed in every status of the job")] = 10_000
-    max_file_bytes: Annotated[int, _positive("Bytes of one file")] = 50 * GIB
-    max_log_bytes: Annotated[int, _positive("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
 
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """One entry of the environments file. Names as operator-engine announces them."""
 
     id: Annotated[str, Meta(min_length=1, description="What clients send as `environment`")]
-    namespace: Annotated[str, _says("Kubernetes namespace of its Jobs; the id if left out")] = ""
-    cpu_number: Annotated[float, _positive("Most CPU cores of a workflow")] = 1
-    cpu_type: Annotated[str, _says("Announced only")] = ""
+    namespace: Annotated[str, described("Kubernetes namespace of its Jobs; the id if left out")] = ""
+    cpu_number: Annotated[float, above_zero("Most CPU cores of a workflow")] = 1
+    cpu_type: Annotated[str, described("Announced only")] = ""
     gpu_number: Annotated[int, Meta(ge=0, description="Most GPUs of a workflow")] = 0
-    gpu_type: Annotated[str, _says("Announced only")] = ""
-    gpu_resource: Annotated[str, _says("Kubernetes resource that is requested for a GPU")] = "nvidia.com/gpu"
-    ram_gb: Annotated[float, _positive("Most memory of a workflow, in GiB")] = field(default=1, name="ramGB")
-    disk_gb: Annotated[float, _positive("Volume for inputs, outputs and logs, in GiB")] = field(
+    gpu_type: Annotated[str, described("Announced only")] = ""
+    gpu_resource: Annotated[str, described("Kubernetes resource that is requested for a GPU")] = "nvidia.com/gpu"
+    ram_gb: Annotated[float, above_zero("Most memory of a workflow, in GiB")] = field(default=1, name="ramGB")
+    disk_gb: Annotated[float, above_zero("Volume for inputs, outputs and logs, in GiB")] = field(
         default=1, name="diskGB"
     )
     price_min: Annotated[float, Meta(ge=0, description="Price per minute; announced only")] = 0
-    desc: Annotated[str, _says("Description; announced only")] = ""
+    desc: Annotated[str, described("Description; announced only")] = ""
     max_jobs: Annotated[int, Meta(ge=0, description="Workflows that run at once; more are queued. 0 pauses it")] = 10
-    max_job_duration: Annotated[int, _seconds("Seconds for the algorithm", 1)] = 60
-    storage_expiry: Annotated[int, _seconds("Seconds that results are kept after the end; 0 keeps them")] = 0
-    consumer_address: Annotated[str, _says("Address that is paid; by default that of the operator's key")] = ""
-    allowed_chain_id: Annotated[tuple[int, ...], _says("Chains whose jobs are accepted; empty accepts all")] = ()
-    stage_seconds: Annotated[int, _seconds("Seconds for configure, filter and publish, each", 1)] = 3600
-    queue_seconds: Annotated[int, _seconds("Seconds that a workflow may wait for a slot")] = 86_400
-    stuck_seconds: Annotated[int, _seconds("Seconds that a Pod may wait with a fatal reason")] = 60
-    start_seconds: Annotated[int, _seconds("Seconds that a Pod may wait for admission, a node and its volume")] = 600
-    attempts: Annotated[int, _positive("Attempts of configure and of publish")] = 5
-    filter_image: Annotated[str, _says("Image that checks outputs before they are published; none: no filter")] = ""
-    filter_command: Annotated[tuple[str, ...], _says("Command of the filter; empty: the image's own entrypoint")] = ()
-    runtime_class: Annotated[str, _says("Kubernetes RuntimeClass of its Pods")] = ""
-    node_selector: Annotated[dict[str, str], _says("Labels of the nodes that its Pods may use")] = {}
-    tolerations: Annotated[tuple[dict[str, str | int], ...], _says("Kubernetes tolerations of its Pods")] = ()
-    pull_secret: Annotated[str, _says("Name of an image pull Secret in its namespace")] = ""
+    max_job_duration: Annotated[int, duration("Seconds for the algorithm", 1)] = 60
+    storage_expiry: Annotated[int, duration("Seconds that results are kept after the end; 0 keeps them")] = 0
+    consumer_address: Annotated[str, described("Address that is paid; by default that of the operator's key")] = ""
+    allowed_chain_id: Annotated[tuple[int, ...], described("Chains whose jobs are accepted; empty accepts all")] = ()
+    stage_seconds: Annotated[int, duration("Seconds for configure, filter and publish, each", 1)] = 3600
+    queue_seconds: Annotated[int, duration("Seconds that a workflow may wait for a slot")] = 86_400
+    stuck_seconds: Annotated[int, duration("Seconds that a Pod may wait with a fatal reason")] = 60
+    start_seconds: Annotated[int, duration("Seconds that a Pod may wait for admission, a node and its volume")] = 600
+    attempts: Annotated[int, above_zero("Attempts of configure and of publish")] = 5
+    filter_image: Annotated[str, described("Image that checks outputs before they are published; none: no filter")] = ""
+    filter_command: Annotated[
+        tuple[str, ...], described("Command of the filter; empty: the image's own entrypoint")
+    ] = ()
+    runtime_class: Annotated[str, described("Kubernetes RuntimeClass of its Pods")] = ""
+    node_selector: Annotated[dict[str, str], described("Labels of the nodes that its Pods may use")] = {}
+    tolerations: Annotated[tuple[dict[str, str | int], ...], described("Kubernetes tolerations of its Pods")] = ()
+    pull_secret: Annotated[str, described("Name of an image pull Secret in its namespace")] = ""
     pull_secret_images: Annotated[
         tuple[str, ...],
-        _says("Algorithms' images that are pulled with it: `registry/name`, or `registry/folder/` with all below it"),
+        described(
+            "Algorithms' images that are pulled with it: `registry/name`, or `registry/folder/` with all below it"
+        ),
     ] = ()
-    prefetch: Annotated[bool, _says("Pull the algorithm's image while configure fetches the data")] = False
-    pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], _says("imagePullPolicy of its Pods")] = (
+    prefetch: Annotated[bool, described("Pull the algorithm's image while configure fetches the data")] = False
+    pull_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], described("imagePullPolicy of its Pods")] = (
         "IfNotPresent"
     )
-    storage_class: Annotated[str, _says("StorageClass of the volume; the cluster's default if left out")] = ""
-    queue_name: Annotated[str, _says("Kueue LocalQueue; Jobs are then created suspended")] = ""
-    policy: Annotated[str, _says("Id of the policy that counts for data sets that no policy names")] = ""
+    storage_class: Annotated[str, described("StorageClass of the volume; the cluster's default if left out")] = ""
+    queue_name: Annotated[str, described("Kueue LocalQueue; Jobs are then created suspended")] = ""
+    policy: Annotated[str, described("Id of the policy that counts for data sets that no policy names")] = ""
     run_as_user: Annotated[int, Meta(ge=1, description="User id of its Pods")] = 1000
     fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from functions.workflow.document import Definition
-from functions.workflow.environment import FetchPolicy, PublishPolicy
 from functions.workflow.model import ResultFile
+from functions.workflow.policies import FetchPolicy, PublishPolicy
 
 # All attempts of release write to one folder of the results: they copy the same files.
 RELEASE_ATTEMPT = 1

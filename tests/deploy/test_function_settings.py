@@ -28,8 +28,9 @@ from functions.cluster.kubernetes.pods import pod_template
 from functions.engine.app import App
 from functions.environments import load
 from functions.settings import Settings
-from functions.workflow.environment import GIB, Environment, grant
+from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Stage
+from functions.workflow.policies import GIB
 from functions.workflow.quantity import parse_cores, parse_quantity
 
 VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}

@@ -24,8 +24,8 @@ from support.processes import (
 
 from functions.cluster.ports import StageJob
 from functions.local.isolation import Isolation
-from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Outcome
+from functions.workflow.policies import PublishPolicy
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from functions.results.ports import Storage
 from functions.staging.publish.program import publish
 from functions.staging.publish.tree import TreeRefused
 from functions.staging.report import StageFailure
-from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
+from functions.workflow.policies import PublishPolicy
 
 W = WorkflowId("w1")
 

@@ -18,8 +18,8 @@ from functions.results.files import FileStorage
 from functions.results.storage import open_url
 from functions.staging.publish import program
 from functions.workflow.decide import FINAL_REASONS
-from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import WorkflowId
+from functions.workflow.policies import PublishPolicy
 from functions.workflow.progress import Progress, last
 from functions.workflow.stage_task import Task
 
@@ -181,7 +181,7 @@ def test_many_files_need_little_memory(tmp_path: Path) -> None:
 def test_publish_imports_no_heavy_library_at_its_start(tmp_path: Path) -> None:
     code = (
         "import sys, functions.staging.publish.program, functions.results.storage;"
-        "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich'};"
+        "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich', 'argparse', 'random'};"
         "print(sorted(heavy & sys.modules.keys()))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

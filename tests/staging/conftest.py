@@ -11,7 +11,7 @@ from support.datahost import DataHost
 from functions.staging.configure.program import run
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
-from functions.workflow.environment import FetchPolicy
+from functions.workflow.policies import FetchPolicy
 from functions.workflow.progress import Progress
 
 

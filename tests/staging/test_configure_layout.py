@@ -283,6 +283,9 @@ def test_a_wrong_command_line_is_answered_with_the_usage(
 
 
 def test_the_program_starts_without_the_heavy_libraries() -> None:
-    heavy = ("urllib3", "obstore", "kubernetes", "sqlalchemy", "flask", "coincurve", "Crypto")
+    heavy = [
+        *("urllib3", "obstore", "kubernetes", "sqlalchemy", "flask", "coincurve", "Crypto"),
+        *("argparse", "functions.settings", "random", "shutil", "socket"),
+    ]
     code = f"import sys, functions.staging.configure.program; print([m for m in {heavy!r} if m in sys.modules])"
     assert json.loads(subprocess.check_output([sys.executable, "-c", code])) == []

@@ -219,10 +219,10 @@ def test_the_time_of_all_downloads_together_is_limited(configure: Configure, hos
 def test_a_full_volume_is_noticed_before_the_download(
     configure: Configure, host: DataHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Usage:
-        free = 2 * MB
+    class Volume:
+        f_bavail, f_frsize = 2, MB
 
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    monkeypatch.setattr("os.statvfs", lambda path: Volume)
     host.routes["/a"] = File(Pattern(3 * MB))
     outcome = configure({"url": f"{host.url}/a"})
     assert outcome.reason == "DiskFull"

@@ -16,8 +16,9 @@ from functions.cluster.kubernetes.cluster import TICK_SCHEDULES, KubernetesClust
 from functions.cluster.ports import Cluster, JobRef, JobStatus, StageJob, State
 from functions.settings import Settings
 from functions.workflow.document import parse
-from functions.workflow.environment import GIB, Environment
+from functions.workflow.environment import Environment
 from functions.workflow.model import JobUid, Limits, Scope, Stage, WorkflowId
+from functions.workflow.policies import GIB
 from functions.workflow.tick import TickLevel
 
 NAMESPACE = "demo"

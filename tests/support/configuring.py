@@ -10,7 +10,7 @@ import msgspec
 
 from functions.backoff import Backoff
 from functions.staging.retry import RetryPolicy
-from functions.workflow.environment import FetchPolicy
+from functions.workflow.policies import FetchPolicy
 from functions.workflow.progress import Progress
 from functions.workflow.stage_task import Task
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from functions.workflow.document import parse
-from functions.workflow.environment import PublishPolicy
+from functions.workflow.policies import PublishPolicy
 from functions.workflow.stage_task import Task
 
 

@@ -10,8 +10,9 @@ from functions.cluster.kubernetes import job_manifests
 from functions.cluster.ports import StageJob
 from functions.settings import Settings
 from functions.workflow.document import parse
-from functions.workflow.environment import GIB, Environment
+from functions.workflow.environment import Environment
 from functions.workflow.model import Limits, Scope, Stage, WorkflowId
+from functions.workflow.policies import GIB
 
 OWNER_UID = "0badc0de-0000-4000-8000-000000000000"
 SETTINGS = Settings(image="ghcr.io/example/sluice:1.0")

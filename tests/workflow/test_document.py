@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.workflow.document import SCHEMES, DocumentError, parse
-from functions.workflow.environment import GIB, Environment, grant
+from functions.workflow.environment import Environment, grant
+from functions.workflow.policies import GIB
 from functions.workflow.quantity import parse_quantity
 
 PROVIDERS_OWN: dict[str, Any] = {  # the Provider's recorded POST body, its workflow

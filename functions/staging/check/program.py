@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from functions.staging.arguments import parse_arguments
 from functions.staging.check.checker import check
 from functions.staging.check.files import walk
+from functions.staging.command_line import parse_arguments
 from functions.staging.report import finish, log_to
 from functions.trust import policy
 from functions.trust.disclosure import Checks

@@ -1,5 +1,9 @@
 """`python -m functions.staging.configure`: fetch and verify the data sets and the algorithm."""
 
-from functions.staging.configure.program import main
+from functions.staging.command_line import import_msgspec
+
+import_msgspec()
+
+from functions.staging.configure.program import main  # noqa: E402
 
 raise SystemExit(main())

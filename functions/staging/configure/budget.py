@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from functions.staging.progress import ProgressReporter
 from functions.staging.report import StageFailure
-from functions.workflow.environment import FetchPolicy
+from functions.workflow.policies import FetchPolicy
 
 _SPARE = 1 << 20  # bytes to leave free on the volume
 
@@ -57,7 +57,7 @@ class FetchBudget:
             missing = self._announced - self._progress.bytes
         if self._announced > self._policy.max_bytes:
             raise self._too_large()
-        if missing > shutil.disk_usage(self._volume).free - _SPARE:
+        if missing > _free(self._volume) - _SPARE:
             raise StageFailure("DiskFull", f"the volume has no room for {missing} more bytes")
 
     def add(self, count: int) -> None:
@@ -109,3 +109,9 @@ class FetchBudget:
     def _set_totals(self) -> None:
         known = len(self._sizes) == self._files_total
         self._progress.set_totals(self._files_total, self._announced if known else None)
+
+
+def _free(folder: Path) -> int:
+    """Return the free bytes of the volume that holds `folder`."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from functions.staging.configure.fetch import DataSource
-from functions.staging.configure.metadata import MetadataService
-from functions.staging.configure.provider import Asset, DownloadSigner, files
-from functions.staging.configure.provider_directory import ProviderDirectory
-from functions.staging.configure.sources import TextSource, source
-from functions.staging.guarded_http import GuardedHttp
+from functions.staging.configure.local_sources import TextSource
 from functions.staging.report import StageFailure
-from functions.staging.retry import RetryPolicy
-from functions.workflow.document import Algorithm, Input, Remote
+from functions.workflow.document import Algorithm, Definition, Input, Remote
 from functions.workflow.stage_task import Task
 from functions.workflow.volume_layout import ALGORITHM, INPUTS, TRANSFORMATIONS
 
+if TYPE_CHECKING:
+    from functions.staging.configure.network import Network
 
-@dataclass(frozen=True)
-class Item:
+
+class Item(NamedTuple):
     """One file to fetch. `path` is relative to the volume."""
 
     path: str
@@ -28,68 +24,50 @@ class Item:
     sha256: str | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """The files of one asset, and its DDO if there is one."""
 
     items: Sequence[Item]
     ddo: bytes | None = None
 
 
-class Planner:
-    """Makes plans, and asks Providers and the metadata service where needed. All methods raise StageFailure."""
+def needs_network(definition: Definition) -> bool:
+    """Whether anything must be fetched. A `rawcode` algorithm without inputs needs nothing."""
+    stage = definition.stage
+    return bool(stage.input) or not stage.algorithm.rawcode or bool(stage.algorithm.id)
 
-    def __init__(
-        self,
-        task: Task,
-        http: GuardedHttp,
-        retries: RetryPolicy,
-        credentials: Mapping[str, str],
-        wait: Callable[[float], None],
-    ) -> None:
+
+class Planner:
+    """Makes plans. `network` is None for a document that needs no network. All methods raise StageFailure."""
+
+    def __init__(self, task: Task, network: Network | None) -> None:
         self._task = task
-        self._http = http
-        self._retries = retries
-        self._credentials = credentials
-        self._signer = DownloadSigner(credentials.get("OPERATOR_PRIVATE_KEY"))
-        self._wait = wait
-        own, named = task.fetch.metadata_uri, task.definition.stage.output.metadataUri
-        self._metadata = MetadataService(http, own or named, bool(own), retries, wait)
-        self._providers = ProviderDirectory(task.fetch.providers, self._metadata)
+        self._network = network
 
     def input(self, each: Input) -> Plan:
         """Return the files of a data set: `inputs/<folder>/0`, `1`, …"""
-        ddo = self._metadata.find(each.id)
-        sources: Sequence[DataSource] = [self._source(url) for url in each.urls]
+        assert self._network is not None
+        ddo = self._network.ddo(each.id)
+        sources: Sequence[DataSource] = [self._network.source(url) for url in each.urls]
         if each.remote is not None:
-            sources, ddo = self._remote(each.id, each.remote, _userdata(each.remote), ddo)
+            sources, ddo = self._network.files(each.id, each.remote, _userdata(each.remote), ddo)
         paths = [f"{INPUTS}/{each.folder}/{n}" for n in range(len(sources))]
         return Plan(_items(paths, sources, each.checksums), ddo)
 
     def algorithm(self) -> Plan:
         """Return the files of the algorithm: `transformations/algorithm`, then `1`, `2`, …"""
         algorithm = self._task.definition.stage.algorithm
-        ddo = self._metadata.find(algorithm.id)
+        ddo = self._network.ddo(algorithm.id) if self._network else None
         if algorithm.rawcode:
-            sources: Sequence[DataSource] = [TextSource(algorithm.rawcode)]
-        elif algorithm.urls:
-            sources = [self._source(url) for url in algorithm.urls]
-        else:
-            assert algorithm.remote is not None  # the document was checked
+            return Plan(_items([ALGORITHM], [TextSource(algorithm.rawcode)], algorithm.checksums), ddo)
+        assert self._network is not None
+        if algorithm.remote is not None:
             userdata = _userdata(algorithm.remote, algorithm)
-            sources, ddo = self._remote(algorithm.id, algorithm.remote, userdata, ddo)
+            sources, ddo = self._network.files(algorithm.id, algorithm.remote, userdata, ddo)
+        else:
+            sources = [self._network.source(url) for url in algorithm.urls]
         paths = [ALGORITHM, *(f"{TRANSFORMATIONS}/{n}" for n in range(1, len(sources)))]
         return Plan(_items(paths, sources, algorithm.checksums), ddo)
-
-    def _source(self, url: str) -> DataSource:
-        return source(url, self._task.fetch, self._http, self._credentials, self._retries)
-
-    def _remote(
-        self, did: str, remote: Remote, userdata: Any, ddo: bytes | None
-    ) -> tuple[Sequence[DataSource], bytes | None]:
-        endpoint, ddo = self._providers.endpoint(did, remote, ddo)
-        asset = Asset(endpoint, did, remote.serviceId, remote.txId, userdata)
-        return files(asset, self._http, self._signer, self._retries, self._wait), ddo
 
 
 def _items(paths: Sequence[str], sources: Sequence[DataSource], checksums: Sequence[str]) -> list[Item]:

@@ -8,9 +8,8 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from functions.staging.configure.budget import FetchBudget
 from functions.staging.report import StageFailure
@@ -19,8 +18,7 @@ from functions.staging.retry import RetryPolicy, TransientError
 CHUNK = 1 << 20  # bytes; a download holds two of them
 
 
-@dataclass
-class Body:
+class Body(NamedTuple):
     """The bytes of a file from `start` on. `version` identifies the content; None if the source has no versions."""
 
     chunks: Iterator[bytes]
@@ -50,8 +48,7 @@ class DataSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(NamedTuple):
     """The size in bytes and the sha256, in hex, of a complete file."""
 
     size: int

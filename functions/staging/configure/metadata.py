@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from functions.staging.guarded_http import GuardedHttp
@@ -13,23 +12,30 @@ from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import Malformed, parse_json
 
 
-@dataclass
 class MetadataService:
     """The metadata service at `uri`. Thread-safe. `trusted`: the operator chose it, not the document."""
 
-    http: GuardedHttp
-    uri: str | None
-    trusted: bool
-    retries: RetryPolicy
-    wait: Callable[[float], None]
-    _silent: bool = field(default=False, init=False)
+    def __init__(
+        self,
+        http: GuardedHttp,
+        uri: str | None,
+        trusted: bool,
+        retries: RetryPolicy,
+        wait: Callable[[float], None],
+    ) -> None:
+        self.trusted = trusted
+        self._http = http
+        self._uri = uri
+        self._retries = retries
+        self._wait = wait
+        self._silent = False
 
     def find(self, did: str) -> bytes | None:
         """Return the DDO, or None if the service does not give it at once: algorithms run without it.
 
         A service that does not answer is not asked again.
         """
-        if not self.uri or self._silent or not did.startswith("did:"):
+        if not self._uri or self._silent or not did.startswith("did:"):
             return None
         try:
             return self._read(did)
@@ -42,16 +48,16 @@ class MetadataService:
 
     def get(self, did: str) -> bytes:
         """Return the DDO, with retries. Raises StageFailure."""
-        if not self.uri:
+        if not self._uri:
             raise StageFailure(
                 "DataUnavailable",
                 "its Provider is unknown: the workflow has neither `serviceEndpoint` nor `metadataUri`",
             )
-        return self.retries.call(f"DDO of {did}", lambda: self._read(did), self.wait)
+        return self._retries.call(f"DDO of {did}", lambda: self._read(did), self._wait)
 
     def _read(self, did: str) -> bytes:
-        url = f"{(self.uri or '').rstrip('/')}/api/aquarius/assets/ddo/{did}"
-        data = self.http.read("GET", url, trusted=self.trusted)
+        url = f"{(self._uri or '').rstrip('/')}/api/aquarius/assets/ddo/{did}"
+        data = self._http.read("GET", url, trusted=self.trusted)
         as_object(data)
         return data
 

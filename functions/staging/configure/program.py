@@ -8,10 +8,8 @@ so another attempt may help. After a crash at any moment, the next run produces 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,16 +17,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from functions.settings import variables
-from functions.staging.arguments import parse_arguments
+from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.configure.budget import FetchBudget
-from functions.staging.configure.download_plan import Item, Plan, Planner
+from functions.staging.configure.download_plan import Item, Plan, Planner, needs_network
 from functions.staging.configure.fetch import Fetched, disk_full_fails, fetch, write_atomically
-from functions.staging.guarded_http import GuardedHttp
 from functions.staging.progress import ProgressReporter, Sink, print_line
 from functions.staging.report import StageFailure, finish, log_to
 from functions.staging.retry import RetryPolicy
@@ -48,6 +44,10 @@ from functions.workflow.volume_layout import (
     PROVENANCE,
     TRANSFORMATIONS,
 )
+
+if TYPE_CHECKING:
+    from functions.staging.configure.network import Network
+    from functions.staging.guarded_http import GuardedHttp
 
 AT_ONCE = 4  # downloads
 A = TypeVar("A")
@@ -73,14 +73,20 @@ class Configure:
         self._volume = volume
         self._retries = retries
         self._budget = FetchBudget(task.fetch, volume, ProgressReporter(sink))
-        http = http or GuardedHttp.for_policy(task.fetch, retries, self._budget.time_left)
-        self._planner = Planner(task, http, retries, credentials, self._budget.wait)
+        self._planner = Planner(task, self._network(credentials, http) if needs_network(task.definition) else None)
         self._provenance: list[dict[str, str | int]] = []
+
+    def _network(self, credentials: Mapping[str, str], http: GuardedHttp | None) -> Network:
+        from functions.staging.configure.network import Network
+        from functions.staging.guarded_http import GuardedHttp
+
+        http = http or GuardedHttp.for_policy(self._task.fetch, self._retries, self._budget.time_left)
+        return Network(self._task, http, self._retries, credentials, self._budget.wait)
 
     def _make_folders(self) -> None:
         """Make the folders of the volume, without anything from an earlier attempt."""
         for name in _OWN:
-            shutil.rmtree(self._volume / name, ignore_errors=True)
+            _remove(self._volume / name)
         for name in _OWN:
             (self._volume / name).mkdir(parents=True)
         (self._volume / ADMIN_LOGS).mkdir(exist_ok=True)
@@ -104,7 +110,7 @@ class Configure:
             plan = self._planner.algorithm()
         self._keep_ddo(algorithm.folder, plan)
         if algorithm.algocustomdata is not msgspec.UNSET:
-            self._write(f"{INPUTS}/{CUSTOM_DATA}", json.dumps(algorithm.algocustomdata).encode(), "workflow")
+            self._write(f"{INPUTS}/{CUSTOM_DATA}", msgspec.json.encode(algorithm.algocustomdata), "workflow")
         self._fetch_all(plan.items)
         self._check_allowed()
         (self._volume / ALGORITHM).chmod(0o755)  # an entrypoint may be `$ALGO` itself
@@ -124,9 +130,10 @@ class Configure:
 
     def _close(self) -> None:
         """Write the provenance, once every file is complete."""
-        shutil.rmtree(self._volume / _DRAFTS)
+        (self._volume / _DRAFTS).rmdir()
         content = {"files": sorted(self._provenance, key=_path)}
-        write_atomically(self._volume / PROVENANCE, json.dumps(content, indent=1).encode())
+        encoded = msgspec.json.format(msgspec.json.encode(content), indent=1)
+        write_atomically(self._volume / PROVENANCE, encoded)
 
     def _plan(self, each: Input) -> Plan:
         with _prefixed(f"inputs/{each.folder}"):
@@ -182,6 +189,14 @@ def _is_algorithm(entry: Mapping[str, str | int]) -> bool:
 
 def _path(entry: Mapping[str, str | int]) -> str:
     return str(entry["path"])
+
+
+def _remove(folder: Path) -> None:
+    """Remove what an earlier attempt left. A new volume has nothing, so that usually nothing is imported."""
+    if folder.exists():
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _make_writable(folder: Path) -> None:
@@ -247,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to(volume / CONFIGURE_LOG)
     try:
         task = parse_json(Path(given["task"]).read_bytes(), Task)
-        credentials = variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ)
+        credentials = credentials_of(os.environ)
     except Malformed as e:
         return finish(Code.DATA_FAILED, "InvalidTask", f"the task file cannot be used: {e}", volume)
     except UnicodeError:

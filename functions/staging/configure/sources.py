@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from functions.log import scrub
-from functions.staging.configure.fetch import CHUNK, Body, DataSource
+from functions.staging.configure.fetch import Body, DataSource
+from functions.staging.configure.local_sources import FileSource
 from functions.staging.guarded_http import Answer, GuardedHttp, HttpStatusError
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import content_range, header_number
-from functions.workflow.environment import FetchPolicy
+from functions.workflow.policies import FetchPolicy
 
 _VALIDATOR = re.compile(r'"[\x21\x23-\x7e]{1,200}"|[A-Z][A-Za-z0-9,: ]{1,60}')  # a strong ETag, or a date
 # The first part of a path at one of the operator's gateways. Other text could be a command of the gateway's API.
@@ -57,8 +56,7 @@ def ipfs(url: str, gateway: str, http: GuardedHttp) -> DataSource:
     return IpfsSource(http, f"{base}/cat?arg={quote(unquote(path), safe='')}")
 
 
-@dataclass(frozen=True)
-class HttpSource:
+class HttpSource(NamedTuple):
     """A file that a GET returns. `trusted`: Sluice built the URL from the operator's settings."""
 
     http: GuardedHttp
@@ -83,8 +81,7 @@ class HttpSource:
             raise
 
 
-@dataclass(frozen=True)
-class IpfsSource:
+class IpfsSource(NamedTuple):
     """A file from a node's API. The content of a CID never changes, so the URL is the version."""
 
     http: GuardedHttp
@@ -103,48 +100,6 @@ class IpfsSource:
             length = header_number(answer.headers.get("x-content-length") or answer.headers.get("content-length"))
             size = start + length if length is not None and not answer.encoding else None
             yield Body(answer.chunks(), start, size, self.url)
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """A text in the workflow document itself: `rawcode`."""
-
-    text: str
-    where: str = "the workflow document"
-    kind: str = "rawcode"
-
-    @contextmanager
-    def open(self, start: int, version: str | None) -> Iterator[Body]:
-        data = self.text.encode()
-        yield Body(iter([data]), 0, len(data), None)
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """A file of this machine. Only the laptop allows it."""
-
-    path: str
-    kind: str = "file"
-
-    @property
-    def where(self) -> str:
-        return f"file://{self.path}"
-
-    @contextmanager
-    def open(self, start: int, version: str | None) -> Iterator[Body]:
-        with open(self._descriptor(), "rb", buffering=0) as file:
-            yield Body(iter(lambda: file.read(CHUNK), b""), 0, os.fstat(file.fileno()).st_size, None)
-
-    def _descriptor(self) -> int:
-        try:
-            # O_NONBLOCK: opening a named pipe must not block.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as e:
-            raise StageFailure("DataUnavailable", f"{self.path}: {e.strerror}") from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise StageFailure("DataUnavailable", f"{self.path}: not a regular file")
-        return descriptor
 
 
 def _extent(answer: Answer) -> tuple[int, int | None]:

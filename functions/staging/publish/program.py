@@ -18,8 +18,8 @@ from pathlib import Path
 
 from functions.results.layout import attempt_folder
 from functions.results.ports import Storage, StorageUnavailable
-from functions.settings import SettingsError, variables
-from functions.staging.arguments import parse_arguments
+from functions.settings import SettingsError
+from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.progress import ProgressReporter
 from functions.staging.publish.survey import MOST_WARNINGS, Survey
 from functions.staging.publish.tree import Entry, Notice, TreeChanged, walk
@@ -27,8 +27,8 @@ from functions.staging.publish.upload import OpenFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import parse_json
 from functions.workflow.codes import Code
-from functions.workflow.environment import PublishPolicy
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
+from functions.workflow.policies import PublishPolicy
 from functions.workflow.stage_task import Task
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
@@ -192,7 +192,7 @@ def _run(given: Mapping[str, str], volume: Path) -> str:
     except ValueError as e:
         raise StageFailure("InvalidTask", f"the task cannot be used: {e}") from None
     try:
-        known = variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ)
+        known = credentials_of(os.environ)
         storage = open_url(results_url(task.results, known), known)
         held = task.held if scope is Scope.QUARANTINE else None
         quarantine = open_url(held.quarantine, quarantine_variables(known)) if held else None

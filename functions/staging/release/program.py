@@ -17,7 +17,7 @@ from functions.results.age import NotDecrypted, decrypt
 from functions.results.layout import attempt_folder
 from functions.results.ports import NotFound, Storage, StorageUnavailable
 from functions.settings import SettingsError, variables
-from functions.staging.arguments import parse_arguments
+from functions.staging.command_line import parse_arguments
 from functions.staging.publish.upload import StreamFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import parse_json

@@ -1,0 +1,72 @@
+"""What configure may fetch and publish may upload: parts of an environment, and of the stage programs' task file.
+
+A module of its own, so that these programs need not import the whole environment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from functions.workflow.document import Scheme
+
+GIB = 1 << 30
+_LONGEST = 10**9  # seconds; a sum of such times with today's date is still a date
+
+
+def above_zero(description: str) -> Meta:
+    return Meta(gt=0, description=description)
+
+
+def duration(description: str, least: int = 0) -> Meta:
+    return Meta(ge=least, le=_LONGEST, description=description)
+
+
+def described(description: str) -> Meta:
+    return Meta(description=description)
+
+
+class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What configure may fetch, and how much of it."""
+
+    schemes: Annotated[tuple[Scheme, ...], described("URL schemes of data and algorithms")] = (
+        "https",
+        "s3",
+        "gs",
+        "az",
+        "ipfs",
+        "ar",
+    )
+    allow_private_addresses: Annotated[
+        bool, described("For a closed network or a laptop: turns the guard against internal addresses off")
+    ] = False
+    max_bytes: Annotated[int, above_zero("Bytes of all files of a workflow together")] = 100 * GIB
+    max_files: Annotated[int, above_zero("Files of a workflow")] = 10_000
+    seconds: Annotated[int, duration("Time for all files of a workflow together", 1)] = 3600
+    ipfs_gateway: Annotated[str, described("Base URL of a gateway, or a node's API ending in /api/v0")] = (
+        "https://ipfs.io"
+    )
+    arweave_gateway: Annotated[str, described("Base URL of an Arweave gateway")] = "https://arweave.net"
+    providers: Annotated[
+        tuple[str, ...], described("URLs of the Ocean Providers that get signed requests, as in `serviceEndpoint`")
+    ] = ()
+    metadata_uri: Annotated[
+        str,
+        described("The operator's metadata service (Aquarius). Providers that its DDOs name get signed requests too"),
+    ] = ""
+    buckets: Annotated[
+        tuple[str, ...], described("`s3://name`: read with the operator's credentials; all others are read anonymously")
+    ] = ()
+    endpoints: Annotated[
+        dict[str, str], described("By scheme: the URL of a storage other than the cloud provider's own")
+    ] = {}
+
+
+class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """How much may be published."""
+
+    max_bytes: Annotated[int, above_zero("Bytes of all files of a workflow together")] = 100 * GIB
+    max_files: Annotated[int, above_zero("Files of a workflow; each is listed in every status of the job")] = 10_000
+    max_file_bytes: Annotated[int, above_zero("Bytes of one file")] = 50 * GIB
+    max_log_bytes: Annotated[int, above_zero("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
