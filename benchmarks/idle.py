@@ -1,6 +1,6 @@
 """The CPU that `sluice up` uses while there is nothing to do.
 
-The measurement begins when the server answers, so it includes the first two ticks. Later there is one tick a minute.
+The measurement begins when the server answers, so it includes the first two ticks. Later there is one tick an hour.
 """
 
 from __future__ import annotations
