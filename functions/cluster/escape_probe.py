@@ -88,8 +88,8 @@ def attempts(environ: dict[str, str], bait: dict[str, str]) -> Iterator[tuple[st
     yield from ((f"socket {name}", partial(open_socket, *kind)) for name, kind in _FAMILIES.items())
     yield "becoming root", partial(os.setuid, 0)
     yield "a capability", has_capability
-    yield "new privileges by set-uid programs", partial(expect_status, "NoNewPrivs", "1")
-    yield "system calls without a filter", partial(expect_status, "Seccomp", "2")
+    yield "new privileges by set-uid programs", partial(closed_if, dict(_status()).get("NoNewPrivs", "1") == "1")
+    yield "system calls without a filter", partial(closed_if, dict(_status()).get("Seccomp", "2") == "2")
     yield "a writable sysctl", partial(find_writable, "/proc/sys")
     yield "a writable file in /sys", partial(find_writable, "/sys")
     yield "sysrq", partial(open_for_writing, "/proc/sysrq-trigger")
@@ -117,7 +117,8 @@ def attempts_on_laptop(bait: dict[str, str]) -> Iterator[tuple[str, Attempt]]:
     yield "the first process's environment", partial(read, "/proc/1/environ")
     yield "the first process's root", partial(os.listdir, "/proc/1/root")
     yield "the kernel's keys", partial(read, "/proc/keys")
-    yield "a dump of the memory", expect_no_dump
+    yield "a core dump", partial(closed_if, resource.getrlimit(resource.RLIMIT_CORE) == (1, 1))
+    yield "the name of the machine", partial(closed_if, socket.gethostname() != bait["host_name"])
     yield "a file of the machine", partial(read, bait["file"])
     yield "a shared memory of the machine", partial(read, bait["shared_memory"])
     yield "a socket of the machine", partial(connect_local, bait["socket"])
@@ -167,15 +168,8 @@ def has_capability() -> None:
         raise PermissionError("none")
 
 
-def expect_status(name: str, wanted: str) -> None:
-    """Closed if this process has the wanted status."""
-    if dict(_status()).get(name, wanted) == wanted:
-        raise PermissionError("closed")
-
-
-def expect_no_dump() -> None:
-    """Closed if the kernel makes no core dump of this process, and hands none to a program of the machine."""
-    if resource.getrlimit(resource.RLIMIT_CORE) == (1, 1):
+def closed_if(fact: bool) -> None:
+    if fact:
         raise PermissionError("closed")
 
 

@@ -9,8 +9,6 @@ import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-import msgspec
-
 from functions.local import launch_spec, view
 
 
@@ -62,7 +60,7 @@ def _works(level: Isolation, folder: Path) -> bool:
         "command": ["/bin/sh", "-c", ":"],
         "environ": {},
         "cwd": "/",
-        "view": {"root": str(folder / "root"), "mounts": [msgspec.structs.asdict(mount) for mount in mounts]},
+        "view": view.as_json(mounts, folder / "root"),
     }
     code = "from functions.local import sandbox; import json; sandbox.run(json.loads(sys.argv[1]))"
     tried = subprocess.run(  # noqa: S603 - our own program

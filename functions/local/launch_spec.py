@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 import functions
 from functions.cluster import stage_command
 from functions.local import view
@@ -50,7 +48,8 @@ def bare_python(code: str) -> list[str]:
 def algorithm_user() -> tuple[int, int] | None:
     """The uid and gid of algorithms where Sluice runs as root; None where they have the uid of Sluice itself.
 
-    It is the first subordinate id of root (/etc/subuid, /etc/subgid) if there is one, else `nobody`.
+    It is the last subordinate id of root (/etc/subuid, /etc/subgid) if there is one, else `nobody`. The first ids are
+    the users of root's containers.
     """
     if os.geteuid() != 0:
         return None
@@ -64,12 +63,13 @@ def algorithm_user() -> tuple[int, int] | None:
 
 
 def _subordinate_id(file: str) -> int | None:
-    """The first id of root's range in a file of lines `name:first:count`."""
+    """The last id of root's range in a file of lines `name:first:count`."""
     try:
         lines = [line.strip().split(":") for line in Path(file).read_text().splitlines()]
     except OSError:
         return None
-    return next((int(line[1]) for line in lines if len(line) == 3 and line[0] in ("root", "0")), None)
+    ranges = [line for line in lines if len(line) == 3 and line[0] in ("root", "0")]
+    return int(ranges[0][1]) + int(ranges[0][2]) - 1 if ranges else None
 
 
 def prepare(folder: JobFolder, options: LaunchOptions) -> None:
@@ -134,7 +134,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
     return {
         "isolation": options.isolation,
         "user": algorithm_user(),
-        "view": {"root": str(folder.path / "root"), "mounts": _mounts(folder, job, options)} if inside else None,
+        "view": _view(folder, job, options) if inside else None,
         "command": command,
         "environ": {
             # The machine's own programs come first. Behind them at least this Python can be found.
@@ -157,7 +157,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
     }
 
 
-def _mounts(folder: JobFolder, job: StageJob, options: LaunchOptions) -> list[dict[str, Any]]:
+def _view(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
     mounts = view.view(
         folder.volume,
         _scratch(folder),
@@ -167,7 +167,7 @@ def _mounts(folder: JobFolder, job: StageJob, options: LaunchOptions) -> list[di
         shared_memory=2 * job.limits.memory or 64 << 20,
         shown=[*options.shown, *_own_files(job)],
     )
-    return [msgspec.structs.asdict(mount) for mount in mounts]
+    return view.as_json(mounts, folder.path / "root")
 
 
 def _scratch(folder: JobFolder) -> Path:

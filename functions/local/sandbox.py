@@ -58,6 +58,7 @@ def run_trusted(spec: dict[str, Any]) -> None:
 def _enter_sandbox(spec: dict[str, Any], report: socket.socket | None) -> None:
     _unshare(_SANDBOX)
     linux.bring_up_loopback()
+    socket.sethostname(spec["view"]["host_name"])
     # Only children are in the new process namespace. The first is its init: all others end when it ends.
     _continue_in_child()
     _build_view(spec["view"])

@@ -132,6 +132,7 @@ def _bait() -> Iterator[dict[str, str]]:
         (folder / "socket").chmod(0o777)
         _listen(stack, socket.AF_UNIX, f"\0{name}")
         yield {
+            "host_name": socket.gethostname(),
             "file": str(folder / "file"),
             "shared_memory": str(shared),
             "socket": str(folder / "socket"),

@@ -11,7 +11,9 @@ import pwd
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from functions.workflow.volume_layout import ADMIN_LOGS, LOGS, OUTPUTS, VOLUME
@@ -33,7 +35,9 @@ _SHOWN_OF_ETC = (
 _SHOWN_OF_ETC_BY_PREFIX = ("python3", "java-", "perl")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _DEVICE_LINKS = {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}
-_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+# The name of the machine inside. Programs that talk to themselves look it up.
+HOST_NAME = "algorithm"
+_HOSTS = f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost\n"
 _NAME_SERVICE = "passwd: files\ngroup: files\nhosts: files\n"
 
 
@@ -84,6 +88,11 @@ def view(
     if _is_below(str(platform), shows):
         mounts.append(_closed(str(platform)))
     return mounts
+
+
+def as_json(mounts: Iterable[Mount], root: Path) -> dict[str, Any]:
+    """The view as functions/local/sandbox.py reads it. `root`: an empty folder, to mount the new root on."""
+    return {"root": str(root), "host_name": HOST_NAME, "mounts": [msgspec.structs.asdict(mount) for mount in mounts]}
 
 
 def visible(shown: Iterable[Path] = ()) -> list[str]:

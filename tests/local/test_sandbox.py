@@ -31,7 +31,7 @@ Runners = Callable[[str, str], JobRunner]
 MACHINE = (
     "a writable sysctl", "another process", "the folder ", "the kernel's keys", "a file of the machine",
     "a shared memory of the machine", "a socket of the machine", "the socket ", "the first process", "device ",
-    "a new file in /usr", "sysrq",
+    "a new file in /usr", "sysrq", "the name of the machine",
 )  # fmt: skip
 NETWORK = (
     "a public ", "the cloud's metadata", "an abstract socket of the machine", "a server on the machine's loopback",
@@ -65,6 +65,12 @@ def test_no_way_out_is_open_but_those_that_the_level_names(place: tuple[str, Job
     assert [way for way in report(runner).open if not way.startswith(LEFT_OPEN[level] or "\0")] == []
 
 
+@pytest.mark.parametrize("user", USERS)
+def test_the_probe_finds_what_is_open_without_isolation(runners: Runners, user: str) -> None:
+    found = set(report(runners("none", user)).open)
+    assert {"a file of the machine", "a server on the machine's loopback", "another process"} <= found
+
+
 def test_memory_and_disk_limits_hold_with_the_right_reason(place: tuple[str, JobRunner]) -> None:
     assert len(report(place[1]).limits) == 6
     assert report(place[1]).exceeded == []
@@ -88,6 +94,11 @@ def test_inputs_can_be_opened_relative_to_the_working_directory(place: tuple[str
 def test_python_writes_its_log_at_once(place: tuple[str, JobRunner]) -> None:
     ended = place[1].run("exec python3 -c 'import time; print(1); time.sleep(1000)'", algorithm_seconds=2)
     assert (ended.reason, ended.log) == ("DeadlineExceeded", "1\n")
+
+
+def test_a_stage_may_start_only_so_many_processes_and_leaves_no_core_dump(place: tuple[str, JobRunner]) -> None:
+    code = "from resource import *; print(getrlimit(RLIMIT_NPROC)[1] <= 8192, getrlimit(RLIMIT_CORE))"
+    assert place[1].run(f"python3 -c '{code}'").log == "True (1, 1)\n"
 
 
 def test_outputs_are_kept(place: tuple[str, JobRunner]) -> None:
@@ -143,6 +154,11 @@ def test_the_view_holds_programs_a_made_etc_devices_and_the_jobs_own_files(sandb
         "fd", "full", "null", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero",
     }  # fmt: skip
     assert set(data.split(", ")) == {"adminlogs", "ddos", "inputs", "logs", "outputs", "transformations"}
+
+
+def test_the_machines_name_inside_leads_to_loopback(sandbox: JobRunner) -> None:
+    code = "import socket; n = socket.gethostname(); print(n, socket.gethostbyname(n))"
+    assert sandbox.run(f"python3 -c '{code}'").log == "algorithm 127.0.0.1\n"
 
 
 def test_the_view_names_no_user_of_the_machine(sandbox: JobRunner) -> None:
