@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from functions.results.ports import Content, NotFound, StorageTimeout, StorageUnavailable
+from functions.untrusted import content_range, header_number
 from functions.workflow.model import ResultFile
 
 if TYPE_CHECKING:
@@ -105,16 +105,15 @@ def _content(response: BaseHTTPResponse, file: ResultFile, start: int, end: int 
     if headers.get("Content-Encoding", "identity") != "identity":
         raise StorageUnavailable("the storage sent an encoded body, which was not requested")
     if status == 200:
-        length = headers.get("Content-Length", "")
-        size = int(length) if length.isdecimal() else file.size
+        length = header_number(headers.get("Content-Length"))
+        size = file.size if length is None else length
         # The server ignored the range.
         chunks = _part(read(response), start, end) if start or end is not None else read(response)
         return Content(chunks, size, response.close)
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", ""))
-    if not found or int(found[1]) != start:
+    found = content_range(headers.get("Content-Range"))
+    if found is None or found.first != start:
         raise StorageUnavailable("the storage answered with another range than requested")
-    size = file.size if found[3] == "*" else int(found[3])
-    return Content(read(response), size, response.close)
+    return Content(read(response), file.size if found.size is None else found.size, response.close)
 
 
 def _part(chunks: Iterator[bytes], start: int, end: int | None) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ file system (MFS), at /sluice/<workflow>/<attempt>/manifest.json.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -18,6 +17,7 @@ from uuid import uuid4
 from functions.results import layout
 from functions.results.http_files import errors, pool, read
 from functions.results.ports import Content, NotFound, StorageRefused, StorageUnavailable
+from functions.untrusted import parse_json
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class IpfsStorage:
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
         folder = f"{_MFS}/{layout.folder(workflow)}"
         try:
-            listed = json.loads(self._call("files/ls", {"arg": folder}))["Entries"] or []
+            listed = parse_json(self._call("files/ls", {"arg": folder}))["Entries"] or []
             attempts = [int(entry["Name"]) for entry in listed]
         except NotFound:
             return
@@ -134,7 +134,7 @@ def _mfs_path(workflow: WorkflowId, attempt: int) -> str:
 def _directory(added: bytes) -> str:
     """Return the CID of the directory around the added file: the last line of the answer, which has no name."""
     try:
-        last = json.loads(added.strip().split(b"\n")[-1])
+        last = parse_json(added.strip().split(b"\n")[-1])
         cid = last["Hash"] if last["Name"] == "" else ""
     except (ValueError, KeyError, TypeError):
         cid = ""

@@ -48,7 +48,7 @@ def decode(content: bytes) -> Manifest | None:
     """Decode a manifest. None if it is invalid: then the attempt counts as not published."""
     try:
         return _MANIFEST.decode(content)
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeError are ValueErrors
         return None
 
 

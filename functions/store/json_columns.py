@@ -94,7 +94,7 @@ def _file(entry: Mapping[str, Any]) -> ResultFile:
 def _decode(text: str | None) -> Any:
     try:
         return msgspec.json.decode(text or "null")
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
         return None
 
 

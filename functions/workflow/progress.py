@@ -38,5 +38,5 @@ def last(log: Iterable[bytes]) -> Progress | None:
         found = next((line for line in reversed(lines) if line.startswith(_MARK)), found)
     try:
         return _PROGRESS.decode(found.removeprefix(_MARK))
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeError are ValueErrors
         return None

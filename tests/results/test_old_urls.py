@@ -109,6 +109,9 @@ def test_api_keys_go_only_to_the_configured_hosts(host: Callable[[Answer], Host]
         (200, {"Content-Encoding": "gzip"}, StorageUnavailable),
         (206, {"Content-Range": "bytes 7-9/10"}, StorageUnavailable),
         (206, {"Content-Range": "garbage"}, StorageUnavailable),
+        (206, {"Content-Range": "bytes 0-9/" + "9" * 5000}, StorageUnavailable),
+        (206, {"Content-Range": "bytes " + "9" * 5000 + "-1/*"}, StorageUnavailable),
+        (302, {"Location": "http://["}, StorageUnavailable),
         (302, {"Location": "/again"}, StorageUnavailable),
         (302, {"Location": "file:///etc/passwd"}, StorageUnavailable),
     ],
@@ -119,6 +122,14 @@ def test_answers_that_are_not_the_file_are_errors(
     with pytest.raises(error) as raised:
         read(host(reply(status, headers)).url, tmp_path)
     assert "127.0.0.1" not in str(raised.value)
+
+
+def test_an_invalid_length_counts_as_unknown(host: Callable[[Answer], Host], tmp_path: Path) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n" + CONTENT)
+        handler.close_connection = True
+
+    assert read(host(answer).url, tmp_path)[0] == CONTENT
 
 
 def test_invalid_http_a_broken_body_and_a_closed_port_are_unavailable(

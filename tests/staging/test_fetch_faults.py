@@ -4,14 +4,17 @@ import errno
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
-from support.configuring import FEW_RETRIES, LOOPBACK, Configure
+from support.configuring import FEW_RETRIES, LOOPBACK, Configure, task_of
 from support.datahost import DataHost, File, Held, Pattern, Request
 
 from functions.backoff import Backoff
@@ -340,3 +343,31 @@ def test_a_host_that_vanishes_after_some_bytes_gets_all_tries(configure: Configu
     http = GuardedHttp(frozenset({"http"}), private=True, retries=retries, lookup=once)
     outcome = configure({"url": f"http://data.example:{host.port}/a"}, retries=retries, http=http)
     assert outcome.message.endswith("(6 times in a row)")
+
+
+_ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=4m none "$1" && mkdir "$1/data" && cp "$2" "$1/task.json" || exit 99
+TERMINATION_LOG="$1/message" "$3" -m functions.staging.configure --task "$1/task.json" --volume "$1/data"
+echo "$?" && cat "$1/message"
+"""
+
+
+def test_a_full_disk_leaves_room_for_the_message_that_says_so(host: DataHost, tmp_path: Path) -> None:
+    """As on a laptop, where the volume and the termination message share one disk."""
+
+    def endless(request: Request) -> None:
+        request.send_response(200)
+        request.end_headers()
+        while True:
+            request.wfile.write(b"x" * 65536)
+
+    host.routes["/a"] = endless
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "task.json").write_bytes(msgspec.json.encode(task_of([{"url": f"{host.url}/a"}])))
+    places = [str(tmp_path / "disk"), str(tmp_path / "task.json"), sys.executable]
+    namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    command = [*namespace, "sh", "-c", _ON_A_SMALL_DISK, "sh", *places]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode == 99 or "unshare" in ended.stderr:
+        pytest.skip("this user may not mount")
+    assert ended.stdout == "31\nDiskFull: inputs/0/0: the volume is full"

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from functions.results import layout
+from functions.store import json_columns
 from functions.untrusted import (
     ContentRange,
     HttpUrl,
@@ -22,6 +24,7 @@ from functions.untrusted import (
     parse_url,
     retry_after,
 )
+from functions.workflow.progress import last
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 # Any text, lone surrogates included, and texts that look like what is parsed.
@@ -65,6 +68,15 @@ def test_json_that_python_writes_is_read_back(value: Any) -> None:
 def test_json_of_another_shape_is_malformed() -> None:
     with pytest.raises(Malformed, match="shape"):
         parse_json(b'{"a": "b"}', dict[str, int])
+
+
+@pytest.mark.parametrize(
+    "text", [b"[" * 100_000, b'{"files": ' * 100_000, b'"\xed\xa0\x80"', b'"\\ud800"', b"\xff", b"{}x"]
+)
+def test_no_stored_or_logged_json_crashes_its_reader(text: bytes) -> None:
+    assert layout.decode(text) is None
+    assert last([b"progress ", text, b"\n"]) is None
+    assert json_columns.decode_files(text.decode("utf-8", "replace")) == ()
 
 
 # --- URLs -----------------------------------------------------------------------------------

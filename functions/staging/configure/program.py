@@ -239,6 +239,8 @@ def run(
             with disk_full_fails():
                 phase()
         except StageFailure as e:
+            # A half-written file may have filled the disk, and on a laptop the termination message needs room there.
+            _remove(volume / _DRAFTS)
             return finish(code, _reason(e, code), e.text, volume)
         except (OSError, MemoryError):
             raise
