@@ -20,7 +20,7 @@ from functions.store.migrate import migrate
 pytestmark = pytest.mark.xdist_group("image")
 MOST_BYTES = 130e6  # what the image may add to its base, which has about 125 MB (measured once at 181 MB at most)
 WITHOUT_SOURCES = 0x1  # the flag of bytecode that is used whatever becomes of the sources; PEP 552
-STAGES = ("functions.staging.configure", "functions.staging.publish")
+STAGES = sorted(f"functions.staging.{file.parent.name}" for file in (ROOT / "functions/staging").glob("*/__main__.py"))
 
 
 @pytest.fixture(scope="session")

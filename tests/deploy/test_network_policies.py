@@ -20,7 +20,8 @@ JOBS, FUNCTIONS = "ocean-compute", "sluice"
 METADATA = ("169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")  # of all clouds
 PRIVATE = ("10.96.0.1", "172.18.0.2", "192.168.1.1", "127.0.0.1", "100.64.0.1", "fd00::1", "fe80::1", *METADATA)
 PUBLIC = ("1.1.1.1", "185.199.108.133", "2606:4700::1111")
-FETCHERS = [Stage.CONFIGURE, Stage.PUBLISH]
+FETCHERS = [Stage.CONFIGURE, Stage.PUBLISH, Stage.RELEASE]
+ISOLATED = [Stage.ALGORITHM, Stage.FILTER, Stage.CHECK]
 addresses = st.ip_addresses().map(str)
 
 
@@ -66,9 +67,13 @@ def inside(address: str, network: str) -> bool:
     return ip_address(address) in ip_network(network)
 
 
+def test_every_stage_is_isolated_or_fetches() -> None:
+    assert sorted([*FETCHERS, *ISOLATED]) == sorted(Stage)
+
+
 @pytest.mark.parametrize("overlay", [(), *((name,) for name in TRY_OUT)])
-@pytest.mark.parametrize("stage", [Stage.ALGORITHM, Stage.FILTER])
-def test_algorithm_and_filter_reach_nothing_not_even_dns(stage: Stage, overlay: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("stage", ISOLATED)
+def test_isolated_stages_reach_nothing_not_even_dns(stage: Stage, overlay: tuple[str, ...]) -> None:
     assert rules(JOBS, labels_of(stage), "Egress", *overlay) == []
 
 
@@ -78,13 +83,13 @@ def test_no_stage_can_be_called(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("stage", FETCHERS)
-def test_configure_and_publish_reach_public_addresses_alone(stage: Stage) -> None:
+def test_stages_that_fetch_reach_public_addresses_alone(stage: Stage) -> None:
     assert [address for address in PRIVATE if reaches(labels_of(stage), address, 443)] == []
     assert [address for address in PUBLIC if not reaches(labels_of(stage), address, 443)] == []
 
 
 @pytest.mark.parametrize("stage", FETCHERS)
-def test_configure_and_publish_reach_port_443_alone(stage: Stage) -> None:
+def test_stages_that_fetch_reach_port_443_alone(stage: Stage) -> None:
     assert [port for port in (22, 80, 443, 2375, 5432, 6443, 8080) if reaches(labels_of(stage), PUBLIC[0], port)] == [
         443
     ]
