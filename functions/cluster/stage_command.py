@@ -9,16 +9,15 @@ from collections.abc import Sequence
 import msgspec
 
 from functions.cluster.ports import StageJob
-from functions.workflow import volume_layout
+from functions.workflow import stage_task, volume_layout
 from functions.workflow.model import Stage
-from functions.workflow.stage_task import Task
 
 
 def task_json(job: StageJob) -> bytes:
-    """The content of the task file of configure and publish (functions/workflow/stage_task.py)."""
+    """Return the content of the task file of configure and publish."""
     environment = job.environment
-    return msgspec.json.encode(
-        Task(
+    return stage_task.encode(
+        stage_task.Task(
             workflow=job.workflow,
             definition=job.definition,
             results=job.results,

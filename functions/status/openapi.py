@@ -66,6 +66,7 @@ _ERRORS = {
     401: "The signer or the admin is not authorised.",
     403: "The policy, or its checkers, do not allow it.",
     404: "No such job, log or result.",
+    408: "The request body did not arrive in time.",
     409: "The job is not in a state for this.",
     410: "The results were removed or have expired.",
     413: "The request body is too large.",
@@ -77,7 +78,7 @@ _ERRORS = {
     503: "The database, the cluster or the storage is unavailable; try again after Retry-After seconds.",
     504: "The storage of results did not answer in time.",
 }
-_BODY = (413, 415)  # every route reads a JSON body if there is no query
+_BODY = (408, 413, 415)  # every route reads a JSON body if there is no query
 _SIGNED = (400, 401, 503, *_BODY)
 _ADMIN = (400, 401, 503, *_BODY)
 

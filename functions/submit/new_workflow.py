@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Raw
+
 from functions.workflow.document import Definition, DocumentError, parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
+from functions.workflow.stage_task import MAX_SIZE, Task, encode
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -31,7 +34,10 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
         reported=submission.origin is not None,
     )
     record = Record(workflow, submission)
-    return record if app.policies is None else _under_policy(record, definition, environment, app.policies)
+    if app.policies is not None:
+        record = _under_policy(record, definition, environment, app.policies)
+    _check_size(record, definition, environment)
+    return record
 
 
 def _under_policy(record: Record, definition: Definition, environment: Environment, policies: Policies) -> Record:
@@ -51,6 +57,23 @@ def _under_policy(record: Record, definition: Definition, environment: Environme
     )
     submission = replace(record.submission, policy=policy.encode(merged))
     return Record(replace(workflow, limits=limits), submission)
+
+
+def _check_size(record: Record, definition: Definition, environment: Environment) -> None:
+    """Refuse a document that no Secret can hold. Raises Invalid."""
+    task = Task(
+        workflow=record.workflow.id,
+        definition=definition,
+        results="",
+        fetch=environment.fetch,
+        publish=environment.publish,
+        policy=Raw(record.submission.policy.encode() or b"{}"),
+    )
+    if (size := len(encode(task))) > MAX_SIZE:
+        raise Invalid(
+            f"$: expected a document of at most {MAX_SIZE} bytes for the stages, not {size}; "
+            "put a large algorithm behind `url` instead of `rawcode`, and data into `input`"
+        )
 
 
 def _definition(document: Any, environment: Environment) -> Definition:

@@ -19,6 +19,8 @@ from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, 
 MAX_INPUTS = 256
 MAX_URLS = 1024
 MAX_DEPTH = 32
+# Bytes. Linux takes 128 KiB as one argument, and each `$ALGO` and `$` of the entrypoint becomes longer.
+MAX_ENTRYPOINT = 8192
 # An id without `did:op:` becomes a folder below /data/inputs. 200 characters leave room for what is added to its name.
 _SAFE_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,199}")
 _DID = "did:op:"
@@ -261,6 +263,8 @@ def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) 
 def _container_problems(container: Container, at: str) -> Iterator[tuple[str, str]]:
     if not container.entrypoint.strip() or _has_controls(container.entrypoint):
         yield f"{at}.entrypoint", "a command on one line, such as `python3 $ALGO`"
+    elif len(container.entrypoint.encode()) > MAX_ENTRYPOINT:
+        yield f"{at}.entrypoint", f"a command of at most {MAX_ENTRYPOINT} bytes; put a longer program into `rawcode`"
     if not _IMAGE.fullmatch(container.image) or len(container.image) > 255:
         yield f"{at}.image", "the name of a container image, such as `python` or `ghcr.io/team/tool`"
     if not _TAG.fullmatch(container.tag):

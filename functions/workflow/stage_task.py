@@ -1,10 +1,11 @@
-"""The task file: all that the configure and publish programs are told, as one JSON file.
+"""The task file: the JSON file that tells the configure and publish programs what to do.
 
-In a pod it is a file of the workflow's Secret, because input URLs may carry credentials.
+In a Pod it is a file of the workflow's Secret, because input URLs may carry credentials. So it must fit into one.
 """
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Raw, Struct
 
 from functions.workflow.document import Definition
@@ -27,6 +28,10 @@ class HeldTask(Struct, frozen=True, kw_only=True):
     files: tuple[ResultFile, ...] = ()
     admin_files: tuple[ResultFile, ...] = ()
 
+# Bytes. A Kubernetes Secret holds 1 MiB, of which 4 KiB are left for Ocean's `secret`, for the URLs and keys of the
+# storage, and for what an operator adds to the environment after a workflow was accepted.
+MAX_SIZE = (1 << 20) - 4096
+
 
 class Task(Struct, frozen=True, kw_only=True):
     """`results` is the storage URL below which publish writes (see functions/results).
@@ -41,3 +46,8 @@ class Task(Struct, frozen=True, kw_only=True):
     publish: PublishPolicy = PublishPolicy()
     policy: Raw = Raw(b"{}")
     held: HeldTask | None = None
+
+
+def encode(task: Task) -> bytes:
+    """Return the content of the file."""
+    return msgspec.json.encode(task)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 from support.api import API, DOCUMENT, OTHER_KEY, OWNER, Api, app
 from werkzeug.test import TestResponse
 
-from functions.cluster.ports import ClusterUnavailable
+from functions.cluster import stage_command
+from functions.cluster.kubernetes import job_manifests
+from functions.cluster.ports import ClusterUnavailable, JobRef, StageJob
 from functions.store.ports import Query, Store, StoreUnavailable
+from functions.workflow import stage_task
 from functions.workflow.model import Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
 
@@ -103,6 +108,26 @@ def test_a_wrong_stage_is_told_in_the_words_of_operator_service(api: Api, docume
 def test_a_wrong_document_is_told_with_the_place_in_it(api: Api, document: Any, place: str) -> None:
     code, text = error(api.post(api.start_body(workflow=document)))
     assert (code, text.startswith(place)) == (400, True), text
+
+
+def test_the_largest_document_that_is_accepted_fits_into_a_secret(api: Api) -> None:
+    """Kubernetes counts the values of a Secret: 1 MiB at most."""
+
+    def with_code(length: int) -> dict[str, Any]:
+        return altered("stages", 0, "algorithm", "rawcode", value="x" * length)
+
+    def started(agreement: str, length: int) -> StageJob:
+        job = api.start(agreementId=agreement, workflow=with_code(length))["jobId"]
+        made = api.cluster.request(JobRef(WorkflowId(job), Stage.CONFIGURE, 1, "ocean-compute"))
+        assert made is not None
+        return made
+
+    longest = 100 + stage_task.MAX_SIZE - len(stage_command.task_json(replace(started("0x1", 100), results="")))
+    values = job_manifests.secret(started("0x2", longest), "0123456789")["data"].values()
+    assert stage_task.MAX_SIZE < sum(len(b64decode(value)) for value in values) <= 1 << 20
+
+    code, text = error(api.post(api.start_body(agreementId="0x3", workflow=with_code(longest + 1))))
+    assert (code, f"at most {stage_task.MAX_SIZE} bytes" in text) == (400, True)
 
 
 @pytest.mark.parametrize("field", ["agreementId", "owner"])

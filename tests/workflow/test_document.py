@@ -88,6 +88,7 @@ def test_rawcode_of_any_length_is_an_algorithm(rawcode: str) -> None:
         ("algorithm.rawcode", "", "$.stages[0].algorithm"),
         ("algorithm.rawcode", 7, "$.stages[0].algorithm.rawcode"),
         ("algorithm.container.entrypoint", " ", "$.stages[0].algorithm.container.entrypoint"),
+        ("algorithm.container.entrypoint", "é" * 4097, "$.stages[0].algorithm.container.entrypoint"),
         ("algorithm.container.entrypoint", "a\nb", "$.stages[0].algorithm.container.entrypoint"),
         ("algorithm.container.image", "UPPER", "$.stages[0].algorithm.container.image"),
         ("algorithm.container.image", "a b", "$.stages[0].algorithm.container.image"),
