@@ -28,6 +28,7 @@ class HeldTask(Struct, frozen=True, kw_only=True):
     files: tuple[ResultFile, ...] = ()
     admin_files: tuple[ResultFile, ...] = ()
 
+
 # Bytes. A Kubernetes Secret holds 1 MiB, of which 4 KiB are left for Ocean's `secret`, for the URLs and keys of the
 # storage, and for what an operator adds to the environment after a workflow was accepted.
 MAX_SIZE = (1 << 20) - 4096
