@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -23,6 +23,7 @@ from functions.workflow.observation import (
     Tick,
 )
 
+Shape = tuple[Hashable, ...]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LONG_AFTER = NOW + timedelta(days=30)
 MANIFEST = Manifest((ResultFile("outputs/a.csv", 3, "output", "file:///r/a.csv"),))
@@ -43,7 +44,8 @@ def observations(w: Workflow) -> Iterator[Observation]:
             yield StageLost(stage, 1)
             yield StageEnded(stage, 1, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
             continue
-        yield StageEnded(stage, w.attempt + 1, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
+        for attempt in (w.attempt - 1, w.attempt + 1):
+            yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
         yield StageEnded(stage, w.attempt, JobUid("another"), Outcome.SUCCEEDED, 0)
         yield from _of_attempt(stage, w.attempt)
 
@@ -62,18 +64,16 @@ def _of_attempt(stage: Stage, attempt: int) -> Iterator[Observation]:
     yield StageEnded(stage, attempt, UID, Outcome.FAILED, 137, "OOMKilled", oom_killed=True)
 
 
-def reachable(limits: Limits | None = None) -> dict[Workflow, Workflow]:
-    """All states that some sequence of observations leads to; times and step counts do not tell states apart."""
-    found: dict[Workflow, Workflow] = {}
+def reachable(limits: Limits | None = None) -> dict[Shape, Workflow]:
+    """All states that some sequence of observations leads to, one of each shape."""
+    found: dict[Shape, Workflow] = {}
     queue = [new(limits)]
     while queue:
         w = queue.pop()
         recorded = replace(w, job_uid=UID, job_created_at=NOW) if w.stage else w
         for state in (w, recorded):  # before and after its Job is recorded
-            key = _shape(state)
-            if key in found:
+            if found.setdefault(_shape(state), state) is not state:
                 continue
-            found[key] = state
             for seen in observations(state):
                 for now in (NOW, LONG_AFTER):
                     after = decide(state, seen, now).workflow
@@ -82,17 +82,12 @@ def reachable(limits: Limits | None = None) -> dict[Workflow, Workflow]:
     return found
 
 
-def _shape(w: Workflow) -> Workflow:
-    """The state without its times and the reason of a wait, but with which of them are set."""
-    moment = {True: NOW, False: None}
-    return replace(
-        w,
-        step=0,
-        waiting="waits" if w.waiting else "",
-        deadline=moment[w.deadline is not None],
-        wake_at=moment[w.wake_at is not None],
-        job_created_at=moment[w.job_created_at is not None],
-        finished_at=moment[w.finished_at is not None],
-        runs_since=moment[w.runs_since is not None],
-        held_until=moment[w.held_until is not None],
+def _shape(w: Workflow) -> Shape:
+    """What the rules tell states apart by: which times are set, but not which times they are; no reasons, no counts."""
+    return (
+        (w.phase, w.attempt, w.job_uid, w.status, w.stop, w.removed, w.expired, w.findings),
+        w.halt and w.halt.outcome,
+        w.ending and w.ending.code,
+        *(bool(each) for each in (w.waiting, w.deadline, w.wake_at, w.job_created_at, w.finished_at)),
+        *(bool(each) for each in (w.runs_since, w.held_until)),
     )
