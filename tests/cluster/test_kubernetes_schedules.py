@@ -15,7 +15,8 @@ from datetime import timedelta
 import pytest
 from support.fake_kube import QUOTA_CONFLICT
 from support.invariants import Invariants
-from support.kube_objects import Fault, KubeObjects
+from support.kube_answers import Fault
+from support.kube_objects import KubeObjects
 from support.kube_world import UPDATE, KubeView, KubeWorld
 
 from functions.backoff import Backoff
@@ -42,7 +43,7 @@ class KubeChaos(KubeWorld):
         super().__init__(KubeObjects(), max_jobs=dice.choice((1, 2, 4)), attempts=3, start_seconds=86_400)
         self.dice = dice
         self.store = self.app.store
-        self.view = KubeView(self.kube)
+        self.view = KubeView(self.kube, self.app.cluster)
         self.invariants = Invariants(Watched(self))
         self.rate = dice.choice((0.05, 0.2, 0.5))
         self.injected = 0

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from support.kube_objects import QUOTA_CONFLICT, TOKEN, Answer, Fault, KubeObjects
+from support.kube_answers import QUOTA_CONFLICT, TOKEN, Answer, Fault
+from support.kube_objects import KubeObjects
 
 from functions.cluster.kubernetes.client import Access, Api
 

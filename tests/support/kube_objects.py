@@ -10,58 +10,28 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-Object = dict[str, Any]
-Key = tuple[str, str, str]  # plural, namespace, name
-TOKEN = "not-a-secret"
-REASONS = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    409: "Conflict",
-    413: "RequestEntityTooLarge",
-    422: "Invalid",
-    429: "TooManyRequests",
-    500: "InternalError",
-    503: "ServiceUnavailable",
-    504: "Timeout",
-}
-VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
-
-
-@dataclass
-class Fault:
-    """What one call gets instead of its answer. `after`: the call is carried out all the same."""
-
-    status: int = 500  # 0: the connection is cut; -1: no answer until `FakeKube.close`
-    message: str = "fault"
-    headers: dict[str, str] = field(default_factory=dict)
-    after: bool = False
-
-
-# The answer to a create when another one has changed the namespace's quota at the same moment.
-QUOTA_CONFLICT = Fault(
-    409,
-    'Operation cannot be fulfilled on resourcequotas "environment": the object has been modified; '
-    "please apply your changes to the latest version and try again",
+from support.kube_answers import (
+    TOKEN,
+    VERBS,
+    Answer,
+    Fault,
+    Object,
+    failed,
+    group_of,
+    not_found,
+    ok,
+    status_answer,
+    target_of,
 )
 
-
-@dataclass
-class Answer:
-    """A response: its status (see Fault), headers and body."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+Key = tuple[str, str, str]  # plural, namespace, name
 
 
 class KubeObjects:
@@ -181,13 +151,13 @@ class KubeObjects:
         assert authorization == f"Bearer {TOKEN}"
         parts = urlsplit(url)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        namespace, plural, name, sub = _target(parts.path)
+        namespace, plural, name, sub = target_of(parts.path)
         verb = VERBS.get(method, "get" if name else "list")
         resource = f"{plural}/{sub}" if sub else plural
-        self.rights.add((verb, _group(parts.path), resource))
+        self.rights.add((verb, group_of(parts.path), resource))
         fault = self._fault(verb, resource)
         if fault is not None and not fault.after:
-            return _failed(fault)
+            return failed(fault)
         if sub == "log":
             return Answer(200, self._log(namespace, name, query))
         do: dict[str, Callable[[], Answer]] = {
@@ -199,7 +169,7 @@ class KubeObjects:
         }
         with self.lock:
             done = do[verb]()
-        return done if fault is None else _failed(fault)
+        return done if fault is None else failed(fault)
 
     def _fault(self, verb: str, resource: str) -> Fault | None:
         with self.lock:
@@ -211,13 +181,13 @@ class KubeObjects:
         name = body["metadata"]["name"]
         found = self.objects.get((plural, namespace, name))
         if found is None:
-            return _ok(self._add(plural, namespace, body), 201)
+            return ok(self._add(plural, namespace, body), 201)
         deleting = "object is being deleted: " if "deletionTimestamp" in found["metadata"] else ""
-        return _status(409, f'{deleting}{plural} "{name}" already exists', "AlreadyExists")
+        return status_answer(409, f'{deleting}{plural} "{name}" already exists', "AlreadyExists")
 
     def _get(self, plural: str, namespace: str, name: str) -> Answer:
         found = self.objects.get((plural, namespace, name))
-        return _ok(found) if found else _not_found(plural, name)
+        return ok(found) if found else not_found(plural, name)
 
     def _log(self, namespace: str, pod: str, query: dict[str, str]) -> bytes:
         with self.lock:
@@ -233,34 +203,34 @@ class KubeObjects:
             for (kind, where, _), body in sorted(self.objects.items())
             if (kind, where) == (plural, namespace) and wanted.items() <= body["metadata"].get("labels", {}).items()
         ]
-        return _ok({"items": found[: int(query.get("limit", 0)) or None]})
+        return ok({"items": found[: int(query.get("limit", 0)) or None]})
 
     def _delete(self, plural: str, namespace: str, name: str, options: Object) -> Answer:
         found = self.objects.get((plural, namespace, name))
         if found is None:
-            return _not_found(plural, name)
+            return not_found(plural, name)
         uid = options.get("preconditions", {}).get("uid")
         if uid and uid != found["metadata"]["uid"]:
-            return _status(409, f"Precondition failed: UID in precondition: {uid}, UID in object meta: another")
+            return status_answer(409, f"Precondition failed: UID in precondition: {uid}, UID in object meta: another")
         if not (self.lingering and options.get("propagationPolicy") == "Foreground"):
             self.remove(plural, name, namespace)
-            return _ok(found)
+            return ok(found)
         self._mark_deleted(found)
         for other in self.objects.values():
             if _owned_by(other, found):
                 self._mark_deleted(other)
-        return _ok(found)
+        return ok(found)
 
     def _patch(self, plural: str, namespace: str, name: str, sub: str, body: Object) -> Answer:
         found = self.objects.get((plural, namespace, name))
         if found is None:
-            return _not_found(plural, name)
+            return not_found(plural, name)
         if sub == "status":
             _merge(found.setdefault("status", {}), body["status"])
         else:
             _merge(found, {key: value for key, value in body.items() if key != "status"})
         self._touch(found)
-        return _ok(found)
+        return ok(found)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -300,39 +270,3 @@ def _merge(into: Object, patch: Object) -> None:
             _merge(into[key], value)
         else:
             into[key] = value
-
-
-def _ok(body: Object, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(body).encode())
-
-
-def _not_found(plural: str, name: str) -> Answer:
-    return _status(404, f'{plural} "{name}" not found')
-
-
-def _failed(fault: Fault) -> Answer:
-    return _status(fault.status, fault.message, headers=fault.headers) if fault.status > 0 else Answer(fault.status)
-
-
-def _status(code: int, message: str, reason: str = "", headers: Mapping[str, str] | None = None) -> Answer:
-    """A Status object, with the reason that Kubernetes gives for the code."""
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "message": message,
-        "reason": reason or REASONS[code],
-        "code": code,
-    }
-    return Answer(code, json.dumps(body).encode(), headers or {})
-
-
-def _group(path: str) -> str:
-    """The API group; empty for /api, whose group has no name."""
-    return path.split("/")[2] if path.startswith("/apis/") else ""
-
-
-def _target(path: str) -> tuple[str, str, str, str]:
-    """Namespace, plural, name and subresource of a path."""
-    rest: Iterator[str] = iter(path.partition("/namespaces/")[2].split("/"))
-    return next(rest), next(rest), next(rest, ""), next(rest, "")

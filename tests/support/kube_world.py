@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from support.fake_kube import LocalApi
-from support.kube_objects import KubeObjects, Object
+from support.kube_answers import Object
+from support.kube_objects import KubeObjects
 from support.world import World
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
@@ -13,15 +14,25 @@ from functions.cluster.labels import ref_of_name
 from functions.cluster.ports import JobRef
 from functions.settings import Settings
 from functions.workflow.model import Manifest, Stage, WorkflowId
+from functions.workflow.tick import TickLevel
 
 UPDATE = {"ce-type": "dev.knative.apiserver.resource.update"}
+
+
+class TickingCluster(KubernetesCluster):
+    """The adapter with a tick that it only remembers: the fake API has no PingSource."""
+
+    tick = TickLevel.NONE
+
+    def set_tick(self, level: TickLevel) -> None:
+        self.tick = level
 
 
 class KubeWorld(World):
     """The whole system on the adapter for Kubernetes. Without `cluster`, it calls the API in this process."""
 
     def __init__(self, kube: KubeObjects, cluster: KubernetesCluster | None = None, **options: Any) -> None:
-        cluster = cluster or KubernetesCluster(Settings(image="sluice:1"), LocalApi(kube))
+        cluster = cluster or TickingCluster(Settings(image="sluice:1"), LocalApi(kube))
         super().__init__(cluster=cluster, namespace="demo", **options)
         self.kube = kube
         kube.clock = self.clock
@@ -56,8 +67,14 @@ class KubeWorld(World):
 class KubeView:
     """What the invariants ask of a cluster, read from the fake API."""
 
-    def __init__(self, kube: KubeObjects) -> None:
+    def __init__(self, kube: KubeObjects, cluster: Any) -> None:
         self._kube = kube
+        self._cluster = cluster
+
+    @property
+    def tick(self) -> TickLevel:
+        level: TickLevel = self._cluster.tick
+        return level
 
     @property
     def created(self) -> Any:

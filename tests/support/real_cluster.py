@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import localbucket
-from support.kube_objects import Object
+from support.kube_answers import Object
 
 from functions.cluster.kubernetes.client import Api, access
 from functions.cluster.kubernetes.objects import get_mapping, get_mappings, get_text
