@@ -25,6 +25,7 @@ ROUTER = Router(
         routes.HISTORY.to(admin.history),
         routes.DEAD_LETTERS.to(admin.dead_letters),
         routes.INDEX.to(public.index),
+        routes.HEALTH.to(healthz),
         review.HELD.to(later(_REVIEW, "held")),
         review.HELD_JOB.to(later(_REVIEW, "held_job")),
         review.HELD_FILE.to(later(_REVIEW, "held_file")),
@@ -32,7 +33,6 @@ ROUTER = Router(
         Rule("/spec", endpoint=public.spec, methods=["GET"]),
         Rule("/api/v1/docs/", endpoint=public.docs, methods=["GET"]),
         Rule("/api/v1/docs/<name>", endpoint=public.docs_file, methods=["GET"]),
-        Rule("/healthz", endpoint=healthz, methods=["GET"]),
     ]
 )
 

@@ -13,7 +13,7 @@ from functions.api.http import Route
 from functions.api.ocean import routes
 from functions.api.ocean.answers import Running, Status
 from functions.api.review import routes as review
-from functions.status.views import Info, Offer, Service, Step
+from functions.status.views import Health, Info, Offer, Service, Step
 from functions.workflow.document import Definition
 from functions.workflow.model import Stage
 
@@ -182,6 +182,7 @@ OPERATIONS: Mapping[Route, Operation] = {
         admin=True,
     ),
     routes.INDEX: Operation("Describe the service", Service),
+    routes.HEALTH: Operation("Tell whether requests are served", Health),
 }
 
 _CHECKED = (*_ADMIN, 403)

@@ -25,6 +25,12 @@ class Service(TypedDict):
     sluice: str
 
 
+class Health(TypedDict):
+    """`ok` while the function serves requests, whatever its database does."""
+
+    status: str
+
+
 class Offer(TypedDict):
     """A compute environment. Numbers with a fraction are strings."""
 

@@ -58,7 +58,8 @@ MADE_UP = [
     pytest.param(*operation, mode, id=f"{operation[1]} {operation[0]} {mode.value}")
     for operation in OPERATIONS
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-    if operation != ("/", "get") or mode is GenerationMode.POSITIVE  # takes nothing that could be wrong
+    if operation not in (("/", "get"), ("/healthz", "get"))
+    or mode is GenerationMode.POSITIVE  # takes nothing that could be wrong
 ]
 enough = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -104,7 +105,7 @@ def test_the_document_describes_exactly_the_routing_table() -> None:
         (
             "status",
             STATUS,
-            {("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET"), ("/healthz", "GET")},
+            {("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET")},
         ),
     ],
 )

@@ -54,7 +54,7 @@ def function_of(rule: Mapping[str, Any]) -> str:
         ("GET", "/spec", "status"),
         ("GET", "/", "status"),
         ("POST", "/dead-letters", None),
-        ("GET", "/healthz", None),
+        ("GET", "/healthz", "status"),
     ],
 )
 def test_a_request_reaches_its_function(name: str, method: str, path: str, function: str | None) -> None:

@@ -32,7 +32,7 @@ API = "/api/v1/operator"
         ("GET", "/spec", "status"),
         ("GET", "/api/v1/docs/index.html", "status"),
         ("POST", "/dead-letters", None),
-        ("GET", "/healthz", None),
+        ("GET", "/healthz", "status"),
         ("GET", "/api/v1/operators", None),
         ("GET", "/spec/more", None),
     ],

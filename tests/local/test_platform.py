@@ -48,8 +48,12 @@ def _listening(pid: int) -> list[str]:
 
 
 def test_the_gateway_does_not_forward_to_event_endpoints(laptop: Laptop) -> None:
-    for path in ("/dead-letters", "/healthz", "/advance"):
+    for path in ("/dead-letters", "/advance"):
         assert laptop.call("POST", path, {})[0] == 404
+
+
+def test_the_gateway_tells_that_requests_are_served(laptop: Laptop) -> None:
+    assert laptop.call("GET", "/healthz", {}) == (200, b'{"status": "ok"}')
 
 
 def test_a_second_platform_on_the_same_folder_is_refused(laptop: Laptop) -> None:

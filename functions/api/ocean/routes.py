@@ -24,9 +24,10 @@ LOGS = Route("status", "GET", f"{PREFIX}/logs")
 HISTORY = Route("status", "GET", f"{PREFIX}/history")
 DEAD_LETTERS = Route("status", "GET", f"{PREFIX}/dead-letters")
 INDEX = Route("status", "GET", "/")
+HEALTH = Route("status", "GET", "/healthz")
 
 # In the order of the OpenAPI document.
 TABLE = (
     *(START, JOBS, STOP, DELETE, RESULT, ENVIRONMENTS),
-    *(RUNNING_JOBS, JOB_IDS, INFO, LOGS, HISTORY, DEAD_LETTERS, UPGRADE, INDEX),
+    *(RUNNING_JOBS, JOB_IDS, INFO, LOGS, HISTORY, DEAD_LETTERS, UPGRADE, INDEX, HEALTH),
 )
