@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs check faults bench sbom release clean
+.PHONY: help demo demo-review test lint docs check faults bench sbom release clean
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
 demo: .venv/.run  ## run a real workflow on real data through all its stages
 	@$(BIN)/sluice run examples/penguins/workflow.json --out out
+
+demo-review: .venv/.run  ## hold a workflow's results, look at them, and release two files of three
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/review/demo
 
 test: .venv/.test  ## run the whole test suite
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -q

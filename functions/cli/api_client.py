@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import urllib3
 
@@ -125,6 +125,60 @@ class Client:
         if answer.status >= 400:
             raise self._refused("/logs", answer.status, answer.data)
         return answer.data
+
+    # --- requests of the review room ------------------------------------------------------------
+
+    def held(self) -> Any:
+        """What waits for a decision: for a checker the jobs whose policy names the key, for an operator all."""
+        return self._json("GET", "/held", headers=self._as_checker("/held"))
+
+    def held_job(self, job_id: str) -> Any:
+        """The files of a held job, what the checks found, and what to sign."""
+        path = f"/held/{quote(job_id, safe='')}"
+        return self._json("GET", path, headers=self._as_checker(path))
+
+    def held_file(self, job_id: str, index: int) -> bytes:
+        """One held file, decrypted. The server writes the look down in the job's history."""
+        path = "/heldFile?" + urlencode({"jobId": job_id, "index": index})
+        answer = self._send("GET", path, headers=self._as_checker(path))
+        if answer.status >= 400:
+            raise self._refused(path, answer.status, answer.data)
+        return answer.data
+
+    def decide(self, decision: dict[str, Any], signature: str) -> Any:
+        """Send a signed decision about held results."""
+        return self._json("POST", "/decisions", json={"decision": decision, "signature": signature})
+
+    def reject_as_operator(self, job_id: str) -> Any:
+        return self._json("POST", "/decisions", json={"jobId": job_id, "verdict": "reject"})
+
+    def release_again(self, job_id: str) -> Any:
+        return self._json("POST", "/release", json={"jobId": job_id})
+
+    def revoke(self, job_id: str) -> Any:
+        return self._json("POST", "/revoke", json={"jobId": job_id})
+
+    def freeze(self, scope: str, reason: str) -> Any:
+        return self._json("POST", "/freeze", json={"scope": scope, "reason": reason})
+
+    def unfreeze(self, scope: str) -> Any:
+        return self._json("DELETE", "/freeze", json={"scope": scope})
+
+    def _as_checker(self, path: str) -> dict[str, str]:
+        """The signature of a checker over one request; none for an operator, who sends the `Admin` header."""
+        if self._headers:
+            return {}
+        from functions.api.auth.checker import SCHEME, text_to_sign
+        from functions.ethereum import sign_text
+
+        nonce = str(time.time_ns())
+        return {"Authorization": f"{SCHEME}{nonce}:{sign_text(self._key, text_to_sign('GET', API + path, nonce))}"}
+
+    def sign(self, text: str) -> str:
+        """Sign a text as a wallet does (EIP-191)."""
+        from functions.ethereum import sign_text
+
+        return sign_text(self._key, text)
 
     # --- requests and answers -------------------------------------------------------------------
 

@@ -24,6 +24,16 @@ SECTIONS: dict[str, dict[str, str]] = {
         "stop": "job_commands:stop",
         "delete": "job_commands:delete",
     },
+    "Review held results": {
+        "held": "review_commands:held",
+        "review": "review_commands:review",
+        "release": "review_commands:release",
+        "reject": "review_commands:reject",
+        "freeze": "review_commands:freeze",
+        "unfreeze": "review_commands:unfreeze",
+        "revoke": "review_commands:revoke",
+        "policy": "policy_command:policy",
+    },
     "For operators": {
         "history": "job_commands:history",
         "dead-letters": "operator_commands:dead_letters",

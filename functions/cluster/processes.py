@@ -24,11 +24,11 @@ from uuid import uuid4
 
 from functions.cluster.job_folder import JobEnd, JobFolder, JobRequest, write_atomically
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State
-from functions.workflow.model import JobUid, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
-_ATTEMPT = re.compile(r"(configure|algorithm|filter|publish)-[1-9][0-9]*")
+_ATTEMPT = re.compile(rf"({'|'.join(Stage)})-[1-9][0-9]*")
 TRASH = "trash"
 WAKE = "wake"
 TICK = "tick"  # the file with the level of the tick

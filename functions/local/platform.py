@@ -210,6 +210,7 @@ class Platform:
             "SLUICE_CLUSTER": "processes",
             "SLUICE_PROCESS_DIR": str(self._folder / "cluster"),
             "RESULTS_URL": self.results.as_uri(),
+            "QUARANTINE_URL": (self._folder / "quarantine").as_uri(),
             "ENVIRONMENTS_FILE": str(self._environments.absolute()),
             **self._operator_key(),
             **self._variables,

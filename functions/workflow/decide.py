@@ -246,7 +246,8 @@ def _stage_over(
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
     if stage is Stage.CHECK and exit_code in hold_rules.FINDINGS_OF:
-        return replace(hold_rules.checked(ended, hold_rules.FINDINGS_OF[exit_code], event, now), closed=closed)
+        findings = hold_rules.FINDINGS_OF[exit_code]
+        return replace(hold_rules.checked(ended, findings, "check found something", now), closed=closed)
     if gone and _may_retry(w, stage, outcome, exit_code, reason):
         return replace(steps.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
     ending = _ending(stage, outcome, exit_code, why, oom_killed)

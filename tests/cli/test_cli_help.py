@@ -37,7 +37,9 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_can_print_json(name: str) -> None:
-    assert any("--json" in option.opts for option in command(name).params)
+    found = command(name)
+    commands = list(found.commands.values()) if isinstance(found, click.Group) else [found]
+    assert all(any("--json" in option.opts for option in each.params) for each in commands)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

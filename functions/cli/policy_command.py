@@ -1,0 +1,108 @@
+"""`sluice policy`: check a file of policies, and explain what it would mean for a document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from functions.cli.errors import FAILED, fail, printable
+from functions.cli.options import json_option, print_json
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def policy() -> None:
+    """Check the data holders' policies and explain what they mean.
+
+    \b
+    Example:
+      sluice policy check policies.yaml
+    """
+
+
+@policy.command()
+@click.argument("file", type=_FILE)
+@json_option
+def check(file: Path, as_json: bool) -> None:
+    """Check a file of policies. Exits with 2 if it is not valid, and names the key that is wrong.
+
+    \b
+    Example:
+      sluice policy check policies.yaml
+    """
+    from functions.trust.policy import digest, of_written
+
+    found = [{"id": each.id, "sha256": digest(of_written(each))} for each in _load(file).written]
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join(f"{each['id']}  sha256 {each['sha256']}" for each in found))
+
+
+@policy.command()
+@click.argument("document", type=_FILE)
+@click.option("--policies", "file", type=_FILE, required=True, help="The file of policies.")
+@click.option("--default", "default", default="", metavar="ID", help="The policy of data sets that none names.")
+@json_option
+def explain(document: Path, file: Path, default: str, as_json: bool) -> None:
+    """Say what would happen to DOCUMENT under the policies, and why. Exits with 1 if it would be refused.
+
+    \b
+    Example:
+      sluice policy explain workflow.json --policies policies.yaml
+    """
+    explained = _explain(document, file, default)
+    if as_json:
+        print_json(explained)
+    else:
+        click.echo("\n".join(f"{key:<12} {_text(value)}" for key, value in explained.items()))
+    if explained["refused"]:
+        raise SystemExit(FAILED)
+
+
+def _explain(document: Path, file: Path, default: str) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    from functions.cli.submit import load_document
+    from functions.trust import admission, allow_list
+    from functions.workflow.document import parse
+
+    definition = load_document(document, lambda read: parse(read.standalone()))
+    merged = _load(file).for_workflow(admission.data_sets(definition), default)
+    refused = allow_list.refusal(merged, admission.candidate(definition), datetime.now(UTC).date())
+    return {
+        "policies": list(merged.names),
+        "refused": refused.text if refused else "",
+        "checked": merged.checks is not None,
+        "hold": merged.hold.value,
+        "approvals": [{"needed": each.needed, "checkers": list(each.checkers)} for each in merged.approvals],
+        "holdSeconds": merged.hold_seconds,
+        "budgets": [{"policy": e.policy, "perOwner": e.per_owner, "days": e.days} for e in merged.budgets],
+    }
+
+
+def _load(file: Path) -> Any:
+    from functions.policies import load
+    from functions.settings import SettingsError
+
+    try:
+        return load(str(file), str(file))
+    except SettingsError as e:
+        fail(str(e))
+
+
+def _text(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case [] | "" | None:
+            return "none"
+        case list():
+            return "; ".join(_text(each) for each in value)
+        case dict():
+            return ", ".join(f"{key} {_text(each)}" for key, each in value.items())
+        case _:
+            return printable(value)

@@ -1,0 +1,257 @@
+"""Commands of the review room: see what is held, look at it, decide, freeze and revoke."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.cli.errors import fail, printable
+from functions.cli.options import json_option, print_json, server_options
+
+if TYPE_CHECKING:
+    from functions.cli.api_client import Client
+
+LONGEST_PREVIEW = 4000  # characters of a file that a terminal shows
+_TEXTS = (".csv", ".tsv", ".json", ".txt", ".md", ".svg")
+
+
+@click.command()
+@json_option
+@server_options
+def held(client: Client, as_json: bool) -> None:
+    """List results that wait for a decision, the earliest end first.
+
+    A checker's key (--key-file) shows the jobs whose policy names it; an operator (--admin-file) sees all.
+
+    \b
+    Example:
+      sluice held --key-file checker.key
+    """
+    from functions.cli import terminal
+
+    found = client.held()
+    if as_json:
+        print_json(found)
+        return
+    columns = ("job", "environment", "policy", "until", "findings", "approvals")
+    rows = [
+        (
+            each["jobId"],
+            each["environment"],
+            ", ".join(each["policy"]),
+            each["until"],
+            f"{each['findings']} ({each['verdict']})",
+            f"{each['approvals']['given']} of {each['approvals']['needed']}",
+        )
+        for each in found
+    ]
+    _print_rows(terminal.console(), columns, rows or [("nothing is held", "", "", "", "", "")])
+
+
+@click.command()
+@click.argument("job")
+@click.option("--file", "index", type=int, help="Show this file, by its number.")
+@json_option
+@server_options
+def review(client: Client, job: str, index: int | None, as_json: bool) -> None:
+    """Show a held job: its files, what the checks found, and the decisions so far.
+
+    With --file the file itself is shown. The server writes each look at a file down in the job's history.
+
+    \b
+    Examples:
+      sluice review JOB --key-file checker.key
+      sluice review JOB --file 0 --key-file checker.key
+    """
+    from functions.cli import terminal
+
+    found = client.held_job(job)
+    if index is not None:
+        _show_file(client, job, found, index)
+        return
+    if as_json:
+        print_json(found)
+        return
+    out = terminal.console()
+    findings = {each["path"]: each["findings"] for each in (found["report"] or {"files": []})["files"]}
+    for file in found["files"]:
+        blocked = "  BLOCKED" if file["blocked"] else ""
+        out.print(terminal.text(f"{file['index']}  {printable(file['path'])}  {file['size']} bytes{blocked}", "bold"))
+        out.print(terminal.text(f"   sha256 {printable(file['sha256'])}", "dim"))
+        for each in findings.get(file["path"], ()):
+            found_by = ": ".join(printable(each[name]) for name in ("level", "rule", "text"))
+            out.print(terminal.text(f"   {found_by}"))
+    for note in (found["report"] or {"notes": []})["notes"]:
+        out.print(terminal.text(f"note: {printable(note)}"))
+    approvals = found["approvals"]
+    out.print(terminal.text(f"until {found['until']}; {approvals['given']} of {approvals['needed']} approvals"))
+
+
+def _show_file(client: Client, job: str, found: dict[str, Any], index: int) -> None:
+    paths = {each["index"]: each["path"] for each in found["files"]}
+    if index not in paths:
+        fail(f"job {job} holds no file {index}; `sluice review {job}` lists them")
+    content = client.held_file(job, index)
+    if not str(paths[index]).lower().endswith(_TEXTS):
+        click.echo(f"{printable(paths[index])}: {len(content)} bytes, not a text; --json of the API gives its bytes")
+        return
+    click.echo("\n".join(map(printable, content.decode("utf-8", "replace")[:LONGEST_PREVIEW].split("\n"))))
+
+
+@click.command()
+@click.argument("job")
+@click.option("--withhold", "withheld", multiple=True, metavar="PATH", help="Withhold this file; may be repeated.")
+@click.option("--reason", required=True, help="Why; it is signed, and kept with the decision.")
+@click.option("--yes", is_flag=True, help="Do not ask before signing.")
+@click.option("--again", is_flag=True, help="Try a decided release again after it failed; signs nothing.")
+@json_option
+@server_options
+def release(
+    client: Client, job: str, withheld: tuple[str, ...], reason: str, yes: bool, again: bool, as_json: bool
+) -> None:
+    """Sign a decision that releases the held files of a job.
+
+    Files that --withhold names, and files that the checks block, stay in.
+
+    The decision names each file by its sha256. It counts if the policy lists your key as a checker.
+
+    \b
+    Exit codes: 2 if the decision does not count, 130 if you do not confirm.
+
+    \b
+    Example:
+      sluice release JOB --withhold outputs/chart.svg --reason "counts above 10" --key-file checker.key
+    """
+    if again:
+        _show(client.release_again(job), as_json)
+        return
+    found = client.held_job(job)
+    paths = [each["path"] for each in found["files"]]
+    if unknown := sorted(set(withheld) - set(paths)):
+        fail(f"--withhold: job {job} holds no file {unknown[0]}; `sluice review {job}` lists them")
+    kept_in = {*withheld, *(each["path"] for each in found["files"] if each["blocked"])}
+    _sign(client, found, "release", reason, kept_in, yes, as_json)
+
+
+@click.command()
+@click.argument("job")
+@click.option("--reason", default="", help="Why; it is signed, and kept with the decision.")
+@click.option("--yes", is_flag=True, help="Do not ask before signing.")
+@click.option("--as-operator", is_flag=True, help="Reject with the operator's --admin-file instead of a signature.")
+@json_option
+@server_options
+def reject(client: Client, job: str, reason: str, yes: bool, as_operator: bool, as_json: bool) -> None:
+    """Sign a decision that rejects the held results of a job: nothing leaves.
+
+    \b
+    Example:
+      sluice reject JOB --reason "rows of patients" --key-file checker.key
+    """
+    if as_operator:
+        _show(client.reject_as_operator(job), as_json)
+        return
+    found = client.held_job(job)
+    _sign(client, found, "reject", reason, {each["path"] for each in found["files"]}, yes, as_json)
+
+
+@click.command()
+@click.argument("scope")
+@click.option("--reason", default="", help="Why; shown to operators.")
+@json_option
+@server_options
+def freeze(client: Client, scope: str, reason: str, as_json: bool) -> None:
+    """Publish, release and download nothing of SCOPE until it is lifted.
+
+    SCOPE is `all`, `environment:ID`, or `data:` and a DID or a URL prefix.
+
+    \b
+    Example:
+      sluice freeze data:did:op:penguins --reason "consent withdrawn" --admin-file admin.txt
+    """
+    _show(client.freeze(scope, reason), as_json)
+
+
+@click.command()
+@click.argument("scope")
+@json_option
+@server_options
+def unfreeze(client: Client, scope: str, as_json: bool) -> None:
+    """Lift a freeze.
+
+    \b
+    Example:
+      sluice unfreeze all --admin-file admin.txt
+    """
+    _show(client.unfreeze(scope), as_json)
+
+
+@click.command()
+@click.argument("job")
+@json_option
+@server_options
+def revoke(client: Client, job: str, as_json: bool) -> None:
+    """Take back the results of a finished job.
+
+    They are removed, and downloads answer 410.
+
+    \b
+    Example:
+      sluice revoke JOB --admin-file admin.txt
+    """
+    _show(client.revoke(job), as_json)
+
+
+def _sign(
+    client: Client, found: dict[str, Any], verdict: str, reason: str, withheld: set[str], yes: bool, as_json: bool
+) -> None:
+    """Show what is signed, ask, sign and send it."""
+    from functions.trust.canonical import encode
+
+    files = [
+        {
+            "path": each["path"],
+            "sha256": each["sha256"],
+            "verdict": "withhold" if each["path"] in withheld else "release",
+        }
+        for each in found["files"]
+    ]
+    decision = {
+        "v": 1,
+        "job": found["jobId"],
+        "head": found["head"],
+        "verdict": verdict,
+        "files": files,
+        "reason": reason,
+        "by": client.address.lower(),
+        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "nonce": str(time.time_ns()),
+    }
+    for each in files:
+        click.echo(f"{each['verdict']:<9} {printable(each['path'])}  {each['sha256'][:16]}…", err=True)
+    if not yes:
+        click.confirm(f"Sign as {client.address}: {verdict} job {printable(found['jobId'])}?", abort=True, err=True)
+    _show(client.decide(decision, client.sign(encode(decision).decode())), as_json)
+
+
+def _show(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(", ".join(f"{key} {_plain(value)}" for key, value in answer.items()))
+
+
+def _plain(value: Any) -> str:
+    return f"{value['given']} of {value['needed']}" if isinstance(value, dict) else printable(value)
+
+
+def _print_rows(out: Any, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    out.print(table)

@@ -1,0 +1,228 @@
+"""The review room's routes: who sees what is held, which decisions count, and what everybody else is told meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.api import ADMIN, API, OWNER, Api, app
+from support.world import MemoryStorage
+
+from functions import ethereum
+from functions.advance.sweep import sweep
+from functions.api.auth.checker import text_to_sign
+from functions.trust.canonical import encode
+from functions.trust.policy import Checker, Policies, WrittenPolicy
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Hold, Manifest, Outcome, Phase, ResultFile, Stage, WorkflowId
+from functions.workflow.observation import StageEnded
+
+KEYS = ["0x" + digits * 32 for digits in ("44", "55", "66")]
+ANNA, BEN, STRANGER = (ethereum.address(key).lower() for key in KEYS)
+CHECKERS = (Checker(name="anna", address=ANNA), Checker(name="ben", address=BEN))
+POLICY = WrittenPolicy(id="strict", hold=Hold.ALWAYS, checkers=CHECKERS, hold_seconds=86_400)
+FILES = tuple(
+    ResultFile(f"outputs/{name}.age", 300, "output", f"memory:{name}", "aa" * 32, None, digit * 64, 100)
+    for name, digit in (("a.csv", "b"), ("b.svg", "c"))
+)
+
+
+@pytest.fixture
+def api() -> Api:
+    made = Api(app())
+    made.app.policies = Policies((POLICY,))
+    environments = made.app.environments.values()
+    made.app.environments = {each.id: replace_policy(each) for each in environments}
+    made.app.quarantine = MemoryStorage()
+    made.app.settings = replace(made.app.settings, quarantine_url="file:///quarantine", results_url="file:///results")
+    return made
+
+
+def replace_policy(environment: Any) -> Any:
+    import msgspec
+
+    return msgspec.structs.replace(environment, policy="strict")
+
+
+def held(api: Api) -> str:
+    """A job whose results are held."""
+    job = WorkflowId(api.start()["jobId"])
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
+        state = api.app.store.state(job)
+        assert state is not None
+        end = StageEnded(stage, 1, state.job_uid, Outcome.SUCCEEDED, 0, manifest=Manifest(FILES))
+        assert api.app.transitions.apply(job, end, "test") is Verdict.APPLIED
+    assert phase(api, job) is Phase.HELD
+    return job
+
+
+def phase(api: Api, job: str) -> Phase:
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    return state.phase
+
+
+def look(api: Api, path: str, key: str = KEYS[0]) -> Any:
+    nonce = str(int(api.app.clock().timestamp() * 10**9) + time.time_ns() % 10**6)
+    signature = ethereum.sign_text(key, text_to_sign("GET", f"{API}{path}", nonce))
+    return api.status.get(f"{API}{path}", headers={"Authorization": f"Checker {nonce}:{signature}"})
+
+
+def as_operator(api: Api, path: str) -> Any:
+    return api.status.get(f"{API}{path}", headers=ADMIN).json
+
+
+def decision(api: Api, job: str, key: str = KEYS[0], verdict: str = "release", **changes: Any) -> dict[str, Any]:
+    shown = look(api, f"/held/{job}").json
+    signed = {
+        "v": 1,
+        "job": job,
+        "head": shown["head"],
+        "verdict": verdict,
+        "files": [{"path": f["path"], "sha256": f["sha256"], "verdict": "release"} for f in shown["files"]],
+        "reason": "",
+        "by": ethereum.address(key).lower(),
+        "at": "2026-11-27T02:40:00.000000Z",
+        "nonce": "1",
+        **changes,
+    }
+    return {"decision": signed, "signature": ethereum.sign_text(key, encode(signed).decode())}
+
+
+def decide(api: Api, body: dict[str, Any], **headers: str) -> Any:
+    return api.submit.post(f"{API}/decisions", json=body, headers=headers)
+
+
+def test_a_checker_sees_what_is_held_and_a_stranger_does_not(api: Api) -> None:
+    job = held(api)
+    assert [each["jobId"] for each in look(api, "/held").json] == [job]
+    assert [file["path"] for file in look(api, f"/held/{job}").json["files"]] == ["outputs/a.csv", "outputs/b.svg"]
+    assert look(api, "/held", KEYS[2]).json == []
+    assert look(api, f"/held/{job}", KEYS[2]).status_code == 404
+    assert api.status.get(f"{API}/held").status_code == 400
+
+
+def test_an_operator_sees_the_list_but_no_file(api: Api) -> None:
+    job = held(api)
+    assert [each["jobId"] for each in as_operator(api, "/held")] == [job]
+    assert api.status.get(f"{API}/heldFile?jobId={job}&index=0", headers=ADMIN).status_code == 403
+
+
+def test_a_checkers_request_is_good_once(api: Api) -> None:
+    nonce = str(int(api.app.clock().timestamp() * 10**9))
+    signature = ethereum.sign_text(KEYS[0], text_to_sign("GET", f"{API}/held", nonce))
+    header = {"Authorization": f"Checker {nonce}:{signature}"}
+    assert api.status.get(f"{API}/held", headers=header).status_code == 200
+    assert api.status.get(f"{API}/held", headers=header).status_code == 401
+
+
+def test_the_consumer_learns_nothing_while_results_are_held(api: Api) -> None:
+    job = held(api)
+    (status,) = api.jobs(job)
+    assert (status["status"], status["dateFinished"], status["results"]) == (50, None, "")
+    assert "a.csv" not in str(status)
+    result = api.get("/getResult", api.signed(f"{OWNER}{job}", owner=OWNER, jobId=job, index=0))
+    assert result.status_code == 404
+
+
+def test_a_checkers_decision_releases(api: Api) -> None:
+    job = held(api)
+    answered = decide(api, decision(api, job))
+    assert answered.status_code == 200, answered.text
+    assert answered.json["state"] == "released"
+    assert phase(api, job) is Phase.RELEASE
+
+
+def test_one_rejection_ends_it_and_deletes_the_key(api: Api) -> None:
+    job = held(api)
+    assert decide(api, decision(api, job, verdict="reject")).json["state"] == "rejected"
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert (state.phase, state.status, state.ending and state.ending.reason) == (Phase.FINISHED, 51, "Rejected")
+    kept = api.app.store.held(WorkflowId(job))
+    assert kept is not None
+    assert kept.key.identity == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (lambda api, job: decision(api, job, KEYS[2]), 403),  # not a checker
+        (lambda api, job: {**decision(api, job), "signature": "0x00"}, 403),
+        (lambda api, job: decision(api, job, head="00" * 32), 403),  # another state
+        (lambda api, job: {"decision": {**decision(api, job)["decision"], "job": "unknown"}, "signature": ""}, 404),
+        (lambda api, job: decision(api, job, files=[]), 403),  # nothing may stay undecided
+        (lambda api, job: decision(api, job, by=BEN), 403),  # signed by another key
+        (lambda api, job: {"decision": 1}, 400),
+        (lambda api, job: {"jobId": job, "verdict": "reject"}, 400),  # without Admin header
+    ],
+)
+def test_a_decision_that_does_not_count_changes_nothing(
+    api: Api, change: Callable[[Api, str], dict[str, Any]], status: int
+) -> None:
+    job = held(api)
+    assert decide(api, change(api, job)).status_code == status
+    assert phase(api, job) is Phase.HELD
+
+
+def test_the_admin_value_may_reject_and_never_release(api: Api) -> None:
+    job = held(api)
+    assert decide(api, {"jobId": job, "verdict": "release"}, **ADMIN).status_code == 403
+    assert api.submit.post(f"{API}/release", json={"jobId": job}, headers=ADMIN).status_code == 409
+    assert decide(api, {"jobId": job, "verdict": "reject"}, **ADMIN).status_code == 200
+    assert phase(api, job) is Phase.FINISHED
+
+
+def test_a_second_decision_of_one_person_is_refused(api: Api) -> None:
+    api.app.policies = Policies((WrittenPolicy(id="strict", hold=Hold.ALWAYS, checkers=CHECKERS, approvals=2),))
+    job = held(api)
+    first = decision(api, job)
+    assert decide(api, first).json["state"] == "pending"
+    assert decide(api, first).status_code == 403
+    assert decide(api, decision(api, job, KEYS[1])).json["state"] == "released"
+
+
+def test_results_that_nobody_decides_about_expire(api: Api) -> None:
+    job = held(api)
+    api.app.clock.pass_(seconds=86_401)  # type: ignore[attr-defined]
+    sweep(api.app)
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert (state.status, state.ending and state.ending.reason) == (51, "HoldExpired")
+
+
+def test_a_freeze_holds_back_the_release_until_it_is_lifted(api: Api) -> None:
+    job = held(api)
+    scope = {"scope": "environment:ocean-compute", "reason": "audit"}
+    assert api.submit.post(f"{API}/freeze", json=scope, headers=ADMIN).status_code == 200
+    assert as_operator(api, "/freeze")[0]["reason"] == "audit"
+    decide(api, decision(api, job))
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert (state.phase, state.job_uid) == (Phase.RELEASE, None)
+    assert api.submit.delete(f"{API}/freeze", json=scope, headers=ADMIN).status_code == 200
+    assert api.submit.delete(f"{API}/freeze", json=scope, headers=ADMIN).status_code == 404
+    api.app.clock.pass_(seconds=120)  # type: ignore[attr-defined]
+    sweep(api.app)
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert state.job_uid is not None
+
+
+def test_a_policy_refuses_an_algorithm_at_the_door(api: Api) -> None:
+    api.app.policies = Policies((WrittenPolicy(id="strict", algorithms=()),))
+    refused = api.post(api.start_body())
+    assert refused.status_code == 400
+    assert "$.stages[0].algorithm: the policy strict does not list this algorithm" in refused.text
+
+
+def test_who_submitted_a_job_cannot_decide_about_it(api: Api) -> None:
+    provider = ethereum.address(api.key).lower()
+    both = (*CHECKERS, Checker(name="provider", address=provider))
+    api.app.policies = Policies((WrittenPolicy(id="strict", hold=Hold.ALWAYS, checkers=both),))
+    job = held(api)
+    refused = decide(api, decision(api, job, api.key))
+    assert (refused.status_code, "submitted this job" in refused.text) == (403, True)
