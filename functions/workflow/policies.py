@@ -1,15 +1,15 @@
 """What configure may fetch and publish may upload: parts of an environment, and of the stage programs' task file.
 
-A module of its own, so that these programs need not import the whole environment.
+A module of its own, so that configure need import neither the whole environment nor the whole task.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
-from functions.workflow.document import Scheme
+from functions.workflow.document import Definition, Scheme
 
 GIB = 1 << 30
 _LONGEST = 10**9  # seconds; a sum of such times with today's date is still a date
@@ -70,3 +70,14 @@ class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_files: Annotated[int, above_zero("Files of a workflow; each is listed in every status of the job")] = 10_000
     max_file_bytes: Annotated[int, above_zero("Bytes of one file")] = 50 * GIB
     max_log_bytes: Annotated[int, above_zero("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
+
+
+class ConfigureTask(Struct, frozen=True, kw_only=True):
+    """The part of the task file that configure reads. The whole is functions/workflow/stage_task.py.
+
+    `policy` is what a data holder asks for, as `functions/trust/policy.py` spells it; empty without a policy.
+    """
+
+    definition: Definition
+    fetch: FetchPolicy = FetchPolicy()
+    policy: Raw = Raw(b"{}")

@@ -6,11 +6,10 @@ In a Pod it is a file of the workflow's Secret, because input URLs may carry cre
 from __future__ import annotations
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from functions.workflow.document import Definition
 from functions.workflow.model import ResultFile
-from functions.workflow.policies import FetchPolicy, PublishPolicy
+from functions.workflow.policies import ConfigureTask, PublishPolicy
 
 # All attempts of release write to one folder of the results: they copy the same files.
 RELEASE_ATTEMPT = 1
@@ -34,18 +33,12 @@ class HeldTask(Struct, frozen=True, kw_only=True):
 MAX_SIZE = (1 << 20) - 4096
 
 
-class Task(Struct, frozen=True, kw_only=True):
-    """`results` is the storage URL below which publish writes (see functions/results).
-
-    `policy` is what a data holder asks for, as `functions/trust/policy.py` spells it; empty without a policy.
-    """
+class Task(ConfigureTask, frozen=True, kw_only=True):
+    """The whole task. `results` is the storage URL below which publish writes (see functions/results)."""
 
     workflow: str
-    definition: Definition
     results: str
-    fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()
-    policy: Raw = Raw(b"{}")
     held: HeldTask | None = None
 
 

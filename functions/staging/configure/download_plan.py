@@ -9,7 +9,7 @@ from functions.staging.configure.fetch import DataSource
 from functions.staging.configure.local_sources import TextSource
 from functions.staging.report import StageFailure
 from functions.workflow.document import Algorithm, Definition, Input, Remote
-from functions.workflow.stage_task import Task
+from functions.workflow.policies import ConfigureTask
 from functions.workflow.volume_layout import ALGORITHM, INPUTS, TRANSFORMATIONS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def needs_network(definition: Definition) -> bool:
 class Planner:
     """Makes plans. `network` is None for a document that needs no network. All methods raise StageFailure."""
 
-    def __init__(self, task: Task, network: Network | None) -> None:
+    def __init__(self, task: ConfigureTask, network: Network | None) -> None:
         self._task = task
         self._network = network
 

@@ -13,7 +13,7 @@ from functions.staging.configure.sources import source
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Remote
-from functions.workflow.stage_task import Task
+from functions.workflow.policies import ConfigureTask
 
 
 class Network:
@@ -21,7 +21,7 @@ class Network:
 
     def __init__(
         self,
-        task: Task,
+        task: ConfigureTask,
         http: GuardedHttp,
         retries: RetryPolicy,
         credentials: Mapping[str, str],

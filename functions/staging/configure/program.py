@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -31,7 +30,7 @@ from functions.staging.retry import RetryPolicy
 from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
-from functions.workflow.stage_task import Task
+from functions.workflow.policies import ConfigureTask
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM,
@@ -62,7 +61,7 @@ class Configure:
 
     def __init__(
         self,
-        task: Task,
+        task: ConfigureTask,
         volume: Path,
         retries: RetryPolicy,
         credentials: Mapping[str, str],
@@ -118,8 +117,10 @@ class Configure:
 
     def _check_allowed(self) -> None:
         """Compare the fetched bytes with the policy's list of algorithms. Raises StageFailure before anything runs."""
-        if self._task.policy in (b"{}", b""):
+        if bytes(self._task.policy) in (b"{}", b""):  # a Raw never equals bytes
             return
+        from dataclasses import replace
+
         from functions.trust import admission, allow_list, policy
 
         files = tuple(str(each["sha256"]) for each in sorted(self._provenance, key=_path) if _is_algorithm(each))
@@ -215,7 +216,7 @@ def _prefixed(name: str) -> Iterator[None]:
 
 
 def run(
-    task: Task,
+    task: ConfigureTask,
     volume: Path,
     *,
     credentials: Mapping[str, str] | None = None,
@@ -263,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o022)
     log_to(volume / CONFIGURE_LOG)
     try:
-        task = parse_json(Path(given["task"]).read_bytes(), Task)
+        task = parse_json(Path(given["task"]).read_bytes(), ConfigureTask)
         credentials = credentials_of(os.environ)
     except Malformed as e:
         return finish(Code.DATA_FAILED, "InvalidTask", f"the task file cannot be used: {e}", volume)
