@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from functions.results import bucket
 from functions.results.files import FileStorage
 from functions.results.http_files import HttpFiles
 from functions.results.ports import Storage
@@ -89,13 +88,14 @@ def _open(url: str, variables: Mapping[str, str], api: str = "") -> Storage:
                 )
             return FileStorage(Path(unquote(parts.path)))
         case "s3" | "gs" | "az":
+            from functions.results.bucket import open_bucket
             from functions.results.object_store import ObjectStorage
 
             if not parts.netloc:
                 raise SettingsError(
                     f"RESULTS_URL: a {parts.scheme}: URL must name a bucket, such as s3://bucket/prefix"
                 )
-            return ObjectStorage(bucket.open_bucket(url, variables), url)
+            return ObjectStorage(open_bucket(url, variables), url)
         case "ipfs":
             return _open_ipfs(parts.netloc, variables, api)
         case _:
