@@ -11,7 +11,7 @@ from functions.cluster.ports import ClusterUnavailable
 from functions.log import about
 from functions.store.ports import Tick
 from functions.workflow.decision import Decision
-from functions.workflow.tick import FAST_WITHIN, TickLevel, level_needed
+from functions.workflow.tick import TickLevel, level_needed
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -65,15 +65,15 @@ class TickControl:
         """
         with self._app.store.begin() as tx:
             before = tx.lock_tick()
-            level = tx.backlog(self._app.clock() + FAST_WITHIN)
-            slows_down = (before.level, level) == (TickLevel.FAST, TickLevel.SLOW)
-            if slows_down and told is not TickLevel.FAST:
-                level = TickLevel.FAST
+            level = tx.backlog(self._app.clock())
+            is_lower = level < before.level
+            if is_lower and told is not before.level:
+                level = before.level
             if level is not before.level:
                 tx.save_tick(Tick(level, before.applied))
-        # One fast tick makes the record say `slow`, the next one tells the cluster. By then, every transaction that has
-        # read `fast` is committed, and what it made due is counted.
-        if slows_down and told is TickLevel.FAST:
+        # One tick lowers the level in the record, the next one tells the cluster. By then, every transaction that read
+        # the higher level is committed, and what it made due is counted.
+        if is_lower and told is before.level:
             return
         confirmed = told is level or (told is None and level is TickLevel.NONE)
         if before.applied is not level or not confirmed:

@@ -155,8 +155,8 @@ class Transaction(Protocol):
 
     def save_tick(self, tick: Tick) -> None: ...
 
-    def backlog(self, before: datetime) -> TickLevel:
-        """The level that the record needs: FAST if a workflow or an intent is due before `before`; see TickLevel."""
+    def backlog(self, now: datetime) -> TickLevel:
+        """The level that the record needs for its unfinished workflows, open intents and events."""
         ...
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:

@@ -17,7 +17,7 @@ from functions.store.ports import Freeze, HeldResults, HoldKey, Intent, Slots, S
 from functions.trust.policy import Budget
 from functions.workflow.decision import CreateJob, Decision, RemoveQuarantine
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
-from functions.workflow.tick import TickLevel, level_for
+from functions.workflow.tick import HOURLY_WITHIN, TickLevel, level_for
 
 # The level of the tick comes along, so that only a change of it costs a statement.
 _TICK_LEVEL = "(SELECT level FROM tick) AS tick_level"
@@ -38,10 +38,11 @@ HOLD_FAST_TICK = f"SELECT level FROM tick WHERE level = {TickLevel.FAST.value} F
 LOCK_TICK = "SELECT level, applied FROM tick FOR UPDATE"
 SAVE_TICK = "UPDATE tick SET level = %(level)s, applied = %(applied)s"
 BACKLOG = """
-    SELECT EXISTS (SELECT 1 FROM jobs WHERE wake_at < %(before)s AND datefinished IS NULL) AS soon,
-           EXISTS (SELECT 1 FROM jobs WHERE datefinished IS NULL) AS unfinished,
+    SELECT (SELECT wake_at FROM jobs WHERE wake_at < %(later)s AND datefinished IS NULL ORDER BY wake_at LIMIT 1)
+               AS job,
            (SELECT min(wake_at) FROM intents WHERE kind <> 'emit') AS intent,
-           (SELECT min(wake_at) FROM intents WHERE kind = 'emit') AS event
+           (SELECT min(wake_at) FROM intents WHERE kind = 'emit') AS event,
+           EXISTS (SELECT 1 FROM jobs WHERE datefinished IS NULL AND phase <> 'held') AS works
 """
 OPEN_INTENTS = """
     SELECT id, workflow, kind, stage, attempt, event, tries, due_at,
@@ -91,13 +92,10 @@ class SqlTransaction:
     def save_tick(self, tick: Tick) -> None:
         self._session.execute(SAVE_TICK, {"level": tick.level.value, "applied": tick.applied.value})
 
-    def backlog(self, before: datetime) -> TickLevel:
-        (row,) = self._session.execute(BACKLOG, {"before": before})
-        open_intents = [rows.time_of(row[each]) for each in ("intent", "event") if row[each] is not None]
-        return level_for(
-            soon=bool(row["soon"]) or any(at < before for at in open_intents),
-            ever=bool(row["unfinished"] or open_intents),
-        )
+    def backlog(self, now: datetime) -> TickLevel:
+        (row,) = self._session.execute(BACKLOG, {"later": now + HOURLY_WITHIN})
+        due = [rows.time_of(row[each]) for each in ("job", "intent", "event") if row[each] is not None]
+        return level_for(min(due, default=None), now, waits=not row["works"])
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         row = self._one(LOCK, workflow=workflow)

@@ -20,7 +20,15 @@ from functions.workflow.decision import (
     Verdict,
 )
 from functions.workflow.model import Findings, Halt, Hold, Manifest, Outcome, Phase, Stage, Workflow
-from functions.workflow.timing import CHECK_AFTER, HALT_PATIENCE, pause, results_expiry, stage_deadline, stage_seconds
+from functions.workflow.timing import (
+    CHECK_AFTER,
+    HALT_PATIENCE,
+    next_check,
+    pause,
+    results_expiry,
+    stage_deadline,
+    stage_seconds,
+)
 
 STATUS_OF = {
     Stage.CONFIGURE: Code.CONFIGURING,
@@ -104,7 +112,8 @@ def hold(w: Workflow, event: str, now: datetime, quarantined: Manifest) -> Decis
     reminders = sorted(each for each in {seconds // 2, seconds - REMINDER} if each > 0)
     told = (Emit("held"), *(Emit("held", after=each) for each in reminders))
     after = replace(_held(w), held_until=now + timedelta(seconds=seconds))
-    after = replace(after, deadline=after.held_until, wake_at=after.held_until)
+    after = replace(after, deadline=after.held_until)
+    after = replace(after, wake_at=next_check(after, now))
     decision = applied(w, after, event, now, effects=(CleanUp(), *told))
     logs = Manifest(admin_files=quarantined.admin_files)
     return replace(decision, manifest=logs, held=quarantined, slot_freed=True)
@@ -112,7 +121,8 @@ def hold(w: Workflow, event: str, now: datetime, quarantined: Manifest) -> Decis
 
 def hold_again(w: Workflow, event: str, now: datetime, reason: str) -> Decision:
     """A release has failed for now: the results wait as before, for the rest of their time."""
-    after = replace(_held(w), deadline=w.held_until, wake_at=w.held_until)
+    after = replace(_held(w), deadline=w.held_until)
+    after = replace(after, wake_at=next_check(after, now))
     return applied(w, after, event, now, effects=(CleanUp(), Emit("held")), reason=reason)
 
 

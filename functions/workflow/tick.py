@@ -7,26 +7,31 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from functions.workflow.decision import Decision, Emit
+from functions.workflow.model import Phase
 
 SLOW_PERIOD = timedelta(minutes=10)
 FAST_PERIOD = timedelta(seconds=15)
 # The tick is fast while something is due within this time.
 FAST_WITHIN = timedelta(seconds=210)
+# Held results wait for a decision, often for weeks. The hourly tick is enough for what is due after this time.
+HOURLY_WITHIN = timedelta(minutes=70)
 
 
 class TickLevel(IntEnum):
     """How often the tick comes. A higher level comes more often."""
 
-    NONE = 0  # no workflow is unfinished and no intent is open
+    NONE = 0  # no workflow is unfinished, except held ones that are due much later; the hourly tick remains
     SLOW = 1  # each SLOW_PERIOD
     FAST = 2  # each FAST_PERIOD
 
 
-def level_for(*, soon: bool, ever: bool) -> TickLevel:
-    """The level of a record in which something is due within FAST_WITHIN (`soon`), or is unfinished at all (`ever`)."""
-    if soon:
+def level_for(due: datetime | None, now: datetime, *, waits: bool = True) -> TickLevel:
+    """The level for what is due next. `waits`: nothing needs a tick before, so the hourly one may be enough."""
+    if due is not None and due < now + FAST_WITHIN:
         return TickLevel.FAST
-    return TickLevel.SLOW if ever else TickLevel.NONE
+    if not waits or (due is not None and due < now + HOURLY_WITHIN):
+        return TickLevel.SLOW
+    return TickLevel.NONE
 
 
 def level_needed(decisions: Iterable[Decision], now: datetime) -> TickLevel:
@@ -38,7 +43,7 @@ def level_needed(decisions: Iterable[Decision], now: datetime) -> TickLevel:
 
 
 def _needed(decision: Decision, now: datetime) -> TickLevel:
-    wake_at = None if decision.workflow.finished else decision.workflow.wake_at
-    delivers = any(isinstance(effect, Emit) for effect in decision.effects)
-    soon = delivers or (wake_at is not None and wake_at < now + FAST_WITHIN)
-    return level_for(soon=soon, ever=wake_at is not None)
+    if any(isinstance(effect, Emit) and not effect.after for effect in decision.effects):
+        return TickLevel.FAST
+    w = decision.workflow
+    return TickLevel.NONE if w.finished else level_for(w.wake_at, now, waits=w.phase is Phase.HELD)

@@ -93,7 +93,7 @@ def next_check(w: Workflow, now: datetime) -> datetime | None:
     end = due_at(w)
     if end is None:
         return now + CHECK_AFTER
-    if w.phase is Phase.QUEUED:
+    if w.phase in (Phase.QUEUED, Phase.HELD):
         return check_before(end, end - now, now)
     if w.stage is not None and w.deadline is not None and _uncreated(w):
         decided = w.deadline - DEADLINE_SLACK - timedelta(seconds=job_seconds(w.limits, w.stage))

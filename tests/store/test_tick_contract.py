@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from threading import Event, Thread
 
 import pytest
-from support.records import apply, at, ended, finish, record, start, submit
+from support.records import NOW, apply, at, ended, finish, record, start, submit
 
 from functions.store.ports import Store, Tick
 from functions.store.sql import SqlStore
-from functions.workflow.model import Stage, WorkflowId
-from functions.workflow.tick import TickLevel
+from functions.workflow.decision import Decision, Verdict
+from functions.workflow.model import Phase, Stage, WorkflowId
+from functions.workflow.tick import FAST_WITHIN, HOURLY_WITHIN, TickLevel
 
+MICROSECOND = timedelta(microseconds=1)
 ASLEEP = Tick(TickLevel.NONE, TickLevel.NONE)
 AWAKE = Tick(TickLevel.FAST, TickLevel.SLOW)
 
@@ -57,17 +61,36 @@ def test_only_a_fast_tick_can_be_held(store: Store) -> None:
             assert tx.hold_fast_tick() is (level is TickLevel.FAST)
 
 
-def test_the_backlog_follows_what_is_due_and_what_is_unfinished(store: Store) -> None:
-    def level(seconds: float) -> TickLevel:
-        with store.begin() as tx:
-            return tx.backlog(at(seconds))
+def level(store: Store, now: datetime) -> TickLevel:
+    with store.begin() as tx:
+        return tx.backlog(now)
 
-    assert level(10**6) is TickLevel.NONE
-    submit(store, record())  # waits in the queue for a day
-    assert level(0) is TickLevel.SLOW
+
+def test_the_backlog_follows_what_is_due_and_what_is_unfinished(store: Store) -> None:
+    assert level(store, NOW) is TickLevel.NONE
+    waiting = submit(store, record())  # waits in the queue for a day
+    assert level(store, NOW) is TickLevel.SLOW
+    assert waiting.wake_at is not None
+    assert level(store, waiting.wake_at - FAST_WITHIN) is TickLevel.SLOW
+    assert level(store, waiting.wake_at - FAST_WITHIN + MICROSECOND) is TickLevel.FAST
     start(store, record(agreement="0xother"))
-    assert level(0) is TickLevel.SLOW
-    assert level(600) is TickLevel.FAST
+    assert level(store, NOW) is TickLevel.FAST
+
+
+def test_held_results_need_no_tick_until_the_hourly_one_would_come_too_late(store: Store) -> None:
+    workflow = start(store)
+    until = at(86_400)
+    held = replace(workflow, phase=Phase.HELD, attempt=0, wake_at=until, deadline=until)
+    with store.begin() as tx:
+        tx.save(Decision(held, Verdict.UNCHANGED), "test")
+        for intent in tx.intents(workflow.id):
+            tx.close(intent)
+    for event in store.claim_events(at(10), at(10), 10):
+        store.close_event(event)
+    assert level(store, NOW) is TickLevel.NONE
+    assert level(store, until - HOURLY_WITHIN) is TickLevel.NONE
+    assert level(store, until - HOURLY_WITHIN + MICROSECOND) is TickLevel.SLOW
+    assert level(store, until) is TickLevel.FAST
 
 
 def test_results_that_expire_are_no_backlog_but_an_open_intent_is(store: Store) -> None:
@@ -75,15 +98,14 @@ def test_results_that_expire_are_no_backlog_but_an_open_intent_is(store: Store) 
     finish(store, workflow)
     with store.begin() as tx:
         intents = tx.intents(workflow.id)
-        assert tx.backlog(at(10**9)) is TickLevel.FAST
     assert intents
+    assert level(store, NOW) is TickLevel.FAST
     with store.begin() as tx:
         for intent in intents:
             tx.close(intent)
     for event in store.claim_events(at(10**6), at(10**6), 10):
         store.close_event(event)
-    with store.begin() as tx:
-        assert tx.backlog(at(10**9)) is TickLevel.NONE
+    assert level(store, at(10**9)) is TickLevel.NONE
 
 
 def test_whoever_lowers_the_tick_waits_for_those_who_hold_it_and_they_do_not_wait_for_each_other(

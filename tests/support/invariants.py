@@ -43,7 +43,8 @@ class Invariants:
 
     def never_asleep(self) -> None:
         """I12"""
-        unfinished = [found.workflow.id for found in self.world.records() if not found.workflow.finished]
+        workflows = [found.workflow for found in self.world.records()]
+        unfinished = [w.id for w in workflows if w.phase not in (Phase.FINISHED, Phase.HELD)]
         assert not unfinished or self.world.cluster.tick is not TickLevel.NONE, f"asleep with {unfinished}"
 
     def _end_is_final(self, w: Any) -> None:

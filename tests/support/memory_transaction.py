@@ -67,10 +67,10 @@ class MemoryTransaction(HoldTransaction):
     def save_tick(self, tick: Tick) -> None:
         self._put(self._tables.tick, 1, tick)
 
-    def backlog(self, before: datetime) -> TickLevel:
+    def backlog(self, now: datetime) -> TickLevel:
         unfinished = [r.workflow for r in self._tables.records.values() if not r.workflow.finished]
-        due = [w.wake_at for w in unfinished] + [row.wake_at for row in self._tables.outbox.values()]
-        return level_for(soon=any(at is not None and at < before for at in due), ever=bool(due))
+        due = [w.wake_at for w in unfinished if w.wake_at] + [row.wake_at for row in self._tables.outbox.values()]
+        return level_for(min(due, default=None), now, waits=all(w.phase is Phase.HELD for w in unfinished))
 
     def lock(self, workflow: WorkflowId) -> Workflow | None:
         record = self._tables.records.get(workflow)
