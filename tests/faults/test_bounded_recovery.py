@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.deployment import of_kind
-from support.world import World, record
+from support.world import STAGES, World, record
 
 from functions.advance import notifications
 from functions.advance import sweep as sweeping
@@ -144,7 +144,7 @@ def test_the_time_of_a_stage_counts_from_a_late_creation_too() -> None:
     assert world.state(w).stop is Stop.TIMED_OUT
 
 
-@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_cluster_that_answers_no_question_any_more_is_given_up(stage: Stage) -> None:
     world = World(queue_seconds=24 * 3600, filter_image="operator/filter")
     w = world.submit()

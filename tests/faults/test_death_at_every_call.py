@@ -17,7 +17,7 @@ import pytest
 from support.api import API, KEY, OWNER, function
 from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
-from support.world import DOCUMENT, ENVIRONMENT, World, record
+from support.world import DOCUMENT, ENVIRONMENT, STAGES, World, record
 from werkzeug.test import Client
 
 from functions.advance import notifications
@@ -184,12 +184,12 @@ def tick(world: Trial) -> Callable[[], Any]:
 
 HANDLERS = {
     "submit": submit,
-    **{f"{stage} succeeded": stage_over(stage) for stage in Stage},
-    **{f"{stage} failed": stage_over(stage, 3) for stage in Stage},
-    **{f"{stage} lost": lost(stage) for stage in Stage},
+    **{f"{stage} succeeded": stage_over(stage) for stage in STAGES},
+    **{f"{stage} failed": stage_over(stage, 3) for stage in STAGES},
+    **{f"{stage} lost": lost(stage) for stage in STAGES},
     "publish succeeded, another waits": stage_over(Stage.PUBLISH, waiting=True),
-    **{f"stop in {stage}": request("stop", stage) for stage in Stage},
-    **{f"delete in {stage}": request("delete", stage) for stage in Stage},
+    **{f"stop in {stage}": request("stop", stage) for stage in STAGES},
+    **{f"delete in {stage}": request("delete", stage) for stage in STAGES},
     "delete after the end": request("delete", None),
     **{f"{method} /compute": over_http(method) for method in ("POST", "PUT", "DELETE")},
     "a quota is full": refused_for_now,

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
-from support.world import World
+from support.world import STAGES, World
 
 from functions.cluster.ports import ClusterUnavailable, JobRef, Rejected
 from functions.store.ports import AgreementInUse, Query
 from functions.workflow.decide import decide
 from functions.workflow.decision import Verdict
-from functions.workflow.model import Outcome, Phase, Record, Workflow, WorkflowId
+from functions.workflow.model import Outcome, Record, Workflow, WorkflowId
 from functions.workflow.observation import Observation, StageEnded, StageLost, StageStuck, Tick
 from functions.workflow.tick import TickLevel
 
@@ -294,9 +294,8 @@ def _kind(seen: Observation) -> str:
     return type(seen).__name__
 
 
-STAGES = [p for p in Phase if p not in (Phase.QUEUED, Phase.FINISHED)]
-RUNNING = [str(p) for p in STAGES]
-HALTING = [f"{p} halting" for p in STAGES]
+RUNNING = [str(stage) for stage in STAGES]
+HALTING = [f"{stage} halting" for stage in STAGES]
 ENDED = [f"ended {o}" for o in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT)]
 REQUESTS = ["StopRequested", "DeleteRequested", "tick"]
 PAIRS = {

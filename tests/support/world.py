@@ -25,6 +25,8 @@ from functions.workflow.model import Manifest, Record, ResultFile, Stage, Submis
 from functions.workflow.observation import DeleteRequested, StopRequested
 from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
 
+# The stages of a workflow whose data have no policy.
+STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER, Stage.PUBLISH)
 PERIODS = {TickLevel.SLOW: SLOW_PERIOD, TickLevel.FAST: FAST_PERIOD}
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ENVIRONMENT = "ocean-compute"
