@@ -66,6 +66,10 @@ class JobRunner:
             extra_groups=[] if switched else None,
         )
 
+    def best_isolation(self) -> str:
+        """The best isolation that this machine grants to the runner's user."""
+        return str(self._ask({"probe": True})[0])
+
     def run(self, command: str, *, shown: str = "", stage: str = "algorithm", **limits: int) -> Ended:
         """Run a shell command as an algorithm, to its end."""
         return Ended(*self._ask({"command": command, "shown": shown, "stage": stage, "limits": limits}))
@@ -108,12 +112,15 @@ def _python_path() -> str:
 def _serve(folder: str, isolation: str) -> None:
     from support.processes import ProcessDriver, read_log, run_to_end, shell_job, volume
 
-    from functions.local.isolation import Isolation
+    from functions.local.isolation import Isolation, probe
     from functions.local.sandbox_check import check
     from functions.workflow.model import Stage
 
     for line in sys.stdin:
         request = json.loads(line)
+        if "probe" in request:
+            print(json.dumps([probe()]), flush=True)
+            continue
         if not request:
             print(json.dumps(astuple(check(Isolation(isolation)))), flush=True)
             continue
