@@ -17,7 +17,7 @@ from functions.workflow.model import JobUid, Outcome, Stage
 
 
 class JobRequest(Struct, frozen=True):
-    """job.json: the Job that `create` was asked for."""
+    """job.json: the Job as it was created."""
 
     uid: JobUid
     job: StageJob

@@ -32,7 +32,7 @@ _ATTEMPT = re.compile(rf"({'|'.join(Stage)})-[1-9][0-9]*")
 TRASH = "trash"
 WAKE = "wake"
 TICK = "tick"  # the file with the level of the tick
-_LONG_LINES = 1 << 20  # bytes that are read of a log beyond those that are asked for
+_LONG_LINES = 1 << 20  # bytes of a log that are read beyond the wanted ones
 
 
 class ProcessCluster:

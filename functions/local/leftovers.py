@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -16,12 +17,15 @@ _UNUSED_AFTER = 3600.0  # seconds
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder, even if an algorithm left folders in it that their owner has no permission to empty."""
-    for path, names, _ in os.walk(folder):
-        for inner in (os.path.join(path, name) for name in names):
-            if not os.path.islink(inner):
-                os.chmod(inner, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder, whatever an algorithm left in it."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except (OSError, RecursionError):
+        # Folders that their owner may not empty, or that lie deeper than Python can follow.
+        for command in (["chmod", "-R", "u+rwx", "--"], ["rm", "-rf", "--"]):
+            subprocess.run([*command, folder], stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
 
 
 def remove_platform_folder(folder: Path) -> None:

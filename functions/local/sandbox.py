@@ -1,8 +1,9 @@
-"""Becomes a stage's program: shut in, without privileges, and under a system call filter. Only the standard library.
+"""Starts a stage's program in this process: isolated, unprivileged, with a filter for system calls.
 
 The isolation has three levels. `sandbox` gives the program its own view of the files (functions/local/view.py), its
 own processes, IPC and network; `network` its own network only; `none` neither. At each level the program runs without
-capabilities, under the filter of functions/local/seccomp.py, with a keyring of its own, and never as root.
+capabilities, under the filter of functions/local/seccomp.py, with a keyring of its own, and never as root. Only the
+standard library is imported.
 """
 
 from __future__ import annotations

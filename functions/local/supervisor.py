@@ -211,18 +211,23 @@ class Supervisor:
         if memory and usage.memory(pids, memory, files, shared) > memory:
             return "OOMKilled"
         if disk and now >= self._next_disk_check:
-            used = sum(files.unlinked.values()) + usage.disk(self._spec["writable"]) - self._log.size
+            reason = self._exceeded_disk(sum(files.unlinked.values()))
             # A tree of many files takes long to add up: spend at most a tenth of the time on it.
             self._next_disk_check = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
-            if used > disk:
-                return "DiskExceeded"
+            return reason
         return ""
+
+    def _exceeded_disk(self, unlinked: int = 0) -> str:
+        try:
+            used = unlinked + usage.disk(self._spec["writable"]) - self._log.size
+        except usage.TooDeep:
+            return "TreeTooDeep"
+        return "DiskExceeded" if used > self._spec["disk"] else ""
 
     def _check_end(self) -> None:
         """A program may have written too much after the last check."""
-        disk = self._spec["disk"]
-        if disk and self._verdict is None and usage.disk(self._spec["writable"]) - self._log.size > disk:
-            self._verdict = ("failed", "DiskExceeded", 137)
+        if self._spec["disk"] and self._verdict is None and (reason := self._exceeded_disk()):
+            self._verdict = ("failed", reason, 137)
 
     def _out_of_memory(self) -> bool:
         return self._cgroup is not None and self._cgroup.out_of_memory()

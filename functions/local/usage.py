@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -78,21 +79,45 @@ def memory(pids: Sequence[int], enough: int, files: OpenFiles, shared: SharedMem
     return unmapped + sum(_proportional(pid, files, shared) for pid in pids)
 
 
+class TooDeep(Exception):
+    """A folder lies so deep that its path is too long to be opened, so what it holds cannot be counted."""
+
+
 def disk(folders: Iterable[str]) -> int:
-    """Bytes that folders take on disk, with all they hold. Links are not followed, and each file counts once."""
+    """Bytes that folders take on disk, with all they hold. Links are not followed, and each file counts once.
+
+    Folders that their owner has closed are opened, because what they hold counts too. Raises TooDeep.
+    """
     total = 0
     counted: set[FileId] = set()
     for folder in folders:
-        for path, names, files in os.walk(folder):
+        for path, names, files in os.walk(folder, onerror=_refuse_depth):
             for name in (*names, *files):
                 with suppress(OSError):
-                    status = os.lstat(os.path.join(path, name))
+                    inner = os.path.join(path, name)
+                    status = os.lstat(inner)
                     file = status.st_dev, status.st_ino
                     if file not in counted:
                         total += _INODE + status.st_blocks * 512
                     if status.st_nlink > 1:
                         counted.add(file)
+                    if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o500 != 0o500:
+                        _open_folder(inner, status.st_mode)
     return total
+
+
+def _refuse_depth(error: OSError) -> None:
+    if error.errno == errno.ENAMETOOLONG:
+        raise TooDeep
+
+
+def _open_folder(path: str, mode: int) -> None:
+    """Let the owner read a folder; not what a link leads to, if one has taken its place."""
+    folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.chmod(f"/proc/self/fd/{folder}", stat.S_IMODE(mode) | 0o700)
+    finally:
+        os.close(folder)
 
 
 class _Mapping(NamedTuple):

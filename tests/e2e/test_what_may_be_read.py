@@ -44,7 +44,7 @@ true  # the working directory may be read-only
 @pytest.mark.parametrize("environment", ["ocean-compute", "filtered"])
 def test_no_later_stage_runs_code_that_an_algorithm_left(laptop: Laptop, tmp_path: Path, environment: str) -> None:
     mark = tmp_path / "escaped"
-    asked = document(f"MARK={mark}; {PLANT}")
-    asked["stages"][0]["algorithm"]["container"]["entrypoint"] = "bash $ALGO"
-    assert laptop.finished(laptop.submit(asked, environment=environment))["status"] == 70
+    body = document(f"MARK={mark}; {PLANT}")
+    body["stages"][0]["algorithm"]["container"]["entrypoint"] = "bash $ALGO"
+    assert laptop.finished(laptop.submit(body, environment=environment))["status"] == 70
     assert not mark.exists()

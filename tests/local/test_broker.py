@@ -70,11 +70,11 @@ def test_a_temporary_failure_is_retried(running: Running, status: int) -> None:
 
 
 def test_the_broker_reports_each_delivery() -> None:
-    subscriber, told = Subscriber({}), threading.Event()
-    broker = Broker(subscriber, workers=2, delivered=told.set)
+    subscriber, delivered = Subscriber({}), threading.Event()
+    broker = Broker(subscriber, workers=2, delivered=delivered.set)
     broker.start([Trigger("t", lambda event: True, TO, QUICK)])
     broker.accept(EVENT)
-    assert told.wait(10)
+    assert delivered.wait(10)
     assert subscriber.count(TO) == 1
     broker.stop()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.laptop import command_line, document, pids, until
 
-from functions.local.leftovers import remove_stale_run_folders
+from functions.local.leftovers import remove_stale_run_folders, remove_tree
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("laptop")
@@ -66,6 +66,17 @@ def test_a_run_does_not_remove_the_folder_of_another_that_runs(
 ) -> None:
     remove_stale_run_folders()
     assert len(run_folders(temporary)) == 1
+
+
+def test_a_tree_is_removed_however_deep_it_is(tmp_path: Path) -> None:
+    program = "import os\nfor n in range(3000): os.mkdir('d'); os.chdir('d')"
+    (tmp_path / "deep").mkdir()
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path / "deep", check=True)
+    (tmp_path / "deep" / "closed").mkdir()
+    (tmp_path / "deep" / "closed" / "file").touch()
+    (tmp_path / "deep" / "closed").chmod(0)
+    remove_tree(tmp_path / "deep")
+    assert not (tmp_path / "deep").exists()
 
 
 def test_the_next_run_removes_folders_of_killed_ones(temporary: Path) -> None:

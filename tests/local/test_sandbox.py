@@ -76,6 +76,12 @@ def test_memory_and_disk_limits_hold_with_the_right_reason(place: tuple[str, Job
     assert report(place[1]).exceeded == []
 
 
+def test_files_in_a_closed_folder_count_towards_the_disk_limit(place: tuple[str, JobRunner]) -> None:
+    write = "chmod 700 d; head -c 1000000 /dev/zero > d/$i; chmod 0 d"
+    fill = f"cd $OUTPUTS; mkdir d; i=0; while [ $((i=i+1)) -lt 60 ]; do {write}; done; exec sleep 60"
+    assert place[1].run(fill, disk=10 << 20).reason == "DiskExceeded"
+
+
 def test_the_algorithm_is_not_root_and_has_no_capability(place: tuple[str, JobRunner]) -> None:
     lines = place[1].run("id -u; id -G; grep -E 'Cap(Inh|Prm|Eff|Amb)|NoNewPrivs|Seccomp:' /proc/self/status").log
     uid, groups, *status = lines.split("\n")[:-1]

@@ -127,6 +127,13 @@ def test_a_program_above_its_disk_limit_is_killed(driver: ProcessDriver, command
     assert (status.outcome, status.reason) == (Outcome.FAILED, "DiskExceeded")
 
 
+def test_a_tree_that_is_too_deep_to_be_counted_is_refused(driver: ProcessDriver) -> None:
+    enter = "mkdir $name && cd $name"
+    name = "name=$(printf d%.0s $(seq 200))"
+    status = run_to_end(driver, shell_job(f"cd -P $OUTPUTS; {name}; for n in $(seq 40); do {enter}; done; exit 0"))
+    assert (status.outcome, status.reason) == (Outcome.FAILED, "TreeTooDeep")
+
+
 def test_background_processes_end_with_the_program(driver: ProcessDriver) -> None:
     job = shell_job("(setsid sleep 4711 >/dev/null 2>&1 &) ; exit 0")
     assert run_to_end(driver, job).outcome is Outcome.SUCCEEDED
