@@ -89,6 +89,11 @@ def activity(description: str) -> Iterator[None]:
         yield
 
 
+def format_waiting(waiting: Any) -> str:
+    """What a stage waits for, and since when; empty if it does not wait."""
+    return f"{waiting['reason']}, since {format_time(waiting['since'])}" if waiting else ""
+
+
 class StageDisplay:
     """Prints a line for each stage attempt that ends. A terminal also shows what happens now, inside a `with`."""
 
@@ -128,7 +133,7 @@ class StageDisplay:
 
     def _show_running(self, attempt: dict[str, Any], job: Any) -> None:
         again = f", attempt {attempt['attempt']}" if attempt["attempt"] > 1 else ""
-        waiting = f"waiting: {job['waiting']}" if job.get("waiting") else ""
+        waiting = f"waiting: {format_waiting(job['waiting'])}" if job.get("waiting") else ""
         self.show_activity(f"{attempt['stage']}{again} … {waiting or format_progress(job.get('progress'))}")
 
 

@@ -73,14 +73,14 @@ def poll(client: Client, job_id: str) -> Any:
 
 
 def running_details(client: Client, job_id: str) -> dict[str, Any]:
-    """`progress` of the running stage and what it is `waiting` for; empty if the server does not tell us."""
+    """The `progress` of the running stage; empty if the server does not tell us."""
     from functions.cli.api_client import ApiError
 
     try:
         info = client.info(job_id)
     except ApiError:
         return {}
-    return {key: info[key] for key in ("progress", "waiting") if info.get(key)}
+    return {"progress": info["progress"]} if info.get("progress") else {}
 
 
 def has_ended(job: Any) -> bool:

@@ -26,7 +26,7 @@ def jobs(call: Call) -> Response:
         raise HttpError(400, "You have to specify one of agreementId, jobId or owner")
     signer = require_signer(call, message(call.params), prefix=_STATUS_PREFIX)
     found = call.app.store.find_in_pages(replace(wanted, provider=bound_to(call, signer)), PAGE_BYTES)
-    answered = answer_pages(map(statuses, found))
+    answered = answer_pages(statuses(page, call.app.store) for page in found)
     consume(call, signer, prefix=_STATUS_PREFIX)
     return answered
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
-from functions.api.ocean.answers import File, Status, epoch, files, status
+from functions.api.ocean.answers import File, Status, epoch, files, status, waiting
 from functions.store.ports import Attempt
 from functions.workflow import progress
 from functions.workflow.decision import HistoryEntry
@@ -75,10 +75,7 @@ class StageProgress(TypedDict):
 
 
 class Info(Status):
-    """Everything recorded of a job, without its secret and its URLs.
-
-    `waiting` is the last reason why the stage's container does not run.
-    """
+    """Everything recorded of a job, without its secret and its URLs."""
 
     environment: str
     provider: str
@@ -86,7 +83,6 @@ class Info(Status):
     phase: str
     expired: bool
     deadline: str | None
-    waiting: str | None
     attempts: list[StageAttempt]
     progress: StageProgress | None
     adminFiles: list[File]
@@ -141,7 +137,7 @@ def info(record: Record, attempts: Iterable[Attempt], told: progress.Progress | 
         "phase": workflow.phase,
         "expired": workflow.expired,
         "deadline": epoch(workflow.deadline) if workflow.deadline else None,
-        "waiting": workflow.waiting or None,
+        "waiting": waiting(workflow),
         "attempts": [_attempt(attempt) for attempt in attempts],
         "progress": _progress(told) if told else None,
         "adminFiles": files(record.manifest.admin_files),

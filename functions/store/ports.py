@@ -273,6 +273,10 @@ class Store(Protocol):
         """The attempts in the order of the stages, then of their numbers."""
         ...
 
+    def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:
+        """The first `limit` queued workflows of the environment, in the order in which they get slots."""
+        ...
+
     def running(self) -> Mapping[str, int]:
         """The number of running workflows by environment, without environments in which none runs."""
         ...

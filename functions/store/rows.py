@@ -40,6 +40,7 @@ from functions.workflow.model import (
     Stage,
     Stop,
     Submission,
+    Waiting,
     Workflow,
     WorkflowId,
 )
@@ -67,6 +68,7 @@ _KINDS: Mapping[type[Effect], str] = {
 # Made at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
 _LIMITS = msgspec.json.Decoder(Limits)
 _HALT = msgspec.json.Decoder(Halt)
+_WAITING = msgspec.json.Decoder(Waiting)
 _ENDING = msgspec.json.Decoder(Ending)
 
 
@@ -93,7 +95,7 @@ def workflow_of(row: Row) -> Workflow:
         attempt=row["attempt"],
         job_uid=JobUid(row["job_uid"]) if row["job_uid"] else None,
         job_created_at=_time(row["job_created_at"]),
-        waiting=row["waiting"] or "",
+        waiting=_WAITING.decode(row["waiting"]) if row["waiting"] else None,
         runs_since=_time(row["runs_since"]),
         status=row["status"] or 0,
         stop=Stop(row["stopreq"] or 0),
@@ -119,7 +121,7 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
         "attempt": workflow.attempt,
         "job_uid": workflow.job_uid,
         "job_created_at": workflow.job_created_at,
-        "waiting": workflow.waiting or None,
+        "waiting": json_columns.encode(workflow.waiting),
         "runs_since": workflow.runs_since,
         "status": int(workflow.status),
         "statustext": codes.text(workflow.status),

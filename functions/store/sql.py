@@ -22,6 +22,10 @@ STATE = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s"
 BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idempotency_key = %(key)s"
 HISTORY = "SELECT * FROM history WHERE workflow = %(workflow)s ORDER BY step"
 ATTEMPTS = "SELECT * FROM stage_attempts WHERE workflow = %(workflow)s"
+QUEUE = """
+    SELECT workflowid FROM jobs WHERE namespace = %(environment)s AND phase = 'queued'
+    ORDER BY datecreated, workflowid LIMIT %(limit)s
+"""
 RUNNING = """
     SELECT namespace, count(*) AS running FROM jobs
     WHERE phase NOT IN ('queued', 'held', 'release', 'finished') GROUP BY namespace
@@ -145,6 +149,9 @@ class SqlStore:
         found = [rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
         order = list(Stage)
         return sorted(found, key=lambda attempt: (order.index(attempt.stage), attempt.attempt))
+
+    def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:
+        return [WorkflowId(row["workflowid"]) for row in self._read(QUEUE, environment=environment, limit=limit)]
 
     def running(self) -> Mapping[str, int]:
         return {row["namespace"]: row["running"] for row in self._read(RUNNING)}

@@ -13,7 +13,7 @@ from functions.api.auth.guard import bound_to, consume, require_signer, require_
 from functions.api.auth.signature import NonceRefused, RequestSigner
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer, answer_pages
-from functions.api.ocean.answers import PAGE_BYTES, statuses
+from functions.api.ocean.answers import PAGE_BYTES, status, statuses
 from functions.api.ocean.requests import PAGE, chain_id, filter_value, message, query, require
 from functions.cluster.ports import ClusterUnavailable
 from functions.errors import BudgetUsedUp
@@ -108,7 +108,7 @@ def _end(call: Call, request: Observation, *, unfinished: bool) -> Response:
             call.app.transitions.apply(workflow, request, cause=signer.address)
         except (ClusterUnavailable, StorageUnavailable):
             logger.warning("the request is recorded; the sweep carries it out", extra=about(workflow=workflow))
-    answered = answer_pages(map(statuses, store.find_in_pages(wanted, PAGE_BYTES)))
+    answered = answer_pages(statuses(page, store) for page in store.find_in_pages(wanted, PAGE_BYTES))
     consume(call, signer, prefix=_STOP_PREFIX)
     return answered
 
@@ -187,4 +187,4 @@ def _first_answer(record: Record) -> Response:
     """Return the job as it was when it was recorded, so that every repetition gets the same answer."""
     workflow = record.workflow
     recorded = Workflow(workflow.id, workflow.environment, workflow.limits, workflow.created_at)
-    return answer(statuses([Record(recorded, record.submission)]))
+    return answer([status(Record(recorded, record.submission))])

@@ -13,7 +13,7 @@ from typing import assert_never
 from functions.workflow import hold_rules, steps, timing
 from functions.workflow.codes import Code
 from functions.workflow.decision import AttemptEnd, CleanUp, Decision, Emit, RemoveResults, Verdict
-from functions.workflow.model import Ending, Findings, Manifest, Outcome, Phase, Stage, Stop, Workflow
+from functions.workflow.model import Ending, Findings, Manifest, Outcome, Phase, Stage, Stop, Waiting, Workflow
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
@@ -132,21 +132,21 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return hold_rules.expire(w, now)
     if w.halt is not None:  # it was deleted long ago and still exists: go on without it
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now, gone=False)
-    if _never_ran(w):
-        return steps.halt(w, w, Outcome.FAILED, w.waiting, f"{w.phase} stuck", now)
+    if (reason := _never_ran(w)) is not None:
+        return steps.halt(w, w, Outcome.FAILED, reason, f"{w.phase} stuck", now)
     return steps.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
 
 
-def _never_ran(w: Workflow) -> bool:
-    """Whether its container never started. Such a stage has failed with the reason of its wait, not timed out."""
-    return bool(w.waiting) and w.runs_since is None
+def _never_ran(w: Workflow) -> str | None:
+    """Return why its container never started; None if it did. Such a stage has failed for that, not timed out."""
+    return w.waiting.reason if w.waiting and w.runs_since is None else None
 
 
 def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """The time of a suspended Job stands still; only the queue time limits its wait."""
     if now >= timing.queue_deadline(w):
         return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    held = replace(w, deadline=timing.stage_deadline(w.limits, stage, now), waiting="", runs_since=None)
+    held = replace(w, deadline=timing.stage_deadline(w.limits, stage, now), waiting=None, runs_since=None)
     return _check_again(held, timing.check_waiting(w.job_created_at or now, timing.queue_deadline(w), now))
 
 
@@ -198,8 +198,8 @@ def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
     # succeeded all the same has succeeded.
     if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or end.outcome is not Outcome.SUCCEEDED):
         return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
-    if end.outcome is Outcome.TIMED_OUT and _never_ran(w):
-        return _stage_over(w, Outcome.FAILED, None, w.waiting, now)
+    if end.outcome is Outcome.TIMED_OUT and (reason := _never_ran(w)) is not None:
+        return _stage_over(w, Outcome.FAILED, None, reason, now)
     if w.stage in _PUBLISHING and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
         # Without a manifest nothing is published, whatever the exit code says.
         return _stage_over(w, Outcome.FAILED, end.exit_code, "ManifestMissing", now)
@@ -212,7 +212,8 @@ def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
         return _tick(w, Tick(), now)
     # Every Pod waits a moment for its volume; a short wait does not mean that it never ran.
     if stuck.reason != "FailedMount" or now >= stuck.since + timing.CHECK_AFTER:
-        w = replace(w, waiting=stuck.reason)
+        known = w.waiting if w.waiting and w.waiting.reason == stuck.reason else None
+        w = replace(w, waiting=known or Waiting(stuck.reason, stuck.since))
     patience_ends = stuck.since + timing.patience(w.limits, stuck)
     if now < patience_ends:
         return _check_again(w, timing.check_waiting(stuck.since, patience_ends, now))

@@ -130,6 +130,14 @@ class Halt:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why the stage's container does not run, and since when."""
+
+    reason: str  # `ImagePullBackOff`, `Unschedulable`, …
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Workflow:
     """The state of one workflow. Only `decide` makes new states.
 
@@ -146,7 +154,7 @@ class Workflow:
     attempt: int = 0
     job_uid: JobUid | None = None
     job_created_at: datetime | None = None  # by our clock; set together with `job_uid`
-    waiting: str = ""  # why it does not run: `ImagePullBackOff`, `Unschedulable`, …
+    waiting: Waiting | None = None
     runs_since: datetime | None = None
     status: int = 1
     stop: Stop = Stop.NONE

@@ -48,9 +48,11 @@ def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workfl
     intent is still open, and a later observation sets the time.
     """
     if w.runs_since is not None or w.job_created_at is None:
-        return replace(w, waiting="")
+        return replace(w, waiting=None)
     begun = min(max(since, w.job_created_at), now)
-    return replace(w, waiting="", runs_since=begun, deadline=begun + timedelta(seconds=stage_seconds(w.limits, stage)))
+    return replace(
+        w, waiting=None, runs_since=begun, deadline=begun + timedelta(seconds=stage_seconds(w.limits, stage))
+    )
 
 
 def start(
@@ -72,7 +74,7 @@ def start(
         attempt=attempt,
         job_uid=None,
         job_created_at=None,
-        waiting="",
+        waiting=None,
         runs_since=None,
         status=Code.FILTERING if stage is Stage.PUBLISH and is_held_back(w) else STATUS_OF[stage],
         deadline=stage_deadline(w.limits, stage, begin),
@@ -86,7 +88,7 @@ def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: st
     assert w.stage is not None
     after = replace(
         w,
-        waiting="",
+        waiting=None,
         runs_since=None,
         halt=Halt(outcome, reason),
         deadline=now + HALT_PATIENCE,
@@ -133,7 +135,7 @@ def _held(w: Workflow) -> Workflow:
         attempt=0,
         job_uid=None,
         job_created_at=None,
-        waiting="",
+        waiting=None,
         runs_since=None,
         status=Code.FILTERING,
     )
@@ -148,7 +150,7 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
         attempt=0,
         job_uid=None,
         job_created_at=None,
-        waiting="",
+        waiting=None,
         runs_since=None,
         halt=None,
         status=w.ending.code if w.ending else Code.FINISHED,

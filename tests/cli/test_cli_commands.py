@@ -71,11 +71,16 @@ def test_status_shows_operators_the_progress_of_a_stage(sluice: Sluice, api: Fak
     assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["progress"] == told
 
 
-def test_status_shows_operators_what_a_stage_waits_for(sluice: Sluice, api: FakeApi) -> None:
-    api.put("GET", "/compute", [job(status=40)])
-    api.put("GET", "/info", job(status=40, progress=None, waiting="Unschedulable"))
-    assert "waiting for Unschedulable\n" in sluice("status", "job1", "--url", api.url).stdout
-    assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["waiting"] == "Unschedulable"
+def test_status_shows_what_a_stage_waits_for(sluice: Sluice, api: FakeApi) -> None:
+    waiting = {"reason": "Unschedulable", "since": "1795312226.446271"}
+    api.put("GET", "/compute", [job(status=40, waiting=waiting)])
+    assert "waiting for Unschedulable, since 2026-11-2" in sluice("status", "job1", "--url", api.url).stdout
+    assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["waiting"] == waiting
+
+
+def test_status_shows_the_place_in_the_queue(sluice: Sluice, api: FakeApi) -> None:
+    api.put("GET", "/compute", [job(status=1, queuePosition=7)])
+    assert "queue position 7\n" in sluice("status", "job1", "--url", api.url).stdout
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from functions.store.ports import AgreementInUse
 from functions.workflow.codes import Code
 from functions.workflow.decision import Verdict
 from functions.workflow.document import parse
-from functions.workflow.model import Limits, Phase, Scope, Stage, Stop, Workflow, WorkflowId
+from functions.workflow.model import Limits, Phase, Scope, Stage, Stop, Waiting, Workflow, WorkflowId
 
 
 def test_a_workflow_runs_through_its_stages_and_leaves_nothing_behind() -> None:
@@ -249,7 +249,8 @@ def test_an_algorithm_that_never_starts_fails_with_what_it_waited_for_under_defa
     world.cluster.stick(world.job(w), reason, world.clock())
     while world.state(w).phase is Phase.ALGORITHM:
         world.tick()
-        assert world.state(w).waiting in (reason, "")
+        waiting = world.state(w).waiting
+        assert waiting is None or waiting.reason == reason
     world.run(w)
     ending = world.state(w).ending
     assert ending is not None
@@ -259,13 +260,14 @@ def test_an_algorithm_that_never_starts_fails_with_what_it_waited_for_under_defa
 def test_an_algorithm_that_started_late_runs_as_long_as_it_may() -> None:
     world = World(max_job_duration=120)
     w = world.reached(Stage.ALGORITHM)
-    world.cluster.stick(world.job(w), "Unschedulable", world.clock())
+    since = world.clock()
+    world.cluster.stick(world.job(w), "Unschedulable", since)
     for _ in range(9):
         world.tick()
-    assert world.state(w).waiting == "Unschedulable"
+    assert world.state(w).waiting == Waiting("Unschedulable", since)
     world.cluster.begin(world.job(w), world.clock())
     world.tick()
-    assert (world.state(w).waiting, world.state(w).halt) == ("", None)
+    assert (world.state(w).waiting, world.state(w).halt) == (None, None)
     world.tick()
     world.run(w)
     assert (world.state(w).status, world.state(w).stop) == (Code.FINISHED, Stop.TIMED_OUT)

@@ -95,6 +95,7 @@ def _ask_everything(store: SqlStore) -> None:
     store.nonce_used("provider-7", 2)
     store.prune_nonces(50)
     store.queues()
+    store.queue("env-1", 10)
     store.running()
     store.unfinished([SOMEBODY, WorkflowId("nobody")])
     store.claim_workflows(soon, soon, 50)

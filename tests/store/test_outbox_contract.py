@@ -10,7 +10,7 @@ from support.records import NOW, apply, at, at_once, ended, finish, record, star
 
 from functions.store.ports import Store
 from functions.workflow.decision import CleanUp, CreateJob, DeleteJob, RemoveResults, Report
-from functions.workflow.model import JobUid, Limits, Stage
+from functions.workflow.model import JobUid, Limits, Stage, Waiting
 from functions.workflow.observation import DeleteRequested, StageLost, StageStuck, StopRequested, Tick
 
 
@@ -126,11 +126,11 @@ def test_the_waiting_reason_and_the_start_of_the_container_are_stored(store: Sto
     assert apply(store, workflow.id, stuck, at(1)).workflow == store.state(workflow.id)
     seen = store.state(workflow.id)
     assert seen is not None
-    assert seen.waiting == "Unschedulable"
+    assert seen.waiting == Waiting("Unschedulable", at(0))
     apply(store, workflow.id, Tick(runs_since=at(3)), at(5))
     seen = store.state(workflow.id)
     assert seen is not None
-    assert (seen.waiting, seen.runs_since) == ("", at(3))
+    assert (seen.waiting, seen.runs_since) == (None, at(3))
 
 
 def test_a_postponed_intent_counts_a_try_and_is_claimed_later(store: Store) -> None:

@@ -21,7 +21,7 @@ def job(id: str = "job1", status: int = 70, **more: Any) -> dict[str, Any]:
         "jobId": id,
         "owner": OWNER,
         "status": status,
-        "statusText": {40: "Running algorithm ", 41: "Algorithm failed", 70: "Job finished"}[status],
+        "statusText": {1: "Warming up", 40: "Running algorithm ", 41: "Algorithm failed", 70: "Job finished"}[status],
         "dateCreated": "1700000000.000000",
         "dateFinished": "1700000002.500000" if status in (41, 70) else None,
         "results": "",

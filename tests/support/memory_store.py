@@ -77,6 +77,12 @@ class MemoryStore:
             found = [attempt for (owner, _, _), attempt in self._tables.attempts.items() if owner == workflow]
         return sorted(found, key=lambda attempt: (STAGES.index(attempt.stage), attempt.attempt))
 
+    def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:
+        with self._lock:
+            queued = [r.workflow for r in self._tables.records.values() if r.workflow.phase is Phase.QUEUED]
+        mine = [w for w in queued if w.environment == environment]
+        return [w.id for w in sorted(mine, key=lambda w: (w.created_at, w.id))[:limit]]
+
     def running(self) -> Mapping[str, int]:
         with self._lock:
             workflows = [record.workflow for record in self._tables.records.values()]

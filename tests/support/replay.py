@@ -70,7 +70,7 @@ class Replay:
         seen = observation_of(ref, self.cluster.read(ref, pod)) if self.workflow.stage is REF.stage else Tick()
         decision = decide(self.workflow, seen, self.api.now)
         self.workflow = decision.workflow
-        self.waited = self.workflow.waiting or self.waited
+        self.waited = self.workflow.waiting.reason if self.workflow.waiting else self.waited
         if decision.closed is not None:
             self.ended.append(decision.closed)
             self.ended_at = at

@@ -10,7 +10,7 @@ from functions.workflow.codes import Code
 from functions.workflow.decide import decide
 from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, Emit, RemoveResults, Report, Verdict
 from functions.workflow.hold_rules import scope
-from functions.workflow.model import Limits, Outcome, Phase, Scope, Stage, Stop, Workflow
+from functions.workflow.model import Limits, Outcome, Phase, Scope, Stage, Stop, Waiting, Workflow
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
@@ -291,7 +291,7 @@ def test_a_pod_that_waits_for_room_is_given_more_time(reason: str) -> None:
     w = at(Stage.ALGORITHM, limits=Limits(stuck_seconds=60, start_seconds=600))
     seen = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW)
     early = decide(w, seen, NOW + timedelta(seconds=599))
-    assert (early.verdict, early.workflow.waiting) == (Verdict.UNCHANGED, reason)
+    assert (early.verdict, early.workflow.waiting) == (Verdict.UNCHANGED, Waiting(reason, NOW))
     halted = decide(early.workflow, seen, NOW + timedelta(seconds=600)).workflow
     assert failed_with(decide(halted, StageLost(Stage.ALGORITHM, 1), NOW)) == (41, reason)
 
@@ -314,6 +314,17 @@ def test_an_algorithm_that_never_ran_has_not_run_out_of_time_but_failed() -> Non
     assert (d.closed.outcome, d.closed.reason) == (Outcome.FAILED, "ImagePullBackOff")
 
 
+def test_a_wait_counts_from_its_beginning_until_its_reason_changes() -> None:
+    def stuck(w: Workflow, reason: str, since: int) -> Workflow:
+        seen = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW + timedelta(seconds=since))
+        return decide(w, seen, NOW + timedelta(seconds=since)).workflow
+
+    w = stuck(stuck(at(Stage.ALGORITHM), "Unschedulable", 0), "Unschedulable", 9)
+    assert w.waiting == Waiting("Unschedulable", NOW)
+    w = stuck(w, "ImagePullBackOff", 20)
+    assert w.waiting == Waiting("ImagePullBackOff", NOW + timedelta(seconds=20))
+
+
 def test_the_same_where_nobody_announces_the_deadline() -> None:
     w = waiting(Stage.ALGORITHM, "Unschedulable")
     assert w.deadline is not None
@@ -323,7 +334,7 @@ def test_the_same_where_nobody_announces_the_deadline() -> None:
 
 def test_an_algorithm_that_ran_after_its_wait_has_run_out_of_time() -> None:
     runs = decide(waiting(Stage.ALGORITHM), Tick(runs_since=NOW), NOW + timedelta(seconds=9)).workflow
-    assert (runs.waiting, runs.runs_since) == ("", NOW)
+    assert (runs.waiting, runs.runs_since) == (None, NOW)
     assert ended(runs, Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow.stop is Stop.TIMED_OUT
 
 
@@ -337,7 +348,7 @@ def test_that_a_pod_waited_a_moment_for_its_volume_does_not_say_that_it_never_ra
 
 def test_the_next_stage_has_not_waited_yet() -> None:
     w = ended(waiting(Stage.CONFIGURE, "Unschedulable"), Outcome.SUCCEEDED, 0).workflow
-    assert (w.phase, w.waiting, w.runs_since) == (Phase.ALGORITHM, "", None)
+    assert (w.phase, w.waiting, w.runs_since) == (Phase.ALGORITHM, None, None)
 
 
 def test_a_stage_may_run_as_long_as_granted_however_long_its_pod_has_waited() -> None:
@@ -372,7 +383,7 @@ def test_between_two_pods_of_a_drained_job_there_may_be_none() -> None:
     runs = decide(at(Stage.CONFIGURE), Tick(runs_since=NOW), NOW).workflow
     later = NOW + timedelta(minutes=20)
     d = decide(runs, StageStuck(Stage.CONFIGURE, 1, UID, "NoPod", NOW), later)
-    assert (d.verdict, d.workflow.halt, d.workflow.waiting) == (Verdict.UNCHANGED, None, "")
+    assert (d.verdict, d.workflow.halt, d.workflow.waiting) == (Verdict.UNCHANGED, None, None)
 
 
 def test_a_stage_past_its_deadline_is_halted_and_counts_as_timed_out() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
+from functions.store.ports import Store
 from functions.workflow import codes
 from functions.workflow.document import asset_ids
-from functions.workflow.model import Ending, Record, ResultFile
+from functions.workflow.model import Phase, Record, ResultFile, Workflow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,20 +41,27 @@ class _Assets(TypedDict):
     inputDID: list[str]
 
 
-class _Ending(TypedDict, total=False):
+class Waiting(TypedDict):
+    """Why the container of a stage does not run yet, and since when."""
+
+    reason: str
+    since: str
+
+
+class _Optional(TypedDict, total=False):
     reason: str
     terminationDetails: Termination
-
-
-class _Warnings(TypedDict, total=False):
+    waiting: Waiting | None
+    queuePosition: int
     warnings: list[str]
 
 
-class Status(_Head, _Assets, _Ending, _Warnings):
+class Status(_Head, _Assets, _Optional):
     """The status object of a job. Times are seconds since 1970, as strings.
 
-    `reason` and `terminationDetails` are present only if the job ends abnormally. `warnings`, if there are any, name
-    outputs that were not published, or that have another name.
+    `reason` and `terminationDetails` are present only if the job ends abnormally, `waiting` while a stage waits for its
+    container, `queuePosition` (from 1) while the job is one of the first 1000 that wait for a slot of its environment.
+    `warnings`, if there are any, name outputs that were not published, or that have another name.
     """
 
     dateFinished: str | None
@@ -72,12 +80,20 @@ class Running(_Head, _Assets):
 PAGE_BYTES = 1 << 20
 
 
-def statuses(records: Iterable[Record]) -> list[Status]:
-    return [status(record) for record in records]
+# Of a queue, at most so many positions are told, so that one answer reads no more.
+_POSITIONS = 1000
 
 
-def status(record: Record) -> Status:
-    """Return the status object of a job."""
+def statuses(records: Iterable[Record], store: Store) -> list[Status]:
+    """Return the status objects of jobs, with the places of those that are queued."""
+    found = list(records)
+    queues = {record.workflow.environment for record in found if record.workflow.phase is Phase.QUEUED}
+    positions = {id: n for queue in queues for n, id in enumerate(store.queue(queue, _POSITIONS), 1)}
+    return [status(record, positions.get(record.workflow.id)) for record in found]
+
+
+def status(record: Record, position: int | None = None) -> Status:
+    """Return the status object of a job. `position`: its place in the queue, if it is known."""
     workflow = record.workflow
     return {
         **_head(record),
@@ -86,8 +102,7 @@ def status(record: Record) -> Status:
         "stopreq": int(workflow.stop),
         "removed": int(workflow.removed),
         **_assets(record),
-        **_ending(workflow.ending),
-        **_warnings(record),
+        **_optional(record, position),
     }
 
 
@@ -124,18 +139,30 @@ def _assets(record: Record) -> _Assets:
     return {"algoDID": algorithm, "inputDID": inputs}
 
 
-def _ending(ending: Ending | None) -> _Ending:
-    if ending is None:
-        return {}
-    details: Termination = {"OOMKilled": ending.oom_killed, "exitCode": ending.exit_code}
-    return {"reason": ending.reason, "terminationDetails": details}
+def waiting(workflow: Workflow) -> Waiting | None:
+    """Return what the running stage waits for."""
+    found = workflow.waiting
+    return {"reason": found.reason, "since": epoch(found.since)} if found else None
 
 
-def _warnings(record: Record) -> _Warnings:
-    gone = record.workflow.removed or record.workflow.expired
-    return {"warnings": list(record.manifest.warnings)} if record.manifest.warnings and not gone else {}
+def _optional(record: Record, position: int | None) -> _Optional:
+    workflow, ending = record.workflow, record.workflow.ending
+    optional: _Optional = {}
+    if ending is not None:
+        optional["reason"] = ending.reason
+        optional["terminationDetails"] = {"OOMKilled": ending.oom_killed, "exitCode": ending.exit_code}
+    if workflow.waiting is not None:
+        optional["waiting"] = waiting(workflow)
+    if position is not None:
+        optional["queuePosition"] = position
+    if record.manifest.warnings and not _gone(workflow):
+        optional["warnings"] = list(record.manifest.warnings)
+    return optional
 
 
 def _results(record: Record) -> list[File] | str:
-    gone = record.workflow.removed or record.workflow.expired
-    return "" if gone else files(record.manifest.files) or ""
+    return "" if _gone(record.workflow) else files(record.manifest.files) or ""
+
+
+def _gone(workflow: Workflow) -> bool:
+    return workflow.removed or workflow.expired
