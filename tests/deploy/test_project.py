@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 from support.deployment import ROOT
+from support.offline_pip import closure
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -38,3 +40,13 @@ def test_every_make_target_that_a_document_names_exists(document: str) -> None:
 @pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
 def test_every_file_for_github_is_valid_yaml(form: Path) -> None:
     assert yaml.safe_load(form.read_text())
+
+
+def test_everything_that_is_installed_is_pinned() -> None:
+    wanted = [
+        *PROJECT["dependencies"],
+        *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
+    ]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0] for line in lines if "==" in line}
+    assert {canonicalize_name(name) for name in closure(wanted)} <= {canonicalize_name(name) for name in pinned}
