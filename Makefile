@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: help demo demo-review test lint docs check faults bench sbom release clean
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 demo: .venv/.run  ## run a real workflow on real data through all its stages
 	@$(BIN)/sluice run examples/penguins/workflow.json --out out
