@@ -17,7 +17,8 @@ from functions.cluster.ports import ClusterUnavailable, job_ref
 from functions.results.ports import Content, NotFound
 from functions.status import views
 from functions.store.ports import Attempt, Query
-from functions.workflow.model import Record, Stage, WorkflowId
+from functions.workflow import codes
+from functions.workflow.model import Record, Stage, Workflow, WorkflowId
 from functions.workflow.progress import Progress, last
 
 # At most this much is returned, from the end of the log.
@@ -76,7 +77,7 @@ def logs(call: Call) -> Response:
         return Response(live, 200, content_type=_PLAIN)
     published = _published_log(call, record, stage)
     if published is None:
-        raise HttpError(404, f"No log of {stage} for job {record.workflow.id}")
+        raise HttpError(404, _no_log(record.workflow, stage))
     response = Response(published.chunks, 200, content_type=_PLAIN)
     response.call_on_close(published.close)
     return response
@@ -104,6 +105,16 @@ def _stage(call: Call) -> Stage:
     if component not in list(Stage):
         raise HttpError(400, f"`component` must be one of {', '.join(Stage)}")
     return Stage(component)
+
+
+def _no_log(workflow: Workflow, stage: Stage) -> str:
+    """Say why a job has no log of a stage."""
+    if workflow.stage is stage:
+        return f"No log of {stage} for job {workflow.id} yet: the stage is still running and has printed nothing"
+    if not workflow.finished:
+        state = f"the job is still running ({codes.text(workflow.status).strip()})"
+        return f"No log of {stage} for job {workflow.id} yet: {state}"
+    return f"No log of {stage} for job {workflow.id}"
 
 
 def _live_log(call: Call, record: Record, stage: Stage) -> Iterator[bytes] | None:

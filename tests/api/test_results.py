@@ -153,7 +153,8 @@ def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_p
     def asked() -> TestResponse:
         return api.get("/logs", {"jobId": job, "component": "configure"}, headers=ADMIN)
 
-    assert error(asked()) == (404, f"No log of configure for job {job}")
+    waits = f"No log of configure for job {job} yet: the stage is still running and has printed nothing"
+    assert error(asked()) == (404, waits)
     ref = JobRef(WorkflowId(job), Stage.CONFIGURE, 1, "ocean-compute")
     api.cluster.finish(ref, log=b"fetching\n")
     assert (asked().text, asked().headers["Content-Type"]) == ("fetching\n", "text/plain; charset=utf-8")
@@ -161,6 +162,16 @@ def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_p
         api.end_stage(job, stage, Manifest(admin_files=(log,)))
     assert asked().data == CONTENT
     assert api.jobs(job)[0]["results"] == "", "admin logs are not for consumers"
+
+
+def test_a_running_job_is_told_from_one_without_a_log(api: Api) -> None:
+    job = api.start()["jobId"]
+    asked = {"jobId": job, "component": "publish"}
+    running = f"No log of publish for job {job} yet: the job is still running (Configuring volumes)"
+    assert error(api.get("/logs", asked, headers=ADMIN)) == (404, running)
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
+        api.end_stage(job, stage)
+    assert error(api.get("/logs", asked, headers=ADMIN)) == (404, f"No log of publish for job {job}")
 
 
 def test_of_a_long_log_the_end_is_shown_while_the_job_is_there_and_when_it_was_published(
