@@ -21,7 +21,7 @@ from benchmarks.rows import Row, at_most
 from functions.advance.sweep import sweep
 from functions.engine.app import App
 from functions.store.json_columns import encode
-from functions.store.ports import Query
+from functions.store.values import Query
 from functions.workflow import decide as rules
 from functions.workflow.model import Limits, WorkflowId
 from functions.workflow.observation import Admitted

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from functions.log import about
-from functions.store.ports import Outgoing
+from functions.store.values import Outgoing
 from functions.workflow.document import asset_ids
 from functions.workflow.model import Record
 

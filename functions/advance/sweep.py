@@ -23,7 +23,7 @@ from functions.workflow.tick import TickLevel
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.store.ports import Outgoing
+    from functions.store.values import Outgoing
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

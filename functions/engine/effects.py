@@ -37,7 +37,8 @@ from functions.workflow.timing import creation_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.store.ports import Intent, Transaction
+    from functions.store.ports import Transaction
+    from functions.store.values import Intent
     from functions.workflow.document import Definition
     from functions.workflow.model import Record
     from functions.workflow.stage_task import HeldTask

@@ -10,7 +10,7 @@ import msgspec
 
 from functions.errors import BudgetUsedUp
 from functions.results.storage import quarantine_url
-from functions.store.ports import HeldResults, HoldKey, StoredDecision
+from functions.store.values import HeldResults, HoldKey, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.admission import data_sets
 from functions.trust.decisions import Decision

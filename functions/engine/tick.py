@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.log import about
-from functions.store.ports import Tick
+from functions.store.values import Tick
 from functions.workflow.decision import Decision
 from functions.workflow.tick import TickLevel, level_needed
 

@@ -31,7 +31,8 @@ from functions.workflow.timing import stage_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.store.ports import Intent, Transaction
+    from functions.store.ports import Transaction
+    from functions.store.values import Intent
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from functions.api.ocean.requests import filter_value, query
 from functions.cluster.ports import ClusterUnavailable, job_ref
 from functions.results.ports import Content, NotFound
 from functions.status import views
-from functions.store.ports import Attempt, Query
+from functions.store.values import Attempt, Query
 from functions.workflow import codes
 from functions.workflow.model import Record, Stage, Workflow, WorkflowId
 from functions.workflow.progress import Progress, last

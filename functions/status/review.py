@@ -15,7 +15,7 @@ from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, plain_path, report_of, summary, to_decide
 from functions.results.ports import NotFound
-from functions.store.ports import HeldResults
+from functions.store.values import HeldResults
 from functions.trust import policy
 from functions.trust.chain import spell_time
 from functions.workflow.model import Record

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from functions.api.ocean.answers import File, Status, epoch, files, status, waiting
-from functions.store.ports import Attempt
+from functions.store.values import Attempt
 from functions.workflow import progress
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.environment import Environment

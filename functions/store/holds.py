@@ -10,7 +10,7 @@ import msgspec
 
 from functions.store import json_columns, rows
 from functions.store.pool import Row, Session
-from functions.store.ports import Freeze, HeldResults, HoldKey, StoredDecision
+from functions.store.values import Freeze, HeldResults, HoldKey, StoredDecision
 from functions.trust.policy import Budget
 from functions.workflow.model import Manifest, Workflow, WorkflowId
 

@@ -13,7 +13,8 @@ import msgspec
 
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.ports import MAX_CAUSE, Attempt, Intent, Outgoing
+from functions.store.ports import MAX_CAUSE
+from functions.store.values import Attempt, Intent, Outgoing
 from functions.workflow import codes
 from functions.workflow.decision import (
     AttemptEnd,

@@ -13,8 +13,8 @@ from functions.backoff import Backoff
 from functions.ethereum import comparable
 from functions.store import holds, rows
 from functions.store.pool import Row, open_pool
-from functions.store.ports import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
+from functions.store.values import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.model import Record, Stage, Workflow, WorkflowId
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from functions.store import holds, rows
 from functions.store.pool import Row, Session
-from functions.store.ports import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
+from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
 from functions.trust.policy import Budget
 from functions.workflow.decision import CreateJob, Decision, RemoveQuarantine
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId

@@ -20,7 +20,8 @@ from functions.errors import BudgetUsedUp
 from functions.ethereum import comparable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
-from functions.store.ports import AgreementInUse, Query
+from functions.store.ports import AgreementInUse
+from functions.store.values import Query
 from functions.submit.new_workflow import Invalid, prepare
 from functions.workflow.environment import Environment
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId

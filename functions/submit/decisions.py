@@ -14,7 +14,7 @@ from functions.api.auth.guard import require_admin
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, parsed, to_decide
-from functions.store.ports import Freeze, StoredDecision
+from functions.store.values import Freeze, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.decisions import DecisionRefused, State
 from functions.trust.freeze import ScopeInvalid, check_scope

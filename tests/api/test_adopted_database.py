@@ -11,8 +11,8 @@ import psycopg2
 from support.api import ADMIN, API, Api, app
 
 from functions.results.ports import Content, Storage
-from functions.store.ports import Query
 from functions.store.sql import SqlStore
+from functions.store.values import Query
 from functions.workflow.model import ResultFile
 
 RECORDED = Path(__file__).parents[1] / "data/operator-service-database.sql"

@@ -18,7 +18,8 @@ from werkzeug.test import TestResponse
 from functions.cluster import stage_command
 from functions.cluster.kubernetes import job_manifests
 from functions.cluster.ports import ClusterUnavailable, JobRef, StageJob
-from functions.store.ports import Query, Store, StoreUnavailable
+from functions.store.ports import Store, StoreUnavailable
+from functions.store.values import Query
 from functions.workflow import stage_task
 from functions.workflow.model import Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded

@@ -16,7 +16,7 @@ from support.api import NOW, Api, app
 
 from functions import ethereum
 from functions.advance import notifications
-from functions.store.ports import Outgoing
+from functions.store.values import Outgoing
 from functions.workflow.model import WorkflowId
 
 KEY = "0x" + "44" * 32

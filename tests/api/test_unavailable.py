@@ -11,7 +11,8 @@ from support.death import Fate, MortalStore
 from werkzeug.test import TestResponse
 
 from functions.advance.sweep import sweep
-from functions.store.ports import Query, StoreUnavailable
+from functions.store.ports import StoreUnavailable
+from functions.store.values import Query
 from functions.workflow.model import Manifest, ResultFile, Stop, WorkflowId
 
 ROUTES = ["POST /compute", "GET /compute", "PUT /compute", "DELETE /compute", "GET /getResult"]

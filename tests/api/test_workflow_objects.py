@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from functions.cluster.kubernetes.cluster import workflow_status
 from functions.cluster.ports import ClusterUnavailable, Rejected
-from functions.store.ports import Query
+from functions.store.values import Query
 from functions.workflow.model import Phase, WorkflowId
 
 DATA = Path(__file__).parents[1] / "data/recorded/apiserversource-workflow.jsonl"

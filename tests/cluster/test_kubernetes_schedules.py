@@ -22,7 +22,8 @@ from support.kube_world import UPDATE, KubeView, KubeWorld
 from functions.backoff import Backoff
 from functions.cluster.kubernetes import client
 from functions.cluster.ports import ClusterUnavailable, JobRef
-from functions.store.ports import AgreementInUse, Query
+from functions.store.ports import AgreementInUse
+from functions.store.values import Query
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Record, Workflow
 

@@ -17,7 +17,7 @@ from functions.advance.sweep import sweep
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.engine.app import App
 from functions.results.storage import open_storage
-from functions.store.ports import Query
+from functions.store.values import Query
 from functions.workflow.codes import Code
 from functions.workflow.document import parse
 from functions.workflow.environment import grant

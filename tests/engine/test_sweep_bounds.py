@@ -16,7 +16,8 @@ from functions.advance.sweep import BATCH, BUDGET, MAX_UNAVAILABLE, sweep
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, StageJob
 from functions.engine.app import App
 from functions.engine.transitions import Transitions
-from functions.store.ports import Outgoing, StoreUnavailable
+from functions.store.ports import StoreUnavailable
+from functions.store.values import Outgoing
 from functions.workflow.model import JobUid, WorkflowId
 
 MINUTE = timedelta(minutes=1)

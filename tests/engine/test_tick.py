@@ -12,7 +12,7 @@ from support.world import World
 from functions.advance.sweep import sweep
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine.app import App
-from functions.store.ports import Query
+from functions.store.values import Query
 from functions.workflow.codes import Code
 from functions.workflow.model import Outcome, Stage, WorkflowId
 from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel

@@ -24,7 +24,8 @@ from functions.advance import notifications
 from functions.cluster.ports import Cluster, Rejected
 from functions.ethereum import sign
 from functions.results.ports import Storage
-from functions.store.ports import AgreementInUse, Query, Store
+from functions.store.ports import AgreementInUse, Store
+from functions.store.values import Query
 from functions.workflow.model import Record, Stage, WorkflowId
 
 W = WorkflowId("1".zfill(32))

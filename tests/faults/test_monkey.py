@@ -24,8 +24,9 @@ from support.monkey import Deployment, Monkey, pause, send, under_fire
 from support.world import DOCUMENT, ENVIRONMENT
 
 from functions.ethereum import sign
-from functions.store.ports import Query, StoreUnavailable
+from functions.store.ports import StoreUnavailable
 from functions.store.sql import SqlStore
+from functions.store.values import Query
 from functions.workflow.codes import Code
 from functions.workflow.model import Outcome, Stage, Stop, WorkflowId
 

@@ -20,7 +20,8 @@ from support.invariants import Invariants
 from support.world import STAGES, World
 
 from functions.cluster.ports import ClusterUnavailable, JobRef, Rejected
-from functions.store.ports import AgreementInUse, Query
+from functions.store.ports import AgreementInUse
+from functions.store.values import Query
 from functions.workflow.decide import decide
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Outcome, Record, Workflow, WorkflowId

@@ -10,8 +10,8 @@ from support.postgres import run_script, select
 from support.records import NOW, add, apply, at, finish, record, start
 
 from functions.store.migrate import migrate
-from functions.store.ports import Query
 from functions.store.sql import SqlStore
+from functions.store.values import Query
 from functions.workflow.model import Ending, Phase, Stop, WorkflowId
 from functions.workflow.observation import StopRequested
 

@@ -12,8 +12,8 @@ from support.postgres import TEMPLATE, connect, fresh_database
 from support.records import NOW, at
 from support.statements import statements
 
-from functions.store.ports import Query
 from functions.store.sql import SqlStore
+from functions.store.values import Query
 from functions.workflow import decide as rules
 from functions.workflow.decision import CreateJob
 from functions.workflow.model import JobUid, WorkflowId

@@ -8,7 +8,8 @@ from threading import Event, Thread
 import pytest
 from support.records import NOW, apply, at, at_once, ended, finish, record, start, submit
 
-from functions.store.ports import AgreementInUse, Query, Slots, Store
+from functions.store.ports import AgreementInUse, Store
+from functions.store.values import Query, Slots
 from functions.workflow import decide as rules
 from functions.workflow.model import JobUid, Phase, WorkflowId
 from functions.workflow.observation import Admitted

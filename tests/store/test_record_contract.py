@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 from support.records import DOCUMENT, NOW, add, apply, at, ended, finish, record, start, submit
 
-from functions.store.ports import Attempt, Query, Store
+from functions.store.ports import Store
+from functions.store.values import Attempt, Query
 from functions.workflow import decide as rules
 from functions.workflow.decision import CreateJob
 from functions.workflow.model import Ending, JobUid, Limits, Manifest, Outcome, Phase, ResultFile, Stage, WorkflowId

@@ -14,8 +14,9 @@ from support.world import assemble
 from support.world import record as new_record
 
 from functions.engine.app import App
-from functions.store.ports import Query, Transaction
+from functions.store.ports import Transaction
 from functions.store.sql import SIZES, SqlStore
+from functions.store.values import Query
 from functions.workflow import decide as rules
 from functions.workflow.model import JobUid, Manifest
 from functions.workflow.observation import Admitted, StopRequested, Tick

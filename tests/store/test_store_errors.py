@@ -17,8 +17,9 @@ from support.records import add, apply, at, record, start, submit
 
 from functions.store import pool, sqlite
 from functions.store.migrate import migrate
-from functions.store.ports import Query, RefusedStatement, StoreUnavailable
+from functions.store.ports import RefusedStatement, StoreUnavailable
 from functions.store.sql import SqlStore
+from functions.store.values import Query
 from functions.workflow.decision import Decision, Verdict
 from functions.workflow.model import Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded

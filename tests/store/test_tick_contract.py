@@ -9,8 +9,9 @@ from threading import Event, Thread
 import pytest
 from support.records import NOW, apply, at, ended, finish, record, start, submit
 
-from functions.store.ports import Store, Tick
+from functions.store.ports import Store
 from functions.store.sql import SqlStore
+from functions.store.values import Tick
 from functions.workflow.decision import Decision, Verdict
 from functions.workflow.model import Phase, Stage, WorkflowId
 from functions.workflow.tick import FAST_WITHIN, HOURLY_WITHIN, TickLevel

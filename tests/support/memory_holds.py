@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from functions.store.ports import Freeze, HeldResults, HoldKey, StoredDecision
+from functions.store.values import Freeze, HeldResults, HoldKey, StoredDecision
 from functions.trust.policy import Budget
 from functions.workflow.model import Manifest, Workflow, WorkflowId
 

@@ -12,7 +12,7 @@ from typing import Any
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
 from functions.ethereum import comparable
-from functions.store.ports import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
+from functions.store.values import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
 from functions.workflow.decision import Emit, HistoryEntry
 from functions.workflow.model import Phase, Record, Workflow, WorkflowId
 

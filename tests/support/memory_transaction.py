@@ -11,9 +11,10 @@ from support.memory_holds import HoldTables, HoldTransaction
 
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
-from functions.store.ports import MAX_CAUSE, Attempt, Intent, Slots, Tick
+from functions.store.ports import MAX_CAUSE
 from functions.store.rows import effect_times
 from functions.store.sql import next_delivery
+from functions.store.values import Attempt, Intent, Slots, Tick
 from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry, RemoveQuarantine
 from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel, level_for

@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.api.auth.signature import signed_message
 from functions.api.http import HttpError
-from functions.store.ports import Query
+from functions.store.values import Query
 
 PAGE = 1000  # the most jobs in one answer, and the default
 _MAX_OFFSET = 10**9

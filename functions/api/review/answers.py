@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.api.http import Call, HttpError
-from functions.store.ports import HeldResults, StoredDecision
+from functions.store.values import HeldResults, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.chain import spell_time
 from functions.trust.decisions import Decision, Held

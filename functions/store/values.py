@@ -1,0 +1,115 @@
+"""The values of the record's port: what is read from it and written to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from functions.workflow.decision import AttemptEnd, Effect
+from functions.workflow.model import JobUid, Manifest, Stage, WorkflowId
+from functions.workflow.tick import TickLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An effect that was decided and is not known to be carried out."""
+
+    id: int
+    workflow: WorkflowId
+    effect: Effect
+    tries: int
+    due_at: datetime  # do not carry it out earlier; a failed try does not move it
+    frozen: bool = False  # something is frozen; `freezes` says what
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event for the operator's service that is not delivered yet."""
+
+    id: int
+    workflow: WorkflowId
+    kind: str
+    tries: int
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of one stage, as it is recorded."""
+
+    stage: Stage
+    attempt: int
+    created_at: datetime
+    job_uid: JobUid | None = None
+    end: AttemptEnd | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldKey:
+    """The age key of one workflow's quarantine. `identity` opens it; empty once it is deleted."""
+
+    identity: str
+    recipient: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeldResults:
+    """What waits for a decision, or waited. `head`: of the history when the hold began."""
+
+    workflow: WorkflowId
+    head: str
+    key: HoldKey
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as it was signed."""
+
+    by: str  # the signer's address
+    at: datetime  # by our clock
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Nothing of this scope is published, released or downloaded: `all`, `environment:<id>`, `data:<did or url>`."""
+
+    scope: str
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which records to find. All conditions that are given must hold. The newest records come first.
+
+    Spellings of one transaction id or one address are equal; see functions.ethereum.comparable.
+    """
+
+    agreement_id: str | None = None
+    workflow: str | None = None
+    owner: str | None = None
+    provider: str | None = None  # the jobs that it submitted, and those of operator-service, which knew no provider
+    chain_id: str | None = None
+    unfinished: bool = False
+    limit: int = 1000
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The level of the tick that the record needs, and the level that the cluster was told last."""
+
+    level: TickLevel
+    applied: TickLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The use of an environment's slots."""
+
+    taken: int  # workflows that run
+    queued: bool  # whether others wait for a slot
