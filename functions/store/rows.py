@@ -13,17 +13,14 @@ import msgspec
 
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.ports import MAX_CAUSE
-from functions.store.values import Attempt, Intent, Outgoing
+from functions.store.values import Intent, Outgoing
 from functions.workflow import codes
 from functions.workflow.decision import (
-    AttemptEnd,
     CleanUp,
     CreateJob,
     DeleteJob,
     Effect,
     Emit,
-    HistoryEntry,
     RemoveQuarantine,
     RemoveResults,
     Report,
@@ -35,7 +32,6 @@ from functions.workflow.model import (
     JobUid,
     Limits,
     Manifest,
-    Outcome,
     Phase,
     Record,
     Stage,
@@ -251,60 +247,3 @@ def effect_of(row: Row) -> Effect:
             return Emit(row["event"])
         case other:
             raise ValueError(f"unknown kind of intent {other!r}; the database was written by a newer program")
-
-
-def history_values(workflow: WorkflowId, entry: HistoryEntry, cause: str) -> dict[str, Any]:
-    return {
-        "workflow": workflow,
-        "step": entry.step,
-        "at": entry.at,
-        "before": entry.before.value,
-        "after": entry.after.value,
-        "status": int(entry.status),
-        "event": entry.event,
-        "reason": entry.reason,
-        "attempt": entry.attempt,
-        "cause": cause[:MAX_CAUSE],
-        "facts": json_columns.encode(entry.facts or None),
-        "digest": entry.digest,
-    }
-
-
-def history_of(row: Row) -> tuple[HistoryEntry, str]:
-    entry = HistoryEntry(
-        step=row["step"],
-        at=time_of(row["at"]),
-        before=Phase(row["before"]),
-        after=Phase(row["after"]),
-        status=row["status"],
-        event=row["event"],
-        reason=row["reason"],
-        attempt=row["attempt"],
-        facts=msgspec.json.decode(row["facts"], type=dict[str, str]) if row["facts"] else {},
-        digest=row["digest"],
-    )
-    return entry, row["cause"]
-
-
-def attempt_values(
-    workflow: WorkflowId, stage: Stage, attempt: int, at: datetime, end: AttemptEnd | None
-) -> dict[str, Any]:
-    return {
-        "workflow": workflow,
-        "stage": stage.value,
-        "attempt": attempt,
-        "created_at": at,
-        "ended_at": end.at if end else None,
-        "outcome": end.outcome.value if end else None,
-        "exit_code": end.exit_code if end else None,
-        "reason": end.reason if end else None,
-    }
-
-
-def attempt_of(row: Row) -> Attempt:
-    stage, number = Stage(row["stage"]), row["attempt"]
-    end = None
-    if row["outcome"] is not None:
-        ended, outcome = time_of(row["ended_at"]), Outcome(row["outcome"])
-        end = AttemptEnd(stage, number, outcome, row["exit_code"], row["reason"] or "", ended)
-    return Attempt(stage, number, time_of(row["created_at"]), JobUid(row["job_uid"]) if row["job_uid"] else None, end)

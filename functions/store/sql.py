@@ -11,7 +11,7 @@ import msgspec
 
 from functions.backoff import Backoff
 from functions.ethereum import comparable
-from functions.store import holds, rows
+from functions.store import history_rows, holds, rows
 from functions.store.pool import Row, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.store.values import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
@@ -143,10 +143,10 @@ class SqlStore:
         return next((rows.record_of(row) for row in self._read(BY_KEY, provider=provider, key=key)), None)
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
-        return [rows.history_of(row) for row in self._read(HISTORY, workflow=workflow)]
+        return [history_rows.history_of(row) for row in self._read(HISTORY, workflow=workflow)]
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
-        found = [rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
+        found = [history_rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
         order = list(Stage)
         return sorted(found, key=lambda attempt: (order.index(attempt.stage), attempt.attempt))
 

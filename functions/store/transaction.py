@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store import holds, rows
+from functions.store import history_rows, holds, rows
 from functions.store.pool import Row, Session
 from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
 from functions.trust.policy import Budget
@@ -130,7 +130,7 @@ class SqlTransaction:
         history, attempts, intents = [], [], []
         for decision, cause in decisions:
             workflow = decision.workflow.id
-            history += [rows.history_values(workflow, line, cause) for line in decision.lines]
+            history += [history_rows.history_values(workflow, line, cause) for line in decision.lines]
             if decision.lines:
                 at = decision.lines[-1].at
                 attempts += _attempts(decision, at)
@@ -224,10 +224,10 @@ def _attempts(decision: Decision, at: datetime) -> list[dict[str, Any]]:
     """The rows of the attempts that begin and of the one that ended."""
     workflow, closed = decision.workflow.id, decision.closed
     attempts = [
-        rows.attempt_values(workflow, effect.stage, effect.attempt, at, None)
+        history_rows.attempt_values(workflow, effect.stage, effect.attempt, at, None)
         for effect in decision.effects
         if isinstance(effect, CreateJob)
     ]
     if closed is not None:
-        attempts.append(rows.attempt_values(workflow, closed.stage, closed.attempt, at, closed))
+        attempts.append(history_rows.attempt_values(workflow, closed.stage, closed.attempt, at, closed))
     return attempts

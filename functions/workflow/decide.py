@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from functions.workflow import hold_rules, steps, timing
+from functions.workflow import endings, hold_rules, steps, timing
 from functions.workflow.codes import Code
 from functions.workflow.decision import AttemptEnd, CleanUp, Decision, Emit, RemoveResults, Verdict
 from functions.workflow.model import Ending, Findings, Manifest, Outcome, Phase, Stage, Stop, Waiting, Workflow
@@ -30,22 +30,6 @@ from functions.workflow.observation import (
     Tick,
 )
 
-# Exit codes of the configure program for which a retry cannot help: the data or the algorithm is at fault.
-FINAL_CONFIGURE_CODES = {
-    int(Code.DATA_FAILED): Code.DATA_FAILED,
-    int(Code.ALGORITHM_PROVISIONING_FAILED): Code.ALGORITHM_PROVISIONING_FAILED,
-}
-# Reasons for which a retry cannot help: a limit of the environment, outputs that cannot be published as they are, an
-# unreadable task, a bug, and the end of the queue time.
-FINAL_REASONS = (
-    frozenset(
-        {
-            *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable"),
-            *("InvalidTask", "InternalError", "QueueTimeout"),
-        }
-    )
-    | hold_rules.FINAL_RELEASE_REASONS
-)
 _ORDER = list(Stage)
 _PUBLISHING = (Stage.PUBLISH, Stage.RELEASE)
 
@@ -93,7 +77,7 @@ def _stop(w: Workflow, now: datetime) -> Decision:
         return Decision(w, Verdict.DUPLICATE)
     stopped = replace(w, stop=Stop.REQUESTED)
     if w.phase is Phase.QUEUED:
-        return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "stop requested", now)
+        return steps.finish(w, replace(stopped, ending=endings.stopped_ending(w)), "stop requested", now)
     if w.phase is Phase.HELD:
         return hold_rules.stop_while_held(w, stopped, "stop requested", now)
     if w.phase in (Phase.PUBLISH, Phase.RELEASE):  # nothing is left to stop: the results are being published
@@ -111,7 +95,7 @@ def _delete(w: Workflow, now: datetime) -> Decision:
         )
     stopped = replace(removed, stop=w.stop or Stop.REQUESTED)
     if w.phase in (Phase.QUEUED, Phase.HELD):
-        return steps.finish(w, replace(stopped, ending=_stopped_ending(w)), "delete requested", now)
+        return steps.finish(w, replace(stopped, ending=endings.stopped_ending(w)), "delete requested", now)
     return steps.halt(w, stopped, Outcome.STOPPED, "DeleteRequested", "delete requested", now)
 
 
@@ -243,15 +227,16 @@ def _stage_over(
     closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
     event = f"{stage} {outcome}"
     if w.removed:
-        return replace(steps.finish(w, replace(ended, ending=_stopped_ending(w)), event, now, why), closed=closed)
+        ended = replace(ended, ending=endings.stopped_ending(w))
+        return replace(steps.finish(w, ended, event, now, why), closed=closed)
     if outcome is Outcome.SUCCEEDED:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
     if stage is Stage.CHECK and exit_code in hold_rules.FINDINGS_OF:
         findings = hold_rules.FINDINGS_OF[exit_code]
         return replace(hold_rules.checked(ended, findings, "check found something", now), closed=closed)
-    if gone and _may_retry(w, stage, outcome, exit_code, reason):
+    if gone and endings.may_retry(w, stage, outcome, exit_code, reason):
         return replace(steps.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
-    ending = _ending(stage, outcome, exit_code, why, oom_killed)
+    ending = endings.ending(stage, outcome, exit_code, why, oom_killed)
     if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:
         ended = replace(ended, stop=Stop.TIMED_OUT)
     # The consumer is told the first failure.
@@ -283,36 +268,3 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
 
 def _after_filter(w: Workflow) -> Stage:
     return Stage.CHECK if w.limits.checked else Stage.PUBLISH
-
-
-def _may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str) -> bool:
-    """Whether another attempt may help: only our own idempotent programs run again, and only if the cause may pass.
-
-    A Job that was never created was refused for good, or its creation was tried for long enough.
-    """
-    if not stage.is_ours or w.attempt >= w.limits.attempts:
-        return False
-    if outcome is Outcome.LOST:
-        return True
-    refused = w.job_uid is None and exit_code is None
-    final = reason in FINAL_REASONS or (stage is Stage.CONFIGURE and exit_code in FINAL_CONFIGURE_CODES)
-    return outcome is Outcome.FAILED and not refused and not final
-
-
-def _ending(stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool) -> Ending:
-    if outcome is Outcome.STOPPED:
-        return Ending(Code.FINISHED, reason)
-    match stage:
-        case Stage.CONFIGURE:
-            code = FINAL_CONFIGURE_CODES.get(exit_code or 0, Code.DATA_FAILED)
-        case Stage.ALGORITHM:
-            code = Code.FINISHED if outcome is Outcome.TIMED_OUT else Code.ALGORITHM_FAILED
-        case Stage.FILTER | Stage.CHECK:
-            code = Code.FILTER_REFUSED
-        case Stage.PUBLISH | Stage.RELEASE:
-            code = Code.UPLOAD_FAILED
-    return Ending(code, reason, exit_code, oom_killed)
-
-
-def _stopped_ending(w: Workflow) -> Ending:
-    return w.ending or Ending(Code.FINISHED, "StopRequested")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
+from functions.workflow.field_checks import DID, check_id, check_sha256, check_url, depth_left, has_controls
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
 
 MAX_INPUTS = 256
@@ -21,15 +21,11 @@ MAX_URLS = 1024
 MAX_DEPTH = 32
 # Bytes. Linux takes 128 KiB as one argument, and each `$ALGO` and `$` of the entrypoint becomes longer.
 MAX_ENTRYPOINT = 8192
-# An id without `did:op:` becomes a folder below /data/inputs. 200 characters leave room for what is added to its name.
-_SAFE_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,199}")
-_DID = "did:op:"
 _IMAGE = re.compile(
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*"
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_SHA256 = re.compile(r"(?:sha256:)?[0-9a-fA-F]{64}")
 CUSTOM_DATA = "algoCustomData.json"
 Scheme = Literal["http", "https", "s3", "gs", "az", "ipfs", "ar", "file"]
 SCHEMES: frozenset[str] = frozenset(get_args(Scheme))
@@ -75,7 +71,7 @@ class Input(Struct, frozen=True, omit_defaults=True):
     @property
     def folder(self) -> str:
         """The folder below /data/inputs: the id without `did:op:`, or the index if there is no id."""
-        return self.id.removeprefix(_DID) or str(self.index)
+        return self.id.removeprefix(DID) or str(self.index)
 
 
 class Container(Struct, frozen=True, omit_defaults=True):
@@ -114,7 +110,7 @@ class Algorithm(Struct, frozen=True, omit_defaults=True):
 
     @property
     def folder(self) -> str:
-        return self.id.removeprefix(_DID)
+        return self.id.removeprefix(DID)
 
 
 class Resources(Struct, frozen=True, omit_defaults=True):
@@ -165,7 +161,7 @@ def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
 
     `schemes` are the URL schemes that may be fetched. Raises DocumentError with the path and what was expected.
     """
-    if _depth(document, MAX_DEPTH) < 0:
+    if depth_left(document, MAX_DEPTH) < 0:
         raise DocumentError("$", f"at most {MAX_DEPTH} levels of nesting")
     try:
         definition = msgspec.convert(document, Definition)
@@ -197,7 +193,7 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
     folders: set[str] = set()
     for n, item in enumerate(stage.input):
         here = f"{at}.input[{n}]"
-        yield from _check_id(item.id, f"{here}.id")
+        yield from check_id(item.id, f"{here}.id")
         if not item.id and not 0 <= item.index < 10**6:
             yield f"{here}.index", "a number from 0 to 999999 (it becomes a folder's name), or an `id`"
         yield from _input_problems(item, here, schemes)
@@ -211,7 +207,7 @@ def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple
         yield f"{at}.compute.maxtime", "a number of seconds above 0"
     yield from _resource_problems(stage.compute.resources, f"{at}.compute.resources")
     if stage.output.metadataUri:
-        yield from _check_url(stage.output.metadataUri, f"{at}.output.metadataUri", frozenset({"http", "https"}))
+        yield from check_url(stage.output.metadataUri, f"{at}.output.metadataUri", frozenset({"http", "https"}))
     key = stage.output.publicKey
     if key is not None and not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", key):
         yield f"{at}.output.publicKey", "an age recipient: `age1` and 58 characters (bech32)"
@@ -234,16 +230,16 @@ def _url_problems(
     if checksums and len(checksums) != len(urls):
         yield f"{here}.checksum", "as many checksums as URLs"
     for n, url in enumerate(urls):
-        yield from _check_url(url, f"{here}.url[{n}]", schemes)
+        yield from check_url(url, f"{here}.url[{n}]", schemes)
 
 
 def _checksum_problems(checksum: str | list[str] | None, here: str) -> Iterator[tuple[str, str]]:
     for n, each in enumerate(_as_tuple(checksum)):
-        yield from _check_sha256(each, f"{here}.checksum[{n}]")
+        yield from check_sha256(each, f"{here}.checksum[{n}]")
 
 
 def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
-    yield from _check_id(algorithm.id, f"{at}.id")
+    yield from check_id(algorithm.id, f"{at}.id")
     # With rawcode the Provider also sends `"url": null` or `""`, with remote `"rawcode": ""`.
     sources = [name for name in ("rawcode", "url", "remote") if getattr(algorithm, name)]
     # operator-service's samples have both rawcode and url; pod-configuration then uses rawcode.
@@ -261,7 +257,7 @@ def _algorithm_problems(algorithm: Algorithm, at: str, schemes: frozenset[str]) 
 
 
 def _container_problems(container: Container, at: str) -> Iterator[tuple[str, str]]:
-    if not container.entrypoint.strip() or _has_controls(container.entrypoint):
+    if not container.entrypoint.strip() or has_controls(container.entrypoint):
         yield f"{at}.entrypoint", "a command on one line, such as `python3 $ALGO`"
     elif len(container.entrypoint.encode()) > MAX_ENTRYPOINT:
         yield f"{at}.entrypoint", f"a command of at most {MAX_ENTRYPOINT} bytes; put a longer program into `rawcode`"
@@ -269,7 +265,7 @@ def _container_problems(container: Container, at: str) -> Iterator[tuple[str, st
         yield f"{at}.image", "the name of a container image, such as `python` or `ghcr.io/team/tool`"
     if not _TAG.fullmatch(container.tag):
         yield f"{at}.tag", "an image tag, such as `3.11`"
-    if len(container.checksum) > 128 or _has_controls(container.checksum):
+    if len(container.checksum) > 128 or has_controls(container.checksum):
         yield f"{at}.checksum", "`sha256:` and the image's digest, or nothing"
 
 
@@ -281,7 +277,7 @@ def _remote_problems(remote: Remote | None, did: str, at: str) -> Iterator[tuple
     if not remote.txId:
         yield f"{at}.remote.txId", "the transaction that paid for the asset"
     if remote.serviceEndpoint:
-        yield from _check_url(remote.serviceEndpoint, f"{at}.remote.serviceEndpoint", frozenset({"http", "https"}))
+        yield from check_url(remote.serviceEndpoint, f"{at}.remote.serviceEndpoint", frozenset({"http", "https"}))
 
 
 def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, str]]:
@@ -298,45 +294,7 @@ def _resource_problems(asked: Resources | None, at: str) -> Iterator[tuple[str, 
         yield f"{at}.{name}", f"a Kubernetes quantity of at least {like}"
 
 
-def _check_id(value: str, at: str) -> Iterator[tuple[str, str]]:
-    if value and (not _SAFE_FOLDER.fullmatch(value.removeprefix(_DID)) or ".." in value):
-        form = "begins with a letter or digit and has at most 200 characters after `did:op:`"
-        yield at, f"an id of letters, digits, `.`, `_`, `:` and `-` (it becomes a folder's name) that {form}"
-
-
-def _check_sha256(value: str, at: str) -> Iterator[tuple[str, str]]:
-    if not _SHA256.fullmatch(value):
-        yield at, "a sha256 checksum: 64 hexadecimal digits, with or without `sha256:`"
-
-
-def _check_url(url: str, at: str, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises ValueError on a bad port
-    except ValueError:
-        yield at, "a URL"
-        return
-    if parts.scheme.lower() not in schemes:
-        yield at, f"a URL with one of the schemes {', '.join(sorted(schemes))}"
-    elif _has_controls(url) or " " in url or len(url) > 8192:
-        yield at, "a URL without spaces and control characters, at most 8192 long"
-    elif not (parts.hostname or parts.scheme == "file"):
-        yield at, "a URL with a host"
-
-
-def _has_controls(text: str) -> bool:
-    return any(ord(c) < 32 or ord(c) == 127 for c in text)
-
-
 def _as_tuple(value: str | list[str] | None) -> tuple[str, ...]:
     if not value:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _depth(value: Any, left: int) -> int:
-    """Return the levels of nesting still allowed below `value`; negative if there are too many."""
-    if left < 0 or not isinstance(value, dict | list):
-        return left
-    children = value.values() if isinstance(value, dict) else value
-    return min((_depth(child, left - 1) for child in children), default=left)

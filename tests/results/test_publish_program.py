@@ -17,7 +17,7 @@ from support.publishing import task, volume, write_task
 from functions.results.files import FileStorage
 from functions.results.storage import open_url
 from functions.staging.publish import program
-from functions.workflow.decide import FINAL_REASONS
+from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import WorkflowId
 from functions.workflow.policies import PublishPolicy
 from functions.workflow.progress import Progress, last
