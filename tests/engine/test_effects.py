@@ -9,7 +9,7 @@ from support.world import START, World
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine.effects import give_up, next_try
-from functions.store.ports import Intent
+from functions.store.values import Intent
 from functions.workflow.decision import CleanUp, CreateJob
 from functions.workflow.model import Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
