@@ -1,5 +1,6 @@
-"""Tells the operator's own service that a workflow started or ended: operator-engine's payload and signature.
+"""Tells the operator's own services that a workflow started or ended, and what became of results that are held.
 
+A start and an end are told with operator-engine's payload and signature; a hold by a CloudEvent in structured mode.
 Delivered by the sweep from the outbox, so it is retried, limited in time, and never in the way of a workflow.
 """
 
@@ -9,8 +10,10 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from functions.api.review.answers import report_of, summary
 from functions.log import about
 from functions.store.values import Outgoing
+from functions.trust.chain import spell_time
 from functions.workflow.document import asset_ids
 from functions.workflow.model import Record
 
@@ -19,16 +22,43 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+JSON, CLOUDEVENT = "application/json", "application/cloudevents+json"
+HOLD_SOURCE = "/sluice/advance"
 SECONDS = 3.0  # for connecting and for each wait
 
 
 def deliver(app: App, outgoing: Outgoing) -> bool:
-    """POST one event. True if it was taken, or if nobody is to be told of it; False: try again later."""
-    url = {"started": app.settings.notify_start_url, "finished": app.settings.notify_stop_url}.get(outgoing.kind)
-    record = app.store.get(outgoing.workflow) if url else None
-    if not url or record is None:
+    """POST one event. True if it was taken, or if nobody is to be told of it; False: try again later.
+
+    Where several URLs are told and one fails, all get the event again: its id is the same.
+    """
+    settings = app.settings
+    told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
+    urls = [told[outgoing.kind]] if outgoing.kind in told else list(settings.notify_hold_urls)
+    record = app.store.get(outgoing.workflow) if any(urls) else None
+    if record is None:
         return True
-    return _post(url, payload(record, app.settings.operator_private_key), outgoing)
+    if outgoing.kind in told:
+        return _post(urls[0], payload(record, settings.operator_private_key), JSON, outgoing)
+    event = hold_event(app, record, outgoing)
+    taken = [_post(url, event, CLOUDEVENT, outgoing) for url in urls]
+    return all(taken)
+
+
+def hold_event(app: App, record: Record, outgoing: Outgoing) -> dict[str, Any]:
+    """The CloudEvent about results that are, or were, held. It names no file and no owner."""
+    held = app.store.held(outgoing.workflow)
+    report = report_of(held) if held else None
+    return {
+        "specversion": "1.0",
+        "type": f"dev.sluice.workflow.{outgoing.kind}.v1",
+        "source": HOLD_SOURCE,
+        "id": f"{outgoing.workflow}/{outgoing.id}",
+        "subject": outgoing.workflow,
+        "time": spell_time(outgoing.due_at),
+        "datacontenttype": JSON,
+        "data": summary(record, app.store.decisions(outgoing.workflow), report),
+    }
 
 
 def payload(record: Record, private_key: str) -> dict[str, Any]:
@@ -52,13 +82,14 @@ def sign(private_key: str, secret: str, inputs: list[str], job: str, algorithm: 
     return sign_text(private_key, text).removeprefix("0x")
 
 
-def _post(url: str, content: dict[str, Any], outgoing: Outgoing) -> bool:
+def _post(url: str, content: dict[str, Any], content_type: str, outgoing: Outgoing) -> bool:
     import urllib3
 
     told = about(workflow=outgoing.workflow, kind=outgoing.kind, tries=outgoing.tries)
     try:
         with urllib3.PoolManager(timeout=urllib3.Timeout(SECONDS), retries=False) as http:
-            response = http.request("POST", url, json=content, redirect=False, preload_content=False)
+            headers = {"Content-Type": content_type}
+            response = http.request("POST", url, json=content, headers=headers, redirect=False, preload_content=False)
             response.close()
     except (urllib3.exceptions.HTTPError, ValueError) as e:
         logger.warning("notification failed: %s", type(e).__name__, extra=told)

@@ -47,6 +47,8 @@ def result(call: Call) -> Response:
     if record.workflow.removed or record.workflow.expired:
         what = "were removed" if record.workflow.removed else "have expired"
         raise HttpError(410, f"The results of job {record.workflow.id} {what}")
+    if _is_frozen(call, record):
+        raise HttpError(403, f"The results of job {record.workflow.id} are frozen for now; ask the operator")
     if index < 0:
         raise HttpError(404, f"Negative index {index}")
     if index >= len(files):
@@ -54,6 +56,22 @@ def result(call: Call) -> Response:
     from functions.status.results import respond
 
     return respond(call.request, files[index], call.app.storage)
+
+
+def _is_frozen(call: Call, record: Record) -> bool:
+    """Whether a freeze covers the job: its environment, its data, or everything. A document that we cannot read is."""
+    scopes = [freeze.scope for freeze in call.app.store.freezes()]
+    if not scopes:
+        return False
+    from functions.trust.admission import data_sets
+    from functions.trust.freeze import is_frozen
+    from functions.workflow.document import DocumentError, parse
+
+    try:
+        data = data_sets(parse(record.submission.document))
+    except DocumentError:  # such as one that operator-service has recorded
+        return True
+    return is_frozen(scopes, record.workflow.environment, data)
 
 
 def _index(value: object) -> int:

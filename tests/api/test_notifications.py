@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from cloudevents.conversion import from_http
+from cloudevents.http import CloudEvent
 from coincurve import PublicKey
 from support.api import NOW, Api, app
 
@@ -110,6 +112,27 @@ def test_a_receiver_that_is_not_there_or_never_answers_costs_little(monkeypatch:
             api, _ = told(f"http://127.0.0.1:{port}/")
             (event,) = events(api)
             assert not notifications.deliver(api.app, event)
+
+
+def test_what_becomes_of_results_is_told_by_a_cloudevent_without_names(receiver: Receiver) -> None:
+    api = Api(app(notify_hold_urls=(receiver.url, receiver.url)))
+    job = api.start()["jobId"]
+    event = Outgoing(7, WorkflowId(job), "held", 0, NOW)
+    assert notifications.deliver(api.app, event)
+    (kind, sent), again = receiver.got
+    assert again == (kind, sent)
+    assert kind == "application/cloudevents+json"
+    read = from_http(CloudEvent, {"content-type": kind}, json.dumps(sent))
+    assert (read["type"], read["id"], read["subject"]) == ("dev.sluice.workflow.held.v1", f"{job}/7", job)
+    assert read.data["jobId"] == job
+    assert api.jobs(job)[0]["owner"] not in json.dumps(sent)
+
+
+def test_an_event_that_one_of_two_receivers_refuses_is_told_to_both_again(receiver: Receiver) -> None:
+    api = Api(app(notify_hold_urls=("http://127.0.0.1:1/", receiver.url)))
+    job = api.start()["jobId"]
+    assert not notifications.deliver(api.app, Outgoing(7, WorkflowId(job), "held", 0, NOW))
+    assert len(receiver.got) == 1
 
 
 def test_nobody_to_tell_is_nothing_to_retry() -> None:

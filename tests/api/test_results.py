@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import ADMIN, OTHER_KEY, OWNER, Api, app
+from support.api import ADMIN, API, OTHER_KEY, OWNER, Api, app
 from werkzeug.test import TestResponse
 
 from functions import ethereum
@@ -198,3 +198,29 @@ def test_a_log_of_no_stage_is_refused(api: Api) -> None:
     assert api.get("/logs", {"jobId": job, "component": "kernel"}, headers=ADMIN).status_code == 400
     assert api.get("/logs", {"component": "configure"}, headers=ADMIN).status_code == 400
     assert api.get("/logs", {"jobId": "0xunknown"}, headers=ADMIN).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("scope", "refused"),
+    [
+        ("all", True),
+        ("environment:ocean-compute", True),
+        ("data:did:op:1", True),
+        ("environment:another", False),
+        ("data:did:op:2", False),
+    ],
+)
+def test_a_freeze_refuses_downloads_until_it_is_lifted(api: Api, scope: str, refused: bool) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    frozen = {"scope": scope, "reason": "audit"}
+    assert api.submit.post(f"{API}/freeze", json=frozen, headers=ADMIN).status_code == 200
+    asked = fetch(api, job)
+    assert (asked.status_code == 403 and "frozen" in error(asked)[1]) if refused else asked.data == CONTENT
+    assert api.submit.delete(f"{API}/freeze", json=frozen, headers=ADMIN).status_code == 200
+    assert fetch(api, job).data == CONTENT
+
+
+def test_revoked_results_are_gone(api: Api) -> None:
+    job = api.finished(Manifest(files=(published(api),)))
+    assert api.submit.post(f"{API}/revoke", json={"jobId": job}, headers=ADMIN).status_code == 200
+    assert error(fetch(api, job)) == (410, f"The results of job {job} were removed")

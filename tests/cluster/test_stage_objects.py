@@ -62,13 +62,22 @@ def test_algorithm_and_filter_get_read_only_inputs_and_neither_admin_logs_nor_se
     assert not any("secret" in volume for volume in spec(job)["volumes"])
 
 
-def test_configure_and_publish_each_mount_only_their_own_credentials() -> None:
+def test_each_of_our_stages_mounts_only_its_own_credentials_and_a_check_none() -> None:
+    ours = [stage for stage in Stage if stage.is_ours]
     seen = {
         stage: {volume["secret"]["secretName"] for volume in spec(make(stage))["volumes"] if "secret" in volume}
-        for stage in (Stage.CONFIGURE, Stage.PUBLISH)
+        for stage in ours
     }
     base = job_manifests.base_name(make(Stage.CONFIGURE), OWNER_UID)
-    assert seen == {Stage.CONFIGURE: {base, "sluice-operator"}, Stage.PUBLISH: {base, "sluice-storage"}}
+    assert seen == {
+        Stage.CONFIGURE: {base, "sluice-operator"},
+        Stage.CHECK: {base},
+        Stage.PUBLISH: {base, "sluice-storage"},
+        Stage.RELEASE: {base, "sluice-storage"},
+    }
+    for stage in ours:
+        volumes = {volume["name"] for volume in spec(make(stage))["volumes"]}
+        assert volumes == {mount["name"] for mount in container(make(stage))["volumeMounts"]}
 
 
 @pytest.mark.parametrize("stage", Stage)

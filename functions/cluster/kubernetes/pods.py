@@ -182,9 +182,9 @@ def _wrapper_script() -> str:
 def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
     # The root file system is read-only, and the user has no home in the image.
     variables = {"HOME": "/tmp"}  # noqa: S108 - an emptyDir of this Pod
-    if job.stage.is_ours:
+    if _has_credentials(job.stage):
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
-    else:
+    if not job.stage.is_ours:
         variables |= stage_command.environment_variables(job, VOLUME)
     env: list[dict[str, Any]] = [{"name": name, "value": no_expansion(text)} for name, text in variables.items()]
     if not job.stage.is_ours:
@@ -211,13 +211,14 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     if job.stage.is_ours:
         logs = {"name": "volume", "mountPath": f"{VOLUME}/{ADMIN_LOGS}", "subPath": ADMIN_LOGS}
+        credentials = {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}
         # The data are gone by the time of a release: it has an empty folder in their place.
         volume = [{"name": "volume", "mountPath": VOLUME, "subPath": "data"}, logs]
         return [
             *mounts,
             *([{"name": "volume", "mountPath": VOLUME}] if job.stage is Stage.RELEASE else volume),
             {"name": "task", "mountPath": TASK_FOLDER, "readOnly": True},
-            {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True},
+            *([credentials] if _has_credentials(job.stage) else []),
         ]
     mounts += [
         {"name": "volume", "mountPath": VOLUME, "subPath": "data", "readOnly": True},
@@ -237,11 +238,15 @@ def _volumes(job: StageJob, settings: Settings, base_name: str) -> list[dict[str
     ]
     if not job.stage.is_ours:
         return volumes
-    credentials = settings.operator_secret if job.stage is Stage.CONFIGURE else settings.storage_secret
     task = {"secretName": base_name, "items": [{"key": TASK_KEY, "path": TASK_KEY}], "defaultMode": 0o440}
-    return [
-        *volumes,
-        {"name": "task", "secret": task},
+    volumes.append({"name": "task", "secret": task})
+    if _has_credentials(job.stage):
+        name = settings.operator_secret if job.stage is Stage.CONFIGURE else settings.storage_secret
         # Optional: data behind plain URLs and a storage that recognises the Pod need no credentials.
-        {"name": "credentials", "secret": {"secretName": credentials, "optional": True, "defaultMode": 0o440}},
-    ]
+        volumes.append({"name": "credentials", "secret": {"secretName": name, "optional": True, "defaultMode": 0o440}})
+    return volumes
+
+
+def _has_credentials(stage: Stage) -> bool:
+    """Whether the stage fetches or stores. A check reads the algorithm's files, so it is given nothing to steal."""
+    return stage.is_ours and stage is not Stage.CHECK
