@@ -57,7 +57,7 @@ def test_a_further_attempt_has_its_pause_whatever_comes_meanwhile_and_keeps_its_
 
 
 @pytest.mark.parametrize("stage", [Stage.CONFIGURE, Stage.PUBLISH])
-def test_beside_a_job_that_will_not_go_there_is_no_further_attempt(stage: Stage) -> None:
+def test_no_further_attempt_starts_while_the_job_still_exists(stage: Stage) -> None:
     """Its Pod may still write: on a node that answers nobody, for one."""
     world = World(lingering=True)
     w = world.reached(stage)

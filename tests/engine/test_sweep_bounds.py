@@ -30,19 +30,21 @@ def crowd(world: World, count: int) -> list[WorkflowId]:
     return workflows
 
 
-def looks(world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, error: Exception | None = None) -> list[Any]:
+def count_reads(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, error: Exception | None = None
+) -> list[Any]:
     """Every read of a Job takes so long from now on, and ends with the error if there is one."""
-    read, seen = MemoryCluster.read, list[Any]()
+    read, asked = MemoryCluster.read, list[Any]()
 
     def slow(cluster: MemoryCluster, ref: JobRef, pod: str | None = None) -> JobStatus:
-        seen.append(ref.workflow)
+        asked.append(ref.workflow)
         world.clock.sleep(seconds)
         if error is not None:
             raise error
         return read(cluster, ref, pod)
 
     monkeypatch.setattr(MemoryCluster, "read", slow)
-    return seen
+    return asked
 
 
 def test_a_cluster_that_is_away_is_asked_a_few_times_and_not_for_every_workflow(
@@ -50,9 +52,9 @@ def test_a_cluster_that_is_away_is_asked_a_few_times_and_not_for_every_workflow(
 ) -> None:
     world = World(max_jobs=100)
     crowd(world, 100)
-    seen = looks(world, monkeypatch, 3, ClusterUnavailable("away"))
+    asked = count_reads(world, monkeypatch, 3, ClusterUnavailable("away"))
     assert sweep(world.app)["postponed"] == MAX_UNAVAILABLE
-    assert len(seen) == MAX_UNAVAILABLE
+    assert len(asked) == MAX_UNAVAILABLE
 
 
 def test_a_sweep_begins_nothing_new_when_its_time_is_over_and_the_next_one_goes_on(
@@ -60,24 +62,24 @@ def test_a_sweep_begins_nothing_new_when_its_time_is_over_and_the_next_one_goes_
 ) -> None:
     world = World(max_jobs=100)
     workflows = crowd(world, 30)
-    seen = looks(world, monkeypatch, 4)
+    asked = count_reads(world, monkeypatch, 4)
     began = world.clock.now
     sweep(world.app)
-    assert len(seen) == 10
+    assert len(asked) == 10
     assert world.clock.now <= began + BUDGET
     for _ in range(2):
         world.clock.now += MINUTE
         sweep(world.app)
-    assert set(seen) == set(workflows)
+    assert set(asked) == set(workflows)
 
 
 def test_no_workflow_is_looked_at_twice_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=200)
     workflows = crowd(world, 2 * BATCH)
     monkeypatch.setattr(sweeping, "BUDGET", timedelta(hours=1))
-    seen = looks(world, monkeypatch, 1)  # each batch takes longer than its claim
+    asked = count_reads(world, monkeypatch, 1)  # each batch takes longer than its claim
     sweep(world.app)
-    assert sorted(seen) == sorted(workflows)
+    assert sorted(asked) == sorted(workflows)
 
 
 def test_a_workflow_that_somebody_holds_does_not_keep_the_sweep_from_the_others(
@@ -85,20 +87,20 @@ def test_a_workflow_that_somebody_holds_does_not_keep_the_sweep_from_the_others(
 ) -> None:
     world = World(max_jobs=10)
     held, *others = crowd(world, 4)
-    seen, apply = list[Any](), Transitions.apply
+    asked, apply = list[Any](), Transitions.apply
 
     def waiting(transitions: Transitions, workflow: WorkflowId, *rest: Any) -> Any:
         if workflow == held:
             raise StoreUnavailable("the database cannot do it now (SQLSTATE 55P03)")
-        seen.append(workflow)
+        asked.append(workflow)
         return apply(transitions, workflow, *rest)
 
     monkeypatch.setattr(Transitions, "apply", waiting)
     assert sweep(world.app)["postponed"] == 1
-    assert sorted(seen) == sorted(others)
+    assert sorted(asked) == sorted(others)
 
 
-def test_what_is_admitted_when_the_time_is_over_is_started_by_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflow_admitted_at_the_end_of_a_sweep_is_started_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=0)
     workflows = [world.submit() for _ in range(30)]
     world.app.environments = {ENVIRONMENT: environment(max_jobs=100)}

@@ -161,7 +161,7 @@ def test_a_deleted_workflow_ends_and_its_results_go() -> None:
     assert world.cluster.present() == []
 
 
-def test_a_job_that_the_cluster_will_never_take_fails_its_stage_with_the_reason() -> None:
+def test_a_job_that_the_cluster_rejects_for_good_fails_its_stage_with_the_reason() -> None:
     world = World()
     world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
     w = world.submit()
@@ -206,7 +206,7 @@ def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -
     assert ending.reason == "QuotaExceeded"
 
 
-def test_what_is_submitted_while_the_cluster_is_down_is_started_later() -> None:
+def test_a_workflow_submitted_during_an_outage_starts_later() -> None:
     world = World()
     world.cluster.fail_next("create", ClusterUnavailable("down"))
     world.app.transitions.submit(record(world.app, 99), "test")
@@ -319,7 +319,7 @@ def test_expired_results_are_removed_by_the_sweep_once() -> None:
     assert list(world.lines(w))[-1] == "results expired"
 
 
-def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alone() -> None:
+def test_orphans_of_a_finished_workflow_are_removed_but_not_those_of_an_unknown_one() -> None:
     world = World()
     w = world.submit()
     world.run(w)
@@ -336,7 +336,7 @@ def test_leftovers_of_a_finished_workflow_are_removed_but_strangers_are_left_alo
     assert [ref.workflow for ref in world.cluster.present()] == ["f" * 32]
 
 
-def test_only_who_asked_to_be_told_costs_an_event() -> None:
+def test_a_notification_is_stored_only_if_a_url_is_set() -> None:
     quiet, told = World(), World()
     told.app.settings = replace(told.app.settings, notify_stop_url="http://127.0.0.1:1/stop")
     for world in (quiet, told):

@@ -116,7 +116,7 @@ def test_a_creation_that_is_tried_too_often_has_failed() -> None:
 
 
 @pytest.mark.parametrize("error", [Rejected("QuotaExceeded", "full", final=False), ClusterUnavailable("down")])
-def test_waiting_for_a_job_is_no_time_of_its_stage(error: Exception) -> None:
+def test_the_wait_for_a_job_does_not_count_as_its_stages_time(error: Exception) -> None:
     """The quota was full, or the cluster away, for longer than the stage may run: it runs all the same."""
     world = World(max_job_duration=60)
     w = world.submit()
@@ -157,7 +157,7 @@ def test_a_cluster_that_answers_no_question_any_more_is_given_up(stage: Stage) -
     assert world.state(w).ending is not None
 
 
-def test_a_short_outage_does_not_fail_what_ran_well_meanwhile() -> None:
+def test_a_short_outage_does_not_fail_a_stage_that_ran_well_meanwhile() -> None:
     world = World(queue_seconds=24 * 3600, max_job_duration=60)
     w = world.submit()
     world.end_job(w)

@@ -49,7 +49,7 @@ def forgotten(sqlite_url: str) -> WorkflowId:
         return world.submit()
 
 
-def test_sluice_sweep_moves_on_what_no_event_announced_and_then_finds_nothing(
+def test_sluice_sweep_continues_unannounced_work_and_then_finds_nothing(
     sqlite_url: str, forgotten: WorkflowId, tmp_path: Path
 ) -> None:
     environ = {"DATABASE_URL": sqlite_url, "SLUICE_CLUSTER": "memory", "RESULTS_URL": tmp_path.as_uri()}

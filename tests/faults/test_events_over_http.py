@@ -83,7 +83,7 @@ def post(port: int, body: Any, headers: dict[str, str], path: str = "/") -> tupl
     ],
     ids=lambda value: str(value) if isinstance(value, int) else "",
 )
-def test_f9_a_malformed_event_is_refused_before_anything_is_touched(
+def test_f9_a_malformed_event_is_refused_before_any_io(
     advance_alone: int, body: Any, headers: dict[str, str], status: int
 ) -> None:
     assert post(advance_alone, body, headers)[0] == status
@@ -92,7 +92,7 @@ def test_f9_a_malformed_event_is_refused_before_anything_is_touched(
 @pytest.mark.parametrize(
     "body", [b"null", b"[]", b"{}", b'"Job"', b'{"kind": "Job"}', b'{"kind": "Pod", "metadata": 1}']
 )
-def test_f9_data_that_say_nothing_are_done_with_before_anything_is_touched(advance_alone: int, body: bytes) -> None:
+def test_f9_data_without_a_meaning_are_ignored_before_any_io(advance_alone: int, body: bytes) -> None:
     assert post(advance_alone, body, BINARY) == (204, b"")
 
 
@@ -199,7 +199,7 @@ def test_f12_after_the_end_an_event_changes_nothing(
 
 
 @pytest.mark.parametrize("part", ["cluster", "store"])
-def test_f21_who_cannot_be_served_now_is_told_when_to_come_again(
+def test_f21_an_unavailable_part_answers_503_with_a_time_to_retry(
     world: World, deliver: Callable[[Event], TestResponse], monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     event = over(world, world.submit())

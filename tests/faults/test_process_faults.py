@@ -192,7 +192,7 @@ def test_f17_a_sweep_and_a_handler_at_once_make_one_transition(store: Store) -> 
 
 
 @pytest.mark.parametrize("at", [1, 2, 5, 20, 60])
-def test_f18_what_a_dead_sweep_had_claimed_comes_up_again(store: Store, at: int) -> None:
+def test_f18_the_claims_of_a_dead_sweep_run_out(store: Store, at: int) -> None:
     world = World(store=store, max_jobs=100)
     ids = [world.app.transitions.submit(record(world.app, n), "test").workflow.id for n in range(12)]
     for w in ids:

@@ -54,7 +54,7 @@ class Chaos(World):
         self.invariants = Invariants(self)
         # Each schedule has troubles of its own (swarm testing): that reaches corners which an even mix never meets.
         self.weights = [weight * dice.choice((0.2, 1, 1, 5)) for _, weight in ACTIONS]
-        self.seen: list[tuple[Any, Any]] = []  # events that were announced, for duplicates and stale ones
+        self.announced: list[tuple[Any, Any]] = []  # events that were announced, for duplicates and stale ones
 
     def state(self, workflow: WorkflowId) -> Workflow:
         found = self.store.state(workflow)
@@ -92,7 +92,7 @@ class Chaos(World):
         with suppress(Died, ClusterUnavailable, AgreementInUse):
             action(self)
         self.fate.at = 0
-        self.seen += self.events[-4:]
+        self.announced += self.events[-4:]
         self.invariants.check()
 
     # --- what can happen
@@ -163,8 +163,8 @@ class Chaos(World):
             self.receive(*self.events.pop(self.dice.randrange(len(self.events))))
 
     def act_deliver_again(self) -> None:
-        if self.seen:
-            event = self.dice.choice(self.seen)
+        if self.announced:
+            event = self.dice.choice(self.announced)
             for _ in range(self.dice.randint(1, 4)):
                 self.receive(*event)
 
@@ -174,9 +174,9 @@ class Chaos(World):
 
     def act_forge(self) -> None:
         """An event says that a Job ended which the cluster knows to run; or speaks of nobody's Job."""
-        if not self.seen:
+        if not self.announced:
             return
-        headers, body = copy.deepcopy(self.dice.choice(self.seen))
+        headers, body = copy.deepcopy(self.dice.choice(self.announced))
         if ref := self.some_job():
             body["metadata"]["name"] = ref.name
             body["metadata"].setdefault("labels", {}).update(workflow=ref.workflow, component=str(ref.stage))
@@ -263,9 +263,9 @@ def test_no_schedule_breaks_an_invariant_and_all_pairs_of_state_and_observation_
 ) -> None:
     met: set[tuple[str, str]] = set()
 
-    def watched(w: Workflow, seen: Observation, now: Any) -> Any:
-        met.add((_state(w), _kind(seen)))
-        return decide(w, seen, now)
+    def watched(w: Workflow, observation: Observation, now: Any) -> Any:
+        met.add((_state(w), _kind(observation)))
+        return decide(w, observation, now)
 
     monkeypatch.setattr("functions.engine.transitions.rules.decide", watched)
     for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
@@ -287,12 +287,12 @@ def _state(w: Workflow) -> str:
     return f"{w.phase}{' halting' if w.halt else ''}"
 
 
-def _kind(seen: Observation) -> str:
-    if isinstance(seen, StageEnded):
-        return f"ended {seen.outcome}"
-    if isinstance(seen, Tick):
-        return "suspended" if seen.suspended else "tick"
-    return type(seen).__name__
+def _kind(observation: Observation) -> str:
+    if isinstance(observation, StageEnded):
+        return f"ended {observation.outcome}"
+    if isinstance(observation, Tick):
+        return "suspended" if observation.suspended else "tick"
+    return type(observation).__name__
 
 
 RUNNING = [str(stage) for stage in STAGES]

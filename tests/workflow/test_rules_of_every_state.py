@@ -64,7 +64,12 @@ def states(request: pytest.FixtureRequest) -> list[Workflow]:
 @pytest.fixture(scope="module")
 def steps(states: list[Workflow]) -> Steps:
     """Every state × every observation, in time and long after."""
-    return [(w, seen, decide(w, seen, now)) for w in states for seen in observations(w) for now in (NOW, LONG_AFTER)]
+    return [
+        (w, observation, decide(w, observation, now))
+        for w in states
+        for observation in observations(w)
+        for now in (NOW, LONG_AFTER)
+    ]
 
 
 def test_every_phase_is_reached_in_many_shapes(states: list[Workflow]) -> None:
@@ -83,11 +88,11 @@ def test_every_unfinished_state_has_a_next_wake_up(states: list[Workflow]) -> No
 
 
 def test_a_finished_workflow_never_changes_its_end(steps: Steps) -> None:
-    for w, seen, decision in steps:
+    for w, observation, decision in steps:
         if w.finished:
             after = decision.workflow
             end = (after.phase, after.status, after.ending, after.finished_at, after.stop)
-            assert end == (w.phase, w.status, w.ending, w.finished_at, w.stop), seen
+            assert end == (w.phase, w.status, w.ending, w.finished_at, w.stop), observation
 
 
 def test_history_is_gapless_and_a_path_of_legal_edges(steps: Steps) -> None:
@@ -98,23 +103,25 @@ def test_history_is_gapless_and_a_path_of_legal_edges(steps: Steps) -> None:
         assert {(line.before, line.after) for line in decision.lines} <= LEGAL_EDGES
 
 
-def test_what_changes_nothing_has_no_effects_and_says_why(steps: Steps) -> None:
-    for w, seen, decision in steps:
+def test_a_decision_that_changes_nothing_has_a_verdict_and_no_effects(steps: Steps) -> None:
+    for w, observation, decision in steps:
         if decision.verdict is not Verdict.APPLIED:
             assert not decision.effects
             assert not decision.lines
             moved = replace(decision.workflow, wake_at=w.wake_at, deadline=w.deadline)
             moved = replace(moved, waiting=w.waiting, runs_since=w.runs_since)
-            assert moved == w, seen
+            assert moved == w, observation
 
 
 def test_after_a_stop_no_algorithm_is_started_any_more(steps: Steps) -> None:
     """By induction over all states: who is stopped starts none, and stays stopped."""
-    for w, seen, decision in steps:
+    for w, observation, decision in steps:
         if w.stop is Stop.REQUESTED:
             assert decision.workflow.stop is Stop.REQUESTED
         if decision.workflow.stop is Stop.REQUESTED:
-            assert not any(isinstance(e, CreateJob) and e.stage is Stage.ALGORITHM for e in decision.effects), seen
+            assert not any(isinstance(e, CreateJob) and e.stage is Stage.ALGORITHM for e in decision.effects), (
+                observation
+            )
 
 
 def test_a_stop_is_acknowledged_in_every_unfinished_state(states: list[Workflow]) -> None:
@@ -153,19 +160,19 @@ def test_the_end_frees_the_slot_once_and_cleans_up(steps: Steps) -> None:
 
 
 def test_results_are_kept_only_if_publish_succeeded(steps: Steps) -> None:
-    for w, seen, decision in steps:
+    for w, observation, decision in steps:
         if decision.manifest is not None:
             assert w.phase in (Phase.PUBLISH, Phase.RELEASE)
-            assert isinstance(seen, StageEnded)
-            assert seen.outcome is Outcome.SUCCEEDED
+            assert isinstance(observation, StageEnded)
+            assert observation.outcome is Outcome.SUCCEEDED
             assert not w.removed
 
 
 def test_nothing_leaves_that_must_be_held_without_a_decision(steps: Steps) -> None:
     """Files become results only at the end of a release, which only a complete decision starts."""
-    for w, seen, decision in steps:
+    for w, observation, decision in steps:
         entered = decision.workflow.phase is Phase.RELEASE and w.phase is not Phase.RELEASE
-        assert not entered or (w.phase is Phase.HELD and isinstance(seen, HoldReleased))
+        assert not entered or (w.phase is Phase.HELD and isinstance(observation, HoldReleased))
         held_back = w.limits.hold is Hold.ALWAYS or w.findings is not Findings.NONE
         if decision.manifest is not None and decision.manifest.files and w.limits.hold is not Hold.NEVER and held_back:
             assert w.phase is Phase.RELEASE

@@ -33,8 +33,8 @@ def at(stage: Stage, attempt: int = 1, limits: Limits | None = None) -> Workflow
 
 def ended(w: Workflow, outcome: Outcome, exit_code: int | None = None, reason: str = "", **more: object) -> Decision:
     assert w.stage is not None
-    seen = StageEnded(w.stage, w.attempt, UID, outcome, exit_code, reason, **more)  # type: ignore[arg-type]
-    return decide(w, seen, NOW)
+    end = StageEnded(w.stage, w.attempt, UID, outcome, exit_code, reason, **more)  # type: ignore[arg-type]
+    return decide(w, end, NOW)
 
 
 def test_a_submitted_workflow_waits_for_a_slot() -> None:
@@ -42,20 +42,20 @@ def test_a_submitted_workflow_waits_for_a_slot() -> None:
     assert (w.phase, w.status) == (Phase.QUEUED, 1)
 
 
-def test_with_a_slot_it_is_configured() -> None:
+def test_an_admitted_workflow_starts_with_configure() -> None:
     d = decide(new(), Admitted(), NOW)
     assert (d.workflow.phase, d.workflow.status) == (Phase.CONFIGURE, 20)
     assert CreateJob(Stage.CONFIGURE, 1) in d.effects
 
 
-def test_configured_data_meet_the_algorithm() -> None:
+def test_the_algorithm_follows_configure() -> None:
     d = ended(at(Stage.CONFIGURE), Outcome.SUCCEEDED, 0)
     assert (d.workflow.phase, d.workflow.status) == (Phase.ALGORITHM, 40)
     assert d.effects == (CreateJob(Stage.ALGORITHM, 1),)
 
 
 @pytest.mark.parametrize(("exit_code", "status"), [(31, 31), (32, 32)])
-def test_data_or_algorithm_that_cannot_be_had_end_with_admin_logs_only(exit_code: int, status: int) -> None:
+def test_without_data_or_algorithm_only_admin_logs_are_published(exit_code: int, status: int) -> None:
     d = ended(at(Stage.CONFIGURE), Outcome.FAILED, exit_code, "DataUnavailable")
     assert d.workflow.phase is Phase.PUBLISH
     assert scope(d.workflow) is Scope.ADMIN_LOGS
@@ -69,17 +69,17 @@ def test_without_a_filter_an_algorithms_results_are_published() -> None:
     assert scope(d.workflow) is Scope.ALL
 
 
-def test_with_a_filter_they_are_filtered_first() -> None:
+def test_with_a_filter_the_filter_follows_the_algorithm() -> None:
     d = ended(at(Stage.ALGORITHM, limits=Limits(filtered=True)), Outcome.SUCCEEDED, 0)
     assert (d.workflow.phase, d.workflow.status) == (Phase.FILTER, 50)
 
 
-def test_what_the_filter_passes_is_published() -> None:
+def test_outputs_that_pass_the_filter_are_published() -> None:
     d = ended(at(Stage.FILTER, limits=Limits(filtered=True)), Outcome.SUCCEEDED, 0)
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.OUTPUTS)
 
 
-def test_what_the_filter_refuses_stays_here() -> None:
+def test_outputs_that_the_filter_refuses_are_not_published() -> None:
     d = ended(at(Stage.FILTER, limits=Limits(filtered=True)), Outcome.FAILED, 1)
     assert (d.workflow.phase, scope(d.workflow)) == (Phase.PUBLISH, Scope.ADMIN_LOGS)
     end = ended(replace(d.workflow, job_uid=UID), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
@@ -116,7 +116,7 @@ def test_an_overrun_algorithm_ends_70_with_stopreq_2() -> None:
     assert (end.status, end.ending.reason) == (70, "DeadlineExceeded")
 
 
-def test_published_is_finished_with_what_was_published() -> None:
+def test_a_successful_publish_finishes_the_workflow_with_its_manifest() -> None:
     d = ended(at(Stage.PUBLISH), Outcome.SUCCEEDED, 0, manifest=MANIFEST)
     assert (d.workflow.status, d.workflow.finished_at, d.manifest) == (70, NOW, MANIFEST)
     assert CleanUp() in d.effects
@@ -131,7 +131,7 @@ def test_publish_is_tried_again_and_then_ends_62() -> None:
     assert end.manifest is None
 
 
-def test_each_further_attempt_waits_longer_and_by_default_all_of_them_for_more_than_twenty_minutes() -> None:
+def test_further_attempts_wait_longer_and_longer_for_more_than_twenty_minutes_in_all() -> None:
     pauses = [pause(CreateJob(Stage.PUBLISH, attempt)) for attempt in range(1, Limits().attempts + 1)]
     assert pauses[0] == timedelta()
     assert pauses == sorted(pauses)
@@ -172,7 +172,7 @@ def test_a_job_that_the_cluster_refuses_is_not_asked_for_again(stage: Stage) -> 
     assert refused.workflow.ending.reason == "Invalid"
 
 
-def test_a_queue_that_never_let_a_job_go_is_not_queued_for_again() -> None:
+def test_a_job_that_waited_for_the_whole_queue_time_is_not_created_again() -> None:
     w = decide(at(Stage.CONFIGURE, limits=Limits(queue_seconds=60)), Tick(suspended=True), LONG_AFTER).workflow
     assert decide(w, StageLost(Stage.CONFIGURE, 1), LONG_AFTER).workflow.phase is Phase.PUBLISH
 
@@ -209,7 +209,7 @@ def test_a_job_that_was_never_created_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize(("stage", "status"), [(Stage.ALGORITHM, 41), (Stage.FILTER, 51)])
-def test_what_is_not_ours_and_was_disrupted_has_failed_and_is_not_run_again(stage: Stage, status: int) -> None:
+def test_a_disrupted_algorithm_or_filter_has_failed_and_does_not_run_again(stage: Stage, status: int) -> None:
     d = ended(at(stage, limits=Limits(filtered=True)), Outcome.FAILED, None, "Disrupted")
     assert d.effects == (CreateJob(Stage.PUBLISH, 1),)
     assert failed_with(d) == (status, "Disrupted")
@@ -269,17 +269,17 @@ def test_deleting_a_finished_workflow_removes_its_results_and_keeps_its_end() ->
 # --- time -----------------------------------------------------------------------------------
 
 
-def test_who_waits_too_long_for_a_slot_is_told() -> None:
+def test_a_workflow_that_waits_too_long_for_a_slot_expires() -> None:
     w = decide(new(Limits(queue_seconds=60)), Tick(), NOW + timedelta(seconds=60)).workflow
     assert (w.phase, w.status) == (Phase.FINISHED, Code.QUEUE_EXPIRED)
 
 
 def test_a_pod_that_waits_is_given_its_grace_and_then_fails_with_its_reason() -> None:
     w = at(Stage.ALGORITHM)
-    seen = StageStuck(Stage.ALGORITHM, 1, UID, "ImagePullBackOff", NOW)
-    early = decide(w, seen, NOW + timedelta(seconds=59))
+    stuck = StageStuck(Stage.ALGORITHM, 1, UID, "ImagePullBackOff", NOW)
+    early = decide(w, stuck, NOW + timedelta(seconds=59))
     assert early.verdict is Verdict.UNCHANGED
-    late = decide(w, seen, NOW + timedelta(seconds=60))
+    late = decide(w, stuck, NOW + timedelta(seconds=60))
     assert late.effects == (DeleteJob(Stage.ALGORITHM, 1),)
     end = decide(late.workflow, StageLost(Stage.ALGORITHM, 1), NOW)
     assert end.workflow.ending is not None
@@ -289,10 +289,10 @@ def test_a_pod_that_waits_is_given_its_grace_and_then_fails_with_its_reason() ->
 @pytest.mark.parametrize("reason", ["NoPod", "Unschedulable", "FailedMount"])
 def test_a_pod_that_waits_for_room_is_given_more_time(reason: str) -> None:
     w = at(Stage.ALGORITHM, limits=Limits(stuck_seconds=60, start_seconds=600))
-    seen = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW)
-    early = decide(w, seen, NOW + timedelta(seconds=599))
+    stuck = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW)
+    early = decide(w, stuck, NOW + timedelta(seconds=599))
     assert (early.verdict, early.workflow.waiting) == (Verdict.UNCHANGED, Waiting(reason, NOW))
-    halted = decide(early.workflow, seen, NOW + timedelta(seconds=600)).workflow
+    halted = decide(early.workflow, stuck, NOW + timedelta(seconds=600)).workflow
     assert failed_with(decide(halted, StageLost(Stage.ALGORITHM, 1), NOW)) == (41, reason)
 
 
@@ -316,8 +316,8 @@ def test_an_algorithm_that_never_ran_has_not_run_out_of_time_but_failed() -> Non
 
 def test_a_wait_counts_from_its_beginning_until_its_reason_changes() -> None:
     def stuck(w: Workflow, reason: str, since: int) -> Workflow:
-        seen = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW + timedelta(seconds=since))
-        return decide(w, seen, NOW + timedelta(seconds=since)).workflow
+        stuck = StageStuck(Stage.ALGORITHM, 1, UID, reason, NOW + timedelta(seconds=since))
+        return decide(w, stuck, NOW + timedelta(seconds=since)).workflow
 
     w = stuck(stuck(at(Stage.ALGORITHM), "Unschedulable", 0), "Unschedulable", 9)
     assert w.waiting == Waiting("Unschedulable", NOW)
@@ -325,7 +325,7 @@ def test_a_wait_counts_from_its_beginning_until_its_reason_changes() -> None:
     assert w.waiting == Waiting("ImagePullBackOff", NOW + timedelta(seconds=20))
 
 
-def test_the_same_where_nobody_announces_the_deadline() -> None:
+def test_an_unannounced_deadline_of_an_algorithm_that_never_ran_is_a_failure_too() -> None:
     w = waiting(Stage.ALGORITHM, "Unschedulable")
     assert w.deadline is not None
     halted = decide(w, Tick(), w.deadline).workflow
@@ -338,15 +338,15 @@ def test_an_algorithm_that_ran_after_its_wait_has_run_out_of_time() -> None:
     assert ended(runs, Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow.stop is Stop.TIMED_OUT
 
 
-def test_that_a_pod_waited_a_moment_for_its_volume_does_not_say_that_it_never_ran() -> None:
-    seen = StageStuck(Stage.ALGORITHM, 1, UID, "FailedMount", NOW)
-    w = decide(at(Stage.ALGORITHM), seen, NOW + timedelta(seconds=9)).workflow
+def test_a_short_wait_for_a_volume_does_not_mean_that_the_container_never_ran() -> None:
+    stuck = StageStuck(Stage.ALGORITHM, 1, UID, "FailedMount", NOW)
+    w = decide(at(Stage.ALGORITHM), stuck, NOW + timedelta(seconds=9)).workflow
     assert ended(w, Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow.stop is Stop.TIMED_OUT
-    w = decide(at(Stage.ALGORITHM), seen, NOW + timedelta(seconds=10)).workflow
+    w = decide(at(Stage.ALGORITHM), stuck, NOW + timedelta(seconds=10)).workflow
     assert failed_with(ended(w, Outcome.TIMED_OUT, reason="DeadlineExceeded")) == (41, "FailedMount")
 
 
-def test_the_next_stage_has_not_waited_yet() -> None:
+def test_the_reason_of_a_wait_is_not_carried_to_the_next_stage() -> None:
     w = ended(waiting(Stage.CONFIGURE, "Unschedulable"), Outcome.SUCCEEDED, 0).workflow
     assert (w.phase, w.waiting, w.runs_since) == (Phase.ALGORITHM, None, None)
 
@@ -373,13 +373,13 @@ def test_a_node_whose_clock_is_wrong_neither_takes_nor_gives_more_than_the_wait(
     assert (again.runs_since, again.deadline) == (runs.runs_since, runs.runs_since + timedelta(seconds=60))
 
 
-def test_a_container_that_runs_before_its_job_is_recorded_starts_no_clock() -> None:
+def test_the_time_of_a_container_does_not_count_before_its_job_is_recorded() -> None:
     w = replace(at(Stage.ALGORITHM, limits=Limits(algorithm_seconds=60)), job_uid=None, job_created_at=None)
-    seen = decide(w, Tick(runs_since=NOW - timedelta(minutes=5)), NOW + timedelta(seconds=5)).workflow
-    assert (seen.runs_since, seen.deadline) == (None, w.deadline)
+    running = decide(w, Tick(runs_since=NOW - timedelta(minutes=5)), NOW + timedelta(seconds=5)).workflow
+    assert (running.runs_since, running.deadline) == (None, w.deadline)
 
 
-def test_between_two_pods_of_a_drained_job_there_may_be_none() -> None:
+def test_a_drained_job_may_have_no_pod_for_a_while() -> None:
     runs = decide(at(Stage.CONFIGURE), Tick(runs_since=NOW), NOW).workflow
     later = NOW + timedelta(minutes=20)
     d = decide(runs, StageStuck(Stage.CONFIGURE, 1, UID, "NoPod", NOW), later)
@@ -428,6 +428,6 @@ def test_an_expiry_of_zero_keeps_results() -> None:
 
 def test_a_workflow_object_is_told_of_every_change() -> None:
     w = replace(at(Stage.ALGORITHM), reported=True)
-    for seen in (StopRequested(), StageLost(Stage.ALGORITHM, 1)):
-        observation: Observation = seen
+    for each in (StopRequested(), StageLost(Stage.ALGORITHM, 1)):
+        observation: Observation = each
         assert Report() in decide(w, observation, NOW).effects
