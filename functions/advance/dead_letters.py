@@ -16,7 +16,6 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from functions.api import cloudevents, http
-from functions.api.cloudevents import MAX_EVENT
 from functions.log import about, scrub
 
 logger = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def receive(call: http.Call) -> Response:
     attributes: Mapping[str, str] = {}
     data: Any = None
     try:
-        event = cloudevents.read(call, MAX_EVENT)
+        event = cloudevents.read(call)
         attributes, data, reason = event.attributes, event.data, reason_of(event.attributes)
     except http.HttpError as e:
         reason = f"malformed: {e.message}"[:MAX_TEXT]

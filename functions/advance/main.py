@@ -24,7 +24,7 @@ TICK = "dev.knative.sources.ping"
 
 def receive(call: http.Call) -> Response:
     """Handle an event of the cluster, or a tick."""
-    event = cloudevents.read(call, cloudevents.MAX_EVENT)
+    event = cloudevents.read(call)
     if event.type == TICK:
         from functions.advance.sweep import level_of, sweep
 
@@ -59,7 +59,8 @@ ROUTER = http.Router(
         Rule("/", endpoint=receive, methods=["POST"]),
         Rule("/dead-letters", endpoint=add_dead_letter, methods=["POST"]),
         Rule("/healthz", endpoint=http.healthz, methods=["GET"]),
-    ]
+    ],
+    max_body=cloudevents.MAX_EVENT,
 )
 
 

@@ -40,13 +40,13 @@ class CloudEvent:
         return self.attributes.get("subject", "")
 
 
-def read(call: Call, limit: int | None = None) -> CloudEvent:
+def read(call: Call) -> CloudEvent:
     """Return the CloudEvent in a request.
 
-    Raises HttpError 408 and 413 as `Call.body`, 415 for a batch or data that is not JSON, 400 if it is malformed.
+    Raises HttpError 415 for a batch or data that is not JSON, 400 if it is malformed.
     The SDK accepts empty ids and broken JSON and crashes on lists, so these are checked here.
     """
-    request, body = call.request, call.body(limit)
+    request, body = call.request, call.body
     _check_content_type(request, body)
     mode = _binary if "ce-specversion" in request.headers else _structured
     attributes, data = mode(request.headers, body)

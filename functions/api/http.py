@@ -6,9 +6,11 @@ Every cold start imports this module, so anything that only some requests need i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import BytesIO
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import uuid4
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
+HEALTHY = {"status": "ok"}
+TURN = 30.0  # seconds that a request waits until it is handled
 
 
 class HttpError(Exception):
@@ -43,35 +47,27 @@ class HttpError(Exception):
 class Call:
     """One request, the values captured from its path, and the application."""
 
-    def __init__(self, request: Request, app: App, captured: Mapping[str, str]) -> None:
+    def __init__(self, request: Request, app: App, captured: Mapping[str, str], body: bytes = b"") -> None:
         self.request = request
         self.app = app
         self.captured = captured
+        self.body = body
         self._params: Mapping[str, Any] | None = None
-
-    def body(self, limit: int | None = None) -> bytes:
-        """Return the whole body, which can be read once. `limit` is in bytes, MAX_BODY_BYTES by default.
-
-        Raises HttpError 400, 408 and 413.
-        """
-        settings = self.app.settings
-        return read_body(self.request, limit or settings.max_body, settings.client_seconds)
 
     @property
     def params(self) -> Mapping[str, Any]:
         """The query if it has any argument, otherwise the JSON body, for every method; never both."""
-        # Not a cached_property: before Python 3.12 it holds one lock for all requests while it reads the body.
+        # Not a cached_property: before Python 3.12 one lock serves all requests.
         if self._params is None:
             self._params = _without_nul(self.request.args.to_dict() if self.request.args else self._json())
         return self._params
 
     def _json(self) -> dict[str, Any]:
-        body = self.body()
-        if not body:
+        if not self.body:
             return {}
         if not self.request.is_json:
             raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
-        params = decode(body)
+        params = decode(self.body)
         if not isinstance(params, dict):
             raise HttpError(400, "payload seems empty.")  # as operator-service answers when it is no object
         return params
@@ -81,11 +77,19 @@ Handler = Callable[[Call], Response]
 
 
 class Router:
-    """A function's routes: werkzeug rules whose endpoints are handlers."""
+    """A function's routes: werkzeug rules whose endpoints are handlers.
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    A request takes its turn, one of THREADS, when its body has arrived. So a client that stalls keeps nobody waiting,
+    and the requests that are being handled fit into memory.
+    """
+
+    def __init__(self, rules: Sequence[Rule], max_body: int | None = None) -> None:
+        """`max_body`: bytes, instead of MAX_BODY_BYTES."""
         self.rules = tuple(rules)
         self._map = Map(rules, merge_slashes=False)
+        self._max_body = max_body
+        self._turns: BoundedSemaphore | None = None
+        self._first = Lock()
 
     def answer(self, request: Request, app: Callable[[], App]) -> Response:
         """Call the handler of the request's route. Every failure becomes a JSON error with a fitting status."""
@@ -114,8 +118,24 @@ class Router:
             ) from None
         except NotFound:
             raise HttpError(404, "Not Found: no such path") from None
-        response: Response = handler(Call(request, app(), captured))
-        return response
+        if handler is healthz:
+            return answer(HEALTHY)  # waits for nothing
+        settings = app().settings
+        body = read_body(request, self._max_body or settings.max_body, settings.client_seconds)
+        with self._turn(settings.pool_size):
+            response: Response = handler(Call(request, app(), captured, body))
+            return response
+
+    @contextmanager
+    def _turn(self, count: int) -> Iterator[None]:
+        with self._first:
+            turns = self._turns = self._turns or BoundedSemaphore(count)
+        if not turns.acquire(timeout=TURN):
+            raise Unavailable(f"{count} requests have been handled for {TURN} s")
+        try:
+            yield
+        finally:
+            turns.release()
 
 
 class Route(NamedTuple):
@@ -150,7 +170,7 @@ def empty(status: int = 204) -> Response:
 
 def healthz(call: Call) -> Response:
     """Answer that the process serves requests. A database outage must not restart it, so it is not checked."""
-    return answer({"status": "ok"})
+    return answer(HEALTHY)
 
 
 def _preflight(allowed: Sequence[str]) -> Response:

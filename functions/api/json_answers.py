@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from threading import BoundedSemaphore
@@ -11,9 +12,23 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-# Held while whole records are read and shown, not while they are sent: one with 10 000 files needs up to 90 MB.
-LARGE_RECORDS = BoundedSemaphore(2)
+from functions.errors import Unavailable
+
+# So many whole records are read and shown at once, because one with 10 000 files needs up to 90 MB meanwhile.
+_AT_ONCE = BoundedSemaphore(2)
+_WAIT = 30.0  # seconds until a request gives up
 _PIECE = 1 << 16  # bytes
+
+
+@contextmanager
+def large_record() -> Iterator[None]:
+    """Hold this while a whole record is read and shown, not while it is sent. Raises Unavailable."""
+    if not _AT_ONCE.acquire(timeout=_WAIT):
+        raise Unavailable(f"no whole record could be read for {_WAIT} s")
+    try:
+        yield
+    finally:
+        _AT_ONCE.release()
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -39,7 +54,7 @@ def answer_pages(pages: Iterator[Sequence[Any]]) -> Response:
 
 def _next_text(pages: Iterator[Sequence[Any]]) -> bytes | None:
     """Return the JSON of the items of the next page, each list after a separator; None if there is no page."""
-    with LARGE_RECORDS:
+    with large_record():
         page = next(pages, None)
         if page is None:
             return None

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import require_admin
 from functions.api.http import Call, HttpError
-from functions.api.json_answers import LARGE_RECORDS, answer, answer_pages
+from functions.api.json_answers import answer, answer_pages, large_record
 from functions.api.ocean.answers import PAGE_BYTES, running
 from functions.api.ocean.requests import filter_value, query
 from functions.cluster.ports import ClusterUnavailable, job_ref
@@ -93,7 +93,7 @@ def _job(call: Call) -> Record:
     job = filter_value(call.params, "jobId")
     if job is None:
         raise HttpError(400, "`jobId` is required")
-    with LARGE_RECORDS:
+    with large_record():
         record = call.app.store.get(WorkflowId(job))
     if record is None:
         raise HttpError(404, f"No job {job}")

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.http import Call, HttpError
-from functions.api.json_answers import LARGE_RECORDS, answer_pages
+from functions.api.json_answers import answer_pages, large_record
 from functions.api.ocean.answers import PAGE_BYTES, statuses
 from functions.api.ocean.requests import filter_value, message, query, require
 from functions.ethereum import comparable
@@ -36,7 +36,7 @@ def result(call: Call) -> Response:
     require(call.params, _RESULT, "GET:/getResult")
     signer = require_signer(call, message(call.params), prefix=_RESULT_PREFIX)
     job = filter_value(call.params, "jobId")
-    with LARGE_RECORDS:
+    with large_record():
         record = call.app.store.get(WorkflowId(job)) if job else None
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from typing import Any, cast
@@ -18,8 +20,8 @@ from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from functions.api import cloudevents, json_answers
-from functions.api.http import Call, HttpError, Router
+from functions.api import cloudevents, http, json_answers
+from functions.api.http import Call, HttpError, Router, read_body
 from functions.cluster.ports import ClusterUnavailable
 from functions.settings import SettingsError
 from functions.store.ports import StoreUnavailable
@@ -40,7 +42,7 @@ def chunked(body: bytes) -> Request:
 
 
 def params(asked: Request) -> Any:
-    return Call(asked, app(max_body=LIMIT), {}).params
+    return Call(asked, app(), {}, read_body(asked, LIMIT, 10)).params
 
 
 def refusal(action: Callable[[], Any]) -> HttpError:
@@ -186,6 +188,29 @@ def test_head_and_options_are_answered_wherever_get_is() -> None:
     assert "POST" in options.headers["Access-Control-Allow-Methods"], "a gateway asks one function for both"
 
 
+def test_only_so_many_requests_as_threads_are_handled_at_once_and_health_is_answered_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go_on = threading.Barrier(2), threading.Event()
+
+    def slow(call: Call) -> Response:
+        begun.wait(10)
+        go_on.wait(10)
+        return fine(call)
+
+    rules = [Rule("/slow", endpoint=slow), Rule("/thing", endpoint=fine), Rule("/healthz", endpoint=http.healthz)]
+    router, one = Router(rules), app(pool_size=1)
+    asked = Client(lambda environ, start: router.answer(Request(environ), lambda: one)(environ, start)).get
+    monkeypatch.setattr(http, "TURN", 0.05)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(asked, "/slow")
+        begun.wait(10)
+        assert (asked("/thing").status_code, asked("/healthz").status_code) == (503, 200)
+        go_on.set()
+        assert first.result().status_code == 200
+    assert asked("/thing").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("error", "seconds"), [(StoreUnavailable("down"), "5"), (ClusterUnavailable("busy", retry_after=17), "17")]
 )
@@ -232,7 +257,8 @@ WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"
 
 
 def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevents.CloudEvent:
-    return cloudevents.read(Call(request(data=body, headers=headers), app(), {}), limit)
+    asked = request(data=body, headers=headers)
+    return cloudevents.read(Call(asked, app(), {}, read_body(asked, limit, 10)))
 
 
 @pytest.mark.parametrize(
