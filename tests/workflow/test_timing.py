@@ -137,3 +137,17 @@ def test_results_that_were_deleted_while_they_were_published_do_not_expire() -> 
     assert (kept.finished, kept.wake_at) == (True, NOW + timedelta(seconds=60))
     deleted = decide(decide(w, DeleteRequested(), NOW).workflow, succeeded, NOW).workflow
     assert (deleted.finished, deleted.wake_at) == (True, None)
+
+
+def test_a_stage_whose_job_is_not_created_has_the_queue_time_as_well() -> None:
+    w = decide(new(), Admitted(), NOW).workflow
+    assert w.deadline is not None
+    assert timing.due_at(w) == w.deadline + timedelta(seconds=w.limits.queue_seconds)
+    assert timing.due_at(replace(w, job_uid=UID)) == w.deadline
+    assert timing.due_at(replace(w, deadline=None)) is None
+
+
+def test_a_job_that_cannot_be_read_is_given_up_a_queue_time_after_its_deadline() -> None:
+    w = running(SECOND, SECOND)
+    assert timing.read_deadline(w) == NOW + SECOND + timedelta(seconds=w.limits.queue_seconds)
+    assert timing.read_deadline(replace(w, deadline=None)) is None
