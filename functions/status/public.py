@@ -61,7 +61,7 @@ def docs_file(call: Call) -> Response:
 
     folder = Path(flask_swagger_ui.__file__).parent / "dist"
     name = call.captured["name"]
-    if not (folder / name).is_file():
+    if name not in (file.name for file in folder.iterdir()):
         raise HttpError(404, "Not Found: no such path")
     return send_from_directory(folder, name, call.request.environ, max_age=86_400)
 
