@@ -11,10 +11,10 @@ from support.fake_kube import FakeKube, Fault
 from support.schemas import errors
 
 from functions.advance.sweep import level_of
-from functions.cluster.kubernetes.cluster import KubernetesCluster, ping_source
+from functions.cluster.kubernetes.cluster import TICK_SCHEDULES, KubernetesCluster, ping_source
 from functions.cluster.ports import ClusterUnavailable
 from functions.settings import Settings
-from functions.workflow.tick import TickLevel
+from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
 
 
 @pytest.fixture
@@ -28,6 +28,11 @@ def test_the_ping_source_is_valid_goes_to_the_broker_and_names_its_level(level: 
     assert errors(source) == []
     assert source["spec"]["sink"] == of_kind("base", "PingSource")["tick-hourly"]["spec"]["sink"]
     assert level_of(json.loads(source["spec"]["data"])) is level
+
+
+def test_the_schedules_are_the_periods_that_the_rules_count_on() -> None:
+    assert TICK_SCHEDULES[TickLevel.FAST] == f"*/{FAST_PERIOD.total_seconds():.0f} * * * * *"  # seconds come first
+    assert TICK_SCHEDULES[TickLevel.SLOW] == f"*/{SLOW_PERIOD.total_seconds() / 60:.0f} * * * *"
 
 
 def test_the_setting_names_the_broker_of_the_manifests() -> None:
