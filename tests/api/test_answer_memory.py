@@ -21,7 +21,7 @@ LIMIT = 384 << 20  # bytes: the Pod's, in knative/components/functions/status.ya
 ENVIRON = {"SIGNATURE_REQUIRED": "0", "SLUICE_CLUSTER": "memory"}
 
 
-def test_the_list_of_an_owners_jobs_is_whole_and_needs_half_a_pods_memory(tmp_path: Path) -> None:
+def test_a_list_with_very_many_files_is_complete_and_needs_less_than_half_of_a_pods_memory(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/sluice.db"
     api = recorded(database, tmp_path)
     asked = api.signed(OWNER, owner=OWNER)

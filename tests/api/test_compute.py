@@ -47,18 +47,18 @@ def altered(*path: str | int, value: Any = None, drop: bool = False) -> dict[str
 
 
 @pytest.mark.parametrize("body", [{}, []])
-def test_a_start_without_anything_seems_empty(api: Api, body: Any) -> None:
+def test_an_empty_start_request_is_refused_as_empty(api: Api, body: Any) -> None:
     assert error(api.post(body)) == (400, "payload seems empty.")
 
 
-def test_what_is_missing_is_named_in_the_order_of_operator_service(api: Api) -> None:
+def test_missing_parameters_of_a_start_are_named_in_operator_services_order(api: Api) -> None:
     body = api.start_body()
     for name in ("nonce", "environment", "providerSignature", "owner", "agreementId", "workflow"):
         del body[name]
         assert error(api.post(body)) == (400, f'"{name}" is required in the call to POST:/compute') or not body
 
 
-def test_the_checks_stand_in_the_order_of_operator_service(api: Api) -> None:
+def test_a_start_is_checked_in_operator_services_order(api: Api) -> None:
     """Each request has all faults that come later; the first one is told."""
     api.start(agreementId="0xused")
     wrong: dict[str, Any] = {
@@ -93,7 +93,7 @@ def test_the_checks_stand_in_the_order_of_operator_service(api: Api) -> None:
         ({"stages": [{"algorithm": {}, "compute": {}, "input": []}]}, "Missing output in stage 0"),
     ],
 )
-def test_a_wrong_stage_is_told_in_the_words_of_operator_service(api: Api, document: Any, text: str) -> None:
+def test_a_wrong_stage_is_refused_with_operator_services_message(api: Api, document: Any, text: str) -> None:
     assert error(api.post(api.start_body(workflow=document))) == (400, text)
 
 
@@ -106,7 +106,7 @@ def test_a_wrong_stage_is_told_in_the_words_of_operator_service(api: Api, docume
         (altered("stages", 0, "algorithm", "rawcode", value=None), "$.stages[0].algorithm"),
     ],
 )
-def test_a_wrong_document_is_told_with_the_place_in_it(api: Api, document: Any, place: str) -> None:
+def test_the_error_for_a_wrong_document_names_the_place_in_it(api: Api, document: Any, place: str) -> None:
     code, text = error(api.post(api.start_body(workflow=document)))
     assert (code, text.startswith(place)) == (400, True), text
 
@@ -133,13 +133,13 @@ def test_the_largest_document_that_is_accepted_fits_into_a_secret(api: Api) -> N
 
 @pytest.mark.parametrize("field", ["agreementId", "owner"])
 @pytest.mark.parametrize("value", [None, "", "x" * 256, True, 1.5, [], {}])
-def test_an_id_that_no_column_can_hold_is_refused(api: Api, field: str, value: Any) -> None:
+def test_an_id_that_does_not_fit_into_its_column_is_refused(api: Api, field: str, value: Any) -> None:
     code, text = error(api.post(api.start_body(**{field: value})))
     assert (code, field in text) == (400, True)
 
 
 @pytest.mark.parametrize("chain", ["x" * 256, 10**300, True, 1.5, [], {"a": 1}, "é" * 256])
-def test_a_chain_that_no_column_can_hold_is_refused(store: Store, chain: Any) -> None:
+def test_a_chain_id_that_does_not_fit_into_its_column_is_refused(store: Store, chain: Any) -> None:
     api = Api(app(store))
     code, text = error(api.post(api.start_body(chainId=chain)))
     assert (code, "chainId" in text) == (400, True)
@@ -147,7 +147,7 @@ def test_a_chain_that_no_column_can_hold_is_refused(store: Store, chain: Any) ->
 
 
 @pytest.mark.parametrize(("chain", "accepted"), [(1, True), ("137", True), (8996, False), (None, False)])
-def test_an_environment_for_some_chains_takes_their_jobs_only_in_either_type(
+def test_an_environment_for_some_chains_accepts_their_ids_as_numbers_and_as_strings(
     api: Api, chain: Any, accepted: bool
 ) -> None:
     answered = api.post(api.start_body(environment="mainnet", chainId=chain))
@@ -156,7 +156,7 @@ def test_an_environment_for_some_chains_takes_their_jobs_only_in_either_type(
         assert error(answered) == (400, "Environment invalid or does not exist")
 
 
-def test_an_agreement_is_free_again_once_its_job_is_over(api: Api) -> None:
+def test_an_agreement_may_be_used_again_after_its_job_has_finished(api: Api) -> None:
     job = api.start()["jobId"]
     assert error(api.post(api.start_body())) == (400, "`agreementId` already in use for other job.")
     stop_and_end(api, job)
@@ -187,7 +187,7 @@ def test_spellings_of_an_address_are_one_owner(store: Store) -> None:
     assert json.loads(api.submit.put(f"{API}/compute", query_string=asked).text)[0]["stopreq"] == 1
 
 
-def test_of_one_agreement_submitted_many_times_at_once_one_becomes_a_job(store: Store) -> None:
+def test_concurrent_submissions_of_one_agreement_start_one_job(store: Store) -> None:
     api = Api(app(store))
     bodies = [api.start_body() for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -199,13 +199,13 @@ def test_of_one_agreement_submitted_many_times_at_once_one_becomes_a_job(store: 
     assert texts <= {"`agreementId` already in use for other job."}
 
 
-def test_a_job_counts_as_accepted_when_only_the_cluster_is_away(api: Api) -> None:
+def test_a_job_is_accepted_while_the_cluster_is_unavailable(api: Api) -> None:
     api.cluster.fail_next("create", ClusterUnavailable("away"))
     job = api.start()["jobId"]
     assert [each["status"] for each in api.jobs(job)] == [20]
 
 
-def test_a_database_that_is_away_is_503_and_the_same_request_passes_later(
+def test_an_unavailable_database_is_a_503_and_the_same_request_succeeds_later(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = api.start_body()
@@ -277,7 +277,7 @@ def test_an_idempotency_key_is_the_providers_own_and_needs_its_signature(api: Ap
     assert api.post(api.start_body(), headers).status_code == 401
 
 
-def test_the_same_key_at_once_makes_one_job_and_one_answer(store: Store) -> None:
+def test_concurrent_requests_with_one_idempotency_key_start_one_job_and_get_one_answer(store: Store) -> None:
     api = Api(app(store))
     bodies = [*(api.start_body() for _ in range(5)), *([api.start_body()] * 5)]
     with ThreadPoolExecutor(10) as pool:
@@ -294,13 +294,13 @@ def test_an_unusable_idempotency_key_is_refused(api: Api, key: str) -> None:
 # --- status --------------------------------------------------------------------------------
 
 
-def test_one_filter_at_least_is_needed(api: Api) -> None:
+def test_a_list_needs_at_least_one_filter(api: Api) -> None:
     asked = api.signed("None")
     assert error(api.get("/compute", asked)) == (400, "You have to specify one of agreementId, jobId or owner")
     assert error(api.get("/compute", {**asked, "owner": "x"}))[0] == 400, "one character does not count"
 
 
-def test_all_given_filters_must_hold(api: Api) -> None:
+def test_a_job_is_listed_only_if_it_matches_all_filters(api: Api) -> None:
     one = api.start(agreementId="0xone")
     two = api.start(agreementId="0xtwo", chainId=5, owner="0xother")
 
@@ -334,7 +334,7 @@ def test_lists_are_newest_first_and_come_in_pages(api: Api) -> None:
         assert error(api.get("/compute", api.signed(OWNER, owner=OWNER, limit=wrong)))[0] == 400
 
 
-def test_a_failed_job_says_why_and_a_good_one_has_no_such_keys(api: Api) -> None:
+def test_only_a_failed_job_has_a_reason_and_termination_details(api: Api) -> None:
     job = api.start()["jobId"]
     assert "reason" not in api.jobs(job)[0]
     api.end_stage(job, Stage.CONFIGURE)
@@ -347,7 +347,7 @@ def test_a_failed_job_says_why_and_a_good_one_has_no_such_keys(api: Api) -> None
     assert float(found["dateFinished"]) > 0
 
 
-def test_the_owner_is_the_text_none_where_it_is_missing(api: Api) -> None:
+def test_a_missing_owner_is_signed_as_the_text_none(api: Api) -> None:
     job = api.start()["jobId"]
     assert api.get("/compute", api.signed(f"None{job}", jobId=job)).status_code == 200
     assert api.get("/compute", api.signed(job, jobId=job)).status_code == 401
@@ -357,7 +357,7 @@ def test_the_owner_is_the_text_none_where_it_is_missing(api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_what_a_stop_and_a_delete_need(api: Api, method: str) -> None:
+def test_missing_parameters_of_a_stop_and_a_delete_are_named(api: Api, method: str) -> None:
     asked = api.signed(OWNER, owner=OWNER)
     for name in ("nonce", "providerSignature", "owner"):
         del asked[name]
@@ -371,7 +371,7 @@ def stop(api: Api, method: str = "PUT", **filters: Any) -> TestResponse:
     return api.submit.open(f"{API}/compute", method=method, query_string=api.signed(message, owner=OWNER, **filters))
 
 
-def test_a_stop_without_a_job_is_for_all_of_the_owners(api: Api) -> None:
+def test_a_stop_without_a_job_id_stops_all_jobs_of_the_owner(api: Api) -> None:
     mine = {api.start(agreementId=f"0xmine{n}")["jobId"] for n in range(6)}
     other = api.start(agreementId="0xother", owner="0xother")["jobId"]
     answered = json.loads(stop(api).text)
@@ -381,12 +381,12 @@ def test_a_stop_without_a_job_is_for_all_of_the_owners(api: Api) -> None:
     assert record.workflow.stop == 0
 
 
-def test_unknown_jobs_are_an_empty_list(api: Api) -> None:
+def test_an_unknown_job_is_answered_with_an_empty_list(api: Api) -> None:
     assert stop(api, jobId="0xunknown").text == "[]"
     assert stop(api, "DELETE", jobId="0xunknown").text == "[]"
 
 
-def test_a_stop_needs_an_owner_worth_the_name(api: Api) -> None:
+def test_a_stop_needs_an_owner_of_two_characters_or_more(api: Api) -> None:
     api.start()
     answered = api.submit.put(f"{API}/compute", query_string=api.signed("x", owner="x"))
     assert answered.status_code == 400
@@ -407,12 +407,12 @@ def test_a_finished_job_is_not_stopped(api: Api) -> None:
     assert json.loads(stop(api, jobId=job).text)[0]["stopreq"] == 0
 
 
-def test_a_delete_of_everything_must_be_meant_job_by_job(api: Api) -> None:
+def test_a_delete_without_a_job_or_an_agreement_is_refused(api: Api) -> None:
     api.finished()
     assert stop(api, "DELETE").status_code == 400
 
 
-def test_a_deleted_job_stays_as_a_row_without_results(api: Api) -> None:
+def test_a_deleted_job_is_still_listed_but_has_no_results(api: Api) -> None:
     job = api.finished()
     found = json.loads(stop(api, "DELETE", jobId=job).text)
     assert [(each["jobId"], each["removed"], each["results"]) for each in found] == [(job, 1, "")]
@@ -421,14 +421,14 @@ def test_a_deleted_job_stays_as_a_row_without_results(api: Api) -> None:
     assert again == found
 
 
-def test_a_running_job_is_stopped_by_its_deletion(api: Api) -> None:
+def test_deleting_a_running_job_stops_it(api: Api) -> None:
     job = api.start()["jobId"]
     found = json.loads(stop(api, "DELETE", jobId=job).text)[0]
     assert (found["status"], found["stopreq"], found["removed"]) == (70, 1, 1)
     assert api.cluster.present() == []
 
 
-def test_a_stop_is_accepted_when_only_the_cluster_is_away(api: Api) -> None:
+def test_a_stop_is_accepted_while_the_cluster_is_unavailable(api: Api) -> None:
     job = api.start()["jobId"]
     api.cluster.fail_next("delete", ClusterUnavailable("away"))
     assert json.loads(stop(api, jobId=job).text)[0]["stopreq"] == 1
@@ -447,7 +447,7 @@ JSONISH = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_no_signed_body_makes_an_internal_error(data: st.DataObject) -> None:
+def test_no_signed_body_causes_an_internal_error(data: st.DataObject) -> None:
     api = Api(app())
     body = api.start_body()
     stage = copy.deepcopy(DOCUMENT["stages"][0])

@@ -85,14 +85,14 @@ def test_without_a_file_there_is_operator_engines_one_environment() -> None:
     assert {name: getattr(environment, name) for name in expected} == expected
 
 
-def test_nothing_set_means_operator_engines_defaults() -> None:
+def test_without_any_variable_operator_engines_defaults_hold() -> None:
     environment = from_variables()
     expected = Environment(id="ocean-compute", max_jobs=10, max_job_duration=60, pull_policy="Always")
     assert environment == expected
     assert from_variables(ALGO_POD_TIMEOUT="3600").max_job_duration == 3600
 
 
-def test_the_documented_example_is_a_file_that_loads(tmp_path: Path) -> None:
+def test_the_documented_example_loads_and_shows_every_key(tmp_path: Path) -> None:
     text = (ROOT / "docs/environments.md").read_text()
     found = re.search(r"```yaml\n(- id: .*?)```", text, re.DOTALL)
     assert found is not None
@@ -110,7 +110,7 @@ def test_the_environments_of_a_cluster_load(tmp_path: Path, file: str) -> None:
     assert from_file(tmp_path, config_map["data"]["environments.yaml"])
 
 
-def test_who_pays_to_whom_is_filled_in_where_it_is_left_out(tmp_path: Path) -> None:
+def test_a_missing_consumer_address_comes_from_the_operators_key_or_address(tmp_path: Path) -> None:
     assert from_file(tmp_path, "- id: a", OPERATOR_ADDRESS="0xabc")["a"].consumer_address == "0xabc"
     assert from_file(tmp_path, "- id: a", OPERATOR_PRIVATE_KEY=KEY)["a"].consumer_address == ethereum.address(KEY)
     assert from_file(tmp_path, "- {id: a, consumerAddress: x}", OPERATOR_ADDRESS="y")["a"].consumer_address == "x"
@@ -223,7 +223,7 @@ def announced(api: Api, **params: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("spelling", ["chainId", "chain_id"])
-def test_only_environments_for_the_chain_are_announced(api: Api, spelling: str) -> None:
+def test_only_environments_that_accept_the_chain_are_listed(api: Api, spelling: str) -> None:
     def ids(**params: Any) -> list[str]:
         return [offer["id"] for offer in announced(api, **params)]
 
@@ -233,13 +233,13 @@ def test_only_environments_for_the_chain_are_announced(api: Api, spelling: str) 
     assert [offer["id"] for offer in json.loads(body.text)] == ["ocean-compute"]
 
 
-def test_running_jobs_are_counted_and_queued_ones_are_not(api: Api) -> None:
+def test_current_jobs_counts_running_jobs_but_not_queued_ones(api: Api) -> None:
     for number in range(6):
         api.start(agreementId=f"0x{number}")
     assert announced(api)[0]["currentJobs"] == announced(api)[0]["maxJobs"] == 4
 
 
-def test_last_seen_is_now(api: Api) -> None:
+def test_last_seen_is_the_current_time(api: Api) -> None:
     before = int(announced(api)[0]["lastSeen"])
     api.app.clock.pass_(seconds=7)  # type: ignore[attr-defined]
     assert int(announced(api)[0]["lastSeen"]) == before + 7

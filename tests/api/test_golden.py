@@ -46,7 +46,7 @@ ROUTES: dict[str, Callable[[Api, str], TestResponse]] = {
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_the_answer_of_a_route_is_byte_for_byte_what_is_documented(name: str, tmp_path: Path) -> None:
+def test_the_answer_of_a_route_equals_its_golden_file(name: str, tmp_path: Path) -> None:
     api = Api(app(results_url=f"file://{tmp_path}", database_url=f"sqlite:///{tmp_path}/sluice.db"))
     storage = api.app.storage
     result = ResultFile(

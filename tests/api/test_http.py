@@ -52,7 +52,7 @@ def refusal(action: Callable[[], Any]) -> HttpError:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-def test_parameters_come_from_the_query_or_else_from_the_json_body_with_every_method(method: str) -> None:
+def test_every_method_takes_parameters_from_the_query_or_else_from_the_json_body(method: str) -> None:
     body = json.dumps({"owner": "body", "nonce": 1})
     assert params(request(method, data=body, headers=JSON)) == {"owner": "body", "nonce": 1}
     assert params(request(method, query_string="owner=query", data=body, headers=JSON)) == {"owner": "query"}
@@ -77,9 +77,7 @@ def test_parameters_come_from_the_query_or_else_from_the_json_body_with_every_me
         (b" " * (LIMIT + 1), JSON, 413),
     ],
 )
-def test_a_body_that_cannot_be_used_is_refused_with_its_own_code(
-    body: bytes, headers: dict[str, str], status: int
-) -> None:
+def test_an_unusable_body_is_refused_with_a_fitting_code(body: bytes, headers: dict[str, str], status: int) -> None:
     assert refusal(lambda: params(request(data=body, headers=headers))).status == status
 
 
@@ -91,7 +89,7 @@ def test_a_nul_in_the_query_is_refused() -> None:
     assert refusal(lambda: params(request("GET", query_string="owner=%00"))).status == 400
 
 
-def test_a_chunked_body_is_read_whole_or_refused_never_cut_off() -> None:
+def test_a_chunked_body_is_read_completely_or_refused() -> None:
     fits = json.dumps({"a": "x" * (LIMIT - 9)}).encode()
     assert len(fits) == LIMIT
     assert params(chunked(fits)) == {"a": "x" * (LIMIT - 9)}
@@ -108,7 +106,7 @@ def test_a_chunked_body_is_read_whole_or_refused_never_cut_off() -> None:
         max_leaves=10,
     )
 )
-def test_every_float_of_an_answer_is_a_string_and_the_rest_is_json_as_python_writes_it(value: Any) -> None:
+def test_answers_are_json_as_python_writes_it_with_floats_as_strings(value: Any) -> None:
     def no_floats(item: Any) -> Any:
         if isinstance(item, float):
             return str(item)
@@ -180,7 +178,7 @@ def test_trailing_slashes_are_not_accepted() -> None:
     assert client(fine).get("/thing/").status_code == 404
 
 
-def test_head_and_options_are_answered_wherever_get_is() -> None:
+def test_head_and_options_work_wherever_get_does() -> None:
     head = client(fine).head("/thing")
     assert (head.status_code, head.data, head.headers["Content-Length"]) == (200, b"", "14")
     options = client(fine).options("/thing")
@@ -188,7 +186,7 @@ def test_head_and_options_are_answered_wherever_get_is() -> None:
     assert "POST" in options.headers["Access-Control-Allow-Methods"], "a gateway asks one function for both"
 
 
-def test_only_so_many_requests_as_threads_are_handled_at_once_and_health_is_answered_meanwhile(
+def test_requests_beyond_the_limit_wait_for_their_turn_but_health_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     begun, go_on = threading.Barrier(2), threading.Event()
@@ -214,7 +212,7 @@ def test_only_so_many_requests_as_threads_are_handled_at_once_and_health_is_answ
 @pytest.mark.parametrize(
     ("error", "seconds"), [(StoreUnavailable("down"), "5"), (ClusterUnavailable("busy", retry_after=17), "17")]
 )
-def test_what_passes_is_answered_503_with_the_time_to_wait(error: Exception, seconds: str) -> None:
+def test_a_temporary_error_is_a_503_with_retry_after(error: Exception, seconds: str) -> None:
     def handler(call: Call) -> Response:
         raise error
 
@@ -224,7 +222,7 @@ def test_what_passes_is_answered_503_with_the_time_to_wait(error: Exception, sec
     assert "busy" not in answered.text
 
 
-def test_an_unexpected_error_is_answered_with_a_number_that_finds_it_in_the_log(
+def test_an_internal_error_has_an_id_that_is_also_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def handler(call: Call) -> Response:
@@ -239,7 +237,7 @@ def test_an_unexpected_error_is_answered_with_a_number_that_finds_it_in_the_log(
     assert [vars(record)["fields"]["error_id"] for record in caplog.records] == [answered.json["id"]]
 
 
-def test_wrong_settings_are_named_in_the_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_but_not_the_answer_names_a_wrong_setting(caplog: pytest.LogCaptureFixture) -> None:
     def handler(call: Call) -> Response:
         raise SettingsError("THREADS must be a number")
 
@@ -299,12 +297,12 @@ def without(name: str) -> dict[str, str]:
         (b" " * 65_537, BINARY, 413),
     ],
 )
-def test_a_malformed_event_is_refused_for_good(body: bytes, headers: dict[str, str], status: int) -> None:
+def test_a_malformed_event_is_refused_with_a_final_code(body: bytes, headers: dict[str, str], status: int) -> None:
     assert refusal(lambda: received(body, headers)).status == status
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([BINARY, STRUCTURED]))
-def test_no_body_of_an_event_makes_anything_but_an_event_or_a_refusal(body: bytes, headers: dict[str, str]) -> None:
+def test_every_body_is_an_event_or_is_refused(body: bytes, headers: dict[str, str]) -> None:
     with suppress(HttpError):
         received(body, headers)

@@ -74,7 +74,7 @@ def events(api: Api) -> list[Outgoing]:
     return list(api.app.store.claim_events(later, later + timedelta(minutes=1), 10))
 
 
-def test_a_start_is_told_as_operator_engine_tells_it(receiver: Receiver) -> None:
+def test_a_start_is_notified_as_operator_engine_does(receiver: Receiver) -> None:
     api, job = told(receiver.url)
     (event,) = events(api)
     assert notifications.deliver(api.app, event)
@@ -97,7 +97,7 @@ def test_the_signature_is_over_the_four_values_json_as_a_wallet_signs_a_text() -
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_what_is_not_taken_stays_in_the_outbox(receiver: Receiver, status: int) -> None:
+def test_a_refused_notification_stays_in_the_outbox(receiver: Receiver, status: int) -> None:
     receiver.status = status
     api, _ = told(receiver.url)
     (event,) = events(api)
@@ -105,7 +105,7 @@ def test_what_is_not_taken_stays_in_the_outbox(receiver: Receiver, status: int) 
     assert len(receiver.got) == 1, "no redirect is followed"
 
 
-def test_a_receiver_that_is_not_there_or_never_answers_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receiver_that_is_absent_or_silent_delays_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (silent.getsockname()[1], 1):
@@ -135,7 +135,7 @@ def test_an_event_that_one_of_two_receivers_refuses_is_told_to_both_again(receiv
     assert len(receiver.got) == 1
 
 
-def test_nobody_to_tell_is_nothing_to_retry() -> None:
+def test_without_a_receiver_nothing_is_retried() -> None:
     api, job = told("")
     assert notifications.deliver(api.app, Outgoing(1, WorkflowId(job), "started", 0, NOW))
     api, _ = told("http://127.0.0.1:1/")
@@ -143,7 +143,7 @@ def test_nobody_to_tell_is_nothing_to_retry() -> None:
     assert notifications.deliver(api.app, Outgoing(1, WorkflowId("unknown"), "something else", 0, NOW))
 
 
-def test_a_malformed_url_is_a_failure_and_not_an_accident() -> None:
+def test_a_malformed_url_is_a_failed_delivery() -> None:
     api, _ = told("http://[broken/")
     (event,) = events(api)
     assert not notifications.deliver(api.app, event)

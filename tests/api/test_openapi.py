@@ -67,7 +67,7 @@ enough = settings(max_examples=15, deadline=None, suppress_health_check=list(Hea
 @pytest.mark.parametrize(("path", "method", "mode"), MADE_UP)
 @enough
 @given(st.data())
-def test_no_made_up_request_gets_an_undocumented_answer(
+def test_made_up_requests_get_documented_answers(
     schema: Any, path: str, method: str, mode: GenerationMode, data: st.DataObject
 ) -> None:
     case = data.draw(schema[path][method].as_strategy(generation_mode=mode))
@@ -77,7 +77,7 @@ def test_no_made_up_request_gets_an_undocumented_answer(
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 @enough
 @given(st.data())
-def test_no_request_of_somebody_who_may_gets_an_undocumented_answer(
+def test_authorised_requests_get_documented_answers(
     api: Api, schema: Any, job: str, path: str, method: str, data: st.DataObject
 ) -> None:
     """With a right signature, the admin's header, and a job that exists."""
@@ -123,7 +123,7 @@ def test_the_document_is_openapi_3_1_and_names_what_validates(api: Api) -> None:
     assert {"Definition", "Algorithm", "Status", "Error"} <= set(spec["components"]["schemas"])
 
 
-def test_the_documentation_needs_nothing_from_elsewhere(api: Api) -> None:
+def test_the_documentation_loads_nothing_from_other_hosts(api: Api) -> None:
     page = api.status.get("/api/v1/docs/").text
     assert not re.search(r"https?://", page)
     for name in re.findall(r'(?:src|href)="([^"]+)"', page):

@@ -145,7 +145,7 @@ def test_each_recorded_request_gets_the_answer_of_the_contract(running: Running,
 
 
 @pytest.mark.parametrize("recorded", RECORDED[1:], ids=lambda r: f"{r['method']} {urlsplit(r['target']).path[17:]}")
-def test_each_signed_request_is_refused_from_anybody_else(running: Running, recorded: Mapping[str, Any]) -> None:
+def test_each_recorded_request_is_refused_from_another_signer(running: Running, recorded: Mapping[str, Any]) -> None:
     code, _, body = running.send(recorded, OTHER_KEY)
     assert code == 401
     assert json.loads(body)["error"].endswith("is not authorized to use this service.")
@@ -198,7 +198,7 @@ def test_of_many_submissions_at_once_with_one_nonce_exactly_one_passes(running: 
     assert codes == [200, *[400] * 19]
 
 
-def test_a_database_that_is_not_there_is_503_in_json() -> None:
+def test_a_missing_database_is_a_503_in_json() -> None:
     environ = {"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/none", "SLUICE_CLUSTER": "memory"}
     with served("status", **environ) as ports:
         code, headers, body = Running(ports, App(Settings.load(environ))).call(

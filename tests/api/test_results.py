@@ -41,7 +41,7 @@ def error(response: TestResponse) -> tuple[int, str]:
     return response.status_code, response.json["error"]
 
 
-def test_the_owner_gets_a_file_by_its_place_in_the_list(api: Api) -> None:
+def test_the_owner_gets_a_file_by_its_index(api: Api) -> None:
     log = published(api, name="logs/algorithm.log", type="algorithmLog")
     job = api.finished(Manifest(files=(published(api), log)))
     assert api.jobs(job)[0]["results"] == [
@@ -63,13 +63,13 @@ def test_the_status_warns_of_outputs_that_were_not_published(api: Api) -> None:
     assert "warnings" not in api.jobs(silent)[0]
 
 
-def test_a_range_of_a_file_can_be_had(api: Api) -> None:
+def test_a_range_of_a_file_is_served(api: Api) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     answered = fetch(api, job, Range="bytes=8-12")
     assert (answered.status_code, answered.data) == (206, CONTENT[8:13])
 
 
-def test_what_is_required_is_named_in_the_order_of_operator_service(api: Api) -> None:
+def test_missing_parameters_of_a_download_are_named_in_operator_services_order(api: Api) -> None:
     asked = api.signed(f"{OWNER}j", owner=OWNER, jobId="j", index=0)
     for name in ("jobId", "index", "nonce", "providerSignature", "owner"):
         del asked[name]
@@ -86,7 +86,7 @@ def test_what_is_required_is_named_in_the_order_of_operator_service(api: Api) ->
         ("9" * 5000, 400, "Error getResult: an index has at most 20 digits"),
     ],
 )
-def test_a_wrong_index_is_told_in_the_words_of_operator_service(api: Api, index: Any, code: int, text: str) -> None:
+def test_a_wrong_index_is_refused_with_operator_services_message(api: Api, index: Any, code: int, text: str) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     assert error(fetch(api, job, index)) == (code, text)
 
@@ -97,13 +97,13 @@ def test_the_owner_may_spell_the_address_in_any_way(api: Api) -> None:
         assert fetch(api, job, owner=owner).data == CONTENT
 
 
-def test_results_are_only_for_the_owner(api: Api) -> None:
+def test_results_are_served_only_to_the_owner(api: Api) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     assert error(fetch(api, job, owner="0xother")) == (404, f"Owner 0xother mismatch for job {job}")
     assert error(fetch(api, "0xunknown")) == (404, f"Owner {OWNER} mismatch for job 0xunknown")
 
 
-def test_results_are_only_for_the_provider_that_created_the_job(api: Api) -> None:
+def test_results_are_served_only_through_the_provider_that_submitted_the_job(api: Api) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     api.key = OTHER_KEY
     other = ethereum.address(OTHER_KEY).lower()
@@ -122,12 +122,12 @@ def test_jobs_of_operator_service_are_bound_to_their_owner_alone(api: Api) -> No
     assert fetch(api, "old").data == CONTENT
 
 
-def test_a_job_without_results_says_so(api: Api) -> None:
+def test_a_job_without_results_is_a_404(api: Api) -> None:
     for job in (api.start(agreementId="0xrunning")["jobId"], api.finished(agreementId="0xempty")):
         assert error(fetch(api, job)) == (404, f"No results for job {job}")
 
 
-def test_removed_and_expired_results_are_gone(api: Api) -> None:
+def test_removed_and_expired_results_are_a_410(api: Api) -> None:
     removed = api.finished(Manifest(files=(published(api),)), agreementId="0x1")
     api.app.transitions.apply(WorkflowId(removed), DeleteRequested(), "test")
     assert error(fetch(api, removed)) == (410, f"The results of job {removed} were removed")
@@ -146,7 +146,7 @@ def brief(api: Api) -> Any:
     return msgspec.structs.replace(api.app.environments["ocean-compute"], storage_expiry=60)
 
 
-def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_published(api: Api) -> None:
+def test_a_log_comes_from_the_running_job_and_later_from_the_published_file(api: Api) -> None:
     log = published(api, name="adminlogs/configure.log", type="configrationLog")
     job = api.start()["jobId"]
 
@@ -164,7 +164,7 @@ def test_the_log_of_a_running_stage_comes_from_its_job_and_later_from_what_was_p
     assert api.jobs(job)[0]["results"] == "", "admin logs are not for consumers"
 
 
-def test_a_running_job_is_told_from_one_without_a_log(api: Api) -> None:
+def test_the_error_for_a_missing_log_says_whether_the_job_still_runs(api: Api) -> None:
     job = api.start()["jobId"]
     asked = {"jobId": job, "component": "publish"}
     running = f"No log of publish for job {job} yet: the job is still running (Configuring volumes)"
@@ -174,7 +174,7 @@ def test_a_running_job_is_told_from_one_without_a_log(api: Api) -> None:
     assert error(api.get("/logs", asked, headers=ADMIN)) == (404, f"No log of publish for job {job}")
 
 
-def test_of_a_long_log_the_end_is_shown_while_the_job_is_there_and_when_it_was_published(
+def test_the_end_of_a_long_log_is_shown_from_the_job_and_from_the_published_file(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = published(api, name="adminlogs/configure.log", type="configrationLog")
@@ -193,7 +193,7 @@ def test_of_a_long_log_the_end_is_shown_while_the_job_is_there_and_when_it_was_p
     assert asked() == CONTENT[-7:].decode()
 
 
-def test_a_log_of_no_stage_is_refused(api: Api) -> None:
+def test_the_log_of_an_unknown_stage_or_job_is_refused(api: Api) -> None:
     job = api.start()["jobId"]
     assert api.get("/logs", {"jobId": job, "component": "kernel"}, headers=ADMIN).status_code == 400
     assert api.get("/logs", {"component": "configure"}, headers=ADMIN).status_code == 400

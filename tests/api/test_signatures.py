@@ -49,7 +49,7 @@ def refused(message: str, signature: Any, nonce: Any, **other: Any) -> Signature
 
 
 @pytest.mark.parametrize("vector", VECTORS["vectors"][:3], ids=["owner", "job, ns", "job, ms"])
-def test_what_the_provider_signs_is_accepted(vector: dict[str, str]) -> None:
+def test_the_signatures_of_the_provider_are_accepted(vector: dict[str, str]) -> None:
     digits = 13 if vector["message"].endswith("ff1795312226446") else 19
     message, nonce = vector["message"][:-digits], vector["message"][-digits:]
     address = VECTORS["address"]
@@ -59,7 +59,7 @@ def test_what_the_provider_signs_is_accepted(vector: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("vector", [v for v in VECTORS["vectors"] if v["message"] in BARE], ids=["owner", "job"])
-def test_the_form_without_a_nonce_needs_its_setting(vector: dict[str, str]) -> None:
+def test_a_signature_without_a_nonce_needs_its_setting(vector: dict[str, str]) -> None:
     allowed = (VECTORS["address"],)
     assert refused(vector["message"], vector["signature"], NONCE, allowed_providers=allowed).status == 401
     signer = checked(
@@ -81,7 +81,7 @@ def test_a_signature_for_a_download_from_a_provider_signs_no_request() -> None:
 
 @hypothesis_settings(deadline=None)
 @given(KEYS, st.text(max_size=50), TIMES)
-def test_only_the_signer_of_exactly_this_message_and_nonce_is_recognised(key: str, message: str, nonce: int) -> None:
+def test_a_signature_is_valid_only_for_its_message_and_nonce(key: str, message: str, nonce: int) -> None:
     signature = ethereum.sign(key, f"{message}{nonce}")
     allowed = (ethereum.address(key),)
     assert checked(message, signature, nonce, allowed_providers=allowed).address == allowed[0].lower()
@@ -93,12 +93,12 @@ def test_only_the_signer_of_exactly_this_message_and_nonce_is_recognised(key: st
 @pytest.mark.parametrize(
     "signature", [None, "", 7, ["0x"], "0x", "garbage", "0x" + "00" * 65, "0x" + "ff" * 65, "0x" + "11" * 64, "é" * 130]
 )
-def test_a_signature_that_is_none_is_refused_as_unrecoverable(signature: Any) -> None:
+def test_a_malformed_signature_is_refused_as_unrecoverable(signature: Any) -> None:
     error = refused(OWNER, signature, NONCE)
     assert (error.status, str(error)) == (400, "Failed to recover address")
 
 
-def test_a_signer_who_is_not_allowed_is_told_so_without_the_whole_signature() -> None:
+def test_the_refusal_of_a_signer_does_not_repeat_the_whole_signature() -> None:
     signature = ethereum.sign(OTHER_KEY, f"{OWNER}{NONCE}")
     error = refused(OWNER, signature, NONCE)
     address = ethereum.address(OTHER_KEY).lower()
@@ -109,7 +109,7 @@ def test_a_signer_who_is_not_allowed_is_told_so_without_the_whole_signature() ->
     )
 
 
-def test_where_no_signature_is_required_any_recoverable_one_will_do() -> None:
+def test_without_required_signatures_any_recoverable_signature_is_accepted() -> None:
     signature = ethereum.sign(OTHER_KEY, f"{OWNER}{NONCE}")
     signer = checked(OWNER, signature, NONCE, signature_required=False)
     assert signer.address == ethereum.address(OTHER_KEY).lower()
@@ -141,17 +141,17 @@ def test_the_fraction_of_seconds_counts() -> None:
     "nonce",
     [None, True, "", "now", "-1", -1, "1e30", "١٢٣", " 1", "1_0", "0x10", "1.", "1" * 21, [], {}, 1e300],
 )
-def test_what_is_no_time_is_no_nonce(nonce: Any) -> None:
+def test_a_nonce_that_is_not_a_time_is_refused(nonce: Any) -> None:
     with pytest.raises(ValueError, match="nonce must be"):
         nanoseconds(nonce)
 
 
 @given(st.integers(10**9, 10**10), st.integers(10**9, 10**10), st.sampled_from([1, 10**3, 10**6, 10**9]))
-def test_later_is_larger_whatever_the_units(earlier: int, later: int, unit: int) -> None:
+def test_a_later_nonce_is_larger_in_every_unit(earlier: int, later: int, unit: int) -> None:
     assert (nanoseconds(earlier * unit) < nanoseconds(later)) == (earlier < later)
 
 
-def test_clocks_may_differ_by_minutes_but_not_by_days() -> None:
+def test_a_nonce_may_be_minutes_ahead_but_not_days() -> None:
     def at(ahead: timedelta) -> int:
         return int((NOW + ahead).timestamp()) * 10**9
 
@@ -163,7 +163,7 @@ def test_clocks_may_differ_by_minutes_but_not_by_days() -> None:
     assert (error.status, "a day ahead" in str(error)) == (400, True)
 
 
-def test_a_nonce_that_is_refused_is_not_used_up() -> None:
+def test_a_refused_request_does_not_consume_its_nonce() -> None:
     signer = checked(OWNER, ethereum.sign(KEY, f"{OWNER}{NONCE}"), NONCE)
     refused(OWNER, ethereum.sign(OTHER_KEY, f"{OWNER}{NONCE + 5}"), NONCE + 5)
     with MemoryStore().begin() as tx:
@@ -175,7 +175,7 @@ def test_a_nonce_that_is_refused_is_not_used_up() -> None:
             signer.consume(tx)
 
 
-def test_requests_of_one_provider_may_overtake_each_other(store: Store) -> None:
+def test_nonces_of_one_provider_may_arrive_out_of_order(store: Store) -> None:
     api = Api(app(store))
     asked = [api.signed(OWNER, owner=OWNER, nonce=NONCE + turn) for turn in range(24)]
     secrets.SystemRandom().shuffle(asked)
@@ -186,7 +186,7 @@ def test_requests_of_one_provider_may_overtake_each_other(store: Store) -> None:
     assert {api.get("/compute", one).status_code for one in asked} == {400}
 
 
-def test_what_is_too_old_to_be_remembered_is_refused(store: Store) -> None:
+def test_a_nonce_below_the_pruning_watermark_is_refused(store: Store) -> None:
     api = Api(app(store))
 
     def answered(nonce: int) -> int:
@@ -201,7 +201,7 @@ def test_what_is_too_old_to_be_remembered_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9], ids=["ns", "µs", "ms", "s"])
-def test_a_provider_whose_clock_is_minutes_behind_may_be_overtaken_too(unit: int) -> None:
+def test_nonces_of_a_provider_whose_clock_is_late_may_arrive_out_of_order(unit: int) -> None:
     api = Api(app())
     now = NONCE // unit
     for nonce in (now + 2, now + 1, now):
@@ -210,7 +210,7 @@ def test_a_provider_whose_clock_is_minutes_behind_may_be_overtaken_too(unit: int
         sweep(api.app)
 
 
-def test_of_twenty_requests_at_once_with_one_nonce_exactly_one_passes(store: Store) -> None:
+def test_of_twenty_concurrent_requests_with_one_nonce_exactly_one_passes(store: Store) -> None:
     api = Api(app(store))
     asked = [api.signed(OWNER, owner=OWNER, nonce=NONCE - turn) for turn in (2, 1, 0)]
     with ThreadPoolExecutor(20) as pool:
@@ -219,7 +219,7 @@ def test_of_twenty_requests_at_once_with_one_nonce_exactly_one_passes(store: Sto
             assert sorted(answers) == [200, *[400] * 19]
 
 
-def test_a_replay_is_told_in_json_on_every_route(api: Api) -> None:
+def test_every_route_refuses_a_replay_in_json(api: Api) -> None:
     job = api.start()["jobId"]
     message = f"{OWNER}{job}"
     for client, method, path, prefix in [
@@ -250,7 +250,7 @@ def test_nonces_of_one_provider_do_not_count_for_another() -> None:
         assert one.get("/compute", one.signed(OWNER, owner=OWNER, nonce=NONCE)).status_code == 200
 
 
-def test_of_many_mixed_requests_at_once_exactly_the_valid_ones_pass(store: Store, rounds: int) -> None:
+def test_of_many_concurrent_mixed_requests_exactly_the_valid_ones_pass(store: Store, rounds: int) -> None:
     """Valid, replayed, forged and missing signatures; each valid one by a provider of its own, so that all may pass."""
     keys = [f"0x{secrets.token_hex(31):0>64}" for _ in range(rounds)]
     api = Api(app(store, allowed_providers=tuple(ethereum.address(key) for key in keys)))
@@ -281,7 +281,7 @@ ADMIN_ROUTES = ("/runningjobs", "/list", "/info?jobId=x1", "/logs?jobId=x1", "/h
 
 
 @pytest.mark.parametrize("route", ADMIN_ROUTES)
-def test_what_operators_read_needs_the_admin_header(api: Api, route: str) -> None:
+def test_operator_routes_need_the_admin_header(api: Api, route: str) -> None:
     missing = api.get(route)
     assert (missing.status_code, missing.json) == (400, {"error": "Admin header is empty."})
     wrong = api.get(route, headers={"Admin": "other"})
@@ -295,7 +295,7 @@ def test_upgrading_the_database_needs_the_admin_header(api: Api) -> None:
     assert api.submit.post(f"{API}/pgsqlinit", headers={"Admin": "x"}).status_code == 401
 
 
-def test_admin_routes_are_open_only_where_that_is_asked_for_and_no_admin_is_set() -> None:
+def test_admin_routes_are_open_only_with_the_setting_and_without_admins() -> None:
     assert Api(app(allowed_admins=(), open_admin=True)).get("/list").status_code == 200
     assert Api(app(allowed_admins=())).get("/list", headers={"Admin": ""}).status_code == 400
     assert Api(app(allowed_admins=())).get("/list", headers=ADMIN).status_code == 401

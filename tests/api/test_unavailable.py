@@ -42,7 +42,7 @@ class Trial:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_what_is_answered_with_503_may_be_sent_again_as_it_is_and_the_rest_is_done(route: str, tmp_path: Path) -> None:
+def test_a_request_answered_with_503_succeeds_unchanged_and_any_other_took_effect(route: str, tmp_path: Path) -> None:
     undisturbed = Fate()
     assert Trial(route, tmp_path).send(undisturbed).status_code == 200
     assert "tx.use_nonce" in undisturbed.calls
@@ -60,7 +60,7 @@ def test_what_is_answered_with_503_may_be_sent_again_as_it_is_and_the_rest_is_do
     assert codes == [503] * committed + [200] * (len(codes) - committed)
 
 
-def test_a_job_that_is_recorded_is_told_and_runs_whatever_is_away_then(tmp_path: Path) -> None:
+def test_a_recorded_job_is_answered_and_runs_whatever_fails_afterwards(tmp_path: Path) -> None:
     calls = Fate()
     Trial("POST /compute", tmp_path).send(calls)
     committed = calls.calls.index("commit") + 1
@@ -78,7 +78,7 @@ def test_a_job_that_is_recorded_is_told_and_runs_whatever_is_away_then(tmp_path:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_a_stop_that_is_sent_again_later_stops_nothing_new(method: str, tmp_path: Path) -> None:
+def test_a_replayed_stop_does_not_stop_later_jobs(method: str, tmp_path: Path) -> None:
     trial = Trial(f"{method} /compute", tmp_path)
     trial.asked = trial.api.signed(OWNER, owner=OWNER, agreementId="0xagreement")
     assert trial.send().status_code == 200
@@ -92,7 +92,7 @@ def test_a_stop_that_is_sent_again_later_stops_nothing_new(method: str, tmp_path
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_of_a_stop_the_signature_is_checked_first_and_documents_are_read_once(method: str, tmp_path: Path) -> None:
+def test_a_stop_checks_the_signature_first_and_reads_documents_once(method: str, tmp_path: Path) -> None:
     trial, forged, signed = Trial(f"{method} /compute", tmp_path), Fate(), Fate()
     good = trial.asked
     trial.api.key = OTHER_KEY

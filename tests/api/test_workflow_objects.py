@@ -67,7 +67,7 @@ def test_a_forged_event_for_an_object_that_does_not_exist_starts_nothing(api: Ap
     assert jobs(api) == []
 
 
-def test_what_counts_is_the_object_not_the_event(api: Api) -> None:
+def test_the_object_counts_and_not_the_content_of_the_event(api: Api) -> None:
     forged = json.loads(json.dumps(ADDED))
     forged["data"]["spec"]["metadata"]["stages"][0]["algorithm"]["rawcode"] = "print('mine')"
     send(api, forged)
@@ -94,7 +94,7 @@ def test_a_deletion_that_names_somebody_elses_job_stops_nothing(api: Api) -> Non
     assert not record.workflow.removed
 
 
-def test_an_object_on_its_way_out_or_with_another_uid_is_not_submitted(api: Api) -> None:
+def test_an_object_that_is_being_deleted_or_has_another_uid_is_not_submitted(api: Api) -> None:
     metadata = ADDED["data"]["metadata"]
     for other in ({"deletionTimestamp": "2026-11-22T03:04:29Z"}, {"uid": "another"}):
         api.cluster.objects[ORIGIN] = {**ADDED["data"], "metadata": {**metadata, **other}}
@@ -110,9 +110,7 @@ def test_an_object_on_its_way_out_or_with_another_uid_is_not_submitted(api: Api)
         (None, "Missing stages"),
     ],
 )
-def test_a_rejected_object_is_told_in_its_status_and_accepted_once_it_is_corrected(
-    api: Api, spec: Any, why: str
-) -> None:
+def test_a_rejection_is_in_the_objects_status_until_the_object_is_corrected(api: Api, spec: Any, why: str) -> None:
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": spec}
     assert send(api, ADDED).status_code == 204
     told = api.cluster.reported[ORIGIN]
@@ -123,7 +121,7 @@ def test_a_rejected_object_is_told_in_its_status_and_accepted_once_it_is_correct
     assert jobs(api) == [ID]
 
 
-def test_a_rejection_is_told_once_although_telling_it_is_announced_too(api: Api) -> None:
+def test_a_rejection_is_written_once_although_writing_causes_an_event(api: Api) -> None:
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}}
     send(api, ADDED)
     told = workflow_status(api.cluster.reported[ORIGIN])
@@ -143,20 +141,20 @@ def test_an_object_in_a_namespace_without_an_environment_is_rejected(api: Api) -
     assert told.ending.reason == "Invalid: no environment runs its Jobs in the namespace demo"
 
 
-def test_a_cluster_that_is_away_asks_for_the_event_again(api: Api) -> None:
+def test_an_unavailable_cluster_has_the_event_delivered_again(api: Api) -> None:
     api.cluster.fail_next("workflow_object", ClusterUnavailable("away"))
     assert send(api, ADDED).status_code == 503
     assert send(api, ADDED).status_code == 204
     assert jobs(api) == [ID]
 
 
-def test_a_rejection_that_nobody_can_be_told_is_no_reason_to_send_the_event_again(api: Api) -> None:
+def test_a_rejection_of_a_deleted_object_does_not_have_the_event_delivered_again(api: Api) -> None:
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}}
     api.cluster.fail_next("report", Rejected("NotFound", "gone", final=True))
     assert send(api, ADDED).status_code == 204
 
 
-def test_a_rejection_that_cannot_be_told_now_is_told_when_the_event_comes_again(api: Api) -> None:
+def test_a_rejection_that_cannot_be_written_now_is_written_with_the_next_delivery(api: Api) -> None:
     api.cluster.objects[ORIGIN] = {**ADDED["data"], "spec": {}}
     api.cluster.fail_next("report", ClusterUnavailable("away"))
     assert send(api, ADDED).status_code == 503
@@ -165,13 +163,13 @@ def test_a_rejection_that_cannot_be_told_now_is_told_when_the_event_comes_again(
 
 
 @pytest.mark.parametrize("change", [{"kind": "Pod"}, {"apiVersion": "v1"}, {"kind": None}])
-def test_other_objects_are_none_of_our_business(api: Api, change: dict[str, Any]) -> None:
+def test_events_about_other_objects_are_ignored(api: Api, change: dict[str, Any]) -> None:
     answered = send(api, {"data": {**ADDED["data"], **change}, "headers": ADDED["headers"]})
     assert (answered.status_code, api.cluster.calls["workflow_object"]) == (204, 0)
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"namespace": "demo", "name": "x"}, {"namespace": 1, "name": []}])
-def test_an_object_without_a_name_is_refused_for_good(api: Api, metadata: Any) -> None:
+def test_an_object_without_a_name_is_refused_with_a_final_code(api: Api, metadata: Any) -> None:
     answered = send(api, {"data": {**ADDED["data"], "metadata": metadata}, "headers": ADDED["headers"]})
     assert answered.status_code == 400
 
