@@ -54,7 +54,7 @@ def released_paths(record: Record, stored: Sequence[StoredDecision]) -> frozense
 
 def parsed(stored: Sequence[StoredDecision]) -> list[Decision]:
     """Return stored decisions, which were checked when they came."""
-    return [msgspec.json.decode(each.text, type=Decision) for each in stored]
+    return [decisions.read(each.text) for each in stored]
 
 
 def plain_path(path: str) -> str:

@@ -15,6 +15,9 @@ from functions.store.values import Attempt
 from functions.workflow.decision import AttemptEnd, HistoryEntry
 from functions.workflow.model import JobUid, Outcome, Phase, Stage, WorkflowId
 
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_FACTS = msgspec.json.Decoder(dict[str, str])
+
 
 def history_values(workflow: WorkflowId, entry: HistoryEntry, cause: str) -> dict[str, Any]:
     return {
@@ -43,7 +46,7 @@ def history_of(row: Row) -> tuple[HistoryEntry, str]:
         event=row["event"],
         reason=row["reason"],
         attempt=row["attempt"],
-        facts=msgspec.json.decode(row["facts"], type=dict[str, str]) if row["facts"] else {},
+        facts=_FACTS.decode(row["facts"]) if row["facts"] else {},
         digest=row["digest"],
     )
     return entry, row["cause"]

@@ -21,6 +21,8 @@ ADD_KEY = """
     INSERT INTO holds (workflow, identity, recipient) VALUES (%(workflow)s, %(identity)s, %(recipient)s)
     ON CONFLICT DO NOTHING
 """
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_MANIFEST = msgspec.json.Decoder(Manifest)
 HELD = "SELECT workflow, identity, recipient, head, manifest FROM holds WHERE workflow = %(workflow)s"
 HOLD = "UPDATE holds SET manifest = %(manifest)s, head = %(head)s WHERE workflow = %(workflow)s"
 FORGET_KEY = "UPDATE holds SET identity = NULL WHERE workflow = %(workflow)s"
@@ -65,7 +67,7 @@ def forget_key(session: Session, workflow: WorkflowId) -> None:
 def held(run: Run, workflow: WorkflowId) -> HeldResults | None:
     """See the port."""
     for row in run(HELD, {"workflow": workflow}):
-        manifest = msgspec.json.decode(row["manifest"], type=Manifest) if row["manifest"] else Manifest()
+        manifest = _MANIFEST.decode(row["manifest"]) if row["manifest"] else Manifest()
         return HeldResults(workflow, row["head"], HoldKey(row["identity"] or "", row["recipient"]), manifest)
     return None
 

@@ -121,7 +121,7 @@ class SqlTransaction:
             holds.hold(self._session, after, decision.held)
         if RemoveQuarantine() in decision.effects:
             holds.forget_key(self._session, after.id)
-        if decision.lines and (after.halt is not None or after.finished):
+        if decision.lines and (after.halt is not None or after.stage is None):
             self._session.execute(DROP_CREATIONS, {"workflow": after.id})
         self._record([(decision, cause)])
 

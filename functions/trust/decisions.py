@@ -85,6 +85,15 @@ class Held:
     submitters: frozenset[str]  # lower-case addresses: owner, provider, publisher of the algorithm
 
 
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_DECISION = msgspec.json.Decoder(Decision)
+
+
+def read(text: str) -> Decision:
+    """Return a stored decision, which was checked when it came."""
+    return _DECISION.decode(text)
+
+
 def parse(value: Any) -> Decision:
     """Return the decision that a request carries. Raises DecisionRefused, which names the place."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 
 from functions.trust.disclosure import Level
@@ -65,6 +66,15 @@ class Report(Struct, frozen=True):
     def blocked(self) -> frozenset[str]:
         """The paths that no decision can release."""
         return frozenset(file.path for file in self.files if file.verdict is CheckVerdict.BLOCK)
+
+
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_REPORT = msgspec.json.Decoder(Report)
+
+
+def read(text: str | bytes) -> Report:
+    """Return a stored report."""
+    return _REPORT.decode(text)
 
 
 def verdict_of(findings: Iterable[Finding]) -> CheckVerdict:

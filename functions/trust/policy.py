@@ -216,6 +216,10 @@ def _plain_url(url: str) -> str:
     return f"{parts.scheme.lower()}://{(parts.hostname or '').rstrip('.')}{port}/{path}"
 
 
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_POLICY = msgspec.json.Decoder(Policy)
+
+
 def encode(policy: Policy) -> str:
     """Return the canonical JSON of a policy; empty for one that asks for nothing."""
     return "" if policy == NO_POLICY else canonical.encode(msgspec.to_builtins(policy)).decode()
@@ -223,7 +227,7 @@ def encode(policy: Policy) -> str:
 
 def decode(text: str) -> Policy:
     """Return the policy that `encode` wrote."""
-    return msgspec.json.decode(text, type=Policy) if text else NO_POLICY
+    return _POLICY.decode(text) if text else NO_POLICY
 
 
 def digest(policy: Policy) -> str:

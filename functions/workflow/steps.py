@@ -162,7 +162,7 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
     effects: tuple[Effect, ...] = (CleanUp(),) if before.stage is not None else ()
     if w.removed and started:
         effects += (RemoveResults(),)
-    if may_be_held(w) and before.phase in (Phase.PUBLISH, Phase.HELD, Phase.RELEASE):
+    if may_be_held(w) and started:  # its key was made for the first Job
         effects += (RemoveQuarantine(),)
     decision = applied(before, after, event, now, effects=(*effects, Emit("finished")), reason=reason)
     return replace(decision, slot_freed=before.takes_slot)

@@ -68,7 +68,7 @@ def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
     requests, limits = each["resources"]["requests"], each["resources"]["limits"]
     # Our own stages have no CPU limit, which would slow their start. A consumer's program gets what it pays for.
     expected_limits, expected_requests = {"cpu", "memory", "ephemeral-storage"}, limits
-    if stage in (Stage.CONFIGURE, Stage.PUBLISH):
+    if stage in (Stage.CONFIGURE, Stage.CHECK, Stage.PUBLISH, Stage.RELEASE):
         expected_limits, expected_requests = {"memory", "ephemeral-storage"}, {**limits, "cpu": "100m"}
     if requests != expected_requests or limits.keys() - {"nvidia.com/gpu"} != expected_limits:
         yield "limits"

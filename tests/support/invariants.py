@@ -98,6 +98,7 @@ class Invariants:
             running = [
                 f
                 for f in self.world.records()
-                if f.workflow.environment == environment.id and f.workflow.phase not in (Phase.QUEUED, Phase.FINISHED)
+                if f.workflow.environment == environment.id
+                and f.workflow.phase not in (Phase.QUEUED, Phase.HELD, Phase.RELEASE, Phase.FINISHED)
             ]
             assert len(running) <= environment.max_jobs

@@ -108,7 +108,7 @@ class MemoryTransaction(HoldTransaction):
             self._put(self._tables.history, (after.id, line.step), (line, cause[:MAX_CAUSE]))
         if decision.closed is not None:
             self._close_attempt(after.id, decision.closed)
-        if after.halt is not None or after.finished:
+        if after.halt is not None or after.stage is None:
             self._drop_creations(after.id)
         for effect in decision.effects:
             self._decided(after.id, effect, decision.lines[-1].at)

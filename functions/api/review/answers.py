@@ -7,7 +7,7 @@ from typing import Any
 
 from functions.api.http import Call, HttpError
 from functions.store.values import HeldResults, StoredDecision
-from functions.trust import decisions, policy
+from functions.trust import decisions, findings, policy
 from functions.trust.chain import spell_time
 from functions.trust.decisions import Decision, Held
 from functions.trust.findings import Report
@@ -27,9 +27,7 @@ def held_record(call: Call, job: str) -> tuple[Record, HeldResults]:
 
 def report_of(held: HeldResults) -> Report | None:
     """Return the report of the disclosure checks, if there were any."""
-    import msgspec
-
-    return msgspec.json.decode(held.manifest.report, type=Report) if held.manifest.report else None
+    return findings.read(held.manifest.report) if held.manifest.report else None
 
 
 def to_decide(record: Record, held: HeldResults) -> Held:
@@ -48,9 +46,7 @@ def to_decide(record: Record, held: HeldResults) -> Held:
 
 def parsed(stored: Sequence[StoredDecision]) -> list[Decision]:
     """Return stored decisions, which were checked when they came."""
-    import msgspec
-
-    return [msgspec.json.decode(each.text, type=Decision) for each in stored]
+    return [decisions.read(each.text) for each in stored]
 
 
 def summary(record: Record, stored: Sequence[StoredDecision], report: Report | None) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class StreamFile:
 
     path: str
     read: Callable[[], Iterator[bytes]]
-    size: int  # bytes, as expected
+    size: Callable[[], int]  # bytes, as expected when it begins
     recipient: str | None = None  # an age recipient to encrypt to
 
 
@@ -73,7 +73,7 @@ class Uploader:
         """Upload the file, with retries. Raises StageFailure."""
         try:
             return self.upload_stream(
-                StreamFile(file.path, lambda: self._chunks(file), os.fstat(file.fd).st_size, file.recipient)
+                StreamFile(file.path, lambda: self._chunks(file), lambda: os.fstat(file.fd).st_size, file.recipient)
             )
         finally:
             os.close(file.fd)
@@ -92,7 +92,7 @@ class Uploader:
                 self.sleep(jittered(BACKOFF.delay(tries)))
 
     def _try(self, file: StreamFile) -> ResultFile:
-        path, size, content_type = file.path, file.size, _content_type(file.path)
+        path, size, content_type = file.path, file.size(), _content_type(file.path)
         plain = Digest(file.read())
         digest = plain
         if file.recipient:

@@ -59,7 +59,7 @@ class Release:
         recipient = self.task.definition.stage.output.publicKey
         try:
             return uploader.upload_stream(
-                StreamFile(path, lambda: self._plain(file), file.plain_size or file.size, recipient)
+                StreamFile(path, lambda: self._plain(file), lambda: file.plain_size or file.size, recipient)
             )
         except _Changed as e:
             raise StageFailure(CHANGED, f"{path}: {e}") from None
