@@ -51,5 +51,5 @@ def test_only_programs_without_threads_prepare_types_when_they_decode() -> None:
         for path in folder.rglob("*.py")
         if re.search(r"json\.decode\([^\n]*type=", path.read_text())
     }
-    # The stage programs decode their task before they start threads; untrusted.parse_json is theirs.
-    assert found == {"staging/publish/program.py", "untrusted.py"}
+    # Only the stage programs use it, and they decode their task before they start threads.
+    assert found == {"untrusted.py"}

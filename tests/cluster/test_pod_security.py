@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -98,7 +99,7 @@ def container_deviations(each: dict[str, Any], stage: Stage) -> Iterator[str]:
 )
 def test_the_check_of_the_policy_notices_a_deviation(break_it: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make(Stage.ALGORITHM)
-    broken = spec(job)
+    broken = deepcopy(spec(job))  # the Pods share their constant parts
     break_it(broken)
     monkeypatch.setitem(globals(), "spec", lambda _: broken)
     assert list(deviations(job)) != []
