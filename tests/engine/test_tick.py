@@ -12,7 +12,7 @@ from support.world import World
 from functions.advance.sweep import sweep
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine.app import App
-from functions.store.values import Query
+from functions.store.values import Query, Tick
 from functions.workflow.codes import Code
 from functions.workflow.model import Outcome, Stage, WorkflowId
 from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
@@ -253,3 +253,45 @@ def test_a_lost_event_delays_a_stage_by_about_its_own_time(runs: int) -> None:
     while world.state(w).stage is Stage.ALGORITHM:
         world.pass_time(1)
     assert world.clock() - ended <= max(timedelta(seconds=30), min(3 * timedelta(seconds=runs), SLOW_PERIOD))
+
+
+def test_the_tick_is_lowered_in_the_record_first_and_in_the_cluster_by_the_next_one() -> None:
+    world = World()
+    world.run(world.submit())
+    sweep(world.app, TickLevel.FAST)
+    assert levels(world) == (TickLevel.NONE, TickLevel.FAST, TickLevel.FAST)
+    sweep(world.app, TickLevel.FAST)
+    assert levels(world) == (TickLevel.NONE,) * 3
+
+
+def test_a_stage_that_begins_between_the_two_steps_keeps_the_fast_tick_without_a_call() -> None:
+    world = World(max_job_duration=24 * 3600)
+    w = algorithm_runs(world)
+    while levels(world)[0] is TickLevel.FAST:
+        world.pass_time(FAST_PERIOD.total_seconds())
+    assert levels(world) == (TickLevel.SLOW, TickLevel.FAST, TickLevel.FAST)
+    world.end_job(w)
+    world.deliver()
+    assert world.state(w).stage is Stage.PUBLISH
+    assert levels(world) == (TickLevel.FAST,) * 3
+    assert world.cluster.calls["set_tick"] == 1
+
+
+def test_a_sweep_by_hand_leaves_the_level_as_it_is() -> None:
+    world = World()
+    world.run(world.submit())
+    for _ in range(3):
+        sweep(world.app)
+    assert levels(world) == (TickLevel.FAST,) * 3
+
+
+def test_the_hourly_tick_finds_work_for_which_nobody_raised_the_tick() -> None:
+    """Such as a workflow that operator-service inserts while it is being replaced."""
+    world = World()
+    world.submit()
+    with world.app.store.begin() as tx:
+        tx.save_tick(Tick(TickLevel.NONE, TickLevel.NONE))
+    world.cluster.tick = TickLevel.NONE
+    world.pass_time(HOUR)
+    assert levels(world)[0] is not TickLevel.NONE
+    assert len(set(levels(world))) == 1
