@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
 from threading import local
 from typing import Any
 
@@ -25,6 +28,17 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._of_thread = local()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Serve a connection as soon as it has sent something. gunicorn has a thread wait for a new one."""
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)  # type: ignore[no-untyped-call]
+            return
+        conn.sock.setblocking(False)
+        conn.timeout = time.monotonic() + self.head_seconds
+        self.pending_conns.append(conn)
+        poller: Any = self.poller
+        poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: Any) -> Any:
         """Serve one request of a connection, in a thread of the pool."""
