@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _TICK = 0.25  # seconds between two checks while a request is being received
+_IDLE = 20  # checks without a request until the thread sleeps; waking it costs more than a check
 SLOWEST = 32 * 1024  # bytes per second; a slower body is refused
 
 
@@ -37,6 +38,7 @@ class Watchdog:
         self._active: set[Deadline] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._asleep = False
 
     @contextmanager
     def receiving(self, sock: socket.socket, seconds: float) -> Iterator[Deadline]:
@@ -54,7 +56,8 @@ class Watchdog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if self._asleep:
+                self._changed.notify()
 
     def remove(self, deadline: Deadline) -> None:
         """Forget the deadline. Afterwards its socket is not touched any more."""
@@ -62,9 +65,12 @@ class Watchdog:
             self._active.discard(deadline)
 
     def _run(self) -> None:
+        idle = 0
         with self._changed:
             while True:
-                self._changed.wait(_TICK if self._active else None)
+                idle = 0 if self._active else idle + 1
+                self._asleep = idle > _IDLE
+                self._changed.wait(None if self._asleep else _TICK)
                 now = time.monotonic()
                 for deadline in [each for each in self._active if each.at <= now]:
                     self._active.remove(deadline)
