@@ -17,7 +17,7 @@ from functions.results.layout import Manifest
 from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
 from functions.workflow.model import Ending, Halt, Limits
-from functions.workflow.progress import Progress
+from functions.workflow.progress_line import Progress
 import functions.environments, functions.store.rows
 
 sys.setswitchinterval(1e-6)

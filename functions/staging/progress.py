@@ -1,4 +1,4 @@
-"""Counts files and bytes, and prints the counts on stderr in the line format of functions/workflow/progress.py."""
+"""Counts files and bytes, and prints the counts on stderr in the line format of functions/workflow/progress_line.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from functions.workflow.progress import Progress, line
+from functions.workflow.progress_line import Progress, line
 
 EVERY = 1.0  # seconds between two lines
 

@@ -19,7 +19,7 @@ from functions.status import views
 from functions.store.values import Attempt, Query
 from functions.workflow import codes
 from functions.workflow.model import Record, Stage, Workflow, WorkflowId
-from functions.workflow.progress import Progress, last
+from functions.workflow.progress_line import Progress, last
 
 # At most this much is returned, from the end of the log.
 MAX_LOG = 10 * (1 << 20)  # bytes

@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 
 from functions.api.ocean.answers import File, Status, epoch, files, status, waiting
 from functions.store.values import Attempt
-from functions.workflow import progress
+from functions.workflow import progress_line
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.environment import Environment
 from functions.workflow.model import Record
@@ -126,7 +126,7 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer
     return view
 
 
-def info(record: Record, attempts: Iterable[Attempt], told: progress.Progress | None) -> Info:
+def info(record: Record, attempts: Iterable[Attempt], told: progress_line.Progress | None) -> Info:
     """Return everything recorded of a job. `told` is the progress that the running stage last reported."""
     workflow = record.workflow
     return {
@@ -183,7 +183,7 @@ def _attempt(attempt: Attempt) -> StageAttempt:
     }
 
 
-def _progress(told: progress.Progress) -> StageProgress:
+def _progress(told: progress_line.Progress) -> StageProgress:
     return {
         "files": told.files,
         "filesTotal": told.files_total,

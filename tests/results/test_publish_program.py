@@ -20,7 +20,7 @@ from functions.staging.publish import program
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import WorkflowId
 from functions.workflow.policies import PublishPolicy
-from functions.workflow.progress import Progress, last
+from functions.workflow.progress_line import Progress, last
 from functions.workflow.stage_task import Task
 
 W = WorkflowId("w1")

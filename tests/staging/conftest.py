@@ -12,7 +12,7 @@ from functions.staging.configure.program import run
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.policies import FetchPolicy
-from functions.workflow.progress import Progress
+from functions.workflow.progress_line import Progress
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from support.datahost import DataHost, File, Held, Pattern
 
 from functions.staging.configure.download_plan import Planner
 from functions.staging.configure.program import main
-from functions.workflow.progress import Progress, last
+from functions.workflow.progress_line import Progress, last
 
 
 def test_configure_writes_the_folders_of_oceans_contract(configure: Configure, host: DataHost) -> None:

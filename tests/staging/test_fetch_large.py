@@ -14,7 +14,7 @@ from support.datahost import DataHost, File, Pattern, Request
 from support.laptop import until
 from support.peak import measured
 
-from functions.workflow.progress import Progress
+from functions.workflow.progress_line import Progress
 
 MB = 1 << 20
 long = pytest.mark.skipif(not os.environ.get("SLUICE_LONG"), reason="long profile: SLUICE_LONG=1")

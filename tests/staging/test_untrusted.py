@@ -24,7 +24,7 @@ from functions.untrusted import (
     parse_url,
     retry_after,
 )
-from functions.workflow.progress import last
+from functions.workflow.progress_line import last
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, tzinfo=UTC)
 # Any text, lone surrogates included, and texts that look like what is parsed.

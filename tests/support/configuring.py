@@ -11,7 +11,7 @@ import msgspec
 from functions.backoff import Backoff
 from functions.staging.retry import RetryPolicy
 from functions.workflow.policies import FetchPolicy
-from functions.workflow.progress import Progress
+from functions.workflow.progress_line import Progress
 from functions.workflow.stage_task import Task
 
 LOOPBACK = FetchPolicy(
