@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from functions.errors import BudgetUsedUp
+from functions.results.layout import plain_path
 from functions.results.storage import quarantine_url
-from functions.store.values import HeldResults, HoldKey, StoredDecision
+from functions.store.values import HoldKey, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.admission import data_sets
-from functions.trust.decisions import Decision
 from functions.trust.freeze import is_frozen
 from functions.workflow.document import Definition
 from functions.workflow.model import Record, Stage
@@ -40,26 +40,16 @@ def task(tx: Transaction, settings: Settings, record: Record, stage: Stage) -> H
     made = HeldTask(quarantine=quarantine_url(settings), recipient=key.recipient)
     if stage is not Stage.RELEASE or held is None:
         return made
-    leaving = released_paths(record, tx.decisions(workflow))
+    leaving = _released_paths(record, tx.decisions(workflow))
     files = tuple(file for file in held.manifest.files if plain_path(file.path) in leaving)
     admin_files = held.manifest.admin_files
     return msgspec.structs.replace(made, identity=key.identity, files=files, admin_files=admin_files)
 
 
-def released_paths(record: Record, stored: Sequence[StoredDecision]) -> frozenset[str]:
+def _released_paths(record: Record, stored: Sequence[StoredDecision]) -> frozenset[str]:
     """Return the paths that the decisions release."""
     approvals = policy.decode(record.submission.policy).approvals
-    return frozenset(decisions.result(approvals, parsed(stored)).released)
-
-
-def parsed(stored: Sequence[StoredDecision]) -> list[Decision]:
-    """Return stored decisions, which were checked when they came."""
-    return [decisions.read(each.text) for each in stored]
-
-
-def plain_path(path: str) -> str:
-    """Return the path of a held file as the algorithm wrote it: the quarantine's has another ending."""
-    return path.removesuffix(".age")
+    return frozenset(decisions.result(approvals, decisions.read_all(each.text for each in stored)).released)
 
 
 def frozen(tx: Transaction, environment: str, stage: Stage, definition: Definition) -> bool:
@@ -67,11 +57,6 @@ def frozen(tx: Transaction, environment: str, stage: Stage, definition: Definiti
     if stage not in (Stage.PUBLISH, Stage.RELEASE):
         return False
     return is_frozen([freeze.scope for freeze in tx.freezes()], environment, data_sets(definition))
-
-
-def plain_files(held: HeldResults) -> dict[str, str]:
-    """Return the sha256 of each held file by its path, as decisions name them."""
-    return {plain_path(file.path): file.plain_sha256 or "" for file in held.manifest.files}
 
 
 def _new_key() -> HoldKey:

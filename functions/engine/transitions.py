@@ -105,12 +105,24 @@ class Transitions:
 
     def apply(self, workflow: WorkflowId, observation: Observation, cause: str) -> Verdict:
         """Decide what the observation makes of the workflow, record it, and carry its effects out."""
+        return self.apply_found(workflow, lambda _tx, _current: observation, cause)
+
+    def apply_found(
+        self, workflow: WorkflowId, find: Callable[[Transaction, Workflow], Observation | None], cause: str
+    ) -> Verdict:
+        """Like `apply`, with the observation that `find` makes under the workflow's lock; None changes nothing.
+
+        What `find` stores is committed with the decision. If it raises, nothing is stored.
+        """
         now = self._app.clock()
         admitted: list[WorkflowId] = []
         with self._transaction() as (tx, made):
             current = tx.lock(workflow)
             if current is None:
                 return Verdict.UNKNOWN
+            observation = find(tx, current)
+            if observation is None:
+                return Verdict.UNCHANGED
             decision = rules.decide(current, observation, now)
             if decision.workflow != current:
                 self._save(tx, made, decision, cause)

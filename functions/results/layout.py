@@ -13,6 +13,7 @@ from functions.workflow.volume_layout import ADMIN_LOGS
 
 MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/json"
+_ENCRYPTED = ".age"  # the ending of files that are encrypted for their reader
 
 _WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -27,6 +28,16 @@ def folder(workflow: WorkflowId) -> str:
 def attempt_folder(workflow: WorkflowId, attempt: int) -> str:
     """Return the folder of one attempt."""
     return f"{folder(workflow)}/{attempt}"
+
+
+def held_path(path: str) -> str:
+    """Return the path of an encrypted file in the quarantine."""
+    return f"{path}{_ENCRYPTED}"
+
+
+def plain_path(path: str) -> str:
+    """Return the path of a held file as the algorithm wrote it."""
+    return path.removesuffix(_ENCRYPTED)
 
 
 def is_admin_log(key: str) -> bool:

@@ -13,7 +13,8 @@ from werkzeug.wrappers import Response
 from functions.api.auth.checker import Reader, require_reader
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
-from functions.api.review.answers import held_record, plain_path, report_of, summary, to_decide
+from functions.api.review.answers import held_record, report_of, summary, to_decide
+from functions.results.layout import plain_path
 from functions.results.ports import NotFound
 from functions.store.values import HeldResults
 from functions.trust import policy

@@ -5,7 +5,7 @@ A decision is signed by a checker's own key. The shared `Admin` value may reject
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
 
@@ -13,14 +13,17 @@ from functions.api.auth.checker import ADMIN
 from functions.api.auth.guard import require_admin
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
-from functions.api.review.answers import held_record, parsed, to_decide
+from functions.api.review.answers import held_record, result_of, to_decide
 from functions.store.values import Freeze, StoredDecision
-from functions.trust import decisions, policy
-from functions.trust.decisions import DecisionRefused, State
+from functions.trust import decisions
+from functions.trust.decisions import Decision, DecisionRefused, State
 from functions.trust.freeze import ScopeInvalid, check_scope
 from functions.workflow.decision import Verdict
-from functions.workflow.model import Phase, WorkflowId
+from functions.workflow.model import Phase, Workflow, WorkflowId
 from functions.workflow.observation import HoldObservation, HoldRejected, HoldReleased, Revoked
+
+if TYPE_CHECKING:
+    from functions.store.ports import Transaction
 
 LONGEST_REASON = 1000
 
@@ -35,28 +38,38 @@ def decide(call: Call) -> Response:
     except DecisionRefused as e:
         raise HttpError(400, str(e)) from None
     record, held = held_record(call, decision.job)
-    with call.app.store.begin() as tx:
-        current = tx.lock(WorkflowId(decision.job))
-        if current is None or current.phase is not Phase.HELD:
-            raise HttpError(409, f"no decision about job {decision.job} is wanted any more")
+    signature = str(body.get("signature", ""))
+    outcome: list[decisions.Result] = []
+
+    def count(tx: Transaction, current: Workflow) -> HoldObservation | None:
+        if current.phase is not Phase.HELD:
+            raise HttpError(409, f"no decision about job {current.id} is wanted any more")
         stored = list(tx.decisions(current.id))
+        earlier = decisions.read_all(each.text for each in stored)
         try:
-            decisions.check(decision, str(body.get("signature", "")), to_decide(record, held), parsed(stored))
+            decisions.check(decision, signature, to_decide(record, held), earlier)
         except DecisionRefused as e:
             raise HttpError(403, str(e)) from None
-        new = StoredDecision(decision.by, call.app.clock(), decision.text, str(body["signature"]))
+        new = StoredDecision(decision.by, call.app.clock(), decision.text, signature)
         tx.add_decision(current.id, new)
-    approvals = policy.decode(record.submission.policy).approvals
-    result = decisions.result(approvals, parsed([*stored, new]))
-    follows: HoldObservation | None = None
-    if result.state is State.REJECTED:
-        follows = HoldRejected(decision.digest)
-    elif result.state is State.RELEASED:
-        follows = HoldReleased(decision.digest)
-    if follows is not None:
-        call.app.transitions.apply(record.workflow.id, follows, cause=decision.by)
+        outcome.append(result_of(record, [*stored, new]))
+        return _follows(outcome[0].state, decision)
+
+    call.app.transitions.apply_found(record.workflow.id, count, cause=decision.by)
+    (result,) = outcome
     given = {"given": result.given, "needed": result.needed}
     return answer({"jobId": decision.job, "state": result.state.value, "approvals": given})
+
+
+def _follows(state: State, decision: Decision) -> HoldObservation | None:
+    """What the decisions that count come to; None while more are needed."""
+    match state:
+        case State.REJECTED:
+            return HoldRejected(decision.digest)
+        case State.RELEASED:
+            return HoldReleased(decision.digest)
+        case State.PENDING:
+            return None
 
 
 def _reject_as_operator(call: Call, body: dict[str, Any]) -> Response:
@@ -74,8 +87,7 @@ def release(call: Call) -> Response:
     require_admin(call)
     job = str(_body(call).get("jobId", ""))
     record, _ = held_record(call, job)
-    approvals = policy.decode(record.submission.policy).approvals
-    result = decisions.result(approvals, parsed(call.app.store.decisions(record.workflow.id)))
+    result = result_of(record, call.app.store.decisions(record.workflow.id))
     if result.state is not State.RELEASED:
         raise HttpError(409, f"job {job} waits for decisions: {result.given} of {result.needed} are there")
     return _applied(call, job, HoldReleased())

@@ -9,8 +9,8 @@ from msgspec import Raw
 
 from functions.workflow.document import Definition, DocumentError, parse
 from functions.workflow.environment import Environment, grant
-from functions.workflow.model import Record, Submission, Workflow, WorkflowId
-from functions.workflow.stage_task import MAX_SIZE, Task, encode
+from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
+from functions.workflow.stage_task import MAX_HELD_LIST, MAX_SIZE, Task, encode
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -69,9 +69,10 @@ def _check_size(record: Record, definition: Definition, environment: Environment
         publish=environment.publish,
         policy=Raw(record.submission.policy.encode() or b"{}"),
     )
-    if (size := len(encode(task))) > MAX_SIZE:
+    most = MAX_SIZE if record.workflow.limits.hold is Hold.NEVER else MAX_SIZE - MAX_HELD_LIST
+    if (size := len(encode(task))) > most:
         raise Invalid(
-            f"$: expected a document of at most {MAX_SIZE} bytes for the stages, not {size}; "
+            f"$: expected a document of at most {most} bytes for the stages, not {size}; "
             "put a large algorithm behind `url` instead of `rawcode`, and data into `input`"
         )
 

@@ -6,7 +6,7 @@ the `head` of the history at the moment the results were held: an old page canno
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -89,9 +89,9 @@ class Held:
 _DECISION = msgspec.json.Decoder(Decision)
 
 
-def read(text: str) -> Decision:
-    """Return a stored decision, which was checked when it came."""
-    return _DECISION.decode(text)
+def read_all(texts: Iterable[str]) -> list[Decision]:
+    """Return stored decisions, which were checked when they came."""
+    return [_DECISION.decode(text) for text in texts]
 
 
 def parse(value: Any) -> Decision:

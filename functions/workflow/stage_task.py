@@ -31,6 +31,8 @@ class HeldTask(Struct, frozen=True, kw_only=True):
 # Bytes. A Kubernetes Secret holds 1 MiB, of which 4 KiB are left for Ocean's `secret`, for the URLs and keys of the
 # storage, and for what an operator adds to the environment after a workflow was accepted.
 MAX_SIZE = (1 << 20) - 4096
+# Bytes, of those above, for the list of held files: the task of release carries it, and a decision repeats it.
+MAX_HELD_LIST = 512 << 10
 
 
 class Task(ConfigureTask, frozen=True, kw_only=True):

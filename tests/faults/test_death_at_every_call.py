@@ -7,57 +7,22 @@ compared with the undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from support.api import API, KEY, OWNER, function
-from support.death import Died, Fate, Mortal, MortalStore
-from support.invariants import Invariants
-from support.world import DOCUMENT, ENVIRONMENT, STAGES, World, record
+from support.trial import EXPIRY, Trial, W, announced, check_every_death, reach
+from support.world import DOCUMENT, ENVIRONMENT, STAGES, record
 from werkzeug.test import Client
 
 from functions.advance import notifications
-from functions.cluster.ports import Cluster, Rejected
+from functions.cluster.ports import Rejected
 from functions.ethereum import sign
-from functions.results.ports import Storage
-from functions.store.ports import AgreementInUse, Store
-from functions.store.values import Query
-from functions.workflow.model import Record, Stage, WorkflowId
-
-W = WorkflowId("1".zfill(32))
-EXPIRY = 100_000  # seconds, longer than `settled` waits
-
-
-class Trial(World):
-    """A World in which one handler is watched, or killed."""
-
-    def __init__(self) -> None:
-        super().__init__(filter_image="operator/filter", max_jobs=1, storage_expiry=EXPIRY)
-        told = "http://127.0.0.1:1/"
-        settings = replace(self.app.settings, signature_required=False, notify_start_url=told, notify_stop_url=told)
-        self.app.settings = settings
-        self.app.new_id = lambda: W
-        self.fate = Fate()
-
-    def dying(self, at: int, after: bool, handler: Callable[[], Any]) -> list[str]:
-        """Run `handler` in a process that dies at its `at`-th call; the calls it made."""
-        self.fate = fate = Fate(at, after)
-        app = self.app
-        store, cluster, storage = app.store, app.cluster, app.storage
-        app.store = cast(Store, MortalStore(store, fate, "store"))
-        app.cluster = cast(Cluster, Mortal(cluster, fate, "cluster"))
-        app.storage = cast(Storage, Mortal(storage, fate, "storage"))
-        with suppress(Died):
-            handler()
-        app.store, app.cluster, app.storage = store, cluster, storage
-        return fate.calls
-
-    def records(self) -> Sequence[Record]:
-        return self.app.store.find(Query())
+from functions.store.ports import AgreementInUse
+from functions.workflow.model import Stage
 
 
 def submit(world: Trial) -> Callable[[], Any]:
@@ -66,20 +31,6 @@ def submit(world: Trial) -> Callable[[], Any]:
             world.app.transitions.submit(announced(record(world.app, 1)), "test")
 
     return handler
-
-
-def announced(new: Record) -> Record:
-    """Submitted as a WorkFlow object, whose status is to be kept up to date."""
-    submission = replace(new.submission, origin="ocean-compute/w")
-    return Record(replace(new.workflow, reported=True), submission)
-
-
-def reach(world: Trial, stage: Stage | None) -> None:
-    """Let everything go well until `stage` runs (None: until the end), and nothing is told of it any more."""
-    while world.state(W).stage is not stage:
-        world.end_job(W)
-        world.deliver()
-    world.events.clear()
 
 
 def stage_over(stage: Stage, exit_code: int = 0, waiting: bool = False) -> Callable[[Trial], Callable[[], Any]]:
@@ -200,59 +151,13 @@ HANDLERS = {
 }
 
 
-def settled(world: Trial) -> Any:
-    """The end that comes when nothing else goes wrong, without what may differ: times, and what caused which line."""
-    for _ in range(70):
-        for ref in world.cluster.running():
-            world.end_job(ref.workflow)
-        world.deliver()
-        world.pass_time(60)
-    found = [world.app.store.get(WorkflowId(str(n).zfill(32))) for n in (1, 2)]
-    return [
-        None
-        if r is None
-        else (
-            r.workflow.phase,
-            r.workflow.status,
-            r.workflow.stop,
-            (r.workflow.removed, r.workflow.expired),
-            r.workflow.ending,
-            r.manifest,
-            [(a.stage, a.attempt, a.end and a.end.outcome) for a in world.app.store.attempts(r.workflow.id)],
-            list(world.lines(r.workflow.id)),
-        )
-        for r in found
-    ] + [
-        sorted(world.cluster.created.items()),
-        world.cluster.present(),
-        set(world.storage.removed),
-        [letter["event_id"] for letter in world.app.store.dead_letters(10)],
-        world.cluster.tick,
-        {origin: (w.phase, w.status, w.step) for origin, w in world.cluster.reported.items()},
-    ]
-
-
 @pytest.mark.parametrize("redelivered", [True, False], ids=["redelivered", "swept"])
 @pytest.mark.parametrize("name", list(HANDLERS))
 def test_the_end_is_the_same_wherever_the_process_died(
     name: str, redelivered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifications, "deliver", lambda *_: True)
-    undisturbed = Trial()
-    handler = HANDLERS[name](undisturbed)
-    calls = undisturbed.dying(0, False, handler)
-    expected = settled(undisturbed)
     # Whoever asks over HTTP and gets no answer asks again; the cluster's events may be lost.
     again = redelivered or name.startswith(("submit", "stop", "delete", "P", "D", "dead"))
-    assert calls
-    print(f"\n{name}: died before and after each of its {len(calls)} calls")
-    for at in range(1, len(calls) + 1):
-        for after in (False, True):
-            world = Trial()
-            handler = HANDLERS[name](world)
-            world.dying(at, after, handler)
-            Invariants(world).never_asleep()
-            if again:
-                handler()
-            where = f"died {'after' if after else 'before'} call {at} of {len(calls)}: {calls[at - 1]}"
-            assert settled(world) == expected, where
+    calls = check_every_death(HANDLERS[name], again, Trial)
+    print(f"\n{name}: died before and after each of its {calls} calls")

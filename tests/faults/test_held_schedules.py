@@ -17,30 +17,19 @@ import pytest
 from support.api import ADMIN, API, function
 from support.chaos import Chaos
 from support.death import Mortal
+from support.review import KEYS, PATHS, held_record, leave_results, signed_decision
 from support.world import MemoryStorage, record
 from werkzeug.test import Client
 
-from functions import ethereum
 from functions.results.ports import Storage
-from functions.trust import policy
-from functions.trust.canonical import encode
-from functions.trust.policy import Approval, Policy
 from functions.workflow.decision import Verdict
-from functions.workflow.model import Hold, Manifest, Outcome, Phase, Record, ResultFile, Stage, Workflow, WorkflowId
+from functions.workflow.model import Hold, Outcome, Phase, Stage, Workflow, WorkflowId
 from functions.workflow.observation import Revoked
 
 LONG = bool(os.environ.get("SLUICE_LONG"))
 SCHEDULES = 10_000 if LONG else 200
 STEPS = 60
 FIRST_SEED = int(os.environ.get("SLUICE_SEED", "0"))
-
-KEYS = tuple("0x" + digits * 32 for digits in ("44", "55"))
-PEOPLE = tuple(ethereum.address(key).lower() for key in KEYS)
-PATHS = ("outputs/a.csv", "outputs/b.csv")
-FILES = tuple(
-    ResultFile(f"{path}.age", 300, "output", f"memory:{path}", "aa" * 32, None, digit * 64, 100)
-    for path, digit in zip(PATHS, "bc", strict=True)
-)
 
 
 class Review(Chaos):
@@ -53,36 +42,23 @@ class Review(Chaos):
         self.app.quarantine = cast(Storage, Mortal(self.quarantine, self.fate, "quarantine"))
         self.app.settings = replace(self.app.settings, quarantine_url="memory:held", allowed_admins=(ADMIN["Admin"],))
         self.needed = dice.choice((1, 1, 2))
-        approvals = (Approval(PEOPLE, self.needed),)
-        self.policy = policy.encode(Policy(names=("p",), hold=Hold.ALWAYS, approvals=approvals, hold_seconds=7200))
         self.door = Client(function("submit", self.app))
 
     def submit(self, **options: Any) -> WorkflowId:
-        new = record(self.app, next(self._numbers), **options)
+        number = next(self._numbers)
         if self.dice.random() < 0.8:
-            limits = replace(new.workflow.limits, hold=Hold.ALWAYS, hold_seconds=7200)
-            new = Record(replace(new.workflow, limits=limits), replace(new.submission, policy=self.policy))
+            new = held_record(self.app, number, self.needed, **options)
+        else:
+            new = record(self.app, number, **options)
         return self.app.transitions.submit(new, "test").workflow.id
 
     def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
-        ref = self.job(workflow)
-        if exit_code == 0 and ref.stage is Stage.PUBLISH and self.is_held_back(self.state(workflow)):
-            self.quarantine.put_manifest(workflow, ref.attempt, Manifest(FILES))
-            return self.cluster.finish(ref, exit_code, **how)
-        if exit_code == 0 and ref.stage is Stage.RELEASE:
-            request = self.cluster.request(ref)
-            assert request is not None
-            held = request.held
-            assert held is not None
-            leaving = tuple(replace(f, path=f.path.removesuffix(".age")) for f in held.files)
-            self.storage.put_manifest(workflow, ref.attempt, Manifest(leaving))
-            self.met.add("released")
-            return self.cluster.finish(ref, exit_code, **how)
-        return super().end_job(workflow, exit_code, **how)
-
-    def is_held_back(self, w: Workflow) -> bool:
-        """Results of a workflow that is stopped or has failed are logs alone, and no hold is about them."""
-        return w.limits.hold is Hold.ALWAYS and w.ending is None
+        if exit_code == 0 and leave_results(self, self.quarantine, workflow):
+            if self.state(workflow).phase is Phase.RELEASE:
+                self.met.add("released")
+            self.cluster.finish(self.job(workflow), exit_code, **how)
+        else:
+            super().end_job(workflow, exit_code, **how)
 
     def step(self) -> None:
         frozen, let_out = bool(self.store.freezes()), self.jobs_that_let_out()
@@ -103,29 +79,17 @@ class Review(Chaos):
 
     def act_decide(self) -> None:
         if w := self.some_held():
-            head = self.dice.choice((self.held_head(w), self.held_head(w), self.held_head(w), "0" * 64))
-            number = self.dice.randrange(2)
-            files = [
-                {
-                    "path": path,
-                    "sha256": f.plain_sha256,
-                    "verdict": self.dice.choice(("release", "release", "withhold")),
-                }
-                for path, f in zip(PATHS, FILES, strict=True)
-            ]
-            signed = {
-                "v": 1,
-                "job": w.id,
-                "head": head,
-                "verdict": self.dice.choice(("release", "release", "release", "reject")),
-                "files": files,
-                "reason": "",
-                "by": PEOPLE[number],
-                "at": "2026-11-27T02:40:00.000000Z",
-                "nonce": str(self.dice.randrange(10**9)),
-            }
-            key = KEYS[number] if self.dice.random() < 0.8 else KEYS[1 - number]
-            self.ask("/decisions", {"decision": signed, "signature": ethereum.sign_text(key, encode(signed).decode())})
+            person = self.dice.randrange(2)
+            body = signed_decision(
+                w.id,
+                self.dice.choice((self.held_head(w), self.held_head(w), self.held_head(w), "0" * 64)),
+                person,
+                self.dice.choice(("release", "release", "release", "reject")),
+                frozenset(path for path in PATHS if self.dice.random() < 0.3),
+                key=KEYS[person] if self.dice.random() < 0.8 else KEYS[1 - person],
+                nonce=str(self.dice.randrange(10**9)),
+            )
+            self.ask("/decisions", body)
 
     def held_head(self, w: Workflow) -> str:
         held = self.store.held(w.id)

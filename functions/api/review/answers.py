@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.api.http import Call, HttpError
+from functions.results.layout import plain_path
 from functions.store.values import HeldResults, StoredDecision
 from functions.trust import decisions, findings, policy
 from functions.trust.chain import spell_time
-from functions.trust.decisions import Decision, Held
+from functions.trust.decisions import Held
 from functions.trust.findings import Report
 from functions.workflow.model import Phase, Record, WorkflowId
-
-PLAIN_ENDING = ".age"
 
 
 def held_record(call: Call, job: str) -> tuple[Record, HeldResults]:
@@ -44,15 +43,16 @@ def to_decide(record: Record, held: HeldResults) -> Held:
     )
 
 
-def parsed(stored: Sequence[StoredDecision]) -> list[Decision]:
-    """Return stored decisions, which were checked when they came."""
-    return [decisions.read(each.text) for each in stored]
+def result_of(record: Record, stored: Sequence[StoredDecision]) -> decisions.Result:
+    """Return what the decisions about this job come to."""
+    approvals = policy.decode(record.submission.policy).approvals
+    return decisions.result(approvals, decisions.read_all(each.text for each in stored))
 
 
 def summary(record: Record, stored: Sequence[StoredDecision], report: Report | None) -> dict[str, Any]:
     """Return one line of the list: what waits, since when, until when, and what was found."""
     workflow, merged = record.workflow, policy.decode(record.submission.policy)
-    result = decisions.result(merged.approvals, parsed(stored))
+    result = result_of(record, stored)
     return {
         "jobId": workflow.id,
         "environment": workflow.environment,
@@ -63,8 +63,3 @@ def summary(record: Record, stored: Sequence[StoredDecision], report: Report | N
         "findings": report.findings if report else 0,
         "approvals": {"given": result.given, "needed": result.needed},
     }
-
-
-def plain_path(path: str) -> str:
-    """Return the path of a held file as the algorithm wrote it."""
-    return path.removesuffix(PLAIN_ENDING)

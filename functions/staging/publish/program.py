@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from functions.results.layout import attempt_folder
+from functions.results.layout import attempt_folder, encode
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError
 from functions.staging.command_line import credentials_of, parse_arguments
@@ -29,7 +29,7 @@ from functions.untrusted import parse_json
 from functions.workflow.codes import Code
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
 from functions.workflow.policies import PublishPolicy
-from functions.workflow.stage_task import Task
+from functions.workflow.stage_task import MAX_HELD_LIST, Task
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM_LOG,
@@ -69,12 +69,21 @@ def publish(
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
     manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope), _report(volume))
+    if quarantine is not None:
+        _check_held_list(manifest)
     try:
         destination.put_manifest(workflow, attempt, manifest)
     except StorageUnavailable as e:
         raise upload_failure("the manifest", e) from e
     _remove_earlier(destination, workflow, attempt)
     return manifest
+
+
+def _check_held_list(manifest: Manifest) -> None:
+    """Refuse more files than a release can be told of. Raises StageFailure."""
+    if (size := len(encode(replace(manifest, report="")))) > MAX_HELD_LIST:
+        text = f"the list of {len(manifest.files)} files takes {size} bytes, and {MAX_HELD_LIST} can be held"
+        raise StageFailure("TooManyResults", f"{text}; write fewer files")
 
 
 def _report(volume: Path) -> str:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from functions.backoff import Backoff
+from functions.results.layout import held_path
 from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.progress import ProgressReporter
 from functions.staging.publish.names import storage_path
@@ -99,7 +100,7 @@ class Uploader:
             from functions.results.age import encrypt, encrypted_size
 
             digest, size = Digest(encrypt(plain, file.recipient)), encrypted_size(size)
-            path, content_type = f"{path}.age", "application/octet-stream"
+            path, content_type = held_path(path), "application/octet-stream"
         url = self.storage.put(f"{self.folder}/{storage_path(path)}", digest, size, content_type)
         if self.progress:
             self.progress.file_done()

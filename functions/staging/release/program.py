@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from functions.results.age import NotDecrypted, decrypt
-from functions.results.layout import attempt_folder
+from functions.results.layout import attempt_folder, plain_path
 from functions.results.ports import NotFound, Storage, StorageUnavailable
-from functions.settings import SettingsError, variables
-from functions.staging.command_line import parse_arguments
+from functions.settings import SettingsError
+from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.publish.upload import StreamFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import parse_json
@@ -55,7 +55,7 @@ class Release:
         return manifest
 
     def _copy(self, file: ResultFile, uploader: Uploader) -> ResultFile:
-        path = file.path.removesuffix(".age")
+        path = plain_path(file.path)
         recipient = self.task.definition.stage.output.publicKey
         try:
             return uploader.upload_stream(
@@ -111,7 +111,7 @@ def _run(file: Path) -> str:
     if task.held is None:
         raise StageFailure("InvalidTask", "the task names no held results")
     try:
-        known = variables(os.environ.get("SLUICE_CREDENTIALS", ""), os.environ)
+        known = credentials_of(os.environ)
         results = open_url(results_url(task.results, known), known)
         quarantine = open_url(task.held.quarantine, quarantine_variables(known))
     except (SettingsError, UnicodeError) as e:
