@@ -26,6 +26,7 @@ from functions.local.stage_log import StageLog
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
+SHORTEST_INTERVAL = 0.002  # while memory grows so fast that it may be exceeded before the next check
 
 
 def wait_for_spec(folder: str, *, temporary: bool = False) -> None:
@@ -82,6 +83,7 @@ class Supervisor:
         self._kill_at: float | None = None
         self._next_check = 0.0
         self._next_disk_check = 0.0
+        self._measured = (time.monotonic(), 0)  # when memory was last measured, and its bytes
         self._log = StageLog(spec["log"], spec["log_bytes"])
         self._cgroup: Cgroup | None = None
         self._report, self._report_sender = socket.socketpair()
@@ -115,7 +117,8 @@ class Supervisor:
         watched = [output, wake]
         while (ended := _reap(child)) is None:
             self._enforce(deadline)
-            ready, _, _ = select.select(watched, [], [], CHECK_INTERVAL)
+            pause = min(max(0.0, self._next_check - time.monotonic()), CHECK_INTERVAL)
+            ready, _, _ = select.select(watched, [], [], pause)
             if wake in ready:
                 os.read(wake, 4096)
             if output in ready and not self._log.copy_from(output):
@@ -162,8 +165,8 @@ class Supervisor:
             self._cgroup.join()
         # There is no limit on addresses: a program that is refused memory would not end as out of memory.
         if disk := self._spec["disk"]:
-            # For files between two checks. A file in memory may not reach it before the memory is exceeded.
-            largest = disk + self._spec["memory"]
+            # For files between two checks. A file in memory must not reach it before the memory is exceeded.
+            largest = disk + 2 * self._spec["memory"]
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         # At 1 there is no core dump. At 0 the kernel may still pipe one, with the data in it, to a program.
         resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
@@ -208,14 +211,26 @@ class Supervisor:
         shared = usage.shared_memory(pids, self._shared_memory_list())
         files = usage.open_files(pids, shared.device)
         memory, disk = self._spec["memory"], self._spec["disk"]
-        if memory and usage.memory(pids, memory, files, shared) > memory:
-            return "OOMKilled"
+        if memory:
+            used = usage.memory(pids, memory, files, shared)
+            if used > memory:
+                return "OOMKilled"
+            self._next_check = now + self._until_next_check(used)
         if disk and now >= self._next_disk_check:
             reason = self._exceeded_disk(sum(files.unlinked.values()))
             # A tree of many files takes long to add up: spend at most a tenth of the time on it.
             self._next_disk_check = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
             return reason
         return ""
+
+    def _until_next_check(self, used: int) -> float:
+        """Seconds: half of the time in which memory would be exceeded if it goes on growing like this."""
+        now = time.monotonic()
+        (before, earlier), self._measured = self._measured, (now, used)
+        if used <= earlier:
+            return CHECK_INTERVAL
+        left: float = (self._spec["memory"] - used) * (now - before) / (used - earlier)
+        return min(max(left / 2, SHORTEST_INTERVAL), CHECK_INTERVAL)
 
     def _exceeded_disk(self, unlinked: int = 0) -> str:
         try:
