@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from functions.cli.errors import UNAVAILABLE, USAGE_ERROR, CommandError, printable
+from functions.cli.command_errors import UNAVAILABLE, USAGE_ERROR, CommandError, printable
 
 API = "/api/v1/operator"
 _LONGEST_MESSAGE = 2000  # characters of an error of the server that are shown

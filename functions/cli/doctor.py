@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import click
 
-from functions.cli.errors import FAILED, UNAVAILABLE, fail, printable
+from functions.cli.command_errors import FAILED, UNAVAILABLE, fail, printable
 from functions.cli.options import json_option, print_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from functions.cli.errors import fail
+from functions.cli.command_errors import fail
 from functions.workflow.document import DocumentError, parse
 
 # Replaces a relative path: gets the file and the object whose `url` names it, returns the new URL, or None to drop it.

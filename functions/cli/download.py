@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from functions.cli.errors import FAILED, fail, printable
+from functions.cli.command_errors import FAILED, fail, printable
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse

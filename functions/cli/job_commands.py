@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import FAILED, fail
+from functions.cli.command_errors import FAILED, fail
 from functions.cli.options import json_option, owner_option, print_json, server_options
 from functions.workflow.model import Stage
 

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from functions.cli.errors import fail
+from functions.cli.command_errors import fail
 
 
 def read_key(file: Path) -> str:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from functions.cli.errors import fail
+from functions.cli.command_errors import fail
 
 if TYPE_CHECKING:
     from functions.local.platform import Platform

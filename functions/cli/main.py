@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from functions.cli.errors import INTERNAL_ERROR, INTERRUPTED, CommandError
+from functions.cli.command_errors import INTERNAL_ERROR, INTERRUPTED, CommandError
 
 # The sections of the help text, and for each command its module and its name there.
 SECTIONS: dict[str, dict[str, str]] = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.errors import FAILED, UNAVAILABLE, fail
+from functions.cli.command_errors import FAILED, UNAVAILABLE, fail
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:

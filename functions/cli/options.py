@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from functions.cli.errors import fail
+from functions.cli.command_errors import fail
 from functions.log import printable_json
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from functions.cli.errors import FAILED, fail, printable
+from functions.cli.command_errors import FAILED, fail, printable
 from functions.cli.options import json_option, print_json
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

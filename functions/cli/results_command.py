@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import FAILED, fail, printable
+from functions.cli.command_errors import FAILED, fail, printable
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from functions.cli.errors import FAILED, fail, printable
+from functions.cli.command_errors import FAILED, fail, printable
 
 RECORD = ".sluice-results.json"
 

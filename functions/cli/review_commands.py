@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import fail, printable
+from functions.cli.command_errors import fail, printable
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:

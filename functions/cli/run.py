@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.errors import FAILED, INTERRUPTED, fail
+from functions.cli.command_errors import FAILED, INTERRUPTED, fail
 from functions.cli.local_platform import interruptible, running_platform
 from functions.cli.options import environments_option, json_option, print_json, show_option
 

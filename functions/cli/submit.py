@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from functions.cli.errors import FAILED, INTERRUPTED, fail, printable
+from functions.cli.command_errors import FAILED, INTERRUPTED, fail, printable
 from functions.cli.options import json_option, owner_option, print_json, server_options
 
 if TYPE_CHECKING:

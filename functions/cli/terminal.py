@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from functions.cli import watch
-from functions.cli.errors import printable
+from functions.cli.command_errors import printable
 
 _WIDTH = 200  # columns, if the output is no terminal and so has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}

@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 from support.fake_api import FakeApi, job
 
-from functions.cli.errors import printable
+from functions.cli.command_errors import printable
 
 Sluice = Callable[..., Result]
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from click.testing import Result
 from support.fake_api import OWNER, FakeApi, job
 
 from functions.cli.api_client import Client
+from functions.cli.command_errors import CommandError
 from functions.cli.download import Downloader, Target, targets
-from functions.cli.errors import CommandError
 from functions.cli.results_folder import RECORD
 
 Sluice = Callable[..., Result]

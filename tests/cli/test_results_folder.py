@@ -11,7 +11,7 @@ from click.testing import Result
 from support.fake_api import FakeApi, job
 
 from functions.cli import results_folder
-from functions.cli.errors import CommandError
+from functions.cli.command_errors import CommandError
 from functions.cli.results_folder import RECORD
 
 Sluice = Callable[..., Result]
