@@ -15,8 +15,8 @@ import msgspec
 from functions.settings import Settings, SettingsError
 from functions.untrusted import Malformed, parse_url
 from functions.workflow.environment import Environment
-from functions.workflow.policies import GIB
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
+from functions.workflow.transfer_policies import GIB
 from functions.yaml_files import error_parts, explained, json_schema, read_list
 
 # Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.

@@ -13,8 +13,8 @@ from msgspec.structs import force_setattr
 
 from functions.workflow.document import Definition
 from functions.workflow.model import Limits
-from functions.workflow.policies import GIB, FetchPolicy, PublishPolicy, above_zero, described, duration
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
+from functions.workflow.transfer_policies import GIB, FetchPolicy, PublishPolicy, above_zero, described, duration
 
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from functions.workflow.model import ResultFile
-from functions.workflow.policies import ConfigureTask, PublishPolicy
+from functions.workflow.transfer_policies import ConfigureTask, PublishPolicy
 
 # All attempts of release write to one folder of the results: they copy the same files.
 RELEASE_ATTEMPT = 1

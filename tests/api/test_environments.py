@@ -18,7 +18,7 @@ from functions import ethereum
 from functions.environments import load, schema
 from functions.settings import Settings, SettingsError
 from functions.workflow.environment import Environment
-from functions.workflow.policies import FetchPolicy, PublishPolicy
+from functions.workflow.transfer_policies import FetchPolicy, PublishPolicy
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "33" * 32

@@ -14,7 +14,7 @@ from functions.staging.publish.program import publish
 from functions.staging.publish.tree import TreeRefused
 from functions.staging.report import StageFailure
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
-from functions.workflow.policies import PublishPolicy
+from functions.workflow.transfer_policies import PublishPolicy
 
 W = WorkflowId("w1")
 

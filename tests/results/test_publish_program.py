@@ -19,9 +19,9 @@ from functions.results.storage import open_url
 from functions.staging.publish import program
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import WorkflowId
-from functions.workflow.policies import PublishPolicy
 from functions.workflow.progress_line import Progress, last
 from functions.workflow.stage_task import Task
+from functions.workflow.transfer_policies import PublishPolicy
 
 W = WorkflowId("w1")
 LONG = "SLUICE_LONG" in os.environ

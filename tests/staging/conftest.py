@@ -11,8 +11,8 @@ from support.datahost import DataHost
 from functions.staging.configure.program import run
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
-from functions.workflow.policies import FetchPolicy
 from functions.workflow.progress_line import Progress
+from functions.workflow.transfer_policies import FetchPolicy
 
 
 @pytest.fixture

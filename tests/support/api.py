@@ -26,7 +26,7 @@ from functions.workflow.decision import Verdict
 from functions.workflow.environment import Environment
 from functions.workflow.model import Manifest, Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
-from functions.workflow.policies import FetchPolicy
+from functions.workflow.transfer_policies import FetchPolicy
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "11" * 32  # of the allowed provider

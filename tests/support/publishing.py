@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from functions.workflow.document import parse
-from functions.workflow.policies import PublishPolicy
 from functions.workflow.stage_task import Task
+from functions.workflow.transfer_policies import PublishPolicy
 
 
 def task(results: str = "", policy: PublishPolicy | None = None, public_key: str | None = None) -> Task:

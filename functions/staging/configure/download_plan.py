@@ -9,7 +9,7 @@ from functions.staging.configure.fetch import DataSource
 from functions.staging.configure.local_sources import TextSource
 from functions.staging.report import StageFailure
 from functions.workflow.document import Algorithm, Definition, Input, Remote
-from functions.workflow.policies import ConfigureTask
+from functions.workflow.transfer_policies import ConfigureTask
 from functions.workflow.volume_layout import ALGORITHM, INPUTS, TRANSFORMATIONS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from functions.staging.configure.sources import source
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Remote
-from functions.workflow.policies import ConfigureTask
+from functions.workflow.transfer_policies import ConfigureTask
 
 
 class Network:

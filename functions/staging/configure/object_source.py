@@ -17,7 +17,7 @@ from functions.settings import SettingsError
 from functions.staging.configure.fetch import CHUNK, Body
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
-from functions.workflow.policies import FetchPolicy
+from functions.workflow.transfer_policies import FetchPolicy
 
 
 @dataclass(frozen=True)

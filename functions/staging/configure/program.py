@@ -30,7 +30,7 @@ from functions.staging.retry import RetryPolicy
 from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
-from functions.workflow.policies import ConfigureTask
+from functions.workflow.transfer_policies import ConfigureTask
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM,

@@ -28,8 +28,8 @@ from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import parse_json
 from functions.workflow.codes import Code
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
-from functions.workflow.policies import PublishPolicy
 from functions.workflow.stage_task import MAX_HELD_LIST, Task
+from functions.workflow.transfer_policies import PublishPolicy
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM_LOG,

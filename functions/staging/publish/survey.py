@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functions.staging.publish.tree import Entry
 from functions.staging.report import StageFailure
 from functions.workflow.model import Scope
-from functions.workflow.policies import PublishPolicy
+from functions.workflow.transfer_policies import PublishPolicy
 
 LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, and of one on average
 MOST_WARNINGS = 100  # files that are named one by one
