@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine.effects import Effects, RetryLater, give_up, next_try
-from functions.engine.tick import TickControl
+from functions.engine.tick_control import TickControl
 from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable

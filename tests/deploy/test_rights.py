@@ -23,7 +23,7 @@ from functions.workflow.tick import TickLevel
 
 Right = tuple[str, str, str]  # verb, group, resource
 # Whose code calls the cluster. The engine is shared by those who change something.
-ENGINE = ("functions/engine/transitions.py", "functions/engine/effects.py", "functions/engine/tick.py")
+ENGINE = ("functions/engine/transitions.py", "functions/engine/effects.py", "functions/engine/tick_control.py")
 CALLERS = {
     "submit": ("functions/submit", *ENGINE),
     "advance": ("functions/advance", *ENGINE),
