@@ -168,7 +168,7 @@ class Client:
         """The signature of a checker over one request; none for an operator, who sends the `Admin` header."""
         if self._headers:
             return {}
-        from functions.api.auth.checker import SCHEME, text_to_sign
+        from functions.api.auth.reader import SCHEME, text_to_sign
         from functions.ethereum import sign_text
 
         nonce = str(time.time_ns())

@@ -13,7 +13,7 @@ from support.world import MemoryStorage
 
 from functions import ethereum
 from functions.advance.sweep import sweep
-from functions.api.auth.checker import text_to_sign
+from functions.api.auth.reader import text_to_sign
 from functions.trust.canonical import encode
 from functions.trust.policy import Checker, Policies, WrittenPolicy
 from functions.workflow.decision import Verdict
