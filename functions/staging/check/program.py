@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from functions.staging.check.checker import check
 from functions.staging.check.files import walk
+from functions.staging.check.rule_runner import check
 from functions.staging.command_line import parse_arguments
 from functions.staging.report import finish, log_to
 from functions.trust import policy
