@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.leaks import DATA, HONEST, LEAKS, UNFOUND, table
 
-from functions.staging.check.files import OutputFile, walk
+from functions.staging.check.output_files import OutputFile, walk
 from functions.staging.check.rule_runner import Checked, check
 from functions.trust.disclosure import Checks, Columns, Level, Types
 from functions.trust.findings import CheckVerdict

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 from functions.trust import disclosure
 
 MAGIC = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, islice
 
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import DELIMITERS, NotATable, Row, Table, flatten, parse_json, rows_of
 from functions.trust import disclosure
 

@@ -8,7 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 from functions.trust import disclosure
 
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")

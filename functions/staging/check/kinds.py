@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from functions.staging.check import pictures
 from functions.staging.check.containers import archive_kind
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import read_tables
 from functions.trust import disclosure
 

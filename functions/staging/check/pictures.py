@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from xml.parsers import expat
 
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 from functions.trust import disclosure
 
 PNG = b"\x89PNG\r\n\x1a\n"

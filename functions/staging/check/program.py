@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from functions.staging.check.files import walk
+from functions.staging.check.output_files import walk
 from functions.staging.check.rule_runner import check
 from functions.staging.command_line import parse_arguments
 from functions.staging.report import finish, log_to

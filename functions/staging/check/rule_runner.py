@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from functions.staging.check import containers, file_rules, kinds, pictures, table_rules
 from functions.staging.check.copies import Comparison, input_rows
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import NotATable, Table, read_tables
 from functions.trust.disclosure import Checks, Level
 from functions.trust.findings import CheckedFile, Finding, verdict_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO
 
-from functions.staging.check.files import OutputFile
+from functions.staging.check.output_files import OutputFile
 
 KEPT_CELLS = 500_000  # the cells of a table that the rules look at; the rest is parsed and counted
 MAX_DEPTH = 100
