@@ -12,7 +12,7 @@ from functions.api.review import routes as review
 from functions.engine.app import current_app
 from functions.submit import compute, migrate_route, workflow_objects
 
-_DECISIONS = "functions.submit.decisions"
+_DECISIONS = "functions.submit.review_actions"
 ROUTER = Router(
     [
         routes.START.to(compute.start),
