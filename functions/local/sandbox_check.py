@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from functions.cluster import escape_probe
-from functions.cluster.canary import canary_job
+from functions.cluster.canary_job import canary_job
 from functions.cluster.ports import JobStatus, StageJob, State
 from functions.cluster.processes import ProcessCluster
 from functions.local.isolation import Isolation

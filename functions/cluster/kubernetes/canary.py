@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from functions.cluster import escape_probe
-from functions.cluster.canary import canary_job
+from functions.cluster.canary_job import canary_job
 from functions.cluster.kubernetes import canary_probe, job_status, pods
 from functions.cluster.kubernetes.client import Api
 from functions.cluster.kubernetes.objects import Body, get_mapping, get_mappings, get_text
