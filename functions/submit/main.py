@@ -12,18 +12,18 @@ from functions.api.review import routes as review
 from functions.engine.app import current_app
 from functions.submit import compute, migrate_route, workflow_objects
 
-_DECISIONS = "functions.submit.review_actions"
+_REVIEW = "functions.submit.review_actions"
 ROUTER = Router(
     [
         routes.START.to(compute.start),
         routes.STOP.to(compute.stop),
         routes.DELETE.to(compute.delete),
         routes.UPGRADE.to(migrate_route.upgrade),
-        review.DECIDE.to(later(_DECISIONS, "decide")),
-        review.RELEASE.to(later(_DECISIONS, "release")),
-        review.REVOKE.to(later(_DECISIONS, "revoke")),
-        review.FREEZE.to(later(_DECISIONS, "freeze")),
-        review.UNFREEZE.to(later(_DECISIONS, "unfreeze")),
+        review.DECIDE.to(later(_REVIEW, "decide")),
+        review.RELEASE.to(later(_REVIEW, "release")),
+        review.REVOKE.to(later(_REVIEW, "revoke")),
+        review.FREEZE.to(later(_REVIEW, "freeze")),
+        review.UNFREEZE.to(later(_REVIEW, "unfreeze")),
         Rule("/", endpoint=workflow_objects.changed, methods=["POST"]),
         Rule("/healthz", endpoint=healthz, methods=["GET"]),
     ]
