@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-review test lint docs check faults bench sbom release clean
+.PHONY: help demo demo-review test coverage lint docs check faults bench sbom release clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -16,6 +16,9 @@ demo-review: .venv/.run  ## hold a workflow's results, look at them, and release
 
 test: .venv/.test  ## run the whole test suite
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -q
+
+coverage: .venv/.test  ## run the whole test suite and list the lines and branches that no test reaches
+	@$(BIN)/python -m pytest -n auto --dist loadgroup -q --cov --cov-report=term-missing
 
 lint: .venv/.test  ## check style, types and import directions
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
