@@ -1,0 +1,167 @@
+"""The checks of a GA4GH TES task at the door. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from posixpath import dirname
+from typing import Any
+
+import msgspec
+
+from functions.workflow.container_paths import PathRefused, check_path, plan
+from functions.workflow.document import MAX_DEPTH, DocumentError
+from functions.workflow.field_checks import depth_left
+from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
+
+IGNORED = ("id", "state", "logs", "creation_time", "dialect")  # what only the server sets
+_ENV_NAME = re.compile(r"[^=\0]+")
+
+
+@dataclass(frozen=True)
+class AcceptedTask:
+    """A task that passed the checks: typed, as it is kept, and what was dropped with a warning."""
+
+    task: TesTask
+    kept: Mapping[str, Any]
+    dropped: tuple[str, ...]  # backend parameters that are not supported
+
+
+def accept(body: Any) -> AcceptedTask:
+    """Check the body of a create request. Raises DocumentError, which says where and what was expected."""
+    if not isinstance(body, dict):
+        raise DocumentError("$", "a task: a JSON object with `executors`")
+    if depth_left(body, MAX_DEPTH) < 0:
+        raise DocumentError("$", f"at most {MAX_DEPTH} levels of nesting")
+    kept = {key: each for key, each in _without_nulls(body).items() if key not in IGNORED}
+    try:
+        task = msgspec.convert(kept, TesTask)
+    except msgspec.ValidationError as e:
+        fault, _, path = str(e).partition(" - at `")
+        raise DocumentError(path.rstrip("`") or "$", _expected(fault)) from None
+    for path, expected in _problems(task):
+        raise DocumentError(path, expected)
+    dropped = _unsupported(task.resources)
+    if "resources" in kept:
+        kept["resources"] = _keep_supported(kept["resources"], dropped)
+    return AcceptedTask(task, kept, tuple(dropped))
+
+
+def _without_nulls(value: Any) -> Any:
+    """A JSON null says the same as an absent field."""
+    match value:
+        case dict():
+            return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value]
+        case _:
+            return value
+
+
+def _expected(fault: str) -> str:
+    return fault.removeprefix("Expected ").replace("Object missing required field", "the field")
+
+
+def _problems(task: TesTask) -> Iterator[tuple[str, str]]:
+    for n, executor in enumerate(task.executors):
+        yield from _executor_problems(executor, f"$.executors[{n}]")
+    for n, item in enumerate(task.inputs):
+        here = f"$.inputs[{n}]"
+        if not item.url and not item.content:
+            yield here, "`url`, or the file itself in `content`"
+        if item.content and item.type == "DIRECTORY":
+            yield f"{here}.type", "FILE, as `content` is one file"
+        yield from _path_problems(item.path, f"{here}.path")
+    for n, output in enumerate(task.outputs):
+        yield from _output_problems(output, f"$.outputs[{n}]")
+    for n, volume in enumerate(task.volumes):
+        yield from _path_problems(volume, f"$.volumes[{n}]")
+    if "" in task.tags:
+        yield "$.tags", "keys that are not empty"
+    yield from _resource_problems(task.resources, "$.resources")
+    yield from _place_problems(task)
+
+
+def _place_problems(task: TesTask) -> Iterator[tuple[str, str]]:
+    """Find the path of which no container can be given the folder."""
+    try:
+        plan(task.places)
+    except PathRefused as e:
+        at = next((at for at, path in _declared(task) if e.path in (path.rstrip("/"), dirname(path))), "$")
+        yield at, f"{e.expected}, not {e.path}"
+
+
+def _declared(task: TesTask) -> Iterator[tuple[str, str]]:
+    """Yield every path of the task with its place, those first that are written to."""
+    yield from ((f"$.outputs[{n}].path", each.path) for n, each in enumerate(task.outputs))
+    for n, each in enumerate(task.executors):
+        yield from ((f"$.executors[{n}].{name}", getattr(each, name)) for name in ("workdir", "stdout", "stderr"))
+    yield from ((f"$.volumes[{n}]", path) for n, path in enumerate(task.volumes))
+    yield from ((f"$.inputs[{n}].path", each.path) for n, each in enumerate(task.inputs))
+
+
+def _executor_problems(executor: Executor, here: str) -> Iterator[tuple[str, str]]:
+    if not is_image(executor.image):
+        yield f"{here}.image", "a container image, such as `alpine` or `quay.io/team/tool:1.0`"
+    if not executor.command[0]:
+        yield f"{here}.command[0]", "a program"
+    for n, word in enumerate(executor.command):
+        if "\0" in word:
+            yield f"{here}.command[{n}]", "text without NUL"
+    for name, value in executor.env.items():
+        if not _ENV_NAME.fullmatch(name) or "\0" in value:
+            yield f"{here}.env", "names without `=` and NUL, values without NUL"
+    for field in ("workdir", "stdin", "stdout", "stderr"):
+        if path := getattr(executor, field):
+            yield from _path_problems(path, f"{here}.{field}")
+
+
+def _output_problems(output: Output, here: str) -> Iterator[tuple[str, str]]:
+    if not output.url:
+        yield f"{here}.url", "where the output goes"
+    yield from _path_problems(output.path, f"{here}.path")
+    if not output.is_pattern:
+        return
+    literal = WILDCARDS.split(output.path, maxsplit=1)[0]
+    if not output.path_prefix:
+        yield f"{here}.path_prefix", "the part of `path` that is not repeated below `url`, as `path` has wildcards"
+    elif not literal.startswith(output.path_prefix):
+        yield f"{here}.path_prefix", f"a beginning of `path` before its first wildcard, {literal!r}"
+
+
+def _path_problems(path: str, here: str) -> Iterator[tuple[str, str]]:
+    try:
+        check_path(path)
+    except PathRefused as e:
+        yield here, e.expected
+
+
+def _resource_problems(resources: Resources, here: str) -> Iterator[tuple[str, str]]:
+    for name in ("cpu_cores", "ram_gb", "disk_gb"):
+        value = getattr(resources, name)
+        if value is not None and not 0 < value < 1e9:
+            yield f"{here}.{name}", "a number above 0"
+    lowered = [key.lower() for key in resources.backend_parameters]
+    if len(set(lowered)) != len(lowered):
+        yield f"{here}.backend_parameters", "each key once; keys are compared without case"
+    if _unsupported(resources) and resources.backend_parameters_strict:
+        known = ", ".join(BACKEND_PARAMETERS)
+        yield f"{here}.backend_parameters", f"no other keys than {known}, as `backend_parameters_strict` is set"
+    for key, value in resources.backend_parameters.items():
+        if key.lower() in ("gpus", "maxtime") and not re.fullmatch(r"[0-9]{1,9}", value):
+            yield f"{here}.backend_parameters.{key}", "a whole number"
+
+
+def _unsupported(resources: Resources) -> list[str]:
+    return [key for key in resources.backend_parameters if key.lower() not in BACKEND_PARAMETERS]
+
+
+def _keep_supported(resources: Any, dropped: list[str]) -> dict[str, Any]:
+    """The standard asks a server not to store or return the parameters that it does not support."""
+    given = resources.get("backend_parameters")
+    if given is None:
+        return dict(resources)
+    kept = {key: value for key, value in given.items() if key not in dropped}
+    rest = {key: value for key, value in resources.items() if key != "backend_parameters"}
+    return {**rest, "backend_parameters": kept} if kept else rest
