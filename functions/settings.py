@@ -79,6 +79,20 @@ class Settings:
     open_admin: bool = setting(
         "SLUICE_OPEN_ADMIN", False, "1: admin routes without `Admin` header where no admins are set (laptop only)"
     )
+    tes_tokens_file: str = setting(
+        "TES_TOKENS_FILE", "", "file of the tokens of GA4GH TES, made by `sluice token new` (docs/tes.md)"
+    )
+    open_tes: bool = setting(
+        "SLUICE_OPEN_TES", False, "1: TES without a token, where neither tokens nor an issuer are set (laptop only)"
+    )
+    oidc_issuer: str = setting("OIDC_ISSUER", "", "URL of the OpenID Connect issuer whose JWTs are accepted as tokens")
+    oidc_audience: str = setting("OIDC_AUDIENCE", "", "`aud` of those JWTs")
+    oidc_jwks_file: str = setting("OIDC_JWKS_FILE", "", "file of the issuer's keys; empty: by discovery")
+    oidc_groups_claim: str = setting("OIDC_GROUPS_CLAIM", "groups", "claim with the groups of a JWT's subject")
+    oidc_groups: tuple[str, ...] = setting(
+        "OIDC_GROUPS", (), "JSON array of `group=environment` that members may use; empty: everybody may use all"
+    )
+    oidc_admin_group: str = setting("OIDC_ADMIN_GROUP", "", "group whose members see the tasks of all owners")
     operator_address: str = setting("OPERATOR_ADDRESS", "", "shown at `/`")
     operator_private_key: str = setting(
         "OPERATOR_PRIVATE_KEY", "", "signs notifications and downloads from Providers", secret=True

@@ -180,7 +180,7 @@ def _preflight(allowed: Sequence[str]) -> Response:
             "Allow": ", ".join(allowed),
             # One path may belong to two functions, and the gateway asks only one of them.
             "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
-            "Access-Control-Allow-Headers": "Content-Type, Range, Admin, Idempotency-Key",
+            "Access-Control-Allow-Headers": "Content-Type, Range, Admin, Authorization, Idempotency-Key",
         },
     )
 

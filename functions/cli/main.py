@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "For operators": {
         "history": "job_commands:history",
         "dead-letters": "operator_commands:dead_letters",
+        "token": "token_command:token",
         "migrate": "operator_commands:migrate",
         "sweep": "operator_commands:sweep",
     },
