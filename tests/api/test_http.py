@@ -1,4 +1,4 @@
-"""Parameters, bodies, answers, routing and CloudEvents, as the functions share them."""
+"""What the functions share over HTTP: parameters, answers and routing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from io import BytesIO
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from werkzeug.routing import Rule
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from functions.api import cloudevents, http, json_answers
+from functions.api import http, json_answers
 from functions.api.http import Call, HttpError, Router, read_body
 from functions.cluster.ports import ClusterUnavailable
 from functions.settings import SettingsError
@@ -149,9 +148,6 @@ def test_pages_are_taken_when_they_are_sent() -> None:
     assert json.loads(text) == [large] * 4
 
 
-# --- routing --------------------------------------------------------------------------------
-
-
 def client(handler: Callable[[Call], Response]) -> Client:
     router = Router([Rule("/thing", endpoint=handler, methods=["GET"])])
 
@@ -245,64 +241,3 @@ def test_the_log_but_not_the_answer_names_a_wrong_setting(caplog: pytest.LogCapt
     assert answered.status_code == 500
     assert "THREADS" not in answered.text
     assert "THREADS" in caplog.text
-
-
-# --- CloudEvents ----------------------------------------------------------------------------
-
-BINARY = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0", **JSON}
-STRUCTURED = {"Content-Type": "application/cloudevents+json"}
-WHOLE = {"id": "1", "source": "s", "type": "t", "specversion": "1.0", "data": {"a": 1}}
-
-
-def received(body: bytes, headers: dict[str, str], limit: int = 65_536) -> cloudevents.CloudEvent:
-    asked = request(data=body, headers=headers)
-    return cloudevents.read(Call(asked, app(), {}, read_body(asked, limit, 10)))
-
-
-@pytest.mark.parametrize(
-    ("body", "headers"), [(b'{"a": 1}', BINARY), (json.dumps(WHOLE).encode(), STRUCTURED)], ids=["binary", "structured"]
-)
-def test_an_event_is_read_in_both_modes(body: bytes, headers: dict[str, str]) -> None:
-    event = received(body, headers)
-    assert (event.id, event.source, event.type, event.subject, event.data) == ("1", "s", "t", "", {"a": 1})
-
-
-def test_an_event_without_data_has_none() -> None:
-    assert received(b"", BINARY).data is None
-
-
-def without(name: str) -> dict[str, str]:
-    return {key: value for key, value in BINARY.items() if key != name}
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "status"),
-    [
-        (b'{"a"', BINARY, 400),
-        (b"NaN", BINARY, 400),
-        (b"[" * 60_000, BINARY, 400),
-        (b"{}", without("ce-id"), 400),
-        (b"{}", without("ce-type"), 400),
-        (b"{}", without("ce-source"), 400),
-        (b"{}", without("ce-specversion"), 400),
-        (b"{}", {**BINARY, "ce-id": ""}, 400),
-        (b"{}", {**BINARY, "ce-specversion": "9.9"}, 400),
-        (b"<a/>", {**BINARY, "Content-Type": "text/xml"}, 415),
-        (b"[" * 60_000, STRUCTURED, 400),
-        (b"null", STRUCTURED, 400),
-        (b"", STRUCTURED, 400),
-        (json.dumps([WHOLE]).encode(), STRUCTURED, 400),
-        (json.dumps({**WHOLE, "id": None}).encode(), STRUCTURED, 400),
-        (json.dumps([WHOLE]).encode(), {"Content-Type": "application/cloudevents-batch+json"}, 415),
-        (b" " * 65_537, BINARY, 413),
-    ],
-)
-def test_a_malformed_event_is_refused_with_a_final_code(body: bytes, headers: dict[str, str], status: int) -> None:
-    assert refusal(lambda: received(body, headers)).status == status
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=200), st.sampled_from([BINARY, STRUCTURED]))
-def test_every_body_is_an_event_or_is_refused(body: bytes, headers: dict[str, str]) -> None:
-    with suppress(HttpError):
-        received(body, headers)

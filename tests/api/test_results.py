@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import ADMIN, API, OTHER_KEY, OWNER, Api, app
+from support.api import ADMIN, API, OTHER_KEY, OWNER, Api, app, error
 from werkzeug.test import TestResponse
 
 from functions import ethereum
@@ -34,11 +34,6 @@ def published(api: Api, job: str = "j", name: str = "outputs/count.csv", type: s
 
 def fetch(api: Api, job: str, index: Any = 0, owner: str = OWNER, **headers: str) -> TestResponse:
     return api.get("/getResult", api.signed(f"{owner}{job}", owner=owner, jobId=job, index=index), headers=headers)
-
-
-def error(response: TestResponse) -> tuple[int, str]:
-    assert response.json is not None
-    return response.status_code, response.json["error"]
 
 
 def test_the_owner_gets_a_file_by_its_index(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +74,25 @@ def environments() -> dict[str, Environment]:
         ),
         "mainnet": Environment(id="mainnet", allowed_chain_id=(1, 137), fetch=fetch),
     }
+
+
+def altered(*path: str | int, value: Any = None, drop: bool = False) -> dict[str, Any]:
+    """The sample document with one place changed."""
+    document = copy.deepcopy(DOCUMENT)
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return document
+
+
+def error(response: TestResponse) -> tuple[int, str]:
+    """The status of a refusal, and its message."""
+    assert response.json is not None
+    return response.status_code, response.json["error"]
 
 
 class Clock:
@@ -154,6 +174,16 @@ class Api:
         assert response.status_code == 200, response.text
         found: list[dict[str, Any]] = json.loads(response.text)
         return found
+
+    def stop(self, method: str = "PUT", **filters: Any) -> TestResponse:
+        """Stop a job, or delete it with the method DELETE."""
+        asked = self.signed(f"{OWNER}{filters.get('jobId', '')}", owner=OWNER, **filters)
+        return self.submit.open(f"{API}/compute", method=method, query_string=asked)
+
+    def stop_and_end(self, job: str) -> None:
+        self.stop(jobId=job)
+        self.end_stage(job, Stage.PUBLISH)
+        assert self.jobs(job)[0]["dateFinished"] is not None
 
     @property
     def cluster(self) -> MemoryCluster:
