@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from support.fake_api import FakeApi, server
+from support.fake_api import KEY, FakeApi, Sluice, server
 from support.serving import serving
 
 from functions.cli.main import main
-
-Sluice = Callable[..., Result]
 
 
 @pytest.fixture
@@ -18,6 +16,13 @@ def api() -> Iterator[FakeApi]:
     fake = FakeApi()
     with serving(server(fake)):
         yield fake
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    file = tmp_path / "key"
+    file.write_text(KEY + "\n")
+    return file
 
 
 @pytest.fixture

@@ -7,17 +7,14 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from support.fake_api import FakeApi, job
+from support.fake_api import FakeApi, Sluice, job
 
 from functions.cli.command_errors import printable
 
-Sluice = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
 # Sets the title, clears the screen (also by one C1 character), reverses the writing direction, moves the cursor, ends
 # the line; then markup and an emoji code of Rich, which must not be interpreted.

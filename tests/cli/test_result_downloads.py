@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from support.fake_api import OWNER, FakeApi, job
+from support.fake_api import OWNER, FakeApi, Sluice, job
 
 from functions.cli.api_client import Client
 from functions.cli.command_errors import CommandError
 from functions.cli.download import Downloader, Target, targets
 from functions.cli.results_folder import RECORD
 
-Sluice = Callable[..., Result]
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 

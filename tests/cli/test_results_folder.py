@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from support.fake_api import FakeApi, job
+from support.fake_api import FakeApi, Sluice, job
 
 from functions.cli import results_folder
 from functions.cli.command_errors import CommandError
 from functions.cli.results_folder import RECORD
-
-Sluice = Callable[..., Result]
 
 
 def save(folder: Path, job_id: str, *names: str, new: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""One transition after another, over the memory adapters: what is stored, done in the cluster, admitted."""
+"""Workflows from submission to end: which Jobs run, with what, and what is left behind."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,12 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.world import DOCUMENT, ENVIRONMENT, World, environment, record
+from support.world import DOCUMENT, ENVIRONMENT, World, environment
 
-from functions.cluster.ports import ClusterUnavailable, Rejected, StageJob, job_ref
+from functions.cluster.ports import StageJob, job_ref
 from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
-from functions.store.ports import AgreementInUse
 from functions.workflow.codes import Code
 from functions.workflow.decision import Verdict
 from functions.workflow.document import parse
@@ -99,36 +98,6 @@ def test_a_record_from_before_namespaces_were_recorded_goes_by_its_environment(
     assert job_ref(old, Stage.CONFIGURE, 1, world.app.environments).namespace == place
 
 
-def test_no_more_run_than_the_environment_allows_and_the_oldest_comes_next() -> None:
-    world = World(max_jobs=2)
-    ids = [world.submit() for _ in range(5)]
-    assert [world.state(w).phase for w in ids] == [Phase.CONFIGURE] * 2 + [Phase.QUEUED] * 3
-    world.run(ids[0])
-    assert [world.state(w).phase for w in ids[2:]] == [Phase.CONFIGURE, Phase.QUEUED, Phase.QUEUED]
-    for w in ids[1:]:
-        world.run(w)
-    assert all(world.state(w).finished for w in ids)
-
-
-def test_a_new_submission_does_not_overtake_the_queue() -> None:
-    world = World(max_jobs=1)
-    first, second = world.submit(), world.submit()
-    world.end_job(first)
-    world.deliver()
-    third = world.submit()
-    world.run(first)
-    assert (world.state(second).phase, world.state(third).phase) == (Phase.CONFIGURE, Phase.QUEUED)
-
-
-def test_an_agreement_has_one_live_workflow() -> None:
-    world = World()
-    first = world.submit(agreement="0xabc")
-    with pytest.raises(AgreementInUse):
-        world.submit(agreement="0xabc")
-    world.run(first)
-    assert world.submit(agreement="0xabc")
-
-
 def test_a_stop_deletes_the_job_and_publishes_what_there_is() -> None:
     world = World()
     w = world.submit()
@@ -159,76 +128,6 @@ def test_a_deleted_workflow_ends_and_its_results_go() -> None:
     assert world.state(w).removed
     assert world.storage.removed == [w]
     assert world.cluster.present() == []
-
-
-def test_a_job_that_the_cluster_rejects_for_good_fails_its_stage_with_the_reason() -> None:
-    world = World()
-    world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
-    w = world.submit()
-    assert world.state(w).phase is Phase.PUBLISH
-    world.run(w)
-    ending = world.state(w).ending
-    assert ending is not None
-    assert (world.state(w).status, ending.reason) == (31, "Invalid")
-
-
-def test_a_slot_that_a_refused_job_frees_goes_to_the_oldest_in_the_queue() -> None:
-    world = World(max_jobs=1)
-    first, second = world.submit(), world.submit()
-    for _ in range(2):
-        assert world.state(second).phase is Phase.QUEUED
-        if world.state(first).phase is Phase.ALGORITHM:
-            world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
-        world.end_job(first)
-        world.deliver()
-    assert world.state(first).finished
-    assert [(ref.workflow, ref.stage) for ref in world.cluster.running()] == [(second, Stage.CONFIGURE)]
-
-
-def test_a_job_that_the_cluster_refuses_for_now_is_tried_again_by_the_sweep() -> None:
-    world = World()
-    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False))
-    w = world.submit()
-    assert world.cluster.present() == []
-    world.tick()
-    assert [ref.stage for ref in world.cluster.running()] == [Stage.CONFIGURE]
-    assert world.state(w).phase is Phase.CONFIGURE
-
-
-def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -> None:
-    world = World(queue_seconds=600)
-    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False), times=1000)
-    w = world.submit()
-    for _ in range(40):
-        world.tick()
-    ending = world.state(w).ending
-    assert ending is not None
-    assert ending.reason == "QuotaExceeded"
-
-
-def test_a_workflow_submitted_during_an_outage_starts_later() -> None:
-    world = World()
-    world.cluster.fail_next("create", ClusterUnavailable("down"))
-    world.app.transitions.submit(record(world.app, 99), "test")
-    w = WorkflowId(f"{99:032x}")
-    assert world.state(w).phase is Phase.CONFIGURE
-    world.tick()
-    world.run(w)
-    assert world.state(w).status == Code.FINISHED
-
-
-def test_an_event_redelivered_after_a_crash_completes_what_was_decided() -> None:
-    world = World()
-    w = world.submit()
-    world.end_job(w)
-    headers, body = world.events[-1]
-    world.cluster.fail_next("create", ClusterUnavailable("down"))
-    with pytest.raises(ClusterUnavailable):
-        world.deliver()
-    assert world.state(w).phase is Phase.ALGORITHM
-    assert world.cluster.running() == []
-    world.receive(headers, body)
-    assert [ref.stage for ref in world.cluster.running()] == [Stage.ALGORITHM]
 
 
 def test_a_publish_without_a_manifest_has_published_nothing_and_runs_again() -> None:

@@ -1,12 +1,15 @@
 """The configure stage, run inside the test's process, and a server to fetch from."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.configuring import FEW_RETRIES, LOOPBACK, Configure, Outcome, task_of
 from support.datahost import DataHost
+from support.ocean_provider import Provider
 
 from functions.staging.configure.program import run
 from functions.staging.guarded_http import GuardedHttp
@@ -48,3 +51,14 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Progre
 def host() -> Iterator[DataHost]:
     with DataHost() as started:
         yield started
+
+
+@pytest.fixture
+def provider(host: DataHost) -> Provider:
+    return Provider(host)
+
+
+@pytest.fixture
+def configure_listed(configure: Configure, host: DataHost) -> Configure:
+    """Configure in an environment that lists the Provider."""
+    return partial(configure, policy=replace(LOOPBACK, providers=(host.url,)))

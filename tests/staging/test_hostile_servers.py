@@ -6,8 +6,7 @@ import gzip
 import socket
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.configuring import FEW_RETRIES, LOOPBACK, Configure
-from support.datahost import DataHost, File, Held, Pattern, Request
+from support.datahost import DataHost, File, Held, Pattern, Request, only_headers
 
 from functions.staging.configure.budget import FetchBudget
 from functions.staging.configure.sources import HttpSource
@@ -29,25 +28,11 @@ MB = 1 << 20
 LONG = "9" * 5000
 
 
-def _with(headers: dict[str, str], body: bytes = b"x", status: int = 200) -> Callable[[Request], None]:
-    """A route that sends exactly these headers, then `body`, then hangs up."""
-
-    def answer(request: Request) -> None:
-        lines = [f"HTTP/1.1 {status} OK", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-        request.wfile.write("\r\n".join(lines).encode("utf-8") + body)
-        request.hang_up()
-
-    return answer
-
-
-# --- headers --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "location", ["http://[", "//[", "http://[::1", "http://a:²/", "http://a:99999/", "http://\x7f/"]
 )
 def test_a_malformed_location_is_a_final_failure(configure: Configure, host: DataHost, location: str) -> None:
-    host.routes["/a"] = _with({"Location": location}, status=302)
+    host.routes["/a"] = only_headers({"Location": location}, status=302)
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.reason, len(host.seen)) == (31, "DataUnavailable", 1)
     assert "malformed" in outcome.message
@@ -55,7 +40,7 @@ def test_a_malformed_location_is_a_final_failure(configure: Configure, host: Dat
 
 def test_utf_8_in_a_location_is_followed(configure: Configure, host: DataHost) -> None:
     host.routes |= {
-        "/a": _with({"Location": "/größe/ü?x=ü"}, status=302),
+        "/a": only_headers({"Location": "/größe/ü?x=ü"}, status=302),
         "/gr%C3%B6%C3%9Fe/%C3%BC": File(Held(b"one")),
     }
     assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"one"
@@ -65,7 +50,7 @@ def test_utf_8_in_a_location_is_followed(configure: Configure, host: DataHost) -
 @pytest.mark.parametrize("value", ["²", LONG, "-1", "soon", "Mon, 00 Nov 0000 99:99:99 GMT"])
 def test_an_invalid_retry_after_falls_back_to_the_usual_pause(configure: Configure, host: DataHost, value: str) -> None:
     def once(request: Request) -> None:
-        _with({"Retry-After": value}, status=503)(request)
+        only_headers({"Retry-After": value}, status=503)(request)
         host.routes["/a"] = File(Held(b"one"))
 
     host.routes["/a"] = once
@@ -74,19 +59,19 @@ def test_an_invalid_retry_after_falls_back_to_the_usual_pause(configure: Configu
 
 @pytest.mark.parametrize("value", ["²", LONG, "-1", "1, 1", "x"])
 def test_an_invalid_content_length_counts_as_unknown(configure: Configure, host: DataHost, value: str) -> None:
-    host.routes["/a"] = _with({"Content-Length": value}, b"x")
+    host.routes["/a"] = only_headers({"Content-Length": value}, b"x")
     assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"x"
 
 
 def test_contradicting_lengths_are_a_final_failure(configure: Configure, host: DataHost) -> None:
-    host.routes["/a"] = _with({"Content-Length": "1, 2"})
+    host.routes["/a"] = only_headers({"Content-Length": "1, 2"})
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.reason, len(host.seen)) == (31, "DataUnavailable", 1)
 
 
 @pytest.mark.parametrize("value", ["bytes ²-²/²", f"bytes 0-{LONG}/*", f"bytes 0-0/{LONG}", "bytes 1-0/5", "nonsense"])
 def test_an_invalid_content_range_is_a_failure(configure: Configure, host: DataHost, value: str) -> None:
-    host.routes["/a"] = _with({"Content-Range": value, "Content-Length": "1"}, status=206)
+    host.routes["/a"] = only_headers({"Content-Range": value, "Content-Length": "1"}, status=206)
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
 
@@ -95,7 +80,7 @@ def test_an_invalid_content_range_is_a_failure(configure: Configure, host: DataH
 def test_an_invalid_length_from_an_ipfs_node_counts_as_unknown(
     configure: Configure, host: DataHost, value: str
 ) -> None:
-    host.routes["/api/v0/cat"] = _with({"X-Content-Length": value}, b"one")
+    host.routes["/api/v0/cat"] = only_headers({"X-Content-Length": value}, b"one")
     policy = replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0")
     assert configure({"url": "ipfs://bafy"}, policy=policy).read("inputs/0/0") == b"one"
 
@@ -151,82 +136,11 @@ def test_slow_headers_count_towards_the_time_of_all_downloads(configure: Configu
 @pytest.mark.parametrize("transfer", ["gzip, chunked", "gzip", "chunked, chunked", "nonsense"])
 def test_an_unknown_transfer_encoding_is_a_final_failure(configure: Configure, host: DataHost, transfer: str) -> None:
     body = gzip.compress(b"one")
-    host.routes["/a"] = _with({"Transfer-Encoding": transfer}, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    host.routes["/a"] = only_headers({"Transfer-Encoding": transfer}, b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.reason, len(host.seen)) == (31, "DataUnavailable", 1)
     assert "Transfer-Encoding" in outcome.message
 
-
-# --- encoded bodies -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "encode"), [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)]
-)
-def test_an_encoded_file_is_decoded(
-    configure: Configure, host: DataHost, name: str, encode: Callable[[bytes], bytes]
-) -> None:
-    content = Pattern(3 * MB).part(0, 900_000) * 3
-    host.routes["/a"] = File(Held(encode(content)), extra={"Content-Encoding": name})
-    outcome = configure({"url": f"{host.url}/a"})
-    assert outcome.read("inputs/0/0") == content
-    assert outcome.json("provenance.json")["files"][0]["size"] == len(content)
-
-
-def test_an_encoded_file_starts_again_after_a_break(configure: Configure, host: DataHost) -> None:
-    content = bytes(Pattern(4 * MB).part(0, 1000)) * 40
-    file = File(Held(gzip.compress(content, 0)), extra={"Content-Encoding": "gzip"}, break_after=9000)
-
-    def once(request: Request) -> None:
-        file(request)
-        file.break_after = None
-
-    host.routes["/a"] = once
-    assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == content
-    assert [seen.headers.get("range") for seen in host.seen] == [None, None]
-
-
-def test_an_encoded_body_without_a_length_that_ends_too_early_is_not_whole(
-    configure: Configure, host: DataHost
-) -> None:
-    host.routes["/a"] = _with({"Content-Encoding": "gzip"}, gzip.compress(b"one" * 1000)[:-4])
-    outcome = configure({"url": f"{host.url}/a"})
-    assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
-    assert "inputs/0/0" not in outcome.tree()
-
-
-def test_a_part_that_is_encoded_means_to_start_again(configure: Configure, host: DataHost) -> None:
-    plain = File(Pattern(2 * MB), break_after=MB)
-
-    def encodes_parts(request: Request) -> None:
-        if request.headers.get("Range"):
-            body = gzip.compress(b"rest")
-            size = f"bytes {MB}-{2 * MB - 1}/{2 * MB}"
-            request.answer(206, body, Content_Encoding="gzip", Content_Range=size, ETag='"1"')
-            plain.break_after = None
-        else:
-            plain(request)
-
-    host.routes["/a"] = encodes_parts
-    assert configure({"url": f"{host.url}/a"}).json("provenance.json")["files"][0]["sha256"] == Pattern(2 * MB).sha256
-
-
-def test_a_compression_bomb_is_stopped_by_the_limit_of_bytes(configure: Configure, host: DataHost) -> None:
-    host.routes["/a"] = File(Held(gzip.compress(bytes(64 * MB))), extra={"Content-Encoding": "gzip"})
-    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, max_bytes=2 * MB))
-    assert outcome.reason == "DataTooLarge"
-
-
-def test_an_encoded_answer_of_a_metadata_service_is_decoded_within_its_limit(host: DataHost) -> None:
-    http = GuardedHttp(frozenset({"http"}), private=True)
-    host.routes["/ok"] = File(Held(gzip.compress(b"{}")), extra={"Content-Encoding": "gzip"})
-    assert http.read("GET", f"{host.url}/ok") == b"{}"
-    host.routes["/bomb"] = File(Held(gzip.compress(bytes(64 * MB))), extra={"Content-Encoding": "gzip"})
-    with pytest.raises(StageFailure, match="more than 1000 bytes"):
-        http.read("GET", f"{host.url}/bomb", limit=1000)
-
-
-# --- JSON -----------------------------------------------------------------------------------
 
 _HOSTILE_JSON = [
     b"[" * 100_000,
@@ -246,9 +160,6 @@ def test_a_hostile_ddo_does_not_fail_a_stage_that_can_do_without_it(
     host.routes |= {"/a": File(Held(b"one")), "/api/aquarius/assets/ddo/did:op:aa": lambda r: r.answer(200, answer)}
     outcome = configure({"id": "did:op:aa", "url": f"{host.url}/a"}, output={"metadataUri": host.url})
     assert (outcome.code, [name for name in outcome.tree() if name.startswith("ddos/")]) == (0, [])
-
-
-# --- anything at all ------------------------------------------------------------------------
 
 
 @contextmanager
@@ -281,12 +192,16 @@ _NAMES = [
     "ETag",
     "X",
 ]
+
+
 _VALUES = st.one_of(
     st.sampled_from(
         ["0", "3", "²", LONG, "chunked", "gzip", "deflate", "http://[", "bytes 0-2/3", "bytes ²-²/*", '"e"']
     ),
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20),
 )
+
+
 _ANSWERS = st.one_of(
     st.binary(max_size=200),
     st.builds(

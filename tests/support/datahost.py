@@ -186,3 +186,22 @@ class DataHost:
 
     def paths(self) -> list[str]:
         return [seen.path for seen in self.seen]
+
+
+def only_headers(headers: dict[str, str], body: bytes = b"x", status: int = 200) -> Callable[[Request], None]:
+    """A route that sends exactly these headers, then `body`, then hangs up."""
+
+    def answer(request: Request) -> None:
+        lines = [f"HTTP/1.1 {status} OK", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        request.wfile.write("\r\n".join(lines).encode("utf-8") + body)
+        request.hang_up()
+
+    return answer
+
+
+def endless(request: Request) -> None:
+    """A route that sends bytes until the client hangs up."""
+    request.send_response(200)
+    request.end_headers()
+    while True:
+        request.wfile.write(b"x" * 65536)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from click.testing import Result
+
 API = "/api/v1/operator"
 OWNER = "0xOwner"
+KEY = "0x" + "11" * 32
+Sluice = Callable[..., Result]  # runs the command with these arguments
 
 
 def job(id: str = "job1", status: int = 70, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from functions.workflow.decide import decide, submit
-from functions.workflow.model import JobUid, Limits, Manifest, Outcome, ResultFile, Stage, Workflow, WorkflowId
+from functions.workflow.decision import Decision
+from functions.workflow.model import JobUid, Limits, Manifest, Outcome, Phase, ResultFile, Stage, Workflow, WorkflowId
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
@@ -22,6 +23,7 @@ from functions.workflow.observation import (
     StopRequested,
     Tick,
 )
+from functions.workflow.timing import stage_deadline
 
 Shape = tuple[Hashable, ...]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -33,6 +35,29 @@ UID = JobUid("uid-1")
 def new(limits: Limits | None = None) -> Workflow:
     """A workflow as it is just after its submission."""
     return submit(Workflow(WorkflowId("w"), "ocean-compute", limits or Limits(), NOW), NOW).workflow
+
+
+def at(stage: Stage, attempt: int = 1, limits: Limits | None = None) -> Workflow:
+    """A workflow whose `stage` runs."""
+    w = decide(new(limits), Admitted(), NOW).workflow
+    deadline = stage_deadline(w.limits, stage, NOW)
+    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, job_created_at=NOW, deadline=deadline)
+
+
+def ended(w: Workflow, outcome: Outcome, exit_code: int | None = None, reason: str = "", **more: object) -> Decision:
+    assert w.stage is not None
+    end = StageEnded(w.stage, w.attempt, UID, outcome, exit_code, reason, **more)  # type: ignore[arg-type]
+    return decide(w, end, NOW)
+
+
+def failed_with(d: Decision) -> tuple[int, str]:
+    assert d.workflow.ending is not None
+    return d.workflow.ending.code, d.workflow.ending.reason
+
+
+def waiting(stage: Stage, reason: str = "ImagePullBackOff", limits: Limits | None = None) -> Workflow:
+    """A workflow whose `stage` was seen to wait and may go on waiting."""
+    return decide(at(stage, limits=limits), StageStuck(stage, 1, UID, reason, NOW), NOW).workflow
 
 
 def observations(w: Workflow) -> Iterator[Observation]:

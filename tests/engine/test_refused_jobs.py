@@ -1,0 +1,65 @@
+"""A cluster that refuses a Job, or does not answer."""
+
+import pytest
+from support.world import World, record
+
+from functions.cluster.ports import ClusterUnavailable, Rejected
+from functions.workflow.codes import Code
+from functions.workflow.model import Phase, Stage, WorkflowId
+
+
+def test_a_job_that_the_cluster_rejects_for_good_fails_its_stage_with_the_reason() -> None:
+    world = World()
+    world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
+    w = world.submit()
+    assert world.state(w).phase is Phase.PUBLISH
+    world.run(w)
+    ending = world.state(w).ending
+    assert ending is not None
+    assert (world.state(w).status, ending.reason) == (31, "Invalid")
+
+
+def test_a_job_that_the_cluster_refuses_for_now_is_tried_again_by_the_sweep() -> None:
+    world = World()
+    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False))
+    w = world.submit()
+    assert world.cluster.present() == []
+    world.tick()
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.CONFIGURE]
+    assert world.state(w).phase is Phase.CONFIGURE
+
+
+def test_a_quota_that_never_frees_up_is_not_waited_for_beyond_the_queue_time() -> None:
+    world = World(queue_seconds=600)
+    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False), times=1000)
+    w = world.submit()
+    for _ in range(40):
+        world.tick()
+    ending = world.state(w).ending
+    assert ending is not None
+    assert ending.reason == "QuotaExceeded"
+
+
+def test_a_workflow_submitted_during_an_outage_starts_later() -> None:
+    world = World()
+    world.cluster.fail_next("create", ClusterUnavailable("down"))
+    world.app.transitions.submit(record(world.app, 99), "test")
+    w = WorkflowId(f"{99:032x}")
+    assert world.state(w).phase is Phase.CONFIGURE
+    world.tick()
+    world.run(w)
+    assert world.state(w).status == Code.FINISHED
+
+
+def test_an_event_redelivered_after_a_crash_completes_what_was_decided() -> None:
+    world = World()
+    w = world.submit()
+    world.end_job(w)
+    headers, body = world.events[-1]
+    world.cluster.fail_next("create", ClusterUnavailable("down"))
+    with pytest.raises(ClusterUnavailable):
+        world.deliver()
+    assert world.state(w).phase is Phase.ALGORITHM
+    assert world.cluster.running() == []
+    world.receive(headers, body)
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.ALGORITHM]
