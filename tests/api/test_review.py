@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
-from support.api import ADMIN, API, OWNER, Api, app
+from support.api import ADMIN, API, DOCUMENT, OWNER, Api, app
 from support.world import MemoryStorage
 
 from functions import ethereum
 from functions.advance.sweep import sweep
 from functions.api.auth.reader import text_to_sign
+from functions.cluster import stage_command
+from functions.cluster.kubernetes import job_manifests
+from functions.cluster.ports import JobRef, StageJob
+from functions.results.age import new_identity
+from functions.results.layout import encode as encode_manifest
 from functions.trust.canonical import encode
 from functions.trust.policy import Checker, Policies, WrittenPolicy
+from functions.workflow import stage_task
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Hold, Manifest, Outcome, Phase, ResultFile, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
@@ -42,8 +51,6 @@ def api() -> Api:
 
 
 def replace_policy(environment: Any) -> Any:
-    import msgspec
-
     return msgspec.structs.replace(environment, policy="strict")
 
 
@@ -226,3 +233,34 @@ def test_who_submitted_a_job_cannot_decide_about_it(api: Api) -> None:
     job = held(api)
     refused = decide(api, decision(api, job, api.key))
     assert (refused.status_code, "submitted this job" in refused.text) == (403, True)
+
+
+def test_the_largest_held_document_leaves_room_for_the_longest_list_of_files(api: Api) -> None:
+    """Release gets both in one Secret, which holds 1 MiB."""
+
+    def with_code(length: int) -> dict[str, Any]:
+        document = copy.deepcopy(DOCUMENT)
+        document["stages"][0]["algorithm"]["rawcode"] = "x" * length
+        return document
+
+    def started(agreement: str, length: int) -> StageJob:
+        job = api.start(agreementId=agreement, workflow=with_code(length))["jobId"]
+        made = api.cluster.request(JobRef(WorkflowId(job), Stage.CONFIGURE, 1, "ocean-compute"))
+        assert made is not None
+        return made
+
+    most = stage_task.MAX_SIZE - stage_task.MAX_HELD_LIST
+    bare = replace(started("0x1", 100), results="", held=None)
+    longest = 100 + most - len(stage_command.task_json(bare))
+    largest = started("0x2", longest)
+    assert largest.held is not None
+    one = len(msgspec.json.encode(FILES[0])) + len(",")
+    files = FILES[:1] * (stage_task.MAX_HELD_LIST // one)
+    assert stage_task.MAX_HELD_LIST - 2 * one < len(encode_manifest(Manifest(files))) <= stage_task.MAX_HELD_LIST
+    identity, _ = new_identity()
+    released = replace(largest, held=msgspec.structs.replace(largest.held, identity=identity, files=files))
+    values = job_manifests.secret(released, "0123456789")["data"].values()
+    assert stage_task.MAX_SIZE - 2 * one < sum(len(b64decode(value)) for value in values) <= 1 << 20
+
+    refused = api.post(api.start_body(agreementId="0x3", workflow=with_code(longest + 1)))
+    assert (refused.status_code, f"at most {most} bytes" in refused.text) == (400, True)

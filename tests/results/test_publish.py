@@ -5,15 +5,20 @@ import os
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.publishing import OUTPUTS, task, volume
 
+from functions.results.age import new_identity
+from functions.results.files import FileStorage
 from functions.results.layout import encode
 from functions.results.ports import Storage
 from functions.staging.publish.program import publish
 from functions.staging.publish.tree import TreeRefused
 from functions.staging.report import StageFailure
+from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
+from functions.workflow.stage_task import MAX_HELD_LIST, HeldTask
 from functions.workflow.transfer_policies import PublishPolicy
 
 W = WorkflowId("w1")
@@ -181,6 +186,24 @@ def test_names_that_are_too_long_together_are_refused(storage: Storage, tmp_path
         publish(task(), root, 1, Scope.ALL, storage)
     assert failed.value.reason == "TooManyResults"
     assert storage.manifest(W, 1) is None
+
+
+@pytest.mark.parametrize(("files", "fits"), [(300, True), (400, False)])
+def test_a_list_of_held_files_that_no_release_could_be_told_of_is_refused(
+    storage: Storage, tmp_path: Path, files: int, fits: bool
+) -> None:
+    root = volume(tmp_path / "v", {"/".join(["x" * 200] * 3) + f"/{n}": b"" for n in range(files)})
+    quarantine = FileStorage(tmp_path / "quarantine")
+    held = HeldTask(quarantine="", recipient=new_identity()[1])
+    given = msgspec.structs.replace(task(), held=held)
+    if fits:
+        manifest = publish(given, root, 1, Scope.QUARANTINE, storage, quarantine)
+        assert (len(manifest.files), len(encode(manifest)) <= MAX_HELD_LIST) == (files, True)
+        return
+    with pytest.raises(StageFailure, match=f"the list of {files} files takes [0-9]+ bytes, and {MAX_HELD_LIST}") as e:
+        publish(given, root, 1, Scope.QUARANTINE, storage, quarantine)
+    assert (e.value.reason, e.value.reason in FINAL_REASONS) == ("TooManyResults", True)
+    assert quarantine.manifest(W, 1) is None, "what has no manifest is not held"
 
 
 def test_the_manifest_of_the_most_files_allowed_can_be_served() -> None:
