@@ -41,7 +41,7 @@ from functions.workflow.model import (
     Workflow,
     WorkflowId,
 )
-from functions.workflow.timing import CHECK_AFTER, pause
+from functions.workflow.timing import CHECK_AFTER
 
 # Columns of `jobs`: those of the state, and those of the whole record.
 STATE = """
@@ -216,7 +216,7 @@ def effect_times(effect: Effect, at: datetime) -> tuple[datetime, datetime]:
     The sweep leaves a fresh effect to the handler that decided it for CHECK_AFTER. Events are delivered by the sweep
     alone, so they do not wait.
     """
-    due = at + (timedelta(seconds=effect.after) if isinstance(effect, Emit) else pause(effect))
+    due = at + timedelta(seconds=effect.after if isinstance(effect, CreateJob | Emit) else 0)
     return due, due if isinstance(effect, Emit) else max(due, at + CHECK_AFTER)
 
 

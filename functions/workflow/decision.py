@@ -12,8 +12,11 @@ from functions.workflow.model import Manifest, Outcome, Phase, Stage, Workflow
 
 @dataclass(frozen=True, slots=True)
 class CreateJob:
+    """Create the Job of one attempt. `after`: seconds from now."""
+
     stage: Stage
     attempt: int
+    after: float = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

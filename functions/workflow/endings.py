@@ -5,6 +5,7 @@ from __future__ import annotations
 from functions.workflow import hold_rules
 from functions.workflow.codes import Code
 from functions.workflow.model import Ending, Outcome, Stage, Workflow
+from functions.workflow.timing import may_follow
 
 # Exit codes of the configure program for which a retry cannot help: the data or the algorithm is at fault.
 FINAL_CONFIGURE_CODES = {
@@ -29,7 +30,7 @@ def may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None
 
     A Job that was never created was refused for good, or its creation was tried for long enough.
     """
-    if not stage.is_ours or w.attempt >= w.limits.attempts:
+    if not stage.is_ours or not may_follow(w.limits, stage, w.attempt):
         return False
     if outcome is Outcome.LOST:
         return True

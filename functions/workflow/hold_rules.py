@@ -83,7 +83,8 @@ def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
         case HoldReleased() | HoldRejected() if w.phase is not Phase.HELD:
             return Decision(w, Verdict.LATE if w.finished or w.phase is Phase.RELEASE else Verdict.FOREIGN)
         case HoldReleased(decision):
-            entered = steps.start(w, Stage.RELEASE, "release decided", now, extra=(Emit("decided"),))
+            again = w.attempt + 1
+            entered = steps.start(w, Stage.RELEASE, "release decided", now, attempt=again, extra=(Emit("decided"),))
             return _proven(entered, decision)
         case HoldRejected(decision):
             ended = steps.finish(w, replace(w, ending=REJECTED), "rejected", now, REJECTED.reason)

@@ -65,9 +65,9 @@ def start(
     reason: str = "",
     extra: tuple[Effect, ...] = (),
 ) -> Decision:
-    """Enter `stage`: create its Job, after a pause if it is a further attempt."""
-    create = CreateJob(stage, attempt)
-    begin = now + pause(create)
+    """Enter `stage`: create its Job, after a pause if an attempt of it has just failed."""
+    create = CreateJob(stage, attempt, pause(w.limits, attempt) if w.stage is stage else 0)
+    begin = now + timedelta(seconds=create.after)
     after = replace(
         w,
         phase=Phase(stage),
@@ -122,8 +122,11 @@ def hold(w: Workflow, event: str, now: datetime, quarantined: Manifest) -> Decis
 
 
 def hold_again(w: Workflow, event: str, now: datetime, reason: str) -> Decision:
-    """A release has failed for now: the results wait as before, for the rest of their time."""
-    after = replace(_held(w), deadline=w.held_until)
+    """A release has failed for now: the results wait as before, for the rest of their time.
+
+    The number of the attempt stays, so that those of the next release follow it.
+    """
+    after = replace(_held(w), attempt=w.attempt, deadline=w.held_until)
     after = replace(after, wake_at=next_check(after, now))
     return applied(w, after, event, now, effects=(CleanUp(), Emit("held")), reason=reason)
 
@@ -143,7 +146,7 @@ def _held(w: Workflow) -> Workflow:
 
 def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
     """Finish the workflow. Frees the environment's slot, if the workflow had one."""
-    published = before.phase in (Phase.PUBLISH, Phase.RELEASE) and not w.removed
+    published = before.phase in (Phase.PUBLISH, Phase.HELD, Phase.RELEASE) and not w.removed  # logs, at the least
     after = replace(
         w,
         phase=Phase.FINISHED,

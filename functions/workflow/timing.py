@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from functions.backoff import Backoff
-from functions.workflow.decision import CreateJob, Effect
 from functions.workflow.model import Limits, Phase, Stage, Workflow
 from functions.workflow.observation import StageStuck
 from functions.workflow.tick import FAST_WITHIN, SLOW_PERIOD
@@ -33,11 +32,17 @@ SLOW_STARTS = frozenset({"NoPod", "Unschedulable", "FailedMount"})
 HALT_PATIENCE = timedelta(minutes=5)
 
 
-def pause(effect: Effect) -> timedelta:
-    """The time between the decision of an effect and its execution: none, except before a further attempt."""
-    if not isinstance(effect, CreateJob) or effect.attempt == 1:
-        return timedelta()
-    return timedelta(seconds=ATTEMPT_PAUSES.delay(effect.attempt - 1))
+def pause(limits: Limits, attempt: int) -> float:
+    """The seconds before a further attempt of a stage: longer and longer, up to the last that `may_follow`."""
+    return ATTEMPT_PAUSES.delay((attempt - 1) % limits.attempts)
+
+
+def may_follow(limits: Limits, stage: Stage, attempt: int) -> bool:
+    """Whether the limits allow an attempt after this one.
+
+    The attempts of a release that is asked for again are numbered on, so they end at each multiple of the limit.
+    """
+    return attempt % limits.attempts != 0 if stage is Stage.RELEASE else attempt < limits.attempts
 
 
 def patience(limits: Limits, stuck: StageStuck) -> timedelta:

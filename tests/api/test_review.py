@@ -264,3 +264,62 @@ def test_the_largest_held_document_leaves_room_for_the_longest_list_of_files(api
 
     refused = api.post(api.start_body(agreementId="0x3", workflow=with_code(longest + 1)))
     assert (refused.status_code, f"at most {most} bytes" in refused.text) == (400, True)
+
+
+def fail_release(api: Api, job: str, outcome: Outcome = Outcome.FAILED) -> None:
+    """The attempt of release that runs, or waits for its pause, fails in a way that may pass."""
+    api.app.clock.pass_(seconds=1000)  # type: ignore[attr-defined]
+    api.app.transitions.carry_out(WorkflowId(job), "test")
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    end = StageEnded(Stage.RELEASE, state.attempt, state.job_uid, outcome, 62, "ResultUploadFailed")
+    assert api.app.transitions.apply(WorkflowId(job), end, "test") is Verdict.APPLIED
+
+
+def release_attempts(api: Api, job: str) -> list[tuple[int, Outcome | None]]:
+    attempts = [each for each in api.app.store.attempts(WorkflowId(job)) if each.stage is Stage.RELEASE]
+    assert len({each.job_uid for each in attempts}) == len(attempts)
+    return [(each.attempt, each.end.outcome if each.end else None) for each in attempts]
+
+
+def test_the_attempts_of_a_second_release_follow_those_of_the_first(api: Api) -> None:
+    job = held(api)
+    decide(api, decision(api, job))
+    for _ in range(5):
+        assert phase(api, job) is Phase.RELEASE
+        fail_release(api, job)
+    assert phase(api, job) is Phase.HELD
+    assert api.submit.post(f"{API}/release", json={"jobId": job}, headers=ADMIN).status_code == 200
+    first = [(attempt, Outcome.FAILED) for attempt in range(1, 6)]
+    assert release_attempts(api, job) == [*first, (6, None)]
+    fail_release(api, job, Outcome.TIMED_OUT)
+    assert phase(api, job) is Phase.HELD
+    assert api.submit.post(f"{API}/release", json={"jobId": job}, headers=ADMIN).status_code == 200
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert state.job_uid is not None, "the first attempt of a release does not wait"
+    assert release_attempts(api, job) == [*first, (6, Outcome.TIMED_OUT), (7, None)]
+    late = StageEnded(Stage.RELEASE, 6, None, Outcome.SUCCEEDED, 0, manifest=Manifest())
+    assert api.app.transitions.apply(WorkflowId(job), late, "test") is Verdict.DUPLICATE
+    for attempt in range(7, 11):
+        assert (phase(api, job), release_attempts(api, job)[-1][0]) == (Phase.RELEASE, attempt)
+        fail_release(api, job)
+    assert phase(api, job) is Phase.HELD
+
+
+@pytest.mark.parametrize("tried", [False, True])
+def test_what_a_rejected_job_has_stored_expires(api: Api, tried: bool) -> None:
+    """Its admin logs, and what a release that failed has copied before the rejection."""
+    (environment,) = (each for each in api.app.environments.values() if each.id == "ocean-compute")
+    api.app.environments = {environment.id: msgspec.structs.replace(environment, storage_expiry=3600)}
+    job = held(api)
+    if tried:
+        decide(api, decision(api, job))
+        for _ in range(5):
+            fail_release(api, job)
+    assert decide(api, {"jobId": job, "verdict": "reject"}, **ADMIN).status_code == 200
+    api.app.clock.pass_(seconds=3601)  # type: ignore[attr-defined]
+    sweep(api.app)
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert (state.phase, state.expired) == (Phase.FINISHED, True)

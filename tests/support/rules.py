@@ -108,9 +108,12 @@ def reachable(limits: Limits | None = None) -> dict[Shape, Workflow]:
 
 
 def _shape(w: Workflow) -> Shape:
-    """What the rules tell states apart by: which times are set, but not which times they are; no reasons, no counts."""
+    """What the rules tell states apart by: which times are set, but not which times they are; no reasons, no counts.
+
+    A release that is asked for again numbers its attempts on, and the rules see only which of its own attempts runs.
+    """
     return (
-        (w.phase, w.attempt, w.job_uid, w.status, w.stop, w.removed, w.expired, w.findings),
+        (w.phase, w.attempt % w.limits.attempts, w.job_uid, w.status, w.stop, w.removed, w.expired, w.findings),
         w.halt and w.halt.outcome,
         w.ending and w.ending.code,
         *(bool(each) for each in (w.waiting, w.deadline, w.wake_at, w.job_created_at, w.finished_at)),
