@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from support.api import Api, app
+
+from functions.api.auth import tokens
 
 
 @pytest.fixture
@@ -15,3 +18,12 @@ def api() -> Api:
 def rounds() -> int:
     """A quarter of the mixed requests; the long profile sends 2 000."""
     return 500 if os.environ.get("SLUICE_LONG") else 40
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    lines = ["# who may call", f"{tokens.digest('secret-a')} alice environments=lab,other  # until June", ""]
+    lines += [f"{tokens.digest('secret-b')} bob", f"{tokens.digest('secret-c')} carol admin"]
+    path = tmp_path / "tokens"
+    path.write_text("\n".join(lines))
+    return path
