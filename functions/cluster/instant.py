@@ -35,6 +35,9 @@ class InstantCluster:
     def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
         return iter(())
 
+    def follow(self, ref: JobRef, since: int) -> Iterator[bytes]:
+        return iter(())
+
     def set_tick(self, level: TickLevel) -> None:
         """Do nothing: no tick comes."""
 

@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import msgspec
@@ -72,7 +73,12 @@ class JobFolder:
                 return self.path / "output.log"
 
     def read_log_end(self, size: int) -> bytes:
-        """Read at most the last `size` bytes of the log. Raises OSError if it is not a regular file.
+        """Read at most the last `size` bytes of the log. Raises OSError if it is not a regular file."""
+        with self.open_log() as file:
+            return os.pread(file.fileno(), size, max(0, os.fstat(file.fileno()).st_size - size))
+
+    def open_log(self) -> BufferedReader:
+        """Open the log. Raises OSError if it is not a regular file.
 
         An algorithm may have put anything there: a link to a secret, a pipe without a writer, a huge file of holes. It
         may have replaced a folder on the way too, where it runs without a sandbox.
@@ -87,11 +93,12 @@ class JobFolder:
             log = os.open(self.log.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         finally:
             os.close(folder)
-        with open(log, "rb") as file:
-            status = os.fstat(log)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise OSError("the log is not a file of its own")
-            return os.pread(file.fileno(), size, max(0, status.st_size - size))
+        file = open(log, "rb")  # noqa: SIM115 - the caller closes it
+        status = os.fstat(log)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            file.close()
+            raise OSError("the log is not a file of its own")
+        return file
 
     @property
     def started(self) -> bool:

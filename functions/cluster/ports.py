@@ -152,6 +152,14 @@ class Cluster(Protocol):
         """
         ...
 
+    def follow(self, ref: JobRef, since: int) -> Iterator[bytes]:
+        """Yield the Job's log from byte `since` on, as it is printed, until the Job's program has ended.
+
+        Yields b"" as soon as there is a log, and then about once a second while nothing is printed. Yields nothing at
+        all if there is no log yet, or none any more.
+        """
+        ...
+
     def set_tick(self, level: TickLevel) -> None:
         """Let ticks come at this level and no other; idempotent."""
         ...

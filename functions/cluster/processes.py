@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,15 +33,23 @@ _ATTEMPT = re.compile(rf"({'|'.join(Stage)})-[1-9][0-9]*")
 TRASH = "trash"
 WAKE = "wake"
 TICK = "tick"  # the file with the level of the tick
+_POLL = 0.2  # seconds between two looks at a log that is followed
+_FOLLOWED = 1 << 16  # bytes of one piece of it
 _LONG_LINES = 1 << 20  # bytes of a log that are read beyond the wanted ones
 
 
 class ProcessCluster:
     """The adapter. It only writes files and wakes the kubelet, if one runs."""
 
-    def __init__(self, folder: Path, new_uid: Callable[[], str] = lambda: str(uuid4())) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        new_uid: Callable[[], str] = lambda: str(uuid4()),
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._folder = folder
         self._new_uid = new_uid
+        self._pause = pause
 
     def create(self, job: StageJob) -> JobUid:
         folder = self._job(job.ref)
@@ -95,6 +104,24 @@ class ProcessCluster:
             for line in _last_lines(found[0].read_log_end(max_bytes + _LONG_LINES), lines):
                 yield line[:left]
                 left -= min(left, len(line))
+
+    def follow(self, ref: JobRef, since: int) -> Iterator[bytes]:
+        found = self._find(ref)
+        if found is None:
+            return
+        folder, _ = found
+        with suppress(OSError), folder.open_log() as log:
+            yield b""
+            ended = False
+            while not ended:
+                # Seen before the file is read: whatever was printed by then is in it.
+                ended = folder.end() is not None or not folder.path.exists()
+                while chunk := os.pread(log.fileno(), _FOLLOWED, since):
+                    since += len(chunk)
+                    yield chunk
+                if not ended:
+                    self._pause(_POLL)
+                    yield b""
 
     def set_tick(self, level: TickLevel) -> None:
         with _io():

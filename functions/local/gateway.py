@@ -107,7 +107,8 @@ class Gateway:
         response = Response(answer.stream(_CHUNK, decode_content=False), answer.status, direct_passthrough=True)
         response.headers.clear()
         response.headers.extend(_end_to_end(answer.headers.items(), _ADDED_BY_SERVER))
-        response.call_on_close(answer.release_conn)
+        # If the client leaves early, the rest of the answer must not reach the next request of the connection.
+        response.call_on_close(answer.close)
         return response
 
 

@@ -42,14 +42,14 @@ def result(call: Call) -> Response:
     frozen = [freeze.scope for freeze in call.app.store.freezes()]
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])
-    record = _own(record, call, bound_to(call, signer))
+    record = own(record, call, bound_to(call, signer))
     files = record.manifest.files
     if not files:
         raise HttpError(404, f"No results for job {record.workflow.id}")
     if record.workflow.removed or record.workflow.expired:
         what = "were removed" if record.workflow.removed else "have expired"
         raise HttpError(410, f"The results of job {record.workflow.id} {what}")
-    if frozen and _is_covered(record, frozen):
+    if frozen and is_covered(record, frozen):
         raise HttpError(403, f"The results of job {record.workflow.id} are frozen for now; ask the operator")
     if index < 0:
         raise HttpError(404, f"Negative index {index}")
@@ -60,7 +60,7 @@ def result(call: Call) -> Response:
     return respond(call.request, files[index], call.app.storage)
 
 
-def _is_covered(record: Record, scopes: Sequence[str]) -> bool:
+def is_covered(record: Record, scopes: Sequence[str]) -> bool:
     """Whether a freeze covers the job: its environment, its data, or everything. A document that we cannot read is."""
     from functions.trust.admission import data_sets
     from functions.trust.freeze import is_frozen
@@ -83,7 +83,7 @@ def _index(value: object) -> int:
         raise HttpError(400, f"{_RESULT_PREFIX}{e}") from None
 
 
-def _own(record: Record | None, call: Call, provider: str | None) -> Record:
+def own(record: Record | None, call: Call, provider: str | None) -> Record:
     """Return the job if it is this owner's and provider's. Unknown jobs get the same answer as those of others."""
     job, owner = call.params["jobId"], str(call.params["owner"])
     if record is None or comparable(record.submission.owner) != comparable(owner):

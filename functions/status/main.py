@@ -10,7 +10,7 @@ from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
 from functions.api.review import routes as review
 from functions.engine.app import current_app
-from functions.status import admin, jobs, public
+from functions.status import admin, jobs, logs, public
 
 _REVIEW = "functions.status.review"
 ROUTER = Router(
@@ -21,7 +21,7 @@ ROUTER = Router(
         routes.RUNNING_JOBS.to(admin.running_jobs),
         routes.JOB_IDS.to(admin.job_ids),
         routes.INFO.to(admin.info),
-        routes.LOGS.to(admin.logs),
+        routes.LOGS.to(logs.logs),
         routes.HISTORY.to(admin.history),
         routes.DEAD_LETTERS.to(admin.dead_letters),
         routes.INDEX.to(public.index),

@@ -161,6 +161,20 @@ def test_a_job_that_is_gone_has_no_log(cluster_under_test: Driver, workflow: str
     assert b"".join(cluster_under_test.cluster.logs(job.ref, 100, 100)) == b""
 
 
+def test_a_log_is_followed_to_the_end_of_its_job(cluster_under_test: Driver, workflow: str) -> None:
+    job = cluster_under_test.job(workflow, ends_with=0)
+    uid = cluster_under_test.create(job)
+    ended(cluster_under_test, job.ref)
+    ref = replace(job.ref, uid=uid)
+    assert b"".join(cluster_under_test.cluster.follow(ref, 0)) == PRINTED
+    assert b"".join(cluster_under_test.cluster.follow(ref, 6)) == PRINTED[6:]
+    assert b"".join(cluster_under_test.cluster.follow(ref, len(PRINTED))) == b""
+
+
+def test_a_job_that_is_gone_has_no_log_to_follow(cluster_under_test: Driver, workflow: str) -> None:
+    assert list(cluster_under_test.cluster.follow(cluster_under_test.job(workflow).ref, 0)) == []
+
+
 def test_a_workflow_object_that_does_not_exist_is_none(cluster_under_test: Driver) -> None:
     ref = cluster_under_test.job(uuid4().hex).ref
     if ref.namespace.startswith("sluice-test-"):

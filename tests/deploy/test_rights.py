@@ -53,6 +53,7 @@ def calls(method: str, kube: FakeKube, folder: Path) -> set[Right]:
         "orphans": lambda: cluster.orphans("demo", 10),
         "read": lambda: (cluster.read(ref, kube.pod_of(ref.name)), cluster.read(there.ref)),
         "logs": lambda: list(cluster.logs(ref, 10, 100)),
+        "follow": lambda: list(cluster.follow(ref, 1)),
         "set_tick": lambda: any(map(cluster.set_tick, (TickLevel.FAST, TickLevel.SLOW, TickLevel.NONE))),
         "workflow_object": lambda: cluster.workflow_object("demo/w1"),
         "report": lambda: cluster.report("demo/w1", record().workflow),

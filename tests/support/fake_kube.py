@@ -7,6 +7,7 @@ import json
 import ssl
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class FakeKube(KubeObjects):
         """`tls`: a folder with kube-api-cert.pem and kube-api-key.pem, for 127.0.0.1."""
         super().__init__(namespace)
         self.closing = threading.Event()
+        self.followed = threading.Event()  # set when a log has been followed to its end, or its client has left
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         if tls is not None:
@@ -106,9 +108,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send(self.kube.answer(self.command, self.path, self.headers["Authorization"], body))
+        answer = self.kube.answer(self.command, self.path, self.headers["Authorization"], body)
+        if "follow=true" in self.path and answer.status == 200:
+            self.send_log()
+        else:
+            self.send(answer)
 
     do_GET = do_POST = do_DELETE = do_PATCH = handle_any
+
+    def send_log(self) -> None:
+        """Send the log chunk by chunk until its container has ended, and the answer after that."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        pod, sent, ended = self.path.split("/")[-2], 0, False
+        with suppress(OSError):  # the client has left
+            while not ended and not self.kube.closing.is_set():
+                ended = self.kube.has_ended(pod)
+                again = self.kube.answer("GET", self.path, self.headers["Authorization"], b"")
+                if new := again.body[sent:]:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(new), new))
+                    sent += len(new)
+                self.kube.closing.wait(0.01)
+            if ended:
+                self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = not ended
+        self.kube.followed.set()
 
     def send(self, answer: Answer) -> None:
         if answer.status < 0:

@@ -194,7 +194,13 @@ class KubeObjects:
             job = self.objects[("pods", namespace, pod)]["metadata"]["labels"]["batch.kubernetes.io/job-name"]
             lines = self.logs.get(job, b"").splitlines(keepends=True)
             tail = lines[-int(query["tailLines"]) :] if "tailLines" in query else lines
-            return b"".join(tail)[: int(query["limitBytes"])]
+            return b"".join(tail)[: int(query["limitBytes"]) if "limitBytes" in query else None]
+
+    def has_ended(self, pod: str) -> bool:
+        """Whether the Pod's container has ended, or the Pod is gone."""
+        with self.lock:
+            found = self.find("pods", pod)
+            return found is None or found["status"]["phase"] in ("Succeeded", "Failed")
 
     def _list(self, plural: str, namespace: str, query: dict[str, str]) -> Answer:
         wanted = dict(term.split("=", 1) for term in query.get("labelSelector", "").split(",") if term)

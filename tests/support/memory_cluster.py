@@ -122,6 +122,24 @@ class MemoryCluster:
         if log:
             yield log
 
+    def follow(self, ref: JobRef, since: int) -> Iterator[bytes]:
+        ended = self._find(ref) is None
+        while not ended:
+            _raise(self._called("follow"))
+            yield b""
+            with self._lock:
+                found = self._find(ref)
+                text = found.log[since:] if found else b""
+                ended = found is None or found.status.state is State.ENDED
+            if text:
+                since += len(text)
+                yield text
+
+    def print(self, ref: JobRef, text: bytes) -> None:
+        """Let the Job's program print."""
+        with self._lock:
+            self._jobs[_key(ref)].log += text
+
     def set_tick(self, level: TickLevel) -> None:
         lost = self._called("set_tick")
         self.tick = level

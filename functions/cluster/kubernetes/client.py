@@ -126,9 +126,8 @@ class Api:
     def __init__(self, access: Access, connections: int) -> None:
         import urllib3
 
-        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
         # No retries but those of `post`: a redelivered event or the sweep calls again.
-        options = {"maxsize": connections, "timeout": timeout, "retries": False, **access.tls}
+        options = {"maxsize": connections, "retries": False, **access.tls}
         self._access = access
         self._pool = urllib3.ProxyManager(access.proxy, **options) if access.proxy else urllib3.PoolManager(**options)
 
@@ -155,15 +154,33 @@ class Api:
 
     def stream(self, path: str, max_bytes: int, **query: str) -> Iterator[bytes]:
         """Yield the response's body as it arrives, at most `max_bytes`; nothing if there is none."""
-        with self._request("GET", path, query=query) as response:
-            if response.status in (400, 404):  # the container has not started, or is gone
+        with self._stream(path, query) as response:
+            left = max_bytes
+            while response is not None and left > 0 and (chunk := response.read(min(left, 1 << 16))):
+                left -= len(chunk)
+                yield chunk
+
+    def follow(self, path: str, **query: str) -> Iterator[bytes]:
+        """Yield b"", then the body as it arrives, and b"" while it does not; nothing if there is no body."""
+        from functions.cluster.kubernetes.followed_body import chunks
+
+        with self._stream(path, query, read_seconds=None) as response:
+            if response is not None:
+                yield b""
+                yield from chunks(response)
+
+    @contextmanager
+    def _stream(
+        self, path: str, query: Body, read_seconds: float | None = READ_SECONDS
+    ) -> Iterator[urllib3.BaseHTTPResponse | None]:
+        """A response to read piece by piece; None if the container has not started, or is gone."""
+        with self._request("GET", path, query=query, read_seconds=read_seconds) as response:
+            if response.status in (400, 404):
+                yield None
                 return
             error = response.read(_LONGEST_ERROR) if response.status >= 300 else b""
             _raise_for_status("GET", path, response.status, response.headers, error)
-            left = max_bytes
-            while left > 0 and (chunk := response.read(min(left, 1 << 16))):
-                left -= len(chunk)
-                yield chunk
+            yield response
 
     def _call(
         self,
@@ -194,6 +211,7 @@ class Api:
         body: Body | None = None,
         kind: str = "application/json",
         query: Body | None = None,
+        read_seconds: float | None = READ_SECONDS,
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         import urllib3
 
@@ -209,6 +227,7 @@ class Api:
                 headers=headers,
                 preload_content=False,
                 redirect=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
             )
             try:
                 yield response

@@ -176,13 +176,28 @@ class KubernetesCluster:
         return sorted(pods, key=lambda pod: get_text(get_mapping(pod, "metadata"), "creationTimestamp"), reverse=True)
 
     def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
-        job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
-        if job is None or not _is_job(job, ref):
-            return
-        for pod in self._pods(ref.namespace, uid_of(job))[:1]:
-            path = f"{_path('v1', ref.namespace, 'pods')}/{name_of(pod)}/log"
+        if path := self._log_path(ref):
             query = {"container": job_status.CONTAINER, "tailLines": str(lines), "limitBytes": str(max_bytes)}
             yield from self._api.stream(path, max_bytes, **query)
+
+    def follow(self, ref: JobRef, since: int) -> Iterator[bytes]:
+        # The API cannot begin at a byte: read and drop what comes before. If there is less, the kubelet has dropped it.
+        if path := self._log_path(ref):
+            container = {"container": job_status.CONTAINER}
+            there = sum(map(len, self._api.stream(path, since, limitBytes=str(since), **container))) if since else 0
+            skip = since if there == since else 0
+            for chunk in self._api.follow(path, follow="true", **container):
+                if not chunk or len(chunk) > skip:
+                    yield chunk[skip:]
+                skip -= min(skip, len(chunk))
+
+    def _log_path(self, ref: JobRef) -> str:
+        """The path of the log of a Job's newest Pod; empty if there is none."""
+        job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
+        if job is None or not _is_job(job, ref):
+            return ""
+        pods = self._pods(ref.namespace, uid_of(job))
+        return f"{_path('v1', ref.namespace, 'pods')}/{name_of(pods[0])}/log" if pods else ""
 
     # --- the tick -------------------------------------------------------------------------------
 
