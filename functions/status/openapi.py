@@ -155,10 +155,10 @@ OPERATIONS: Mapping[Route, Operation] = {
     routes.JOB_IDS: Operation("List the ids of all jobs", list[str], _ADMIN, ("limit", "offset"), admin=True),
     routes.INFO: Operation("Show everything recorded of a job", Info, (*_ADMIN, 404), ("jobId!",), admin=True),
     routes.LOGS: Operation(
-        "Download the log of a stage",
+        "Download or follow the log of a stage; a signature of the owner may replace the Admin header",
         "text/plain",
-        (*_ADMIN, 404),
-        ("jobId!", "component"),
+        (*_ADMIN, 403, 404),
+        ("jobId!", "component", "follow", "since", "owner", "providerSignature", "nonce"),
         admin=True,
     ),
     routes.HISTORY: Operation(
@@ -229,6 +229,8 @@ _PARAMETERS: Mapping[str, dict[str, Any]] = {
     "offset": {"type": "integer", "minimum": 0, "maximum": 10**9},
     "index": {"type": "integer", "description": "Position in the job's `results`, from 0"},
     "component": {"type": "string", "enum": [stage.value for stage in Stage]},
+    "follow": {"type": "integer", "enum": [0, 1], "description": "1: send the log while it grows"},
+    "since": {"type": "string", "pattern": "^([0-9]{1,4}:)?[0-9]{1,15}$", "description": "Needs `follow=1`"},
     "providerSignature": {"type": "string", "description": "Over `owner[jobId]nonce`, 65 bytes in hex"},
     "nonce": {"type": "string", "description": "The time, in seconds, milliseconds or nanoseconds since 1970"},
 }
