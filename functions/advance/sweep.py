@@ -19,7 +19,7 @@ from functions.errors import Unavailable
 from functions.log import about
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Workflow, WorkflowId
-from functions.workflow.tick import TickLevel
+from functions.workflow.tick import AHEAD, TickLevel
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH = 10  # small, so that little is claimed in vain when the time is over
+MAX_EARLY = 100  # a sweep checks at most so many workflows before they are due
 # A claim runs out after this, so that another sweep takes over from a dead one.
 CLAIM = timedelta(seconds=30)
 # A sweep begins nothing new after this: Knative gives the request up after 60 s.
@@ -47,14 +48,16 @@ def sweep(app: App, told: TickLevel | None = None) -> Counter[str]:
     """Do what is due, as far as the time allows. Returns the number of repairs of each kind.
 
     `told`: the level of the tick that starts this sweep; None for any other start. Orphans and old nonces are left to
-    sweeps that no fast tick starts. Raises StoreUnavailable if the record cannot be read.
+    sweeps that no fast or medium tick starts. Raises StoreUnavailable if the record cannot be read.
     """
     run = _Sweep(app)
     run.each(app.store.claim_intents, run.complete)
     run.each(app.store.claim_workflows, run.reconcile)
+    if told in AHEAD:
+        run.check_early(AHEAD[told])
     for environment in app.store.queues():
         run.admit(environment)
-    if told is not TickLevel.FAST:
+    if told is None or told < TickLevel.MEDIUM:
         for namespace in sorted({environment.namespace for environment in app.environments.values()}):
             run.collect_orphans(namespace)
         app.store.prune_nonces(forgettable(app.clock()))
@@ -112,6 +115,13 @@ class _Sweep:
         """Find out whether the Job of a workflow has ended or gone unannounced, or its time is over."""
         if reconcile(self.app, workflow, CAUSE) is Verdict.APPLIED:
             self.done[f"{workflow.phase} moved on"] += 1
+
+    def check_early(self, ahead: timedelta) -> None:
+        """Check what is due within that time. Once checked, it mostly needs no tick that comes more often."""
+        for workflow in self.app.store.claim_workflows(self._began + ahead, self.app.clock() + CLAIM, MAX_EARLY):
+            if not self._in_time():
+                return
+            self._guarded(self.reconcile, workflow)
 
     def admit(self, environment: str) -> None:
         """Give free slots to queued workflows, and start as many of them as the time allows."""

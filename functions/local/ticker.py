@@ -13,17 +13,14 @@ from uuid import uuid4
 
 from functions.local.broker import Message
 from functions.local.knative_manifests import ManifestError
-from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
+from functions.workflow import tick as levels
+from functions.workflow.tick import TickLevel
 
 logger = logging.getLogger(__name__)
 
 HOURLY = "0 * * * *"
 # Seconds between two ticks of each level.
-PERIODS = {
-    TickLevel.NONE: 3600.0,
-    TickLevel.SLOW: SLOW_PERIOD.total_seconds(),
-    TickLevel.FAST: FAST_PERIOD.total_seconds(),
-}
+PERIODS = {TickLevel.NONE: 3600.0} | {level: period.total_seconds() for level, period in levels.PERIODS.items()}
 # Seconds between the first ticks. The intents of a platform that was killed are due again within half a minute, so the
 # first minute has more ticks than the level says.
 _FIRST_PAUSES = (1.0, 10.0, 10.0, 15.0)

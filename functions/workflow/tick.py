@@ -10,9 +10,11 @@ from functions.workflow.decision import Decision, Emit
 from functions.workflow.model import Phase
 
 SLOW_PERIOD = timedelta(minutes=10)
+MEDIUM_PERIOD = timedelta(minutes=2)
 FAST_PERIOD = timedelta(seconds=15)
-# The tick is fast while something is due within this time.
-FAST_WITHIN = timedelta(seconds=210)
+# The tick is at least medium, or fast, while something is due within this time.
+MEDIUM_WITHIN = timedelta(minutes=7)
+FAST_WITHIN = timedelta(minutes=1)
 # Held results wait for a decision, often for weeks. The hourly tick is enough for what is due after this time.
 HOURLY_WITHIN = timedelta(minutes=70)
 
@@ -21,14 +23,23 @@ class TickLevel(IntEnum):
     """How often the tick comes. A higher level comes more often."""
 
     NONE = 0  # no workflow is unfinished, except held ones that are due much later; the hourly tick remains
-    SLOW = 1  # each SLOW_PERIOD
-    FAST = 2  # each FAST_PERIOD
+    SLOW = 1
+    MEDIUM = 2
+    FAST = 3
+
+
+PERIODS = {TickLevel.SLOW: SLOW_PERIOD, TickLevel.MEDIUM: MEDIUM_PERIOD, TickLevel.FAST: FAST_PERIOD}
+# A tick of this level checks early what is due well before the next one. Otherwise that would be checked late, or would
+# make the tick come more often.
+AHEAD = {TickLevel.SLOW: SLOW_PERIOD - timedelta(minutes=1), TickLevel.MEDIUM: MEDIUM_PERIOD - timedelta(seconds=20)}
 
 
 def level_for(due: datetime | None, now: datetime, *, waits: bool = True) -> TickLevel:
     """The level for what is due next. `waits`: nothing needs a tick before, so the hourly one may be enough."""
     if due is not None and due < now + FAST_WITHIN:
         return TickLevel.FAST
+    if due is not None and due < now + MEDIUM_WITHIN:
+        return TickLevel.MEDIUM
     if not waits or (due is not None and due < now + HOURLY_WITHIN):
         return TickLevel.SLOW
     return TickLevel.NONE

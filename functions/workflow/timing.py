@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functions.backoff import Backoff
 from functions.workflow.model import Limits, Phase, Stage, Workflow
 from functions.workflow.observation import StageStuck
-from functions.workflow.tick import FAST_WITHIN, SLOW_PERIOD
+from functions.workflow.tick import FAST_WITHIN, MEDIUM_PERIOD, MEDIUM_WITHIN, SLOW_PERIOD
 
 # The shortest pause between two checks: less than a fast tick's period, so each fast tick checks. For so long the sweep
 # also leaves a new intent to the handler that decided it.
@@ -15,10 +15,13 @@ CHECK_AFTER = timedelta(seconds=10)
 # A running container is checked again after as long as it has run, at most after this. A lost event then delays a stage
 # by about its own time. It is less than a slow tick's period, so each slow tick checks.
 LONGEST_PAUSE = SLOW_PERIOD - timedelta(seconds=30)
-# From this long before a deadline on, the tick must be fast. A slow tick before then checks the workflow.
-LEAD = SLOW_PERIOD + timedelta(minutes=1)
-# A pause that keeps the tick fast.
-FAST_PAUSE = FAST_WITHIN - timedelta(seconds=30)
+# From this long before a deadline on, the tick must be medium, and then fast. A tick of the level below comes before,
+# and checks the workflow.
+MEDIUM_LEAD = SLOW_PERIOD + timedelta(minutes=1)
+FAST_LEAD = MEDIUM_PERIOD + timedelta(seconds=30)
+# The longest pauses that keep the tick medium, and fast.
+MEDIUM_PAUSE = MEDIUM_WITHIN - timedelta(seconds=90)
+FAST_PAUSE = FAST_WITHIN - timedelta(seconds=15)
 # No further pull of an image can succeed after a definitive error; this long, in case of a first wrong answer.
 DEFINITIVE_PATIENCE = timedelta(seconds=10)
 # Added to the Job's own activeDeadlineSeconds: time for a late event.
@@ -115,8 +118,10 @@ def check_waiting(since: datetime, end: datetime, now: datetime) -> datetime:
 
 def check_before(end: datetime, pause: timedelta, now: datetime) -> datetime:
     """The time after `pause`, but never after `end`, and early enough for the tick to be fast at `end`."""
-    if now < end - LEAD:
-        return min(now + pause, end - LEAD)
+    if now < end - MEDIUM_LEAD:
+        return min(now + pause, end - MEDIUM_LEAD)
+    if now < end - FAST_LEAD:
+        return min(now + min(pause, MEDIUM_PAUSE), end - FAST_LEAD)
     return min(now + min(pause, FAST_PAUSE), end)
 
 

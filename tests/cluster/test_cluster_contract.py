@@ -190,7 +190,7 @@ def test_every_stage_and_attempt_has_its_own_name() -> None:
 def test_ticks_come_at_the_level_that_was_set_last(cluster_under_test: Driver) -> None:
     if cluster_under_test.tick() is None:
         pytest.skip("no ticks here")
-    fast, slow, none = TickLevel.FAST, TickLevel.SLOW, TickLevel.NONE
-    for level in (none, fast, fast, slow, slow, fast, none, none, slow, none):
+    fast, medium, slow, none = TickLevel.FAST, TickLevel.MEDIUM, TickLevel.SLOW, TickLevel.NONE
+    for level in (none, fast, fast, medium, medium, slow, slow, fast, none, none, slow, none):
         cluster_under_test.cluster.set_tick(level)
         assert cluster_under_test.tick() is level

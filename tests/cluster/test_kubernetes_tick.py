@@ -14,7 +14,7 @@ from functions.advance.sweep import level_of
 from functions.cluster.kubernetes.cluster import TICK_SCHEDULES, KubernetesCluster, ping_source
 from functions.cluster.ports import ClusterUnavailable
 from functions.settings import Settings
-from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
+from functions.workflow.tick import FAST_PERIOD, MEDIUM_PERIOD, SLOW_PERIOD, TickLevel
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def cluster(kube: FakeKube, tmp_path: Path) -> KubernetesCluster:
     return KubernetesCluster(Settings(kubeconfig=kube.kubeconfig(tmp_path), tick_broker="sluice/sluice"))
 
 
-@pytest.mark.parametrize("level", [TickLevel.SLOW, TickLevel.FAST])
+@pytest.mark.parametrize("level", [TickLevel.SLOW, TickLevel.MEDIUM, TickLevel.FAST])
 def test_the_ping_source_is_valid_goes_to_the_broker_and_names_its_level(level: TickLevel) -> None:
     source = ping_source(level, "sluice", "sluice")
     assert errors(source) == []
@@ -32,6 +32,7 @@ def test_the_ping_source_is_valid_goes_to_the_broker_and_names_its_level(level: 
 
 def test_the_schedules_are_the_periods_that_the_rules_count_on() -> None:
     assert TICK_SCHEDULES[TickLevel.FAST] == f"*/{FAST_PERIOD.total_seconds():.0f} * * * * *"  # seconds come first
+    assert TICK_SCHEDULES[TickLevel.MEDIUM] == f"*/{MEDIUM_PERIOD.total_seconds() / 60:.0f} * * * *"
     assert TICK_SCHEDULES[TickLevel.SLOW] == f"*/{SLOW_PERIOD.total_seconds() / 60:.0f} * * * *"
 
 

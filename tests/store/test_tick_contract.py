@@ -14,7 +14,7 @@ from functions.store.sql import SqlStore
 from functions.store.values import Tick
 from functions.workflow.decision import Decision, Verdict
 from functions.workflow.model import Phase, Stage, WorkflowId
-from functions.workflow.tick import FAST_WITHIN, HOURLY_WITHIN, TickLevel
+from functions.workflow.tick import FAST_WITHIN, HOURLY_WITHIN, MEDIUM_WITHIN, TickLevel
 
 MICROSECOND = timedelta(microseconds=1)
 ASLEEP = Tick(TickLevel.NONE, TickLevel.NONE)
@@ -72,7 +72,8 @@ def test_the_backlog_follows_what_is_due_and_what_is_unfinished(store: Store) ->
     waiting = submit(store, record())  # waits in the queue for a day
     assert level(store, NOW) is TickLevel.SLOW
     assert waiting.wake_at is not None
-    assert level(store, waiting.wake_at - FAST_WITHIN) is TickLevel.SLOW
+    assert level(store, waiting.wake_at - MEDIUM_WITHIN) is TickLevel.SLOW
+    assert level(store, waiting.wake_at - FAST_WITHIN) is TickLevel.MEDIUM
     assert level(store, waiting.wake_at - FAST_WITHIN + MICROSECOND) is TickLevel.FAST
     start(store, record(agreement="0xother"))
     assert level(store, NOW) is TickLevel.FAST

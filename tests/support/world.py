@@ -23,11 +23,10 @@ from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Manifest, Record, ResultFile, Stage, Submission, Workflow, WorkflowId
 from functions.workflow.observation import DeleteRequested, StopRequested
-from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
+from functions.workflow.tick import PERIODS
 
 # The stages of a workflow whose data have no policy.
 STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER, Stage.PUBLISH)
-PERIODS = {TickLevel.SLOW: SLOW_PERIOD, TickLevel.FAST: FAST_PERIOD}
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ENVIRONMENT = "ocean-compute"
 DOCUMENT: dict[str, Any] = {

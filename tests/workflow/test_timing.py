@@ -19,6 +19,9 @@ from functions.workflow.tick import (
     FAST_PERIOD,
     FAST_WITHIN,
     HOURLY_WITHIN,
+    MEDIUM_PERIOD,
+    MEDIUM_WITHIN,
+    PERIODS,
     SLOW_PERIOD,
     TickLevel,
     level_for,
@@ -42,10 +45,13 @@ def test_the_next_check_is_after_now_and_not_after_the_end(end: timedelta, pause
 
 
 @given(TIMES, TIMES)
-def test_a_slow_tick_comes_between_a_check_and_an_end_that_needs_fast_ticks(end: timedelta, pause: timedelta) -> None:
+def test_a_tick_of_any_level_comes_between_a_check_and_an_end_that_needs_fast_ticks(
+    end: timedelta, pause: timedelta
+) -> None:
     at = timing.check_before(NOW + end, pause, NOW)
-    if level_for(at, NOW) is not TickLevel.FAST:  # the next tick comes within a slow period of `at`
-        assert at + SLOW_PERIOD < NOW + end
+    level = level_for(at, NOW, waits=False)
+    if level is not TickLevel.FAST:  # the next tick comes within a period of `at`
+        assert at + PERIODS[level] < NOW + end
 
 
 @given(TIMES)
@@ -58,8 +64,9 @@ def test_a_running_container_is_checked_again_after_as_long_as_it_has_run(age: t
 def test_each_pause_is_over_when_the_next_tick_of_its_level_comes() -> None:
     assert timing.CHECK_AFTER < FAST_PERIOD
     assert timing.LONGEST_PAUSE < SLOW_PERIOD
-    assert timing.FAST_PAUSE < FAST_WITHIN < timing.LONGEST_PAUSE
-    assert timing.LEAD > SLOW_PERIOD
+    assert timing.FAST_PAUSE < FAST_WITHIN < timing.MEDIUM_PAUSE < MEDIUM_WITHIN < timing.LONGEST_PAUSE
+    assert timing.MEDIUM_LEAD > SLOW_PERIOD
+    assert timing.FAST_LEAD > MEDIUM_PERIOD
 
 
 def test_a_job_that_is_not_created_is_checked_less_often_the_longer_it_waits() -> None:
@@ -78,7 +85,7 @@ def test_a_workflow_that_is_being_halted_is_checked_by_each_fast_tick() -> None:
 @pytest.mark.parametrize("phase", [Phase.QUEUED, Phase.HELD])
 def test_a_workflow_that_only_waits_is_first_checked_shortly_before_its_end(phase: Phase) -> None:
     w = replace(new(), phase=phase, deadline=NOW + timedelta(days=1))
-    assert timing.next_check(w, NOW) == NOW + timedelta(days=1) - timing.LEAD
+    assert timing.next_check(w, NOW) == NOW + timedelta(days=1) - timing.MEDIUM_LEAD
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,9 @@ def test_the_patience_with_a_waiting_pod_follows_its_reason(reason: str, definit
         (None, False, TickLevel.SLOW),
         (timedelta(), True, TickLevel.FAST),
         (FAST_WITHIN - SECOND, False, TickLevel.FAST),
-        (FAST_WITHIN, False, TickLevel.SLOW),
+        (FAST_WITHIN, False, TickLevel.MEDIUM),
+        (MEDIUM_WITHIN - SECOND, True, TickLevel.MEDIUM),
+        (MEDIUM_WITHIN, False, TickLevel.SLOW),
         (HOURLY_WITHIN - SECOND, True, TickLevel.SLOW),
         (HOURLY_WITHIN, True, TickLevel.NONE),
         (HOURLY_WITHIN, False, TickLevel.SLOW),

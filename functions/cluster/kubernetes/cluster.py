@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 TICK_NAME = "tick"
 # Knative's cron has an optional field for seconds, as the first of six.
-TICK_SCHEDULES = {TickLevel.SLOW: "*/10 * * * *", TickLevel.FAST: "*/15 * * * * *"}
+TICK_SCHEDULES = {TickLevel.SLOW: "*/10 * * * *", TickLevel.MEDIUM: "*/2 * * * *", TickLevel.FAST: "*/15 * * * * *"}
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"  # the label that Kubernetes gives to a Job's Pods
 
 BEGINNINGS = (Stage.CONFIGURE, Stage.RELEASE)  # the stages before which nothing of the workflow is in the cluster
