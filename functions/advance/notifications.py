@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from functions.api.review.answers import report_of, summary
@@ -35,29 +36,35 @@ def deliver(app: App, outgoing: Outgoing) -> bool:
     settings = app.settings
     told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
     urls = [told[outgoing.kind]] if outgoing.kind in told else list(settings.notify_hold_urls)
-    record = app.store.get(outgoing.workflow) if any(urls) else None
+    if not any(urls):
+        return True
+    if outgoing.scope:
+        return _post_all(urls, _event(outgoing, outgoing.scope, {"scope": outgoing.scope}), outgoing)
+    record = app.store.get(outgoing.workflow)
     if record is None:
         return True
     if outgoing.kind in told:
         return _post(urls[0], payload(record, settings.operator_private_key), JSON, outgoing)
-    event = hold_event(app, record, outgoing)
-    taken = [_post(url, event, CLOUDEVENT, outgoing) for url in urls]
-    return all(taken)
+    return _post_all(urls, hold_event(app, record, outgoing), outgoing)
 
 
 def hold_event(app: App, record: Record, outgoing: Outgoing) -> dict[str, Any]:
     """The CloudEvent about results that are, or were, held. It names no file and no owner."""
     held = app.store.held(outgoing.workflow)
     report = report_of(held) if held else None
+    return _event(outgoing, outgoing.workflow, summary(record, app.store.decisions(outgoing.workflow), report))
+
+
+def _event(outgoing: Outgoing, subject: str, data: dict[str, Any]) -> dict[str, Any]:
     return {
         "specversion": "1.0",
         "type": f"dev.sluice.workflow.{outgoing.kind}.v1",
         "source": HOLD_SOURCE,
-        "id": f"{outgoing.workflow}/{outgoing.id}",
-        "subject": outgoing.workflow,
+        "id": f"{subject}/{outgoing.id}",
+        "subject": subject,
         "time": spell_time(outgoing.due_at),
         "datacontenttype": JSON,
-        "data": summary(record, app.store.decisions(outgoing.workflow), report),
+        "data": data,
     }
 
 
@@ -80,6 +87,11 @@ def sign(private_key: str, secret: str, inputs: list[str], job: str, algorithm: 
 
     text = "".join(json.dumps(value) for value in (secret, inputs, job, algorithm))
     return sign_text(private_key, text).removeprefix("0x")
+
+
+def _post_all(urls: Sequence[str], event: dict[str, Any], outgoing: Outgoing) -> bool:
+    taken = [_post(url, event, CLOUDEVENT, outgoing) for url in urls]
+    return all(taken)
 
 
 def _post(url: str, content: dict[str, Any], content_type: str, outgoing: Outgoing) -> bool:

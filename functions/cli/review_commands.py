@@ -26,6 +26,7 @@ def held(client: Client, as_json: bool) -> None:
     """List results that wait for a decision, the earliest end first.
 
     A checker's key (--key-file) shows the jobs whose policy names it; an operator (--admin-file) sees all.
+    Events that NOTIFY_HOLD_URL did not take are shown too; they are tried again.
 
     \b
     Example:
@@ -47,9 +48,14 @@ def held(client: Client, as_json: bool) -> None:
             f"{each['findings']} ({each['verdict']})",
             f"{each['approvals']['given']} of {each['approvals']['needed']}",
         )
-        for each in found
+        for each in found["held"]
     ]
-    _print_rows(terminal.console(), columns, rows or [("nothing is held", "", "", "", "", "")])
+    out = terminal.console()
+    _print_rows(out, columns, rows or [("nothing is held", "", "", "", "", "")])
+    for each in found["undelivered"]:
+        event, about = printable(each["event"]), printable(each["about"])
+        text = f"not delivered: {event} of {about}, since {each['since']} ({each['tries']} tries)"
+        out.print(terminal.text(text, "yellow"))
 
 
 @click.command()

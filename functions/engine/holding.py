@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from functions.cluster.ports import ClusterUnavailable
 from functions.errors import BudgetUsedUp
 from functions.results.layout import plain_path
 from functions.results.storage import quarantine_url
-from functions.store.values import HoldKey, StoredDecision
+from functions.store.values import Freeze, HoldKey, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.admission import data_sets
 from functions.trust.freeze import is_frozen
 from functions.workflow.document import Definition
 from functions.workflow.model import Record, Stage
 from functions.workflow.stage_task import HeldTask
+from functions.workflow.tick import TickLevel
 
 if TYPE_CHECKING:
+    from functions.engine.app import App
     from functions.settings import Settings
     from functions.store.ports import Transaction
+
+logger = logging.getLogger(__name__)
 
 
 def count_run(tx: Transaction, record: Record, now: datetime) -> None:
@@ -57,6 +63,33 @@ def frozen(tx: Transaction, environment: str, stage: Stage, definition: Definiti
     if stage not in (Stage.PUBLISH, Stage.RELEASE):
         return False
     return is_frozen([freeze.scope for freeze in tx.freezes()], environment, data_sets(definition))
+
+
+def freeze(app: App, new: Freeze) -> None:
+    """Freeze a scope, and tell of it once."""
+    with app.store.begin() as tx:
+        if tx.freeze(new):
+            _tell(app, tx, "frozen", new.scope)
+
+
+def unfreeze(app: App, scope: str) -> bool:
+    """Lift a freeze, and tell of it. False if the scope was not frozen."""
+    with app.store.begin() as tx:
+        lifted = tx.unfreeze(scope)
+        if lifted:
+            _tell(app, tx, "unfrozen", scope)
+    return lifted
+
+
+def _tell(app: App, tx: Transaction, kind: str, scope: str) -> None:
+    if not app.settings.notify_hold_urls:
+        return
+    tx.tell(kind, scope, app.clock())
+    try:
+        app.transitions.tick.raise_to(tx, TickLevel.FAST)
+    except ClusterUnavailable as e:
+        # A freeze must not wait for the cluster. The hourly tick delivers the event.
+        logger.warning("the tick stays as it is: %s", e)
 
 
 def _new_key() -> HoldKey:

@@ -34,15 +34,18 @@ class TickControl:
         """Raise the tick if the decisions need more than `tx.tick_level`. Costs no statement if they do not."""
         needed = level_needed(decisions, now)
         if needed > tx.tick_level:
-            self._raise(tx, needed)
+            self.raise_to(tx, needed)
 
     def raise_for_new(self, tx: Transaction, decisions: Sequence[Decision], now: datetime) -> None:
         """The same for a new workflow: no sweep that does not see it yet may lower the tick before the commit."""
         if not tx.hold_fast_tick():
-            self._raise(tx, level_needed(decisions, now))
+            self.raise_to(tx, level_needed(decisions, now))
 
-    def _raise(self, tx: Transaction, needed: TickLevel) -> None:
-        """Raises ClusterUnavailable if no tick exists and none can be created: nothing would wake the record."""
+    def raise_to(self, tx: Transaction, needed: TickLevel) -> None:
+        """Raise the tick to a level.
+
+        Raises ClusterUnavailable if no tick exists and none can be created: nothing would wake the record.
+        """
         tick = tx.lock_tick()
         if needed <= tick.level:
             return

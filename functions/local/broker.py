@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import msgspec
 from werkzeug.wrappers import Request, Response
 
 from functions.local.triggers import DeliverySpec, Trigger, retryable
@@ -24,6 +25,7 @@ from functions.log import about
 logger = logging.getLogger(__name__)
 
 MAX_QUEUED = 64 << 20  # bytes of all deliveries; above it the ingress answers 503
+STRUCTURED = "application/cloudevents+json"
 MAX_EVENT = 1 << 20  # bytes of one event; above it the ingress answers 413
 
 
@@ -132,6 +134,8 @@ class Broker:
             return Response(status=413)
         headers = {name.lower(): value for name, value in request.headers}
         kept = {name: value for name, value in headers.items() if name.startswith("ce-") or name == "content-type"}
+        if request.mimetype == STRUCTURED:
+            kept, body = _in_binary_mode(body)
         if any(not kept.get(f"ce-{name}") for name in ("id", "type", "source", "specversion")):
             return Response(status=400)
         return Response(status=202 if self.accept(Message(kept, body)) else 503)
@@ -194,6 +198,17 @@ class Broker:
         letter = _Delivery(Message(headers, delivery.message.body), sink, delivery.trigger, spec)
         with self._changed:
             self._enqueue(letter, self._clock())
+
+
+def _in_binary_mode(body: bytes) -> tuple[dict[str, str], bytes]:
+    """Return the headers and the body of an event that came in structured mode; no headers if it is none."""
+    try:
+        event = msgspec.json.decode(body, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}, b""
+    data, kind = event.pop("data", None), str(event.pop("datacontenttype", "application/json"))
+    attributes = {f"ce-{name}": value for name, value in event.items() if isinstance(value, str)}
+    return {**attributes, "content-type": kind}, msgspec.json.encode(data)
 
 
 def _effective_status(answer: Answer) -> int:

@@ -188,7 +188,12 @@ OPERATIONS: Mapping[Route, Operation] = {
 _CHECKED = (*_ADMIN, 403)
 
 REVIEW: Mapping[Route, Operation] = {
-    review.HELD: Operation("List results that wait for a decision", list[dict[str, Any]], _CHECKED, admin=True),
+    review.HELD: Operation(
+        "List results that wait for a decision, and events that could not be delivered",
+        dict[str, Any],
+        _CHECKED,
+        admin=True,
+    ),
     review.HELD_JOB: Operation(
         "Show the held files of a job, what the checks found, and what to sign",
         dict[str, Any],

@@ -16,7 +16,7 @@ from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, report_of, summary, to_decide
 from functions.results.layout import plain_path
 from functions.results.ports import NotFound
-from functions.store.values import HeldResults
+from functions.store.values import HeldResults, Outgoing
 from functions.trust import policy
 from functions.trust.chain import spell_time
 from functions.workflow.model import Record
@@ -28,10 +28,11 @@ _HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content
 
 
 def held(call: Call) -> Response:
-    """GET /held: list what waits for a decision, the earliest end first."""
+    """GET /held: list what waits for a decision, the earliest end first, and what nobody could be told of."""
     reader = require_reader(call)
     records = [record for record in call.app.store.holds(PAGE) if _may_see(reader, record)]
-    return answer([_summary(call, record) for record in records])
+    told_not = [_plain_event(event) for event in call.app.store.undelivered(PAGE) if _may_know(call, reader, event)]
+    return answer({"held": [_summary(call, record) for record in records], "undelivered": told_not})
 
 
 def held_job(call: Call) -> Response:
@@ -88,6 +89,19 @@ def _visible(call: Call, reader: Reader, job: str) -> tuple[Record, HeldResults]
 
 def _may_see(reader: Reader, record: Record) -> bool:
     return not reader.address or reader.address in policy.decode(record.submission.policy).checkers
+
+
+def _may_know(call: Call, reader: Reader, event: Outgoing) -> bool:
+    """An operator knows of every event, a checker of those about the jobs whose policy names the key."""
+    if not reader.address:
+        return True
+    record = call.app.store.get(event.workflow) if event.workflow else None
+    return record is not None and _may_see(reader, record)
+
+
+def _plain_event(event: Outgoing) -> dict[str, Any]:
+    about = event.scope or event.workflow
+    return {"event": event.kind, "about": about, "since": spell_time(event.due_at), "tries": event.tries}
 
 
 def _summary(call: Call, record: Record) -> dict[str, Any]:

@@ -33,9 +33,14 @@ ADD_DECISION = """
 """
 FREEZES = 'SELECT scope, at, "by", reason FROM freezes ORDER BY at, scope'
 FREEZE = """
-    INSERT INTO freezes (scope, at, "by", reason) VALUES (%(scope)s, %(at)s, %(by)s, %(reason)s) ON CONFLICT DO NOTHING
+    INSERT INTO freezes (scope, at, "by", reason) VALUES (%(scope)s, %(at)s, %(by)s, %(reason)s)
+    ON CONFLICT DO NOTHING RETURNING scope
 """
 UNFREEZE = "DELETE FROM freezes WHERE scope = %(scope)s RETURNING scope"
+UNDELIVERED = """
+    SELECT id, workflow, event, tries, due_at, scope FROM intents
+    WHERE kind = 'emit' AND tries > 0 AND event NOT IN ('started', 'finished') ORDER BY id LIMIT %(limit)s
+"""
 # The caller holds the environment's lock, so nobody counts beside it.
 USE_BUDGET = """
     INSERT INTO policy_runs (policy, owner, at, workflow)
@@ -87,6 +92,12 @@ def add_decision(session: Session, workflow: WorkflowId, decision: StoredDecisio
 def freezes(run: Run) -> Sequence[Freeze]:
     """See the port."""
     return [Freeze(row["scope"], rows.time_of(row["at"]), row["by"], row["reason"]) for row in run(FREEZES, {})]
+
+
+def freeze(session: Session, freeze: Freeze) -> bool:
+    """See the port."""
+    values = {"scope": freeze.scope, "at": freeze.at, "by": freeze.by, "reason": freeze.reason}
+    return bool(session.execute(FREEZE, values))
 
 
 def use_budget(session: Session, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:

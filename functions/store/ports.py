@@ -132,6 +132,18 @@ class Transaction(Protocol):
         """What is frozen now."""
         ...
 
+    def freeze(self, freeze: Freeze) -> bool:
+        """Freeze a scope. False, and nothing changes, if it is frozen already."""
+        ...
+
+    def unfreeze(self, scope: str) -> bool:
+        """Lift a freeze; False if the scope was not frozen."""
+        ...
+
+    def tell(self, kind: str, scope: str, at: datetime) -> None:
+        """Store an event about a scope, to be delivered."""
+        ...
+
     def use_budget(self, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:
         """Count a workflow of the owner; False, and nothing is counted, if the budget is used up."""
         ...
@@ -203,12 +215,8 @@ class Store(Protocol):
 
     def freezes(self) -> Sequence[Freeze]: ...
 
-    def freeze(self, freeze: Freeze) -> None:
-        """Freeze a scope; the same scope again keeps its first entry."""
-        ...
-
-    def unfreeze(self, scope: str) -> bool:
-        """Lift a freeze; False if the scope was not frozen."""
+    def undelivered(self, limit: int) -> Sequence[Outgoing]:
+        """Events about held results, revocations and freezes whose delivery has failed, the oldest first."""
         ...
 
     # For the sweep. A claim moves what is due to `until`, so that two sweeps share the work.

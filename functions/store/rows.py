@@ -210,6 +210,12 @@ def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[st
     }
 
 
+def scope_event_values(kind: str, scope: str, at: datetime) -> dict[str, Any]:
+    """All columns of a new row of `intents` that is an event about a scope, except its id."""
+    times = {"due_at": at, "wake_at": at}
+    return {"workflow": None, "kind": _KINDS[Emit], "event": kind, "scope": scope, **times, "tries": 0}
+
+
 def effect_times(effect: Effect, at: datetime) -> tuple[datetime, datetime]:
     """When an effect that was decided at `at` is due, and when the sweep may take it.
 
@@ -226,7 +232,8 @@ def intent_of(row: Row) -> Intent:
 
 
 def outgoing_of(row: Row) -> Outgoing:
-    return Outgoing(row["id"], WorkflowId(row["workflow"]), row["event"], row["tries"], time_of(row["due_at"]))
+    workflow, scope = WorkflowId(row["workflow"] or ""), row["scope"] or ""
+    return Outgoing(row["id"], workflow, row["event"], row["tries"], time_of(row["due_at"]), scope)
 
 
 def effect_of(row: Row) -> Effect:

@@ -61,7 +61,7 @@ CLAIM_EVENTS = """
         ORDER BY wake_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     )
     UPDATE intents SET wake_at = %(until)s, tries = tries + 1 WHERE id IN (SELECT id FROM due)
-    RETURNING id, workflow, event, tries, due_at
+    RETURNING id, workflow, event, tries, due_at, scope
 """
 NONCE_USED = """
     SELECT provider FROM used_nonces WHERE provider = %(provider)s AND nanoseconds = %(nonce)s
@@ -168,11 +168,8 @@ class SqlStore:
     def freezes(self) -> Sequence[Freeze]:
         return holds.freezes(self.pool.read)
 
-    def freeze(self, freeze: Freeze) -> None:
-        self._write(holds.FREEZE, scope=freeze.scope, at=freeze.at, by=freeze.by, reason=freeze.reason)
-
-    def unfreeze(self, scope: str) -> bool:
-        return bool(self._write(holds.UNFREEZE, scope=scope))
+    def undelivered(self, limit: int) -> Sequence[Outgoing]:
+        return [rows.outgoing_of(row) for row in self._read(holds.UNDELIVERED, limit=limit)]
 
     def nonce_used(self, address: str, nonce: int) -> bool:
         return bool(self._read(NONCE_USED, provider=address, nonce=nonce))

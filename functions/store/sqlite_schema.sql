@@ -95,16 +95,18 @@ CREATE TABLE jobs (
 );
 CREATE TABLE intents (
     id INTEGER NOT NULL,
-    workflow VARCHAR(255) NOT NULL,
+    workflow VARCHAR(255),
     kind VARCHAR(16) NOT NULL,
     stage VARCHAR(16),
     attempt INTEGER,
     event VARCHAR(32),
+    scope VARCHAR(512),
     due_at DATETIME NOT NULL,
     wake_at DATETIME NOT NULL,
     tries INTEGER NOT NULL,
     PRIMARY KEY (id),
     CONSTRAINT ck_intents_event CHECK (kind <> 'emit' OR event IS NOT NULL),
+    CONSTRAINT ck_intents_scope CHECK (workflow IS NOT NULL OR (kind = 'emit' AND scope IS NOT NULL)),
     CONSTRAINT ck_intents_stage CHECK (kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)),
     FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
 );

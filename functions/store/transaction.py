@@ -184,6 +184,15 @@ class SqlTransaction:
     def freezes(self) -> Sequence[Freeze]:
         return holds.freezes(self._session.execute)
 
+    def freeze(self, freeze: Freeze) -> bool:
+        return holds.freeze(self._session, freeze)
+
+    def unfreeze(self, scope: str) -> bool:
+        return self._one(holds.UNFREEZE, scope=scope) is not None
+
+    def tell(self, kind: str, scope: str, at: datetime) -> None:
+        self._insert("intents", [rows.scope_event_values(kind, scope, at)])
+
     def use_budget(self, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:
         return holds.use_budget(self._session, budget, owner, workflow, now)
 

@@ -24,13 +24,14 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An event for the operator's service that is not delivered yet."""
+    """An event that is not delivered yet: about a workflow, or about a scope that was frozen or unfrozen."""
 
     id: int
-    workflow: WorkflowId
+    workflow: WorkflowId  # empty if it is about a scope
     kind: str
     tries: int
     due_at: datetime
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)

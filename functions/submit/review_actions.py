@@ -14,6 +14,7 @@ from functions.api.auth.reader import ADMIN
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, result_of, to_decide
+from functions.engine import holding
 from functions.store.values import Freeze, StoredDecision
 from functions.trust import decisions
 from functions.trust.decisions import Decision, DecisionRefused, State
@@ -108,7 +109,7 @@ def freeze(call: Call) -> Response:
     body = _body(call)
     reason = str(body.get("reason", ""))[:LONGEST_REASON]
     new = Freeze(_scope(body), call.app.clock(), ADMIN, reason)
-    call.app.store.freeze(new)
+    holding.freeze(call.app, new)
     return answer({"scope": new.scope, "frozen": True})
 
 
@@ -116,7 +117,7 @@ def unfreeze(call: Call) -> Response:
     """DELETE /freeze `{"scope"}`: lift a freeze."""
     require_admin(call)
     scope = _scope(_body(call))
-    if not call.app.store.unfreeze(scope):
+    if not holding.unfreeze(call.app, scope):
         raise HttpError(404, f"{scope} is not frozen")
     return answer({"scope": scope, "frozen": False})
 

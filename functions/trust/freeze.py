@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functions.trust.policy import Names, covers_data
 
 ALL = "all"
+LONGEST = 512  # characters
 ENVIRONMENT, DATA = "environment:", "data:"
 
 
@@ -20,8 +21,9 @@ class ScopeInvalid(ValueError):
 def check_scope(scope: str) -> str:
     """Return the scope. Raises ScopeInvalid, which says how a scope is spelled."""
     named = any(scope.startswith(kind) and scope != kind for kind in (ENVIRONMENT, DATA))
-    if scope != ALL and not named:
-        raise ScopeInvalid("expected `all`, `environment:` and its id, or `data:` and a DID or a URL prefix")
+    if (scope != ALL and not named) or len(scope) > LONGEST:
+        what = "expected `all`, `environment:` and its id, or `data:` and a DID or a URL prefix"
+        raise ScopeInvalid(f"{what}, {LONGEST} characters at most")
     return scope
 
 

@@ -258,6 +258,7 @@ def test_a_freeze_ends_the_owners_stream(api: Api, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(logs, "HEARTBEAT", 0.0)
     job, _ = at_algorithm(api)
     followed = follow_as_owner(api, job)
-    api.app.store.freeze(Freeze("all", NOW, "operator", ""))
+    with api.app.store.begin() as tx:
+        assert tx.freeze(Freeze("all", NOW, "operator", ""))
     assert followed.data == b""
     assert follow_as_owner(api, job).status_code == 403

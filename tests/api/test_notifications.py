@@ -14,12 +14,20 @@ import pytest
 from cloudevents.conversion import from_http
 from cloudevents.http import CloudEvent
 from coincurve import PublicKey
-from support.api import NOW, Api, app
+from support.api import ADMIN, API, NOW, Api, app
+from support.held_api import KEYS, as_operator, held, held_api, look
+from werkzeug.test import Client
 
 from functions import ethereum
 from functions.advance import notifications
+from functions.advance.sweep import sweep
+from functions.cluster.ports import ClusterUnavailable
+from functions.local.broker import Answer, Broker, Message
+from functions.local.knative_manifests import load, of_kind
+from functions.local.triggers import DeliverySpec, Trigger, parse_trigger
 from functions.store.values import Outgoing
 from functions.workflow.model import WorkflowId
+from functions.workflow.tick import TickLevel
 
 KEY = "0x" + "44" * 32
 
@@ -126,6 +134,76 @@ def test_what_becomes_of_results_is_told_by_a_cloudevent_without_names(receiver:
     assert (read["type"], read["id"], read["subject"]) == ("dev.sluice.workflow.held.v1", f"{job}/7", job)
     assert read.data["jobId"] == job
     assert api.jobs(job)[0]["owner"] not in json.dumps(sent)
+
+
+def test_a_freeze_is_told_once_and_so_is_its_end(receiver: Receiver) -> None:
+    api = Api(app(notify_hold_urls=(receiver.url,), allowed_admins=(ADMIN["Admin"],)))
+    scope = {"scope": "data:did:op:1", "reason": "consent withdrawn"}
+    for _ in range(2):
+        assert api.submit.post(f"{API}/freeze", json=scope, headers=ADMIN).status_code == 200
+    assert api.submit.delete(f"{API}/freeze", json=scope, headers=ADMIN).status_code == 200
+    assert api.cluster.tick is TickLevel.FAST, "only a sweep delivers"
+    sweep(api.app)
+    told = [event for _, event in receiver.got]
+    assert [(each["type"], each["subject"], each["data"]) for each in told] == [
+        ("dev.sluice.workflow.frozen.v1", "data:did:op:1", {"scope": "data:did:op:1"}),
+        ("dev.sluice.workflow.unfrozen.v1", "data:did:op:1", {"scope": "data:did:op:1"}),
+    ]
+    assert told[0]["id"] != told[1]["id"]
+    assert api.app.store.undelivered(10) == []
+
+
+def test_a_freeze_does_not_wait_for_a_cluster_that_cannot_be_reached() -> None:
+    api = Api(app(notify_hold_urls=("http://127.0.0.1:1/",), allowed_admins=(ADMIN["Admin"],)))
+    api.cluster.fail_next("set_tick", ClusterUnavailable("down"))
+    assert api.submit.post(f"{API}/freeze", json={"scope": "all"}, headers=ADMIN).status_code == 200
+    assert [freeze.scope for freeze in api.app.store.freezes()] == ["all"]
+
+
+def test_what_nobody_could_be_told_of_is_shown_to_operators_and_its_checkers() -> None:
+    api = held_api(notify_hold_urls=("http://127.0.0.1:1/",))
+    job = held(api)
+    api.submit.post(f"{API}/freeze", json={"scope": "all"}, headers=ADMIN)
+    assert as_operator(api, "/held")["undelivered"] == [], "nothing has been tried yet"
+    for _ in range(3):
+        sweep(api.app)
+        api.app.clock.pass_(seconds=60)  # type: ignore[attr-defined]
+    shown = as_operator(api, "/held")["undelivered"]
+    assert [(each["event"], each["about"]) for each in shown] == [("held", job), ("frozen", "all")]
+    assert all(each["tries"] > 0 for each in shown)
+    assert [each["about"] for each in look(api, "/held").json["undelivered"]] == [job]
+    assert look(api, "/held", KEYS[2]).json == {"held": [], "undelivered": []}
+
+
+def test_a_broker_takes_what_is_told_and_no_trigger_of_ours_selects_it() -> None:
+    api = Api(app())
+    job = api.start()["jobId"]
+    record = api.app.store.get(WorkflowId(job))
+    assert record is not None
+    event = notifications.hold_event(api.app, record, Outgoing(7, WorkflowId(job), "held", 0, NOW))
+    got: list[Message] = []
+
+    def send(url: str, message: Message) -> Answer:
+        got.append(message)
+        return Answer(202, {}, b"")
+
+    took = threading.Event()
+    shipped = [
+        parse_trigger(each, {"advance": "http://ours", "submit": "http://ours"}) for each in of_kind(load(), "Trigger")
+    ]
+    theirs = Trigger("t", lambda each: each["type"] == event["type"], "http://theirs/", DeliverySpec())
+    broker = Broker(send, workers=1, delivered=took.set)
+    broker.start([*shipped, theirs])
+    kind = "application/cloudevents+json"
+    try:
+        door = Client(broker.app)
+        assert door.post("/", json=event, headers={"Content-Type": kind}).status_code == 202
+        assert door.post("/", data=b"[" * 9000, headers={"Content-Type": kind}).status_code == 400
+        assert took.wait(10)
+    finally:
+        broker.stop()
+    assert [(m.attributes["type"], json.loads(m.body)["jobId"]) for m in got] == [(event["type"], job)]
+    assert got[0].headers["content-type"] == "application/json"
 
 
 def test_an_event_that_one_of_two_receivers_refuses_is_told_to_both_again(receiver: Receiver) -> None:

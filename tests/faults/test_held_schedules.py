@@ -123,8 +123,9 @@ class Review(Chaos):
         self.met.add(f"{path} {answered.status_code}")
 
     def unfreeze(self) -> None:
-        for freeze in list(self.store.freezes()):
-            self.store.unfreeze(freeze.scope)
+        with self.store.begin() as tx:
+            for freeze in tx.freezes():
+                tx.unfreeze(freeze.scope)
 
     # --- what must hold
 

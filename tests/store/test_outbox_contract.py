@@ -9,6 +9,7 @@ import pytest
 from support.records import NOW, apply, at, at_once, ended, finish, record, start, submit
 
 from functions.store.ports import Store
+from functions.store.values import Freeze
 from functions.workflow.decision import CleanUp, CreateJob, DeleteJob, RemoveResults, Report
 from functions.workflow.model import JobUid, Limits, Stage, Waiting
 from functions.workflow.observation import DeleteRequested, StageLost, StageStuck, StopRequested, Tick
@@ -160,6 +161,25 @@ def test_an_event_is_claimed_until_it_is_closed(store: Store) -> None:
     assert list(store.claim_events(at(29), at(60), 10)) == []
     store.close_event(event)
     assert list(store.claim_events(at(9999), at(10000), 10)) == []
+
+
+def test_an_event_about_a_scope_is_claimed_like_any_other_and_shown_once_it_has_failed(store: Store) -> None:
+    start(store)
+    with store.begin() as tx:
+        assert tx.freeze(Freeze("all", NOW, "operator", ""))
+        assert not tx.freeze(Freeze("all", at(1), "operator", "again"))
+        tx.tell("frozen", "all", NOW)
+        assert tx.unfreeze("all")
+        assert not tx.unfreeze("all")
+    assert list(store.undelivered(10)) == []
+    events = sorted(store.claim_events(NOW, at(30), 10), key=lambda event: event.id)
+    assert [(each.kind, each.workflow == "", each.scope) for each in events] == [
+        ("started", False, ""),
+        ("frozen", True, "all"),
+    ]
+    assert list(store.undelivered(10)) == events[1:]
+    store.close_event(events[1])
+    assert list(store.undelivered(10)) == []
 
 
 def test_the_pause_between_deliveries_doubles_up_to_an_hour(store: Store) -> None:

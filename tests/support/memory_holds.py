@@ -11,6 +11,7 @@ from functions.store.values import Freeze, HeldResults, HoldKey, StoredDecision
 from functions.trust.policy import Budget
 from functions.workflow.model import Manifest, Workflow, WorkflowId
 
+ABSENT: Any = object()  # put, it removes an entry
 Put = Callable[[dict[Any, Any], Any, Any], None]
 
 
@@ -63,6 +64,18 @@ class HoldTransaction:
 
     def freezes(self) -> Sequence[Freeze]:
         return self._holds.frozen()
+
+    def freeze(self, freeze: Freeze) -> bool:
+        if freeze.scope in self._holds.freezes:
+            return False
+        self._set(self._holds.freezes, freeze.scope, freeze)
+        return True
+
+    def unfreeze(self, scope: str) -> bool:
+        if scope not in self._holds.freezes:
+            return False
+        self._set(self._holds.freezes, scope, ABSENT)
+        return True
 
     def use_budget(self, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:
         since = now - timedelta(days=budget.days)

@@ -12,7 +12,7 @@ from typing import Any
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
 from functions.ethereum import comparable
-from functions.store.values import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
+from functions.store.values import Attempt, Freeze, HeldResults, Intent, Outgoing, Query, StoredDecision
 from functions.workflow.decision import Emit, HistoryEntry
 from functions.workflow.model import Phase, Record, Workflow, WorkflowId
 
@@ -106,13 +106,10 @@ class MemoryStore:
         with self._lock:
             return self._tables.holding.frozen()
 
-    def freeze(self, freeze: Freeze) -> None:
+    def undelivered(self, limit: int) -> Sequence[Outgoing]:
         with self._lock:
-            self._tables.holding.freezes.setdefault(freeze.scope, freeze)
-
-    def unfreeze(self, scope: str) -> bool:
-        with self._lock:
-            return self._tables.holding.freezes.pop(scope, None) is not None
+            found = list(filter(None, (self._outgoing(row.intent) for _, row in sorted(self._tables.outbox.items()))))
+        return [each for each in found if each.tries and each.kind not in ("started", "finished")][:limit]
 
     def nonce_used(self, address: str, nonce: int) -> bool:
         with self.begin() as transaction:
@@ -135,11 +132,13 @@ class MemoryStore:
     def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:
         with self.begin() as transaction:
             claimed = transaction.claim(now, until, limit, outgoing=True)
-        return [
-            Outgoing(intent.id, intent.workflow, intent.effect.kind, intent.tries, intent.due_at)
-            for intent in claimed
-            if isinstance(intent.effect, Emit)
-        ]
+        return list(filter(None, map(self._outgoing, claimed)))
+
+    def _outgoing(self, intent: Intent) -> Outgoing | None:
+        if not isinstance(intent.effect, Emit):
+            return None
+        scope = self._tables.scopes.get(intent.id, "")
+        return Outgoing(intent.id, intent.workflow, intent.effect.kind, intent.tries, intent.due_at, scope)
 
     def close_event(self, event: Outgoing) -> None:
         with self._lock:

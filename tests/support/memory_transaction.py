@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from support.memory_holds import HoldTables, HoldTransaction
+from support.memory_holds import ABSENT, HoldTables, HoldTransaction
 
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
@@ -19,7 +19,6 @@ from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect,
 from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel, level_for
 
-_ABSENT: Any = object()
 STAGES = list(Stage)
 
 
@@ -39,6 +38,7 @@ class Tables:
     attempts: dict[tuple[WorkflowId, Stage, int], Attempt] = field(default_factory=dict)
     history: dict[tuple[WorkflowId, int], tuple[HistoryEntry, str]] = field(default_factory=dict)
     outbox: dict[int, _Open] = field(default_factory=dict)
+    scopes: dict[int, str] = field(default_factory=dict)  # of the events in the outbox that are about one
     nonces: dict[str, int] = field(default_factory=dict)  # the watermark of each provider
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
     holding: HoldTables = field(default_factory=HoldTables)
@@ -121,7 +121,7 @@ class MemoryTransaction(HoldTransaction):
     def _drop_creations(self, workflow: WorkflowId) -> None:
         for intent in self.intents(workflow):
             if isinstance(intent.effect, CreateJob):
-                self._put(self._tables.outbox, intent.id, _ABSENT)
+                self._put(self._tables.outbox, intent.id, ABSENT)
 
     def _decided(self, workflow: WorkflowId, effect: Effect, at: datetime) -> None:
         if isinstance(effect, CreateJob):
@@ -131,13 +131,18 @@ class MemoryTransaction(HoldTransaction):
         intent = Intent(next(self._ids), workflow, effect, 0, due_at)
         self._put(self._tables.outbox, intent.id, _Open(intent, wake_at))
 
+    def tell(self, kind: str, scope: str, at: datetime) -> None:
+        intent = Intent(next(self._ids), WorkflowId(""), Emit(kind), 0, at)
+        self._put(self._tables.outbox, intent.id, _Open(intent, at))
+        self._put(self._tables.scopes, intent.id, scope)
+
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
         found = [row.intent for row in self._tables.outbox.values() if row.intent.workflow == workflow]
         frozen = bool(self._tables.holding.freezes)
         return [replace(intent, frozen=frozen) for intent in found if not isinstance(intent.effect, Emit)]
 
     def close(self, intent: Intent) -> None:
-        self._put(self._tables.outbox, intent.id, _ABSENT)
+        self._put(self._tables.outbox, intent.id, ABSENT)
 
     def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
         self.close(creation)
@@ -198,8 +203,8 @@ class MemoryTransaction(HoldTransaction):
         return woken
 
     def _put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
-        """Set, or with `_ABSENT` remove, one entry; `roll_back` undoes it."""
-        self._undo.append((table, key, table.get(key, _ABSENT)))
+        """Set, or with `ABSENT` remove, one entry; `roll_back` undoes it."""
+        self._undo.append((table, key, table.get(key, ABSENT)))
         _set(table, key, value)
 
     def roll_back(self) -> None:
@@ -208,7 +213,7 @@ class MemoryTransaction(HoldTransaction):
 
 
 def _set(table: dict[Any, Any], key: Any, value: Any) -> None:
-    if value is _ABSENT:
+    if value is ABSENT:
         table.pop(key, None)
     else:
         table[key] = value

@@ -114,7 +114,7 @@ def _index(name: str, table: str, columns: list[str], where: str, *, unique: boo
 
 def _workflow(*, primary_key: bool) -> sa.Column[str]:
     job = sa.ForeignKey("jobs.workflowid", ondelete="CASCADE")
-    return sa.Column("workflow", sa.String(255), job, primary_key=primary_key, nullable=False)
+    return sa.Column("workflow", sa.String(255), job, primary_key=primary_key, nullable=not primary_key)
 
 
 def _create_attempts_and_history() -> None:
@@ -199,15 +199,17 @@ def _create_outbox() -> None:
     op.create_table(
         "intents",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-        _workflow(primary_key=False),
+        _workflow(primary_key=False),  # NULL: an event about a scope that was frozen or unfrozen
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("stage", sa.String(16)),
         sa.Column("attempt", sa.Integer),
         sa.Column("event", sa.String(32)),
+        sa.Column("scope", sa.String(512)),
         sa.Column("due_at", sa.DateTime, nullable=False),
         sa.Column("wake_at", sa.DateTime, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
         sa.CheckConstraint("kind <> 'emit' OR event IS NOT NULL", name="ck_intents_event"),
+        sa.CheckConstraint("workflow IS NOT NULL OR (kind = 'emit' AND scope IS NOT NULL)", name="ck_intents_scope"),
         sa.CheckConstraint(
             "kind NOT IN ('create_job', 'delete_job') OR (stage IS NOT NULL AND attempt IS NOT NULL)",
             name="ck_intents_stage",
