@@ -6,9 +6,7 @@ the call was carried out. Each schedule is a seed; a failure names it. The long 
 
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -18,25 +16,21 @@ from support.invariants import Invariants
 from support.kube_answers import Fault
 from support.kube_objects import KubeObjects
 from support.kube_world import UPDATE, KubeView, KubeWorld
+from support.schedules import LONG, Schedule, run
 
 from functions.backoff import Backoff
 from functions.cluster.kubernetes import client
 from functions.cluster.ports import ClusterUnavailable, JobRef
 from functions.store.ports import AgreementInUse
-from functions.store.values import Query
-from functions.workflow.decision import Verdict
-from functions.workflow.model import Record, Workflow
 
-LONG = bool(os.environ.get("SLUICE_LONG"))
 SCHEDULES = 10_000 if LONG else 250
 STEPS = 30
-FIRST_SEED = int(os.environ.get("SLUICE_SEED", "0"))
 # The longest pause of a retry or of a further attempt (15 minutes), and the tick after it.
 LONGEST_PAUSE = timedelta(minutes=17)
 EXCEEDED = 'jobs.batch "x" is forbidden: exceeded quota: environment'
 
 
-class KubeChaos(KubeWorld):
+class KubeChaos(KubeWorld, Schedule):
     """A KubeWorld whose API fails at random and whose events get lost, doubled and reordered."""
 
     def __init__(self, dice: random.Random) -> None:
@@ -66,12 +60,6 @@ class KubeChaos(KubeWorld):
         self.injected += 1
         return self.dice.choice(faults)
 
-    def records(self) -> Sequence[Record]:
-        return self.store.find(Query())
-
-    def workflows(self) -> list[Workflow]:
-        return [found.workflow for found in self.records()]
-
     def step(self) -> None:
         action = self.dice.choices([action for action, _ in ACTIONS], [weight for _, weight in ACTIONS])[0]
         with suppress(ClusterUnavailable, AgreementInUse):  # the sender tries again, or never comes back
@@ -96,16 +84,6 @@ class KubeChaos(KubeWorld):
 
     def act_submit(self) -> None:
         self.submit(agreement=f"agreement-{self.dice.randint(1, 6)}")
-
-    def act_stop(self) -> None:
-        w = self.some()
-        if w and self.stop(w.id) is Verdict.APPLIED:
-            self.invariants.acknowledged_stop(w.id)
-
-    def act_delete(self) -> None:
-        w = self.some()
-        if w and self.delete(w.id) is Verdict.APPLIED and not w.finished:
-            self.invariants.acknowledged_stop(w.id)
 
     def act_end(self) -> None:
         """A program ends; its Job says so now or later; the events come, twice, or not at all."""
@@ -153,10 +131,6 @@ class KubeChaos(KubeWorld):
             self.check()
         raise AssertionError(f"not finished: {[w for w in self.workflows() if not w.finished]}, {self.kube.objects}")
 
-    def some(self) -> Workflow | None:
-        found = self.workflows()
-        return self.dice.choice(found) if found else None
-
     def some_job(self) -> JobRef | None:
         refs = [ref for ref in self.view.running() if self.state(ref.workflow).stage is ref.stage]
         return self.dice.choice(refs) if refs else None
@@ -185,17 +159,9 @@ def test_f42_faults_of_the_api_on_every_kind_delay_a_workflow_and_break_no_invar
 ) -> None:
     monkeypatch.setattr(client, "CONFLICT_BACKOFF", Backoff(0, 1, 0))
     faults, met = 0, set[tuple[str, str]]()
-    for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
-        chaos = KubeChaos(random.Random(seed))
-        try:
-            for _ in range(STEPS):
-                chaos.step()
-            chaos.settle()
-        except BaseException:
-            print(f"\nseed {seed}: SLUICE_SEED={seed} repeats it")
-            raise
+    for chaos in run(KubeChaos, SCHEDULES, STEPS):
         faults += chaos.injected
         met |= chaos.kube.calls.keys()
-    print(f"\n{SCHEDULES} schedules from seed {FIRST_SEED}, {faults} faults of the API, 0 violations")
+    print(f"{faults} faults of the API")
     kinds = ("configmaps", "secrets", "persistentvolumeclaims", "jobs")
     assert met >= {*(("create", kind) for kind in kinds), ("delete", "jobs"), ("get", "jobs"), ("list", "pods")}

@@ -7,7 +7,6 @@ troubles.
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from support.api import ADMIN, API, function
 from support.chaos import Chaos
 from support.death import Mortal
 from support.review import KEYS, PATHS, held_record, leave_results, signed_decision
+from support.schedules import LONG, run
 from support.world import MemoryStorage, record
 from werkzeug.test import Client
 
@@ -26,10 +26,8 @@ from functions.workflow.decision import Verdict
 from functions.workflow.model import Hold, Outcome, Phase, Stage, Workflow, WorkflowId
 from functions.workflow.observation import Revoked
 
-LONG = bool(os.environ.get("SLUICE_LONG"))
 SCHEDULES = 10_000 if LONG else 200
 STEPS = 60
-FIRST_SEED = int(os.environ.get("SLUICE_SEED", "0"))
 
 
 class Review(Chaos):
@@ -183,18 +181,9 @@ MORE = [
 @pytest.mark.timeout(3600 if LONG else 120)
 def test_nothing_leaves_that_no_decision_covers_whatever_goes_wrong() -> None:
     met: set[str] = set()
-    for seed in range(FIRST_SEED, FIRST_SEED + SCHEDULES):
-        review = Review(random.Random(seed))
-        try:
-            review.head_start()
-            for _ in range(STEPS):
-                review.step()
-            review.settle()
-        except BaseException:
-            print(f"\nseed {seed}: SLUICE_SEED={seed} repeats it")
-            raise
+    for review in run(Review, SCHEDULES, STEPS):
         met |= review.met
-    print(f"\n{SCHEDULES} schedules from seed {FIRST_SEED}, 0 violations; met {sorted(met)}")
+    print(f"met {sorted(met)}")
     wanted = {
         "released",
         "frozen",

@@ -11,17 +11,15 @@ from typing import Any
 
 from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
-from support.world import World
+from support.schedules import Schedule
 
 from functions.cluster.ports import ClusterUnavailable, JobRef, Rejected
 from functions.store.ports import AgreementInUse
-from functions.store.values import Query
-from functions.workflow.decision import Verdict
-from functions.workflow.model import Outcome, Record, Workflow, WorkflowId
+from functions.workflow.model import Outcome, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
 
-class Chaos(World):
+class Chaos(Schedule):
     """A World whose processes die, whose events get lost, doubled, reordered and forged."""
 
     def __init__(self, dice: random.Random, more: Sequence[tuple[Callable[[Any], None], int]] = ()) -> None:
@@ -48,16 +46,6 @@ class Chaos(World):
         found = self.store.state(workflow)
         assert found is not None
         return found
-
-    def records(self) -> Sequence[Record]:
-        return self.store.find(Query())
-
-    def workflows(self) -> list[Workflow]:
-        return [found.workflow for found in self.records()]
-
-    def some(self) -> Workflow | None:
-        found = self.workflows()
-        return self.dice.choice(found) if found else None
 
     def some_job(self) -> JobRef | None:
         refs = self.cluster.running()
@@ -87,16 +75,6 @@ class Chaos(World):
 
     def act_submit(self) -> None:
         self.submit(agreement=f"agreement-{self.dice.randint(1, 8)}")
-
-    def act_stop(self) -> None:
-        w = self.some()
-        if w and self.stop(w.id) is Verdict.APPLIED:
-            self.invariants.acknowledged_stop(w.id)
-
-    def act_delete(self) -> None:
-        w = self.some()
-        if w and self.delete(w.id) is Verdict.APPLIED and not w.finished:
-            self.invariants.acknowledged_stop(w.id)
 
     def act_end(self) -> None:
         if ref := self.some_job():
