@@ -48,7 +48,7 @@ def handle_hint(app: App, hint: Hint, cause: str) -> None:
     workflow = app.store.state(hint.ref.workflow)
     if workflow is None:
         logger.info("unknown workflow", extra=about(workflow=hint.ref.workflow, event=cause))
-    elif (workflow.stage, workflow.attempt) == (hint.ref.stage, hint.ref.attempt):
+    elif (workflow.stage, workflow.attempt, workflow.executor) == (hint.ref.stage, hint.ref.attempt, hint.ref.executor):
         reconcile(app, workflow, cause, hint.pod)
     else:
         app.transitions.carry_out(workflow.id, cause)

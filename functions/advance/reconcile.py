@@ -21,7 +21,7 @@ def reconcile(app: App, workflow: Workflow, cause: str, pod: str | None = None) 
     """Read the current Job of `workflow` and apply its state. `pod`: the name of its Pod, if an event named it."""
     if workflow.stage is None:
         return app.transitions.apply(workflow.id, Tick(), cause)
-    ref = job_ref(workflow, workflow.stage, workflow.attempt, app.environments)
+    ref = job_ref(workflow, workflow.stage, workflow.attempt, app.environments, workflow.executor)
     observation: StageObservation | Tick
     try:
         status = app.cluster.read(ref, pod)
@@ -43,7 +43,9 @@ def observation_of(ref: JobRef, status: JobStatus, manifest: Manifest | None = N
         case State.STUCK:
             if status.since is None:  # the wait cannot be measured; the Job's own deadline ends it
                 return Tick()
-            return StageStuck(ref.stage, ref.attempt, status.uid, status.reason, status.since, status.definitive)
+            return StageStuck(
+                ref.stage, ref.attempt, status.uid, status.reason, status.since, status.definitive, ref.executor
+            )
         case State.ENDED:
             return StageEnded(
                 ref.stage,
@@ -54,9 +56,12 @@ def observation_of(ref: JobRef, status: JobStatus, manifest: Manifest | None = N
                 status.reason,
                 status.oom_killed,
                 manifest,
+                ref.executor,
+                status.since,
+                status.until,
             )
         case State.GONE:
-            return StageLost(ref.stage, ref.attempt)
+            return StageLost(ref.stage, ref.attempt, ref.executor)
         case _:
             assert_never(status.state)
 

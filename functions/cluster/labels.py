@@ -15,7 +15,11 @@ SELECTOR = f"{MANAGED_BY}={MANAGER}"  # selects every object that we create
 JOB_NAME = "batch.kubernetes.io/job-name"  # Kubernetes sets it on a Job's Pods
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,3}")
 _WORKFLOW = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # what a label may hold
-_NAME = re.compile(rf"(?P<workflow>[a-z0-9-]+)-(?P<stage>{'|'.join(Stage)})-(?P<attempt>{_ATTEMPT.pattern})")
+_EXECUTOR = re.compile(r"0|[1-9][0-9]?")
+_NAME = re.compile(
+    rf"(?P<workflow>[a-z0-9-]+)-(?P<stage>{'|'.join(Stage)})-(?P<attempt>{_ATTEMPT.pattern})"
+    rf"(?:-(?P<executor>{_EXECUTOR.pattern}))?"
+)
 
 
 def workflow_labels(workflow: WorkflowId) -> dict[str, str]:
@@ -31,12 +35,13 @@ def workflow_labels(workflow: WorkflowId) -> dict[str, str]:
 
 def job_labels(ref: JobRef) -> dict[str, str]:
     """The labels of one attempt's Job and of its Pod."""
-    return {
+    labels = {
         **workflow_labels(ref.workflow),
         "app.kubernetes.io/component": ref.stage.value,
         "component": ref.stage.value,
         "attempt": str(ref.attempt),
     }
+    return {**labels, "executor": str(ref.executor)} if ref.executor else labels
 
 
 def ref_of_labels(labels: Mapping[str, Any], namespace: str) -> JobRef | None:
@@ -44,9 +49,10 @@ def ref_of_labels(labels: Mapping[str, Any], namespace: str) -> JobRef | None:
     workflow, stage, attempt = labels.get("workflow"), labels.get("component"), str(labels.get("attempt"))
     if labels.get(MANAGED_BY) != MANAGER or not isinstance(workflow, str) or not _WORKFLOW.fullmatch(workflow):
         return None
-    if stage not in list(Stage) or not _ATTEMPT.fullmatch(attempt):
+    executor = str(labels.get("executor", 0))
+    if stage not in list(Stage) or not _ATTEMPT.fullmatch(attempt) or not _EXECUTOR.fullmatch(executor):
         return None
-    return JobRef(WorkflowId(workflow), Stage(stage), int(attempt), namespace)
+    return JobRef(WorkflowId(workflow), Stage(stage), int(attempt), namespace, executor=int(executor))
 
 
 def ref_of_name(name: str, namespace: str) -> JobRef | None:
@@ -54,4 +60,5 @@ def ref_of_name(name: str, namespace: str) -> JobRef | None:
     found = _NAME.fullmatch(name)
     if not found:
         return None
-    return JobRef(WorkflowId(found["workflow"]), Stage(found["stage"]), int(found["attempt"]), namespace)
+    workflow, executor = WorkflowId(found["workflow"]), int(found["executor"] or 0)
+    return JobRef(workflow, Stage(found["stage"]), int(found["attempt"]), namespace, executor=executor)

@@ -45,9 +45,12 @@ class NameConflict(ClusterError):
     """An object of this name exists and is not ours. It is never touched; an operator must look into it."""
 
 
-def job_name(workflow: WorkflowId, stage: Stage, attempt: int) -> str:
-    """The name of one attempt's Job; at most 63 characters if the workflow's id has at most 40."""
-    return f"{workflow}-{stage}-{attempt}"
+def job_name(workflow: WorkflowId, stage: Stage, attempt: int, executor: int = 0) -> str:
+    """The name of one attempt's Job; at most 63 characters if the workflow's id has at most 40.
+
+    The first executor of a TES task has the name of an algorithm; the others also have their number, from 1.
+    """
+    return f"{workflow}-{stage}-{attempt}" + (f"-{executor}" if executor else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,18 @@ class JobRef:
     attempt: int
     namespace: str
     uid: JobUid | None = None
+    executor: int = 0  # its number, from 0, where the algorithm stage of a TES task has several
 
     @property
     def name(self) -> str:
-        return job_name(self.workflow, self.stage, self.attempt)
+        return job_name(self.workflow, self.stage, self.attempt, self.executor)
 
 
-def job_ref(workflow: Workflow, stage: Stage, attempt: int, environments: Mapping[str, Environment]) -> JobRef:
+def job_ref(
+    workflow: Workflow, stage: Stage, attempt: int, environments: Mapping[str, Environment], executor: int = 0
+) -> JobRef:
     """The Job of one attempt of a workflow's stage."""
-    return JobRef(workflow.id, stage, attempt, namespace_of(workflow, environments), workflow.job_uid)
+    return JobRef(workflow.id, stage, attempt, namespace_of(workflow, environments), workflow.job_uid, executor)
 
 
 def namespace_of(workflow: Workflow, environments: Mapping[str, Environment]) -> str:
@@ -94,10 +100,12 @@ class StageJob:
     may_lack_volume: bool = False  # an earlier stage failed or was stopped, perhaps before it had a volume
     policy: str = ""  # what the data holders ask for, as JSON
     held: HeldTask | None = None  # how results are held, and which of them leave
+    executor: int = 0  # its number, from 0
 
     @property
     def ref(self) -> JobRef:
-        return JobRef(self.workflow, self.stage, self.attempt, self.limits.namespace or self.environment.namespace)
+        namespace = self.limits.namespace or self.environment.namespace
+        return JobRef(self.workflow, self.stage, self.attempt, namespace, executor=self.executor)
 
 
 class State(StrEnum):
@@ -118,7 +126,8 @@ class JobStatus:
     exit_code: int | None = None  # of the container, if known
     reason: str = ""  # `OOMKilled`, `DeadlineExceeded`, `ImagePullBackOff`, or the reason that a stage program gave
     oom_killed: bool = False
-    since: datetime | None = None  # STUCK: the start of the wait; RUNNING: the start of the container, if known
+    since: datetime | None = None  # STUCK: the start of the wait; else the start of the container, if known
+    until: datetime | None = None  # ENDED: the end of the container, if known
     definitive: bool = False  # STUCK: the registry said that there is no such image, or not for us
 
 

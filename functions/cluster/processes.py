@@ -1,7 +1,7 @@
 """The cluster of a laptop: Jobs as files below one folder. `local/kubelet.py` runs them.
 
     <folder>/<namespace>/<workflow>/data/                  the volume, `/data` in Ocean's contract
-                                   /<stage>-<attempt>/     one Job
+                                   /<stage>-<attempt>/     one Job; of a further executor `<stage>-<attempt>-<executor>`
                                        job.json            the request; written once
                                        deleted             exists if the Job is to be ended and removed
                                        lock                the supervisor's pid; locked while it lives
@@ -29,7 +29,7 @@ from functions.workflow.model import JobUid, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
-_ATTEMPT = re.compile(rf"({'|'.join(Stage)})-[1-9][0-9]*")
+_ATTEMPT = re.compile(rf"({'|'.join(Stage)})-[1-9][0-9]*(-[1-9][0-9]*)?")
 TRASH = "trash"
 WAKE = "wake"
 TICK = "tick"  # the file with the level of the tick
@@ -154,7 +154,7 @@ class ProcessCluster:
 
     def _job(self, ref: JobRef) -> JobFolder | None:
         home = self._home(ref.workflow, ref.namespace)
-        return JobFolder(home / f"{ref.stage}-{ref.attempt}") if home else None
+        return JobFolder(home / ref.name.removeprefix(f"{ref.workflow}-")) if home else None
 
     def _home(self, workflow: WorkflowId, namespace: str) -> Path | None:
         safe = all(_SAFE.fullmatch(part) for part in (workflow, namespace)) and namespace not in (TRASH, WAKE, TICK)

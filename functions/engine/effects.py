@@ -33,7 +33,7 @@ from functions.workflow.hold_rules import scope
 from functions.workflow.model import JobUid, Outcome, Workflow
 from functions.workflow.observation import StageEnded, StageLost, StageObservation
 from functions.workflow.steps import may_be_held
-from functions.workflow.timing import creation_deadline
+from functions.workflow.timing import creation_deadline, remaining
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -74,9 +74,9 @@ class Effects:
         match effect:
             case CreateJob():
                 return self._create(tx, current, intent, effect, now)
-            case DeleteJob(stage, attempt):
-                gone = app.cluster.delete(job_ref(current, stage, attempt, app.environments))
-                return None, StageLost(stage, attempt) if gone else None
+            case DeleteJob(stage, attempt, executor):
+                gone = app.cluster.delete(job_ref(current, stage, attempt, app.environments, executor))
+                return None, StageLost(stage, attempt, executor) if gone else None
             case CleanUp():
                 app.cluster.clean_up(current.id, namespace_of(current, app.environments))
             case RemoveResults():
@@ -108,8 +108,9 @@ class Effects:
             workflow=current.id,
             stage=effect.stage,
             attempt=effect.attempt,
+            executor=effect.executor,
             environment=environment,
-            limits=current.limits,
+            limits=remaining(current),
             definition=definition,
             secret=record.submission.secret,
             scope=scope(current),
@@ -168,4 +169,4 @@ def give_up(effect: Effect) -> StageObservation | None:
 
 
 def _refused(effect: CreateJob, reason: str) -> StageEnded:
-    return StageEnded(effect.stage, effect.attempt, None, Outcome.FAILED, reason=reason)
+    return StageEnded(effect.stage, effect.attempt, None, Outcome.FAILED, reason=reason, executor=effect.executor)

@@ -27,7 +27,7 @@ from functions.workflow import decide as rules
 from functions.workflow.decision import CreateJob, Decision, Emit, Verdict
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
 from functions.workflow.observation import Admitted, Observation
-from functions.workflow.timing import stage_deadline
+from functions.workflow.timing import remaining, stage_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -249,11 +249,11 @@ class Transitions:
     ) -> Workflow:
         """The workflow with its Job. The time that a Job waited for its creation does not count as the stage's."""
         stage = current.stage
-        if stage is None or intent.effect != CreateJob(stage, current.attempt):
+        if stage is None or intent.effect != CreateJob(stage, current.attempt, current.executor):
             return current
         created = replace(current, job_uid=job_uid, job_created_at=now)
         if now - intent.due_at < CREATED_LATE:
             return created
-        created = replace(created, deadline=stage_deadline(current.limits, stage, now))
+        created = replace(created, deadline=stage_deadline(remaining(current), stage, now))
         tx.save(Decision(created, Verdict.UNCHANGED), cause)
         return created

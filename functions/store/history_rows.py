@@ -12,7 +12,7 @@ from functions.store.pool import Row
 from functions.store.ports import MAX_CAUSE
 from functions.store.rows import time_of
 from functions.store.values import Attempt
-from functions.workflow.decision import AttemptEnd, HistoryEntry
+from functions.workflow.decision import AttemptEnd, CreateJob, HistoryEntry
 from functions.workflow.model import JobUid, Outcome, Phase, Stage, WorkflowId
 
 # Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
@@ -53,13 +53,16 @@ def history_of(row: Row) -> tuple[HistoryEntry, str]:
 
 
 def attempt_values(
-    workflow: WorkflowId, stage: Stage, attempt: int, at: datetime, end: AttemptEnd | None
+    workflow: WorkflowId, job: CreateJob | AttemptEnd, at: datetime, end: AttemptEnd | None = None
 ) -> dict[str, Any]:
+    """The columns of an attempt that begins at `at` (`job`), or of one that has ended (`end`)."""
     return {
         "workflow": workflow,
-        "stage": stage.value,
-        "attempt": attempt,
+        "stage": job.stage.value,
+        "attempt": job.attempt,
+        "executor": job.executor,
         "created_at": at,
+        "started_at": end.started_at if end else None,
         "ended_at": end.at if end else None,
         "outcome": end.outcome.value if end else None,
         "exit_code": end.exit_code if end else None,
@@ -68,9 +71,11 @@ def attempt_values(
 
 
 def attempt_of(row: Row) -> Attempt:
-    stage, number = Stage(row["stage"]), row["attempt"]
+    stage, number, executor = Stage(row["stage"]), row["attempt"], row["executor"]
     end = None
     if row["outcome"] is not None:
         ended, outcome = time_of(row["ended_at"]), Outcome(row["outcome"])
-        end = AttemptEnd(stage, number, outcome, row["exit_code"], row["reason"] or "", ended)
-    return Attempt(stage, number, time_of(row["created_at"]), JobUid(row["job_uid"]) if row["job_uid"] else None, end)
+        began = time_of(row["started_at"]) if row["started_at"] else None
+        end = AttemptEnd(stage, number, outcome, row["exit_code"], row["reason"] or "", ended, executor, began)
+    uid = JobUid(row["job_uid"]) if row["job_uid"] else None
+    return Attempt(stage, number, time_of(row["created_at"]), uid, end, executor)

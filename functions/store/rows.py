@@ -45,12 +45,12 @@ from functions.workflow.timing import CHECK_AFTER
 
 # Columns of `jobs`: those of the state, and those of the whole record.
 STATE = """
-    workflowid, namespace, limits, datecreated, phase, attempt, job_uid, job_created_at, waiting, runs_since,
-    status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
+    workflowid, namespace, limits, datecreated, phase, attempt, executor, ran_seconds, job_uid, job_created_at, waiting,
+    runs_since, status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
     findings, held_until, head"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted,
-    policy"""
+    policy, dialect"""
 _KINDS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
@@ -90,6 +90,8 @@ def workflow_of(row: Row) -> Workflow:
         created_at=created,
         phase=phase,
         attempt=row["attempt"],
+        executor=row["executor"],
+        ran_seconds=row["ran_seconds"],
         job_uid=JobUid(row["job_uid"]) if row["job_uid"] else None,
         job_created_at=_time(row["job_created_at"]),
         waiting=_WAITING.decode(row["waiting"]) if row["waiting"] else None,
@@ -116,6 +118,8 @@ def state_values(workflow: Workflow) -> dict[str, Any]:
     return {
         "phase": workflow.phase.value,
         "attempt": workflow.attempt,
+        "executor": workflow.executor,
+        "ran_seconds": workflow.ran_seconds,
         "job_uid": workflow.job_uid,
         "job_created_at": workflow.job_created_at,
         "waiting": json_columns.encode(workflow.waiting),
@@ -150,6 +154,7 @@ def record_of(row: Row) -> Record:
         origin=row["origin"],
         adopted=bool(row["adopted"]),
         policy=row["policy"] or "",
+        dialect=row["dialect"],
     )
     manifest = Manifest(
         json_columns.decode_files(row["outputsurl"]),
@@ -181,6 +186,7 @@ def record_values(record: Record) -> dict[str, Any]:
         "origin": submission.origin,
         "adopted": submission.adopted,
         "policy": submission.policy or None,
+        "dialect": submission.dialect,
     }
 
 
@@ -196,13 +202,14 @@ def manifest_values(manifest: Manifest | None) -> dict[str, Any]:
 
 def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[str, Any]:
     """All columns of a new row of `intents`, except its id."""
-    stage, attempt = (effect.stage, effect.attempt) if isinstance(effect, CreateJob | DeleteJob) else (None, None)
+    job = effect if isinstance(effect, CreateJob | DeleteJob) else None
     due_at, wake_at = effect_times(effect, at)
     return {
         "workflow": workflow,
         "kind": _KINDS[type(effect)],
-        "stage": stage.value if stage else None,
-        "attempt": attempt,
+        "stage": job.stage.value if job else None,
+        "attempt": job.attempt if job else None,
+        "executor": job.executor if job else None,
         "event": effect.kind if isinstance(effect, Emit) else None,
         "due_at": due_at,
         "wake_at": wake_at,
@@ -239,9 +246,9 @@ def outgoing_of(row: Row) -> Outgoing:
 def effect_of(row: Row) -> Effect:
     match row["kind"]:
         case "create_job":
-            return CreateJob(Stage(row["stage"]), row["attempt"])
+            return CreateJob(Stage(row["stage"]), row["attempt"], row["executor"])
         case "delete_job":
-            return DeleteJob(Stage(row["stage"]), row["attempt"])
+            return DeleteJob(Stage(row["stage"]), row["attempt"], row["executor"])
         case "clean_up":
             return CleanUp()
         case "remove_results":

@@ -148,7 +148,7 @@ class SqlStore:
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         found = [history_rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
         order = list(Stage)
-        return sorted(found, key=lambda attempt: (order.index(attempt.stage), attempt.attempt))
+        return sorted(found, key=lambda attempt: (order.index(attempt.stage), attempt.executor, attempt.attempt))
 
     def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:
         return [WorkflowId(row["workflowid"]) for row in self._read(QUEUE, environment=environment, limit=limit)]

@@ -45,7 +45,7 @@ BACKLOG = """
            EXISTS (SELECT 1 FROM jobs WHERE datefinished IS NULL AND phase <> 'held') AS works
 """
 OPEN_INTENTS = """
-    SELECT id, workflow, kind, stage, attempt, event, tries, due_at,
+    SELECT id, workflow, kind, stage, attempt, executor, event, tries, due_at,
            EXISTS (SELECT 1 FROM freezes) AS frozen FROM intents
     WHERE workflow = %(workflow)s AND kind <> 'emit' ORDER BY id
 """
@@ -55,14 +55,17 @@ POSTPONE = "UPDATE intents SET wake_at = %(until)s, tries = tries + 1 WHERE id =
 SET_CURRENT_JOB = """
     UPDATE jobs SET job_uid = %(uid)s, job_created_at = %(at)s
     WHERE workflowid = %(workflow)s AND phase = %(stage)s AND attempt = %(attempt)s
+        AND executor = %(executor)s
 """
 SET_ATTEMPT_JOB = """
     UPDATE stage_attempts SET job_uid = %(uid)s
     WHERE workflow = %(workflow)s AND stage = %(stage)s AND attempt = %(attempt)s
+        AND executor = %(executor)s
 """
 # The end of an attempt that is recorded already.
 END_ATTEMPT = """
-    ON CONFLICT (workflow, stage, attempt) DO UPDATE SET
+    ON CONFLICT (workflow, stage, attempt, executor) DO UPDATE SET
+        started_at = excluded.started_at,
         ended_at = excluded.ended_at, outcome = excluded.outcome,
         exit_code = excluded.exit_code, reason = excluded.reason
 """
@@ -148,7 +151,12 @@ class SqlTransaction:
     def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
         effect = creation.effect
         assert isinstance(effect, CreateJob)
-        attempt = {"workflow": creation.workflow, "stage": effect.stage.value, "attempt": effect.attempt}
+        attempt = {
+            "workflow": creation.workflow,
+            "stage": effect.stage.value,
+            "attempt": effect.attempt,
+            "executor": effect.executor,
+        }
         self._session.execute(SET_CURRENT_JOB, {**attempt, "uid": job_uid, "at": at})
         self._session.execute(SET_ATTEMPT_JOB, {**attempt, "uid": job_uid})
         self.close(creation)
@@ -233,10 +241,10 @@ def _attempts(decision: Decision, at: datetime) -> list[dict[str, Any]]:
     """The rows of the attempts that begin and of the one that ended."""
     workflow, closed = decision.workflow.id, decision.closed
     attempts = [
-        history_rows.attempt_values(workflow, effect.stage, effect.attempt, at, None)
+        history_rows.attempt_values(workflow, effect, at)
         for effect in decision.effects
         if isinstance(effect, CreateJob)
     ]
     if closed is not None:
-        attempts.append(history_rows.attempt_values(workflow, closed.stage, closed.attempt, at, closed))
+        attempts.append(history_rows.attempt_values(workflow, closed, at, closed))
     return attempts

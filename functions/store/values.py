@@ -43,6 +43,7 @@ class Attempt:
     created_at: datetime
     job_uid: JobUid | None = None
     end: AttemptEnd | None = None
+    executor: int = 0  # its number, from 0, in a TES task
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def _wait_suspended(w: Workflow, stage: Stage, now: datetime) -> Decision:
     """The time of a suspended Job stands still; only the queue time limits its wait."""
     if now >= timing.queue_deadline(w):
         return steps.halt(w, w, Outcome.FAILED, "QueueTimeout", "queue time is over", now)
-    held = replace(w, deadline=timing.stage_deadline(w.limits, stage, now), waiting=None, runs_since=None)
+    held = replace(w, deadline=timing.stage_deadline(timing.remaining(w), stage, now), waiting=None, runs_since=None)
     return _check_again(held, timing.check_waiting(w.job_created_at or now, timing.queue_deadline(w), now))
 
 
@@ -156,7 +156,8 @@ def _irrelevance(w: Workflow, observation: StageObservation) -> Verdict | None:
         return Verdict.LATE
     if w.stage is None:
         return Verdict.FOREIGN
-    here, there = (_ORDER.index(w.stage), w.attempt), (_ORDER.index(observation.stage), observation.attempt)
+    here = (_ORDER.index(w.stage), w.executor, w.attempt)
+    there = (_ORDER.index(observation.stage), observation.executor, observation.attempt)
     if there != here:
         return Verdict.DUPLICATE if there < here else Verdict.FOREIGN
     uid = None if isinstance(observation, StageLost) else observation.job_uid
@@ -178,6 +179,8 @@ def _of_stage(w: Workflow, observation: StageObservation, now: datetime) -> Deci
 
 
 def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
+    if end.started_at is not None and w.stage is not None:
+        w = steps.running(w, w.stage, end.started_at, now)
     # An acknowledged stop counts, even if the stage succeeded meanwhile. A stage that was halted for another reason and
     # succeeded all the same has succeeded.
     if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or end.outcome is not Outcome.SUCCEEDED):
@@ -187,7 +190,8 @@ def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
     if w.stage in _PUBLISHING and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
         # Without a manifest nothing is published, whatever the exit code says.
         return _stage_over(w, Outcome.FAILED, end.exit_code, "ManifestMissing", now)
-    return _stage_over(w, end.outcome, end.exit_code, end.reason, now, end.oom_killed, end.manifest)
+    manifest, oom_killed = end.manifest, end.oom_killed
+    return _stage_over(w, end.outcome, end.exit_code, end.reason, now, oom_killed, manifest, ended_at=end.ended_at)
 
 
 def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
@@ -201,7 +205,7 @@ def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
     patience_ends = stuck.since + timing.patience(w.limits, stuck)
     if now < patience_ends:
         return _check_again(w, timing.check_waiting(stuck.since, patience_ends, now))
-    return steps.halt(w, w, Outcome.FAILED, stuck.reason, f"{stuck.stage} stuck", now)
+    return steps.halt(w, w, Outcome.FAILED, stuck.reason, f"{steps.name_of(w, stuck.stage)} stuck", now)
 
 
 def _stage_over(
@@ -213,23 +217,26 @@ def _stage_over(
     oom_killed: bool = False,
     manifest: Manifest | None = None,
     gone: bool = True,
+    ended_at: datetime | None = None,
 ) -> Decision:
-    """The current attempt has ended: go on to the next stage, the next attempt, or the end.
+    """The current attempt has ended: go on to the next executor, the next stage, the next attempt, or the end.
 
     `gone`: its Job is gone. If not, no further attempt starts, because both would write to the same volume.
     """
     stage = w.stage
     assert stage is not None
     ended = replace(w, halt=None)
-    why = reason or outcome.value
-    if not stage.is_ours and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
-        why = f"{stage.capitalize()}Exit:{exit_code}" if reason in ("", "Error") else reason
-    closed = AttemptEnd(stage, w.attempt, outcome, exit_code, "" if outcome is Outcome.SUCCEEDED else why, now)
-    event = f"{stage} {outcome}"
+    why = endings.reason_of(w, stage, outcome, exit_code, reason, oom_killed)
+    at = steps.clamped(w, ended_at, now)
+    closed = AttemptEnd(stage, w.attempt, outcome, exit_code, why, at, w.executor, w.runs_since)
+    event = f"{steps.name_of(w, stage)} {outcome}"
     if w.removed:
         ended = replace(ended, ending=endings.stopped_ending(w))
         return replace(steps.finish(w, ended, event, now, why), closed=closed)
-    if outcome is Outcome.SUCCEEDED:
+    forgiven = endings.is_forgiven(w, stage, outcome, exit_code, reason, oom_killed)
+    if (outcome is Outcome.SUCCEEDED or forgiven) and stage is Stage.ALGORITHM and w.executor + 1 < w.limits.executors:
+        return replace(steps.next_executor(ended, event, at, now, why), closed=closed)
+    if outcome is Outcome.SUCCEEDED or forgiven:
         return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
     if stage is Stage.CHECK and exit_code in hold_rules.FINDINGS_OF:
         findings = hold_rules.FINDINGS_OF[exit_code]

@@ -16,6 +16,7 @@ class CreateJob:
 
     stage: Stage
     attempt: int
+    executor: int = 0
     after: float = field(default=0, compare=False)
 
 
@@ -23,6 +24,7 @@ class CreateJob:
 class DeleteJob:
     stage: Stage
     attempt: int
+    executor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class AttemptEnd:
     exit_code: int | None
     reason: str
     at: datetime
+    executor: int = 0
+    started_at: datetime | None = None  # of its container, if it ran
 
 
 @dataclass(frozen=True, slots=True)

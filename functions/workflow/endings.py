@@ -39,6 +39,29 @@ def may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None
     return outcome is Outcome.FAILED and not refused and not final
 
 
+# Reasons for which a container ends by itself, with its program's exit code or that of the attempt to start it.
+_OWN_END = ("", "Error", "StartError", "ContainerCannotRun")
+
+
+def reason_of(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool) -> str:
+    """Why a stage ended so, in one word; empty for a success."""
+    if outcome is Outcome.SUCCEEDED:
+        return ""
+    if not stage.is_ours and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
+        name = "Executor" if stage is Stage.ALGORITHM and w.limits.ignore_errors else stage.capitalize()
+        return f"{name}Exit:{exit_code}" if reason in ("", "Error") else reason
+    return reason or outcome.value
+
+
+def is_forgiven(
+    w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool
+) -> bool:
+    """Whether the task goes on although this executor failed: only if its program itself has ended, with a code."""
+    if stage is not Stage.ALGORITHM or not any(w.limits.ignore_errors[w.executor : w.executor + 1]):
+        return False
+    return outcome is Outcome.FAILED and exit_code is not None and not oom_killed and reason in _OWN_END
+
+
 def ending(stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool) -> Ending:
     if outcome is Outcome.STOPPED:
         return Ending(Code.FINISHED, reason)

@@ -109,6 +109,12 @@ class Limits:
     disk: int = 1 << 30
     gpus: int = 0
     namespace: str = ""  # where its Jobs run; empty in old records: where the environment's run now
+    ignore_errors: tuple[bool, ...] = ()  # of each executor of a TES task; empty for Ocean's document
+
+    @property
+    def executors(self) -> int:
+        """How many Jobs the algorithm stage has, one after the other."""
+        return len(self.ignore_errors) or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,10 @@ class Waiting:
 class Workflow:
     """The state of one workflow. Only `decide` makes new states.
 
-    `step` counts its history lines. `wake_at`: when the sweep must check it again; an unfinished workflow always has
-    one. `deadline`: when the current wait (in the queue, for the stage, for a Job's deletion) is over. `waiting` and
-    `runs_since`: the state of the stage's container when it was last read.
+    `executor`: the number, from 0, of the executor that the algorithm stage runs; `ran_seconds`: how long those before
+    it ran. `step` counts its history lines. `wake_at`: when the sweep must check it again; an unfinished workflow
+    always has one. `deadline`: when the current wait (in the queue, for the stage, for a Job's deletion) is over.
+    `waiting` and `runs_since`: the state of the stage's container when it was last read.
     """
 
     id: WorkflowId
@@ -152,6 +159,8 @@ class Workflow:
     created_at: datetime
     phase: Phase = Phase.QUEUED
     attempt: int = 0
+    executor: int = 0
+    ran_seconds: int = 0
     job_uid: JobUid | None = None
     job_created_at: datetime | None = None  # by our clock; set together with `job_uid`
     waiting: Waiting | None = None
@@ -206,16 +215,36 @@ class ResultFile:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveredFile:
+    """One output of a TES task at the URL that its client gave. `path`: in the container; `size` in bytes."""
+
+    url: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The ends of what one executor printed."""
+
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What was published: `files` for the consumer, `admin_files` for the operator only.
 
-    `warnings` tell the consumer what was not published, or under another name.
+    `warnings` tell the consumer what was not published, or under another name. Of a TES task also what was delivered,
+    and what each executor printed where nothing filters or holds it.
     """
 
     files: tuple[ResultFile, ...] = ()
     admin_files: tuple[ResultFile, ...] = ()
     warnings: tuple[str, ...] = ()
     report: str = ""  # of the disclosure checks, as JSON; for checkers alone
+    delivered: tuple[DeliveredFile, ...] = ()
+    streams: tuple[Streams, ...] = ()
 
 
 # --- the record around the state ------------------------------------------------------------
@@ -228,12 +257,13 @@ class Submission:
     agreement_id: str
     owner: str
     provider: str
-    document: Mapping[str, Any]  # Ocean's workflow: {"stages": […], "chainId": …}
+    document: Mapping[str, Any]  # Ocean's workflow: {"stages": […], "chainId": …}; or a TES task
     secret: str
     idempotency_key: str | None = None
     origin: str | None = None  # `namespace/name` of the WorkFlow object it came from
     adopted: bool = False  # operator-service recorded it; the provider that it stored signed nothing
     policy: str = ""  # the merged policy of its data sets, as canonical JSON; empty without one
+    dialect: str = "ocean"  # the kind of document: `ocean`, `tes`
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,9 @@ class StageEnded:
     reason: str = ""
     oom_killed: bool = False
     manifest: Manifest | None = None  # publish only
+    executor: int = 0
+    started_at: datetime | None = None  # of the container, by its node's clock
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class StageStuck:
     reason: str
     since: datetime
     definitive: bool = False
+    executor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class StageLost:
 
     stage: Stage
     attempt: int
+    executor: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from math import ceil
 
 from functions.workflow.codes import Code
 from functions.workflow.decision import (
@@ -25,6 +26,7 @@ from functions.workflow.timing import (
     HALT_PATIENCE,
     next_check,
     pause,
+    remaining,
     results_expiry,
     stage_deadline,
     stage_seconds,
@@ -51,7 +53,7 @@ def running(w: Workflow, stage: Stage, since: datetime, now: datetime) -> Workfl
         return replace(w, waiting=None)
     begun = min(max(since, w.job_created_at), now)
     return replace(
-        w, waiting=None, runs_since=begun, deadline=begun + timedelta(seconds=stage_seconds(w.limits, stage))
+        w, waiting=None, runs_since=begun, deadline=begun + timedelta(seconds=stage_seconds(remaining(w), stage))
     )
 
 
@@ -62,25 +64,45 @@ def start(
     now: datetime,
     *,
     attempt: int = 1,
+    executor: int = 0,
     reason: str = "",
     extra: tuple[Effect, ...] = (),
 ) -> Decision:
-    """Enter `stage`: create its Job, after a pause if an attempt of it has just failed."""
-    create = CreateJob(stage, attempt, pause(w.limits, attempt) if w.stage is stage else 0)
+    """Enter `stage`, or its next executor: create its Job, after a pause if an attempt of it has just failed."""
+    again = w.stage is stage and w.executor == executor
+    create = CreateJob(stage, attempt, executor, pause(w.limits, attempt) if again else 0)
     begin = now + timedelta(seconds=create.after)
     after = replace(
         w,
         phase=Phase(stage),
         attempt=attempt,
+        executor=executor,
         job_uid=None,
         job_created_at=None,
         waiting=None,
         runs_since=None,
         status=Code.FILTERING if stage is Stage.PUBLISH and is_held_back(w) else STATUS_OF[stage],
-        deadline=stage_deadline(w.limits, stage, begin),
+        deadline=stage_deadline(remaining(w), stage, begin),
         wake_at=begin + CHECK_AFTER,
     )
     return applied(w, after, event, now, effects=(create, *extra), reason=reason)
+
+
+def next_executor(w: Workflow, event: str, ended_at: datetime, now: datetime, reason: str) -> Decision:
+    """Run the next executor of a TES task, within what is left of the task's time."""
+    ran = ended_at - (w.runs_since or w.job_created_at or ended_at)
+    spent = replace(w, ran_seconds=w.ran_seconds + ceil(ran.total_seconds()))
+    return start(spent, Stage.ALGORITHM, event, now, executor=w.executor + 1, reason=reason)
+
+
+def name_of(w: Workflow, stage: Stage) -> str:
+    """The name of the stage in the history; for an executor of a TES task its number, from 1."""
+    return f"executor {w.executor + 1}" if stage is Stage.ALGORITHM and w.limits.ignore_errors else stage.value
+
+
+def clamped(w: Workflow, at: datetime | None, now: datetime) -> datetime:
+    """A time by a node's clock, clamped to what is possible by ours: after the container's start, and not after now."""
+    return now if at is None else min(max(at, w.runs_since or w.job_created_at or now), now)
 
 
 def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: str, now: datetime) -> Decision:
@@ -94,7 +116,7 @@ def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: st
         deadline=now + HALT_PATIENCE,
         wake_at=now + CHECK_AFTER,
     )
-    return applied(before, after, event, now, effects=(DeleteJob(w.stage, w.attempt),), reason=reason)
+    return applied(before, after, event, now, effects=(DeleteJob(w.stage, w.attempt, w.executor),), reason=reason)
 
 
 def may_be_held(w: Workflow) -> bool:
@@ -136,6 +158,7 @@ def _held(w: Workflow) -> Workflow:
         w,
         phase=Phase.HELD,
         attempt=0,
+        executor=0,
         job_uid=None,
         job_created_at=None,
         waiting=None,
@@ -151,6 +174,7 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
         w,
         phase=Phase.FINISHED,
         attempt=0,
+        executor=0,
         job_uid=None,
         job_created_at=None,
         waiting=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from functions.backoff import Backoff
@@ -69,6 +70,13 @@ def read_deadline(w: Workflow) -> datetime | None:
     return w.deadline and w.deadline + timedelta(seconds=w.limits.queue_seconds)
 
 
+def remaining(w: Workflow) -> Limits:
+    """The limits of the current stage. The time of the algorithm stage counts for all its executors together."""
+    if not w.ran_seconds:
+        return w.limits
+    return replace(w.limits, algorithm_seconds=max(1, w.limits.algorithm_seconds - w.ran_seconds))
+
+
 def stage_seconds(limits: Limits, stage: Stage) -> int:
     """How long the container of a stage may run."""
     return limits.algorithm_seconds if stage is Stage.ALGORITHM else limits.stage_seconds
@@ -104,7 +112,7 @@ def next_check(w: Workflow, now: datetime) -> datetime | None:
     if w.phase in (Phase.QUEUED, Phase.HELD):
         return check_before(end, end - now, now)
     if w.stage is not None and w.deadline is not None and _uncreated(w):
-        decided = w.deadline - DEADLINE_SLACK - timedelta(seconds=job_seconds(w.limits, w.stage))
+        decided = w.deadline - DEADLINE_SLACK - timedelta(seconds=job_seconds(remaining(w), w.stage))
         return check_waiting(decided, end, now)
     if w.runs_since is not None:
         return check_waiting(w.runs_since, end, now)

@@ -50,8 +50,8 @@ _CROWD = (
     FROM jobs, generate_series(1001, 1002) line WHERE owner < 'owner-2'
     """,
     """
-    INSERT INTO stage_attempts (workflow, stage, attempt, created_at)
-    SELECT workflowid, 'configure', 1, datecreated FROM jobs WHERE owner < 'owner-3'
+    INSERT INTO stage_attempts (workflow, stage, attempt, executor, created_at)
+    SELECT workflowid, 'configure', 1, 0, datecreated FROM jobs WHERE owner < 'owner-3'
     """,
     """
     INSERT INTO intents (workflow, kind, event, wake_at, tries, due_at)

@@ -74,7 +74,7 @@ class MemoryStore:
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         with self._lock:
-            found = [attempt for (owner, _, _), attempt in self._tables.attempts.items() if owner == workflow]
+            found = [attempt for (owner, *_), attempt in self._tables.attempts.items() if owner == workflow]
         return sorted(found, key=lambda attempt: (STAGES.index(attempt.stage), attempt.attempt))
 
     def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:

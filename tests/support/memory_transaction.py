@@ -35,7 +35,7 @@ class Tables:
     """Values are immutable, so that undoing a change is putting the earlier value back."""
 
     records: dict[WorkflowId, Record] = field(default_factory=dict)
-    attempts: dict[tuple[WorkflowId, Stage, int], Attempt] = field(default_factory=dict)
+    attempts: dict[tuple[WorkflowId, Stage, int, int], Attempt] = field(default_factory=dict)
     history: dict[tuple[WorkflowId, int], tuple[HistoryEntry, str]] = field(default_factory=dict)
     outbox: dict[int, _Open] = field(default_factory=dict)
     scopes: dict[int, str] = field(default_factory=dict)  # of the events in the outbox that are about one
@@ -114,8 +114,8 @@ class MemoryTransaction(HoldTransaction):
             self._decided(after.id, effect, decision.lines[-1].at)
 
     def _close_attempt(self, workflow: WorkflowId, end: AttemptEnd) -> None:
-        key = (workflow, end.stage, end.attempt)
-        attempt = self._tables.attempts.get(key) or Attempt(end.stage, end.attempt, end.at)
+        key = (workflow, end.stage, end.attempt, end.executor)
+        attempt = self._tables.attempts.get(key) or Attempt(end.stage, end.attempt, end.at, executor=end.executor)
         self._put(self._tables.attempts, key, replace(attempt, end=end))
 
     def _drop_creations(self, workflow: WorkflowId) -> None:
@@ -125,8 +125,8 @@ class MemoryTransaction(HoldTransaction):
 
     def _decided(self, workflow: WorkflowId, effect: Effect, at: datetime) -> None:
         if isinstance(effect, CreateJob):
-            attempt = Attempt(effect.stage, effect.attempt, at)
-            self._put(self._tables.attempts, (workflow, effect.stage, effect.attempt), attempt)
+            attempt = Attempt(effect.stage, effect.attempt, at, executor=effect.executor)
+            self._put(self._tables.attempts, (workflow, effect.stage, effect.attempt, effect.executor), attempt)
         due_at, wake_at = effect_times(effect, at)
         intent = Intent(next(self._ids), workflow, effect, 0, due_at)
         self._put(self._tables.outbox, intent.id, _Open(intent, wake_at))
@@ -147,12 +147,12 @@ class MemoryTransaction(HoldTransaction):
     def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
         self.close(creation)
         assert isinstance(creation.effect, CreateJob)
-        stage, number = creation.effect.stage, creation.effect.attempt
+        stage, number, executor = creation.effect.stage, creation.effect.attempt, creation.effect.executor
         record = self._tables.records[creation.workflow]
-        if (record.workflow.stage, record.workflow.attempt) == (stage, number):
+        if (record.workflow.stage, record.workflow.attempt, record.workflow.executor) == (stage, number, executor):
             current = replace(record.workflow, job_uid=job_uid, job_created_at=at)
             self._put(self._tables.records, creation.workflow, replace(record, workflow=current))
-        key = (creation.workflow, stage, number)
+        key = (creation.workflow, stage, number, executor)
         self._put(self._tables.attempts, key, replace(self._tables.attempts[key], job_uid=job_uid))
 
     def postpone(self, intent: Intent, until: datetime) -> None:

@@ -174,8 +174,9 @@ def pod_is_noteworthy(pod: Body) -> bool:
 
 def _terminated_pod(terminated: Body, status: Body, owner: JobUid | None, stage: Stage) -> JobStatus:
     code = terminated.get("exitCode")
+    times = get_time(terminated, "startedAt"), get_time(terminated, "finishedAt")
     if code == 0:
-        return JobStatus(State.ENDED, owner, Outcome.SUCCEEDED, 0)
+        return JobStatus(State.ENDED, owner, Outcome.SUCCEEDED, 0, since=times[0], until=times[1])
     reason = get_text(terminated, "reason")
     if status.get("reason") == "Evicted":
         reason = "Evicted"
@@ -184,7 +185,10 @@ def _terminated_pod(terminated: Body, status: Body, owner: JobUid | None, stage:
         written = get_text(terminated, "message").partition(":")[0]
         reason = written if _REASON.fullmatch(written) else reason
     exit_code = code if isinstance(code, int) else None
-    return JobStatus(State.ENDED, owner, Outcome.FAILED, exit_code, reason or "Error", reason == "OOMKilled")
+    killed = reason == "OOMKilled"
+    return JobStatus(
+        State.ENDED, owner, Outcome.FAILED, exit_code, reason or "Error", killed, since=times[0], until=times[1]
+    )
 
 
 def _stuck_pod(pod: Body, owner: JobUid | None) -> JobStatus | None:

@@ -42,6 +42,8 @@ def _add_columns() -> None:
         sa.Column("phase", sa.String(16), nullable=False, server_default="queued"),
         sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
         sa.Column("step", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("executor", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("ran_seconds", sa.Integer, nullable=False, server_default="0"),
         sa.Column("job_uid", sa.String(255)),
         sa.Column("job_created_at", sa.DateTime),
         sa.Column("waiting", sa.Text),
@@ -63,6 +65,7 @@ def _add_columns() -> None:
         sa.Column("held_until", sa.DateTime),
         sa.Column("head", sa.String(64), nullable=False, server_default=""),
         sa.Column("policy", sa.Text),
+        sa.Column("dialect", sa.String(16), nullable=False, server_default="ocean"),
     ]
     for column in columns:
         op.add_column("jobs", column)
@@ -123,8 +126,10 @@ def _create_attempts_and_history() -> None:
         _workflow(primary_key=True),
         sa.Column("stage", sa.String(16), primary_key=True),
         sa.Column("attempt", sa.Integer, primary_key=True),
+        sa.Column("executor", sa.Integer, primary_key=True),
         sa.Column("created_at", sa.DateTime, nullable=False),
         sa.Column("job_uid", sa.String(255)),
+        sa.Column("started_at", sa.DateTime),  # of its container
         sa.Column("ended_at", sa.DateTime),
         sa.Column("outcome", sa.String(16)),
         sa.Column("exit_code", sa.Integer),
@@ -203,6 +208,7 @@ def _create_outbox() -> None:
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("stage", sa.String(16)),
         sa.Column("attempt", sa.Integer),
+        sa.Column("executor", sa.Integer),
         sa.Column("event", sa.String(32)),
         sa.Column("scope", sa.String(512)),
         sa.Column("due_at", sa.DateTime, nullable=False),
