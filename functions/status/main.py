@@ -11,8 +11,10 @@ from functions.api.ocean import routes
 from functions.api.review import routes as review
 from functions.engine.app import current_app
 from functions.status import admin, jobs, logs, public
+from functions.status.console import routes as console
 
 _REVIEW = "functions.status.review"
+_CONSOLE = "functions.status.console"
 ROUTER = Router(
     [
         routes.JOBS.to(jobs.jobs),
@@ -30,6 +32,14 @@ ROUTER = Router(
         review.HELD_JOB.to(later(_REVIEW, "held_job")),
         review.HELD_FILE.to(later(_REVIEW, "held_file")),
         review.FREEZES.to(later(_REVIEW, "freezes")),
+        console.INDEX.to(later(f"{_CONSOLE}.files", "index")),
+        console.FILE.to(later(f"{_CONSOLE}.files", "file")),
+        console.SESSION.to(later(f"{_CONSOLE}.sign_in", "session")),
+        console.SIGN_IN.to(later(f"{_CONSOLE}.sign_in", "sign_in")),
+        console.SIGN_OUT.to(later(f"{_CONSOLE}.sign_in", "sign_out")),
+        console.OVERVIEW.to(later(f"{_CONSOLE}.pages", "overview")),
+        console.WORKFLOWS.to(later(f"{_CONSOLE}.pages", "workflows")),
+        console.WORKFLOW.to(later(f"{_CONSOLE}.pages", "workflow")),
         Rule("/spec", endpoint=public.spec, methods=["GET"]),
         Rule("/api/v1/docs/", endpoint=public.docs, methods=["GET"]),
         Rule("/api/v1/docs/<name>", endpoint=public.docs_file, methods=["GET"]),

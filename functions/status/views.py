@@ -126,7 +126,7 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer
     return view
 
 
-def info(record: Record, attempts: Iterable[Attempt], told: progress_line.Progress | None) -> Info:
+def info(record: Record, made: Iterable[Attempt], told: progress_line.Progress | None) -> Info:
     """Return everything recorded of a job. `told` is the progress that the running stage last reported."""
     workflow = record.workflow
     return {
@@ -138,10 +138,14 @@ def info(record: Record, attempts: Iterable[Attempt], told: progress_line.Progre
         "expired": workflow.expired,
         "deadline": epoch(workflow.deadline) if workflow.deadline else None,
         "waiting": waiting(workflow),
-        "attempts": [_attempt(attempt) for attempt in attempts],
+        "attempts": attempts(made),
         "progress": _progress(told) if told else None,
         "adminFiles": files(record.manifest.admin_files),
     }
+
+
+def attempts(made: Iterable[Attempt]) -> list[StageAttempt]:
+    return [_attempt(each) for each in made]
 
 
 def history(lines: Sequence[tuple[HistoryEntry, str]]) -> list[Step]:

@@ -17,15 +17,17 @@ from functions.store.values import (
     HeldResults,
     HoldKey,
     Intent,
+    Listing,
     Outgoing,
     Query,
     Slots,
     StoredDecision,
+    Summary,
     Tick,
 )
 from functions.trust.policy import Budget
 from functions.workflow.decision import Decision, HistoryEntry
-from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Phase, Record, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
 MAX_CAUSE = 255  # characters in the history; an event's id may have any length
@@ -197,6 +199,14 @@ class Store(Protocol):
 
     def running(self) -> Mapping[str, int]:
         """The number of running workflows by environment, without environments in which none runs."""
+        ...
+
+    def summaries(self, wanted: Listing) -> Sequence[Summary]:
+        """The workflows that `wanted` asks for, without reading their documents."""
+        ...
+
+    def unfinished_by_phase(self) -> Mapping[str, Mapping[Phase, int]]:
+        """The number of unfinished workflows by environment and phase, without zeros."""
         ...
 
     def nonce_used(self, address: str, nonce: int) -> bool:

@@ -11,12 +11,12 @@ import msgspec
 
 from functions.backoff import Backoff
 from functions.ethereum import comparable
-from functions.store import history_rows, holds, rows
+from functions.store import history_rows, holds, listing, rows
 from functions.store.pool import Row, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
-from functions.store.values import Attempt, Freeze, HeldResults, Outgoing, Query, StoredDecision
+from functions.store.values import Attempt, Freeze, HeldResults, Listing, Outgoing, Query, StoredDecision, Summary
 from functions.workflow.decision import HistoryEntry
-from functions.workflow.model import Record, Stage, Workflow, WorkflowId
+from functions.workflow.model import Phase, Record, Stage, Workflow, WorkflowId
 
 STATE = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s"
 BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idempotency_key = %(key)s"
@@ -155,6 +155,12 @@ class SqlStore:
 
     def running(self) -> Mapping[str, int]:
         return {row["namespace"]: row["running"] for row in self._read(RUNNING)}
+
+    def summaries(self, wanted: Listing) -> Sequence[Summary]:
+        return [listing.summary_of(row) for row in self.pool.read(*listing.select(wanted))]
+
+    def unfinished_by_phase(self) -> Mapping[str, Mapping[Phase, int]]:
+        return listing.unfinished_of(self._read(listing.UNFINISHED))
 
     def holds(self, limit: int) -> Sequence[Record]:
         return [rows.record_of(row) for row in self._read(holds.HOLDS, limit=limit)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from functions.workflow.decision import AttemptEnd, Effect
-from functions.workflow.model import JobUid, Manifest, Stage, WorkflowId
+from functions.workflow.model import Ending, Findings, JobUid, Manifest, Phase, Stage, Stop, Waiting, WorkflowId
 from functions.workflow.tick import TickLevel
 
 
@@ -99,6 +99,41 @@ class Query:
     unfinished: bool = False
     limit: int = 1000
     offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which summaries to list. All conditions that are given must hold. The newest come first."""
+
+    state: str | None = None  # one of functions.store.listing.STATES
+    dialect: str | None = None  # one of functions.store.listing.DIALECTS
+    environment: str | None = None
+    owner: str | None = None
+    id_prefix: str | None = None
+    before: tuple[datetime, str] | None = None  # only those that are older than this workflow: its time and its id
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A workflow in a list: its state without its document and its files."""
+
+    id: WorkflowId
+    environment: str
+    owner: str
+    provider: str
+    origin: str | None
+    phase: Phase
+    attempt: int
+    status: int
+    stop: Stop
+    ending: Ending | None
+    waiting: Waiting | None
+    runs_since: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    held_until: datetime | None
+    findings: Findings
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from functions.api.http import Router
 from functions.api.ocean import routes
 from functions.api.review import routes as review
 from functions.status import openapi
+from functions.status.console import routes as console
 from functions.status.main import ROUTER as STATUS
 from functions.submit.main import ROUTER as SUBMIT
 from functions.workflow.model import Manifest, ResultFile
@@ -105,7 +106,8 @@ def test_the_document_describes_exactly_the_routing_table() -> None:
         (
             "status",
             STATUS,
-            {("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET")},
+            {("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET")}
+            | {(route.path, route.method) for route in console.TABLE},
         ),
     ],
 )

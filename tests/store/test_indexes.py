@@ -12,8 +12,9 @@ from support.postgres import TEMPLATE, connect, fresh_database
 from support.records import NOW, at
 from support.statements import statements
 
+from functions.store.listing import STATES
 from functions.store.sql import SqlStore
-from functions.store.values import Query
+from functions.store.values import Listing, Query
 from functions.workflow import decide as rules
 from functions.workflow.decision import CreateJob
 from functions.workflow.model import JobUid, WorkflowId
@@ -92,6 +93,16 @@ def _ask_everything(store: SqlStore) -> None:
     ):
         store.find(query)
         store.ids(query)
+    for listing in (
+        Listing(),
+        *(Listing(state=state) for state in STATES),
+        Listing(environment="env-1", state="failed"),
+        Listing(owner="owner-7"),
+        Listing(id_prefix=SOMEBODY[:9]),
+        Listing(before=(at(-86_400), SOMEBODY)),
+    ):
+        store.summaries(listing)
+    store.unfinished_by_phase()
     store.nonce_used("provider-7", 2)
     store.prune_nonces(50)
     store.queues()

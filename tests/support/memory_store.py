@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,10 +10,21 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
+from support.memory_listing import is_wanted, summary_of
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
 from functions.ethereum import comparable
-from functions.store.values import Attempt, Freeze, HeldResults, Intent, Outgoing, Query, StoredDecision
+from functions.store.values import (
+    Attempt,
+    Freeze,
+    HeldResults,
+    Intent,
+    Listing,
+    Outgoing,
+    Query,
+    StoredDecision,
+    Summary,
+)
 from functions.workflow.decision import Emit, HistoryEntry
 from functions.workflow.model import Phase, Record, Workflow, WorkflowId
 
@@ -88,6 +100,16 @@ class MemoryStore:
             workflows = [record.workflow for record in self._tables.records.values()]
         environments = [w.environment for w in workflows if w.takes_slot]
         return {environment: environments.count(environment) for environment in set(environments)}
+
+    def summaries(self, wanted: Listing) -> Sequence[Summary]:
+        found = [summary_of(record) for record in self.find(Query(limit=len(self._tables.records)))]
+        return [each for each in found if is_wanted(each, wanted)][: wanted.limit]
+
+    def unfinished_by_phase(self) -> Mapping[str, Mapping[Phase, int]]:
+        with self._lock:
+            workflows = [r.workflow for r in self._tables.records.values() if not r.workflow.finished]
+        counted = Counter((w.environment, w.phase) for w in workflows)
+        return {name: {p: n for (e, p), n in counted.items() if e == name} for name, _ in counted}
 
     def holds(self, limit: int) -> Sequence[Record]:
         with self._lock:

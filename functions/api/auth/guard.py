@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 
+from functions.api.auth.session import Role, is_from_console, session_of
 from functions.api.auth.signature import NonceRefused, RequestSigner, SignatureRefused, verify
 from functions.api.http import Call, HttpError
 from functions.settings import Settings
@@ -46,24 +47,39 @@ def bound_to(call: Call, signer: RequestSigner) -> str | None:
 
 
 def require_admin(call: Call) -> None:
-    """Require the `Admin` header. Raises HttpError 400 if it is missing, 401 if it is wrong."""
+    """Require the `Admin` header, or an operator's session.
+
+    Raises HttpError 400 if the header is missing, 401 if it is wrong or the session is over, 403 for another's session.
+    """
     settings = call.app.settings
-    if settings.open_admin and not settings.allowed_admins:
+    if admin_is_open(settings):
         return
     given = call.request.headers.get("Admin", "")
-    if not given:
+    if given:
+        if not is_admin(given, settings):
+            raise HttpError(401, "Access admin route failed due to invalid admin address.")
+        return
+    session = session_of(call)
+    if session is None and is_from_console(call.request):
+        raise HttpError(401, "the session is over; sign in again")
+    if session is None:
         raise HttpError(400, "Admin header is empty.")
-    if not _is_admin(given, settings):
-        raise HttpError(401, "Access admin route failed due to invalid admin address.")
+    if session.role is not Role.OPERATOR:
+        raise HttpError(403, "only an operator may do this")
+
+
+def admin_is_open(settings: Settings) -> bool:
+    """Return whether everybody is an operator, as on a laptop."""
+    return settings.open_admin and not settings.allowed_admins
+
+
+def is_admin(given: str, settings: Settings) -> bool:
+    """Compare with every entry, each in constant time, ignoring case as operator-service does."""
+    candidate = given.lower().encode()
+    matches = [hmac.compare_digest(candidate, admin.lower().encode()) for admin in settings.allowed_admins if admin]
+    return any(matches)
 
 
 def _error(refused: SignatureRefused, prefix: str) -> HttpError:
     text = f"{prefix}{refused}" if isinstance(refused, NonceRefused) else str(refused)
     return HttpError(refused.status, text)
-
-
-def _is_admin(given: str, settings: Settings) -> bool:
-    """Compare with every entry, each in constant time, ignoring case as operator-service does."""
-    candidate = given.lower().encode()
-    matches = [hmac.compare_digest(candidate, admin.lower().encode()) for admin in settings.allowed_admins if admin]
-    return any(matches)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from functions import ethereum
 from functions.api.auth.guard import require_admin
 from functions.api.auth.nonce import nanoseconds
+from functions.api.auth.session import Role, session_of
 from functions.api.http import Call, HttpError
 
 SCHEME = "Checker "
@@ -40,10 +41,13 @@ def text_to_sign(method: str, path: str, nonce: str) -> str:
 def require_reader(call: Call) -> Reader:
     """Return the checker or the operator who asks. Raises HttpError 400 or 401."""
     given = call.request.headers.get("Authorization", "")
-    if not given.startswith(SCHEME):
-        require_admin(call)
-        return Reader()
-    return Reader(_checker(call, given.removeprefix(SCHEME)))
+    if given.startswith(SCHEME):
+        return Reader(_checker(call, given.removeprefix(SCHEME)))
+    session = session_of(call)
+    if session and session.role is Role.CHECKER:
+        return Reader(session.name)
+    require_admin(call)
+    return Reader()
 
 
 def _checker(call: Call, given: str) -> str:

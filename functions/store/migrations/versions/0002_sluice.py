@@ -102,6 +102,13 @@ def _index_jobs() -> None:
     _index("ix_jobs_running", "jobs", ["namespace"], _TAKES_A_SLOT)
     _index("ix_jobs_held", "jobs", ["held_until"], "phase = 'held'")
     _index("ix_jobs_unfinished", "jobs", ["datecreated", "workflowid"], _UNFINISHED)
+    _index(
+        "ix_jobs_unsuccessful",
+        "jobs",
+        ["datecreated", "workflowid"],
+        "phase = 'finished' AND (status <> 70 OR stopreq <> 0)",
+    )
+    op.create_index("ix_jobs_environment", "jobs", ["namespace", "datecreated", "workflowid"])
     op.create_index("ix_jobs_agreement", "jobs", ["agreement_key", "datecreated", "workflowid"])
     op.create_index("ix_jobs_owner", "jobs", ["owner_key", "datecreated", "workflowid"])
     op.create_index("ix_jobs_created", "jobs", ["datecreated", "workflowid"])

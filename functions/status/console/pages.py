@@ -1,0 +1,99 @@
+"""What the console's pages read. Each list is one indexed query, and is answered with 304 while nothing changes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from functions.api.auth.guard import require_admin
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import answer, large_record
+from functions.api.ocean.answers import epoch
+from functions.status.console import views
+from functions.store.listing import DIALECTS, STATES
+from functions.store.values import Listing
+from functions.workflow.model import Phase, WorkflowId
+
+PAGE = 50  # workflows
+_QUEUE = 1000  # positions that are told
+_LONGEST = 255  # characters of a filter
+
+
+def overview(call: Call) -> Response:
+    """GET /console/api/overview: list the environments with their slots, and what is frozen."""
+    require_admin(call)
+    unfinished = call.app.store.unfinished_by_phase()
+    environments = [views.environment(each, unfinished.get(each.id, {})) for each in call.app.environments.values()]
+    freezes = [views.freeze(each) for each in call.app.store.freezes()]
+    return _unless_same(call, {"environments": environments, "freezes": freezes})
+
+
+def workflows(call: Call) -> Response:
+    """GET /console/api/workflows?state=&owner=&environment=&dialect=&id=&before=: list a page, newest first."""
+    require_admin(call)
+    found = list(call.app.store.summaries(_listing(call)))
+    more = len(found) > PAGE
+    shown = [views.summary(each) for each in found[:PAGE]]
+    following = f"{epoch(found[PAGE - 1].created_at)},{found[PAGE - 1].id}" if more else None
+    return _unless_same(call, {"workflows": shown, "next": following})
+
+
+def workflow(call: Call) -> Response:
+    """GET /console/api/workflows/{id}: show all that is recorded of a workflow, without its secrets and URLs."""
+    require_admin(call)
+    id_ = WorkflowId(call.captured["job"])
+    store = call.app.store
+    with large_record():
+        record = store.get(id_)
+        if record is None:
+            raise HttpError(404, f"there is no workflow {id_}")
+        position = None
+        if record.workflow.phase is Phase.QUEUED:
+            queue = store.queue(record.workflow.environment, _QUEUE)
+            position = queue.index(id_) + 1 if id_ in queue else None
+        shown = views.workflow(record, store.attempts(id_), store.history(id_), position)
+    return _unless_same(call, shown)
+
+
+def _unless_same(call: Call, value: Any) -> Response:
+    response = answer(value)
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Cookie"
+    response.add_etag()
+    return response.make_conditional(call.request)
+
+
+def _listing(call: Call) -> Listing:
+    return Listing(
+        state=_choice(call, "state", STATES),
+        dialect=_choice(call, "dialect", DIALECTS),
+        environment=_text(call, "environment"),
+        owner=_text(call, "owner"),
+        id_prefix=_text(call, "id"),
+        before=_before(call),
+        limit=PAGE + 1,
+    )
+
+
+def _text(call: Call, name: str) -> str | None:
+    return str(call.params.get(name, ""))[:_LONGEST] or None
+
+
+def _choice(call: Call, name: str, choices: tuple[str, ...]) -> str | None:
+    value = _text(call, name)
+    if value is not None and value not in choices:
+        raise HttpError(400, f"`{name}` must be one of {', '.join(choices)}")
+    return value
+
+
+def _before(call: Call) -> tuple[datetime, str] | None:
+    text = str(call.params.get("before", ""))
+    if not text:
+        return None
+    seconds, _, id_ = text.partition(",")
+    whole, _, micro = seconds.partition(".")
+    if not (seconds.isascii() and whole.isdigit() and len(micro) == 6 and micro.isdigit() and len(whole) < 12):
+        raise HttpError(400, "`before` must be the `next` of an earlier page")
+    return datetime.fromtimestamp(int(whole), UTC).replace(microsecond=int(micro)), id_

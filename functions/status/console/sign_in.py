@@ -1,0 +1,61 @@
+"""Signs people in to the console and out again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from functions.api.auth.checker import SCHEME, require_reader
+from functions.api.auth.guard import admin_is_open, is_admin
+from functions.api.auth.session import COOKIE, SECONDS, Role, Session, cookie, is_from_console, session_of
+from functions.api.http import Call, HttpError
+from functions.api.json_answers import answer
+
+_NOT_FROM_HERE = "only the console may sign in here; open /console/ on this host"
+
+
+def session(call: Call) -> Response:
+    """GET /console/api/session: say who is signed in; nobody is `{"role": null}`."""
+    if admin_is_open(call.app.settings):
+        return answer(_shown(call, Session(Role.OPERATOR, "", 0)) | {"open": True})
+    found = session_of(call)
+    return answer(_shown(call, found) if found else {"role": None})
+
+
+def sign_in(call: Call) -> Response:
+    """POST /console/api/session: exchange the Admin value, or a checker's signature, for a session.
+
+    The body is `{"admin": "…"}`. A checker sends the header `Authorization: Checker …` and an empty body.
+    """
+    if not is_from_console(call.request):
+        raise HttpError(403, _NOT_FROM_HERE)
+    until = int(call.app.clock().timestamp()) + SECONDS
+    if call.request.headers.get("Authorization", "").startswith(SCHEME):
+        new = Session(Role.CHECKER, require_reader(call).address, until)
+    elif is_admin(str(call.params.get("admin", "")), call.app.settings):
+        new = Session(Role.OPERATOR, "", until)
+    else:
+        raise HttpError(401, "this is not an Admin value of this server (ALLOWED_ADMINS)")
+    response = answer(_shown(call, new))
+    _set_cookie(call, response, cookie(new, call.app.settings), SECONDS)
+    return response
+
+
+def sign_out(call: Call) -> Response:
+    """DELETE /console/api/session: forget the session in this browser."""
+    if not is_from_console(call.request):
+        raise HttpError(403, _NOT_FROM_HERE)
+    response = answer({"role": None})
+    _set_cookie(call, response, "", 0)
+    return response
+
+
+def _set_cookie(call: Call, response: Response, value: str, seconds: int) -> None:
+    # TLS ends at the gateway; the page's origin tells whether there is any.
+    is_secure = call.request.headers.get("Origin", "").startswith("https:")
+    response.set_cookie(COOKIE, value, max_age=seconds, httponly=True, samesite="Strict", secure=is_secure)
+
+
+def _shown(call: Call, session: Session) -> dict[str, Any]:
+    return {"role": session.role, "name": session.name, "until": session.until, "open": False}
