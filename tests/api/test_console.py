@@ -11,7 +11,7 @@ from support.api import ADMIN, OWNER, Api, Clock
 from werkzeug.test import TestResponse
 
 from functions import ethereum
-from functions.api.auth.checker import text_to_sign
+from functions.api.auth.reader import text_to_sign
 from functions.api.auth.session import COOKIE, SECONDS
 from functions.status.console.files import FOLDER
 from functions.workflow.model import Manifest, ResultFile, Stage

@@ -6,8 +6,8 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from functions.api.auth.checker import SCHEME, require_reader
 from functions.api.auth.guard import admin_is_open, is_admin
+from functions.api.auth.reader import SCHEME, require_reader
 from functions.api.auth.session import COOKIE, SECONDS, Role, Session, cookie, is_from_console, session_of
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
