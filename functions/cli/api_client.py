@@ -16,6 +16,7 @@ from functions.cli.command_errors import UNAVAILABLE, USAGE_ERROR, CommandError,
 
 API = "/api/v1/operator"
 _LONGEST_MESSAGE = 2000  # characters of an error of the server that are shown
+_LONGEST_EVENT = 1 << 20  # bytes of one line of a log's stream
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 
 
@@ -126,6 +127,31 @@ class Client:
             raise self._refused("/logs", answer.status, answer.data)
         return answer.data
 
+    def log_events(self, job_id: str, stage: str, since: str) -> Iterator[dict[str, str]]:
+        """Follow the log of a stage: yield server-sent events (docs/api.md) until the server ends the stream.
+
+        Asks as an operator first. If the server refuses that, asks as the owner of the job.
+        """
+        fields = {"jobId": job_id, "component": stage, "follow": "1", "since": since}
+        if not self.operator:
+            owner = self.job(job_id)["owner"]
+            fields |= {"owner": owner, **self._signature(owner, job_id)}
+        headers = {"Accept": "text/event-stream"}
+        answer = self._send("GET", "/logs", fields=fields, headers=headers, preload_content=False)
+        try:
+            if answer.status in (400, 401) and self.operator:
+                self.operator = False
+                yield from self.log_events(job_id, stage, since)
+            elif answer.status >= 400:
+                raise self._refused("/logs", answer.status, answer.read())
+            else:
+                yield from _events(answer)
+        except urllib3.exceptions.HTTPError as e:
+            raise ServerUnavailable(self.url, _why(e)) from None
+        finally:
+            answer.close()
+            answer.release_conn()
+
     # --- requests of the review room ------------------------------------------------------------
 
     def held(self) -> Any:
@@ -231,6 +257,28 @@ class Client:
         except (ValueError, KeyError, TypeError):
             return ApiError(status, f"{at} answered {status}")
         return ApiError(status, f"{at}: {message}" if status == 404 else message)  # a 404 may mean a wrong --url
+
+
+def _events(answer: urllib3.BaseHTTPResponse) -> Iterator[dict[str, str]]:
+    """The server-sent events of an answer, without comments. Each field has one line here."""
+    event: dict[str, str] = {}
+    for line in _lines(answer):
+        name, separator, value = line.partition(":")
+        if not line:
+            if event:
+                yield event
+            event = {}
+        elif separator and name:
+            event[name] = value.removeprefix(" ")
+
+
+def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
+    rest = b""
+    while chunk := answer.read1(1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+        if len(rest) > _LONGEST_EVENT:
+            return
 
 
 def _why(error: Exception) -> str:

@@ -1,15 +1,13 @@
-"""Commands about jobs on a server: status, logs, stop, delete, list, environments, history."""
+"""Commands about jobs on a server: status, stop, delete, list, environments, history."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.command_errors import FAILED, fail
+from functions.cli.command_errors import FAILED
 from functions.cli.options import json_option, owner_option, print_json, server_options
-from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -41,49 +39,6 @@ def status(client: Client, job: str, as_json: bool) -> None:
             out.print(f"{name:<11}", value)
     if watch.has_ended(found) and not watch.succeeded(found):
         raise SystemExit(FAILED)
-
-
-@click.command()
-@click.argument("job")
-@click.option(
-    "--stage",
-    type=click.Choice([stage.value for stage in Stage]),
-    default="algorithm",
-    show_default=True,
-    help="The stage whose log is wanted.",
-)
-@json_option
-@server_options
-def logs(client: Client, job: str, stage: str, as_json: bool) -> None:
-    """Print the log of a stage.
-
-    Operators can read the logs of all stages, also while they run. Others can read the algorithm's log after it is
-    published. It is never published if the environment filters results.
-
-    A terminal shows control characters as escapes such as \\x1b, so that a log cannot control it. A pipe or a file gets
-    the log unchanged.
-
-    \b
-    Exit codes: 1 if the job still runs and its log cannot be read yet, 2 if there is no such job or log.
-
-    \b
-    Example:
-      sluice logs JOB --stage configure
-    """
-    from functions.cli.api_client import ApiError
-
-    try:
-        text = client.log(job, stage)
-    except ApiError as e:
-        if e.status == 404:
-            _fail_if_running(client.job(job), f"there is no log of {stage} yet")
-        if e.status not in (400, 401) or stage != Stage.ALGORITHM:
-            raise
-        text = _published_log(client, job)
-    if as_json:
-        print_json({"jobId": job, "stage": stage, "log": text.decode(errors="replace")})
-    else:
-        _write(text)
 
 
 @click.command()
@@ -241,38 +196,6 @@ def _print_state(job: Any, as_json: bool) -> None:
         print_json(job)
     else:
         terminal.console().print(terminal.coloured_state(job))
-
-
-def _published_log(client: Client, job_id: str) -> bytes:
-    from functions.cli.api_client import ApiError
-
-    job = client.job(job_id)
-    for index, file in enumerate(job["results"] or []):
-        if file["type"] == "algorithmLog":
-            with client.result(job_id, job["owner"], index) as answer:
-                return bytes(answer.read())
-    _fail_if_running(
-        job, "its log can be read after it has ended, if it is published; operators can read it now (--admin-file)"
-    )
-    why = "was removed with the results" if job.get("removed") else "is not published; an operator can read it"
-    raise ApiError(404, f"the algorithm's log of job {job_id} {why}")
-
-
-def _fail_if_running(job: Any, consequence: str) -> None:
-    from functions.cli import watch
-
-    if not watch.has_ended(job):
-        fail(f"job {job['jobId']} is still running ({watch.status_text(job)}): {consequence}", FAILED)
-
-
-def _write(text: bytes) -> None:
-    """Write a log: unchanged to a pipe or file, with control characters made visible to a terminal."""
-    if sys.stdout.isatty():
-        from functions.cli import terminal
-
-        terminal.print_log(terminal.console(), text)
-    else:
-        click.echo(text, nl=False)
 
 
 def _duration(job: Any) -> str:

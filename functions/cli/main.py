@@ -19,7 +19,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "submit": "submit:submit",
         "list": "job_commands:list_jobs",
         "status": "job_commands:status",
-        "logs": "job_commands:logs",
+        "logs": "log_commands:logs",
         "results": "results_command:results",
         "stop": "job_commands:stop",
         "delete": "job_commands:delete",

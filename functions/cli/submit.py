@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,10 +15,13 @@ from functions.cli.command_errors import FAILED, INTERRUPTED, fail, printable
 from functions.cli.options import json_option, owner_option, print_json, server_options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from functions.cli.api_client import Client
     from functions.cli.document_file import Document
 
 T = TypeVar("T")
+_REST_OF_LOG = 10.0  # seconds for the rest of the log after a job has ended
 
 
 @click.command()
@@ -24,6 +29,7 @@ T = TypeVar("T")
 @click.option("--environment", help="The compute environment; required if the server offers several.")
 @click.option("--agreement", metavar="ID", help="The agreementId.  [default: the document's, or a new one]")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; exit with 1 if it failed.")
+@click.option("--logs", "with_logs", is_flag=True, help="With --wait: print the algorithm's log on stderr as it grows.")
 @owner_option
 @json_option
 @server_options
@@ -33,6 +39,7 @@ def submit(
     environment: str | None,
     agreement: str | None,
     wait: bool,
+    with_logs: bool,
     owner: str | None,
     as_json: bool,
 ) -> None:
@@ -48,15 +55,17 @@ def submit(
 
     \b
     Examples:
-      sluice submit workflow.json --wait
+      sluice submit workflow.json --wait --logs
       job=$(sluice submit workflow.json)
     """
+    if with_logs and not wait:
+        fail("--logs needs --wait; `sluice logs JOB --follow` follows the log of a job that runs")
     read, workflow = load_document(document, lambda read: (read, read.standalone()))
     job = start_job(client, read, workflow, environment=environment, agreement=agreement, owner=owner, if_paused=_warn)
     if not wait:
         print_json(job) if as_json else click.echo(printable(job["jobId"]))
         return
-    _report(client, _wait_for_end(client, job["jobId"]), as_json)
+    _report(client, _wait_for_end(client, job["jobId"], with_logs), as_json)
 
 
 def _warn(message: str) -> None:
@@ -102,18 +111,39 @@ def start_job(
     )
 
 
-def _wait_for_end(client: Client, job_id: str) -> Any:
+def _wait_for_end(client: Client, job_id: str, with_logs: bool) -> Any:
     """Show the stages of a job on stderr until it has ended. Returns its last status object."""
     from functions.cli import terminal, watch
 
     job: Any = None
+    out = terminal.console(stderr=True)
+    printing = _printing_log(client, job_id, out) if with_logs else nullcontext()
     try:
-        with terminal.StageDisplay(terminal.console(stderr=True)) as display:
+        with terminal.StageDisplay(out) as display, printing:
             for job in watch.follow(client, job_id):
                 display.update(job)
     except KeyboardInterrupt:
         fail(f"the job continues; see `sluice status {job_id}`, or end it with `sluice stop {job_id}`", INTERRUPTED)
     return job
+
+
+@contextmanager
+def _printing_log(client: Client, job_id: str, out: Console) -> Iterator[None]:
+    """Print the algorithm's log as it grows, beside the block, and its rest at the end."""
+    from functions.cli import terminal
+    from functions.cli.log_commands import follow, lines
+
+    def print_log() -> None:
+        try:
+            for line in lines(follow(client, job_id, "algorithm")):
+                terminal.print_log(out, line or b"\n")
+        except click.ClickException as e:
+            out.print(terminal.text(f"the log cannot be followed: {e.message}", "yellow"))
+
+    printer = threading.Thread(target=print_log, name="log", daemon=True)
+    printer.start()
+    yield
+    printer.join(_REST_OF_LOG)
 
 
 def _environment(client: Client, wanted: str | None) -> Any:

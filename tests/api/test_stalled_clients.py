@@ -52,6 +52,7 @@ def port(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     database = f"sqlite:///{tmp_path}/sluice.db"
     migrate(database)
     settings = {"DATABASE_URL": database, "SLUICE_CLUSTER": "memory", "CLIENT_SECONDS": "1"}
+    settings |= {"ALLOWED_ADMINS": '["secret"]'}
     if request.param == "gunicorn":
         with one_served("status", THREADS=str(CLIENTS), **settings) as (port, _):
             yield port
@@ -114,6 +115,29 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path, hasty
             sock.sendall(f"GET /api/v1/operator/getResult?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert sock.recv(12) == b"HTTP/1.1 200"
         assert asked(port, "/healthz") == 200
+
+
+def test_a_client_that_leaves_a_followed_log_gives_its_thread_back(port: int, tmp_path: Path) -> None:
+    job = Api(app(SqlStore(f"sqlite:///{tmp_path}/sluice.db"))).start()["jobId"]
+    head = f"GET /api/v1/operator/logs?jobId={job}&follow=1 HTTP/1.1\r\nHost: localhost\r\nAdmin: secret\r\n\r\n"
+
+    def followed(sock: socket.socket) -> bool:
+        sock.sendall(head.encode())
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        return response.status == 200
+
+    with ExitStack() as stack:
+        for _ in range(CLIENTS // 2):
+            assert followed(stack.enter_context(connected(port)))
+        with connected(port) as one_more:
+            assert not followed(one_more)
+        assert asked(port, ROUTE) == 200
+    give_up = time.monotonic() + PATIENCE
+    with ExitStack() as stack:
+        while not followed(stack.enter_context(connected(port))):
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
 
 
 @pytest.mark.parametrize("stall", ["in the body", "in a chunk"])
