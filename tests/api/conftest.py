@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.api import Api, app
+from support.console import sign_in
 
 from functions.api.auth import tokens
 
@@ -12,6 +13,13 @@ from functions.api.auth import tokens
 @pytest.fixture
 def api() -> Api:
     return Api(app())
+
+
+@pytest.fixture
+def operator(api: Api) -> Api:
+    """An API whose client has signed in to the console as an operator."""
+    assert sign_in(api).status_code == 200
+    return api
 
 
 @pytest.fixture

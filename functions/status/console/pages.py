@@ -11,7 +11,7 @@ from functions.api.auth.guard import require_admin
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer, large_record
 from functions.api.ocean.answers import epoch
-from functions.status.console import views
+from functions.status.console import console_views as views
 from functions.store.listing import DIALECTS, STATES
 from functions.store.values import Listing
 from functions.workflow.model import Phase, WorkflowId
