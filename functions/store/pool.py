@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import BoundedSemaphore
 from typing import Any, Protocol
@@ -179,6 +179,12 @@ def storable(text: str) -> str:
     Requests with such text are refused before. What a cluster or a program reports must not stop a workflow.
     """
     return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
+
+
+def any_of(ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
+    """Return the placeholders for an IN list, and their parameters."""
+    parameters = {f"id_{n}": id for n, id in enumerate(ids)}
+    return ", ".join(f"%({name})s" for name in parameters), parameters
 
 
 def agreement_in_use(index: str) -> AgreementInUse:

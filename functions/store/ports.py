@@ -22,7 +22,10 @@ from functions.store.values import (
     Query,
     Slots,
     StoredDecision,
+    StoredTask,
     Summary,
+    TaskEntry,
+    TaskQuery,
     Tick,
 )
 from functions.trust.policy import Budget
@@ -191,6 +194,16 @@ class Store(Protocol):
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         """The attempts in the order of the stages, then of their numbers."""
+        ...
+
+    def task(self, workflow: WorkflowId) -> TaskEntry | None:
+        """The state of a GA4GH TES task, from one indexed row. None if there is no task with this id."""
+        ...
+
+    def find_tasks(self, query: TaskQuery) -> Sequence[TaskEntry]: ...
+
+    def get_tasks(self, workflows: Sequence[WorkflowId]) -> Sequence[StoredTask]:
+        """The whole tasks, in the order of their ids, without those that do not exist."""
         ...
 
     def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:

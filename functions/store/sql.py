@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,11 +10,23 @@ from typing import Any
 import msgspec
 
 from functions.backoff import Backoff
-from functions.ethereum import comparable
-from functions.store import history_rows, holds, listing, rows
-from functions.store.pool import Row, open_pool
+from functions.store import history_rows, holds, listing, rows, tes_rows
+from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
+from functions.store.pool import Row, any_of, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
-from functions.store.values import Attempt, Freeze, HeldResults, Listing, Outgoing, Query, StoredDecision, Summary
+from functions.store.values import (
+    Attempt,
+    Freeze,
+    HeldResults,
+    Listing,
+    Outgoing,
+    Query,
+    StoredDecision,
+    StoredTask,
+    Summary,
+    TaskEntry,
+    TaskQuery,
+)
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.model import Phase, Record, Stage, Workflow, WorkflowId
 
@@ -94,11 +106,6 @@ PRUNE_DEAD_LETTERS = """
     DELETE FROM dead_letters WHERE at < %(before)s
         OR id <= (SELECT id FROM dead_letters ORDER BY id DESC LIMIT 1 OFFSET %(keep)s)
 """
-NEWEST_FIRST = "ORDER BY datecreated DESC, workflowid DESC"
-SIZES = """
-    workflowid, coalesce(octet_length(workflow), 0) + coalesce(octet_length(outputsurl), 0)
-    + coalesce(octet_length(admin_files), 0) AS bytes
-"""
 DELIVERIES = Backoff(first=2, factor=2, longest=3600)
 
 
@@ -118,20 +125,20 @@ class SqlStore:
         self.pool.close()
 
     def find(self, query: Query) -> Sequence[Record]:
-        return [rows.record_of(row) for row in self.pool.read(*_select(rows.RECORD, query))]
+        return [rows.record_of(row) for row in self.pool.read(*select(rows.RECORD, query))]
 
     def find_in_pages(self, query: Query, max_bytes: int) -> Iterator[Sequence[Record]]:
         if query.workflow is not None:  # at most one record
             yield self.find(query)
             return
-        for page in _pages(self.pool.read(*_select(SIZES, query)), max_bytes):
-            names, ids = _any_of(page)
+        for page in pages(self.pool.read(*select(SIZES, query)), max_bytes):
+            names, ids = any_of(page)
             order = NEWEST_FIRST if len(page) > 1 else ""  # SQLite copies the whole rows to sort them
             statement = f"SELECT {rows.RECORD} FROM jobs WHERE workflowid IN ({names}) {order}"
             yield [rows.record_of(row) for row in self.pool.read(statement, ids)]
 
     def ids(self, query: Query) -> Sequence[WorkflowId]:
-        return [WorkflowId(row["workflowid"]) for row in self.pool.read(*_select("workflowid", query))]
+        return [WorkflowId(row["workflowid"]) for row in self.pool.read(*select("workflowid", query))]
 
     def get(self, workflow: WorkflowId) -> Record | None:
         return next((rows.record_of(row) for row in self._read(WHOLE, workflow=workflow)), None)
@@ -149,6 +156,15 @@ class SqlStore:
         found = [history_rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
         order = list(Stage)
         return sorted(found, key=lambda attempt: (order.index(attempt.stage), attempt.executor, attempt.attempt))
+
+    def task(self, workflow: WorkflowId) -> TaskEntry | None:
+        return tes_rows.entry(self.pool.read, workflow)
+
+    def find_tasks(self, query: TaskQuery) -> Sequence[TaskEntry]:
+        return tes_rows.find(self.pool.read, query)
+
+    def get_tasks(self, workflows: Sequence[WorkflowId]) -> Sequence[StoredTask]:
+        return tes_rows.get(self.pool.read, workflows)
 
     def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:
         return [WorkflowId(row["workflowid"]) for row in self._read(QUEUE, environment=environment, limit=limit)]
@@ -209,7 +225,7 @@ class SqlStore:
     def unfinished(self, workflows: Sequence[WorkflowId]) -> set[WorkflowId]:
         if not workflows:
             return set()
-        names, ids = _any_of(workflows)
+        names, ids = any_of(workflows)
         known = f"SELECT workflowid FROM jobs WHERE workflowid IN ({names}) AND phase <> 'finished'"
         return {WorkflowId(row["workflowid"]) for row in self.pool.read(known, ids)}
 
@@ -251,45 +267,3 @@ def next_delivery(until: datetime, tries: int) -> datetime:
     if tries <= 1:
         return until
     return until + timedelta(seconds=DELIVERIES.delay(tries))
-
-
-def _select(columns: str, query: Query) -> tuple[str, Mapping[str, Any]]:
-    """The statement that finds what `query` asks for, and its parameters."""
-    asked = {
-        "agreement_key": None if query.agreement_id is None else comparable(query.agreement_id),
-        "workflowid": query.workflow,
-        "owner_key": None if query.owner is None else comparable(query.owner),
-        "chain_id": query.chain_id,
-    }
-    given = {column: value for column, value in asked.items() if value is not None}
-    conditions = [f"{column} = %({column})s" for column in given]
-    if query.provider is not None:
-        given["provider"] = query.provider
-        conditions.append("(provider = %(provider)s OR adopted)")
-    if query.unfinished:
-        conditions.append("datefinished IS NULL")
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    statement = f"""
-        SELECT {columns} FROM jobs {where} {NEWEST_FIRST} LIMIT %(_limit)s OFFSET %(_offset)s
-    """
-    return statement, {**given, "_limit": query.limit, "_offset": query.offset}
-
-
-def _pages(sizes: Iterable[Row], max_bytes: int) -> Iterator[Sequence[str]]:
-    """Group ids, in their order, into pages of one id or of at most `max_bytes`."""
-    page: list[str] = []
-    left = max_bytes
-    for row in sizes:
-        if page and row["bytes"] > left:
-            yield page
-            page, left = [], max_bytes
-        page.append(row["workflowid"])
-        left -= row["bytes"]
-    if page:
-        yield page
-
-
-def _any_of(ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
-    """The placeholders for an IN list, and their parameters."""
-    parameters = {f"id_{n}": id for n, id in enumerate(ids)}
-    return ", ".join(f"%({name})s" for name in parameters), parameters

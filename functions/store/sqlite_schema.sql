@@ -172,6 +172,29 @@ CREATE TABLE policy_runs (
     workflow VARCHAR(255) NOT NULL,
     PRIMARY KEY (policy, owner, at, workflow)
 );
+CREATE TABLE tes_tasks (
+    workflow VARCHAR(255) NOT NULL,
+    owner VARCHAR(255) NOT NULL,
+    name TEXT NOT NULL,
+    name_start VARCHAR(255) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    created_at DATETIME NOT NULL,
+    size INTEGER NOT NULL,
+    warnings TEXT,
+    outputs TEXT,
+    logs TEXT,
+    PRIMARY KEY (workflow),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
+CREATE TABLE tes_tags (
+    workflow VARCHAR(255) NOT NULL,
+    key VARCHAR(32) NOT NULL,
+    value VARCHAR(32) NOT NULL,
+    owner VARCHAR(255) NOT NULL,
+    created_at DATETIME NOT NULL,
+    PRIMARY KEY (workflow, key),
+    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+);
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
 CREATE INDEX ix_dead_letters_event ON dead_letters (event_id);
 CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
@@ -193,5 +216,10 @@ CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) 
 CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreement_key) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
 CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
+CREATE INDEX ix_tes_tags ON tes_tags (key, value, owner, created_at, workflow);
+CREATE INDEX ix_tes_tasks_created ON tes_tasks (created_at, workflow);
+CREATE INDEX ix_tes_tasks_name ON tes_tasks (name_start, owner);
+CREATE INDEX ix_tes_tasks_owner ON tes_tasks (owner, created_at, workflow);
+CREATE INDEX ix_tes_tasks_state ON tes_tasks (state, owner, created_at, workflow);
 INSERT INTO tick VALUES (1, 0, 0);
 INSERT INTO alembic_version VALUES ('0002');

@@ -11,12 +11,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store import history_rows, holds, rows
+from functions.store import history_rows, holds, rows, tes_rows
 from functions.store.pool import Row, Session
 from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
 from functions.trust.policy import Budget
 from functions.workflow.decision import CreateJob, Decision, RemoveQuarantine
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
+from functions.workflow.tes_state import state_of
 from functions.workflow.tick import HOURLY_WITHIN, TickLevel, level_for
 
 # The level of the tick comes along, so that only a change of it costs a statement.
@@ -112,6 +113,8 @@ class SqlTransaction:
     def add(self, record: Record, decisions: Sequence[tuple[Decision, str]]) -> None:
         last, _ = decisions[-1]
         self._insert("jobs", [rows.record_values(replace(record, workflow=last.workflow)) | _last_update(last)])
+        if record.workflow.limits.ignore_errors:
+            tes_rows.insert(self._session, record, state_of(last.workflow))
         self._record(decisions)
 
     def save(self, decision: Decision, cause: str) -> None:
@@ -120,6 +123,8 @@ class SqlTransaction:
         if decision.manifest is not None:
             values |= rows.manifest_values(decision.manifest)
         self._session.execute(_update_of_job(tuple(values)), {"_workflow": after.id, **values})
+        if after.limits.ignore_errors:
+            tes_rows.save(self._session, after.id, state_of(after), decision.manifest)
         if decision.held is not None:
             holds.hold(self._session, after, decision.held)
         if RemoveQuarantine() in decision.effects:

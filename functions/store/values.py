@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from functions.workflow.decision import AttemptEnd, Effect
-from functions.workflow.model import Ending, Findings, JobUid, Manifest, Phase, Stage, Stop, Waiting, WorkflowId
+from functions.workflow.model import Ending, Findings, JobUid, Manifest, Phase, Record, Stage, Stop, Waiting, WorkflowId
 from functions.workflow.tick import TickLevel
 
 
@@ -134,6 +135,38 @@ class Summary:
     finished_at: datetime | None
     held_until: datetime | None
     findings: Findings
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which GA4GH TES tasks to find. All conditions that are given must hold. The newest tasks come first."""
+
+    owner: str | None = None
+    name_prefix: str = ""
+    state: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)  # an empty value: any value of a key that is there
+    after: tuple[datetime, str] | None = None  # creation and id of the last task of the page before
+    limit: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEntry:
+    """What a list needs of a task. `size`: of the whole task with its logs, in bytes."""
+
+    id: WorkflowId
+    owner: str
+    state: str
+    created_at: datetime
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """Everything that is known of a task."""
+
+    state: str
+    record: Record
+    attempts: Sequence[Attempt]
 
 
 @dataclass(frozen=True, slots=True)

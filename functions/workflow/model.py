@@ -264,6 +264,7 @@ class Submission:
     adopted: bool = False  # operator-service recorded it; the provider that it stored signed nothing
     policy: str = ""  # the merged policy of its data sets, as canonical JSON; empty without one
     dialect: str = "ocean"  # the kind of document: `ocean`, `tes`
+    warnings: tuple[str, ...] = ()  # what of a TES task is not done as it was asked for
 
 
 @dataclass(frozen=True, slots=True)

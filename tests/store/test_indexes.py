@@ -14,7 +14,8 @@ from support.statements import statements
 
 from functions.store.listing import STATES
 from functions.store.sql import SqlStore
-from functions.store.values import Listing, Query
+from functions.store.tes_rows import digest
+from functions.store.values import Listing, Query, TaskQuery
 from functions.workflow import decide as rules
 from functions.workflow.decision import CreateJob
 from functions.workflow.model import JobUid, WorkflowId
@@ -60,6 +61,18 @@ _CROWD = (
            timestamp '2026-11-22' + n * interval '1 second', 0, datecreated
     FROM jobs, LATERAL (SELECT substr(agreementid, 11)::int AS n) numbered WHERE n <= 20000
     """,
+    """
+    INSERT INTO tes_tasks (workflow, owner, name, name_start, state, created_at, size)
+    SELECT workflowid, owner, 'task-' || n, 'task-' || n, CASE WHEN n % 50 = 0 THEN 'RUNNING' ELSE 'COMPLETE' END,
+           datecreated, 1000
+    FROM jobs, LATERAL (SELECT substr(agreementid, 11)::int AS n) numbered
+    """,
+    # md5 stands for the digests of functions/store/tes_rows.py; the queries ask for these two.
+    f"""
+    INSERT INTO tes_tags (workflow, key, value, owner, created_at)
+    SELECT workflow, key, CASE WHEN key = '{digest("n")}' THEN md5(name) ELSE '{digest("lab")}' END, owner, created_at
+    FROM tes_tasks, unnest(ARRAY['{digest("n")}', '{digest("project")}']) key
+    """,
     "INSERT INTO slots SELECT 'env-' || n FROM generate_series(0, 4) n",
     "INSERT INTO nonces (provider, nanoseconds) SELECT 'provider-' || n, 1 FROM generate_series(1, 20000) n",
     "INSERT INTO used_nonces (provider, nanoseconds) SELECT 'provider-' || n, n FROM generate_series(1, 20000) n",
@@ -103,6 +116,7 @@ def _ask_everything(store: SqlStore) -> None:
     ):
         store.summaries(listing)
     store.unfinished_by_phase()
+    _ask_for_tasks(store)
     store.nonce_used("provider-7", 2)
     store.prune_nonces(50)
     store.queues()
@@ -133,6 +147,26 @@ def _ask_everything(store: SqlStore) -> None:
         tx.hold_fast_tick()
         tx.save_tick(tx.lock_tick())
         tx.backlog(at(210))
+
+
+def _ask_for_tasks(store: SqlStore) -> None:
+    store.task(SOMEBODY)
+    store.get_tasks([SOMEBODY])
+    after = (NOW, SOMEBODY)
+    for owner in ("owner-7", None):
+        for query in (
+            TaskQuery(owner),
+            TaskQuery(owner, after=after),
+            TaskQuery(owner, state="RUNNING"),
+            TaskQuery(owner, state="CANCELING", after=after),
+            TaskQuery(owner, name_prefix="task-70"),
+            TaskQuery(owner, name_prefix="nothing", after=after),
+            TaskQuery(owner, tags={"n": "x"}),
+            TaskQuery(owner, tags={"project": "lab"}, after=after),
+            TaskQuery(owner, tags={"project": "", "n": "x"}, state="RUNNING"),
+            TaskQuery(owner, name_prefix="task-7", tags={"project": "lab"}, state="COMPLETE", after=after),
+        ):
+            store.find_tasks(query)
 
 
 def _plan(store: SqlStore, statement: str, parameters: Any) -> Any:

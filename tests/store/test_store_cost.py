@@ -14,9 +14,10 @@ from support.world import assemble
 from support.world import record as new_record
 
 from functions.engine.app import App
+from functions.store.job_query import SIZES
 from functions.store.ports import Transaction
-from functions.store.sql import SIZES, SqlStore
-from functions.store.values import Query
+from functions.store.sql import SqlStore
+from functions.store.values import Query, TaskQuery
 from functions.workflow import decide as rules
 from functions.workflow.model import JobUid, Manifest
 from functions.workflow.observation import Admitted, StopRequested, Tick
@@ -108,6 +109,8 @@ def test_each_read_claim_and_nonce_costs_one_statement(sql_store: SqlStore) -> N
         lambda: sql_store.state(workflow.id),
         lambda: sql_store.get(workflow.id),
         lambda: sql_store.find(Query(owner="0xOwner")),
+        lambda: sql_store.task(workflow.id),
+        lambda: sql_store.find_tasks(TaskQuery("0xOwner", tags={"a": "", "b": "c"}, name_prefix="x")),
         sql_store.queues,
         sql_store.running,
         lambda: sql_store.claim_workflows(at(60), at(90), 50),

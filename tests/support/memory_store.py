@@ -10,6 +10,7 @@ from itertools import count
 from threading import RLock
 from typing import Any
 
+import msgspec
 from support.memory_listing import is_wanted, summary_of
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
@@ -23,10 +24,14 @@ from functions.store.values import (
     Outgoing,
     Query,
     StoredDecision,
+    StoredTask,
     Summary,
+    TaskEntry,
+    TaskQuery,
 )
 from functions.workflow.decision import Emit, HistoryEntry
 from functions.workflow.model import Phase, Record, Workflow, WorkflowId
+from functions.workflow.tes_state import state_of
 
 
 class MemoryStore:
@@ -88,6 +93,21 @@ class MemoryStore:
         with self._lock:
             found = [attempt for (owner, *_), attempt in self._tables.attempts.items() if owner == workflow]
         return sorted(found, key=lambda attempt: (STAGES.index(attempt.stage), attempt.attempt))
+
+    def task(self, workflow: WorkflowId) -> TaskEntry | None:
+        record = self.get(workflow)
+        return _entry(record) if record is not None and record.workflow.limits.ignore_errors else None
+
+    def find_tasks(self, query: TaskQuery) -> Sequence[TaskEntry]:
+        with self._lock:
+            records = list(self._tables.records.values())
+        found = [_entry(record) for record in records if _is_wanted(record, query)]
+        found.sort(key=lambda entry: (entry.created_at, entry.id), reverse=True)
+        return found[: query.limit]
+
+    def get_tasks(self, workflows: Sequence[WorkflowId]) -> Sequence[StoredTask]:
+        found = [record for id_ in workflows if (record := self.get(id_)) and record.workflow.limits.ignore_errors]
+        return [StoredTask(state_of(r.workflow), r, self.attempts(r.workflow.id)) for r in found]
 
     def queue(self, environment: str, limit: int) -> Sequence[WorkflowId]:
         with self._lock:
@@ -211,3 +231,22 @@ def _matches(record: Record, query: Query) -> bool:
     if query.provider not in (None, submission.provider) and not submission.adopted:
         return False
     return all(wanted is None or comparable(wanted) == comparable(actual) for wanted, actual in pairs)
+
+
+def _entry(record: Record) -> TaskEntry:
+    workflow = record.workflow
+    size = len(msgspec.json.encode(record.submission.document))
+    return TaskEntry(workflow.id, record.submission.owner, state_of(workflow), workflow.created_at, size)
+
+
+def _is_wanted(record: Record, query: TaskQuery) -> bool:
+    workflow, task = record.workflow, record.submission.document
+    tags = task.get("tags", {})
+    return (
+        bool(workflow.limits.ignore_errors)
+        and query.owner in (None, record.submission.owner)
+        and query.state in (None, state_of(workflow))
+        and str(task.get("name", "")).startswith(query.name_prefix)
+        and all(key in tags and value in ("", tags[key]) for key, value in query.tags.items())
+        and (query.after is None or (workflow.created_at, workflow.id) < query.after)
+    )

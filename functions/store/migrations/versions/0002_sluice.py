@@ -32,6 +32,7 @@ def upgrade() -> None:
     _adopt_nonces()
     _create_outbox()
     _create_holds()
+    _create_tes_tasks()
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -192,6 +193,39 @@ def _create_holds() -> None:
         sa.Column("at", sa.DateTime, primary_key=True),
         sa.Column("workflow", sa.String(255), primary_key=True),
     )
+
+
+def _create_tes_tasks() -> None:
+    """What the lists of GA4GH TES filter by, and what only its tasks have. The task itself is in `jobs.workflow`."""
+    beginning = sa.String(255, collation="C").with_variant(
+        sa.String(255), "sqlite"
+    )  # in bytewise order: a prefix is a range
+    op.create_table(
+        "tes_tasks",
+        _workflow(primary_key=True),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("name_start", beginning, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+        sa.Column("size", sa.Integer, nullable=False),  # of the task, in bytes
+        sa.Column("warnings", sa.Text),  # of its submission
+        sa.Column("outputs", sa.Text),
+        sa.Column("logs", sa.Text),
+    )
+    op.create_index("ix_tes_tasks_owner", "tes_tasks", ["owner", "created_at", "workflow"])
+    op.create_index("ix_tes_tasks_created", "tes_tasks", ["created_at", "workflow"])
+    op.create_index("ix_tes_tasks_state", "tes_tasks", ["state", "owner", "created_at", "workflow"])
+    op.create_index("ix_tes_tasks_name", "tes_tasks", ["name_start", "owner"])
+    op.create_table(
+        "tes_tags",
+        _workflow(primary_key=True),
+        sa.Column("key", sa.String(32), primary_key=True),  # digests, because an index holds no long texts
+        sa.Column("value", sa.String(32), nullable=False),
+        sa.Column("owner", sa.String(255), nullable=False),
+        sa.Column("created_at", sa.DateTime, nullable=False),
+    )
+    op.create_index("ix_tes_tags", "tes_tags", ["key", "value", "owner", "created_at", "workflow"])
 
 
 def _create_tick() -> None:
