@@ -1,4 +1,4 @@
-"""The error that says: not now. The store, the cluster and the storage each have a subclass."""
+"""Errors that several layers share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class Unavailable(Exception):
     """A part cannot answer now (down, too slow, throttling); try again after `retry_after` seconds.
 
-    The message is for operators: it may name hosts.
+    The store, the cluster and the storage each have a subclass. The message is for operators: it may name hosts.
     """
 
     def __init__(self, message: str = "", retry_after: float = 5.0) -> None:
@@ -15,4 +15,4 @@ class Unavailable(Exception):
 
 
 class BudgetUsedUp(Exception):
-    """A policy allows no further workflow of this owner for now; the text says which."""
+    """A policy allows no further workflow of this owner for now. The message names the policy."""

@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RETRIES = Backoff(first=5, factor=2, longest=600)
-FROZEN_PAUSE = timedelta(minutes=1)  # before it is seen whether a freeze is lifted
+FROZEN_PAUSE = timedelta(minutes=1)  # until it is checked again whether a freeze is lifted
 
 
 class RetryLater(Exception):
-    """The cluster refuses for now. The sweep tries again at `at`; the sender of the event need not."""
+    """The cluster refuses for now. The sweep tries again at `at`; the event need not be sent again."""
 
     def __init__(self, at: datetime) -> None:
         super().__init__()

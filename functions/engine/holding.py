@@ -1,4 +1,4 @@
-"""What the engine does for held results: the key of the quarantine, what was decided, what is frozen."""
+"""Held results in the engine: the key of the quarantine, the files that are released, freezes and budgets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def count_run(tx: Transaction, record: Record, now: datetime) -> None:
 
 
 def task(tx: Transaction, settings: Settings, record: Record, stage: Stage) -> HeldTask:
-    """Return how the results of a workflow are held. Only release gets the key, and the files that leave."""
+    """Return the part of a stage's task about held results. Only release gets the key, and the files that leave."""
     workflow = record.workflow.id
     held = tx.held(workflow)
     key = held.key if held else tx.hold_key(workflow, _new_key())

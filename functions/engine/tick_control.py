@@ -68,15 +68,14 @@ class TickControl:
         """
         with self._app.store.begin() as tx:
             before = tx.lock_tick()
-            level = tx.backlog(self._app.clock())
-            is_lower = level < before.level
-            if is_lower and told is not before.level:
-                level = before.level
+            needed = tx.backlog(self._app.clock())
+            # Only a tick of the recorded level lowers it.
+            level = needed if needed >= before.level or told is before.level else before.level
             if level is not before.level:
                 tx.save_tick(Tick(level, before.applied))
-        # One tick lowers the level in the record, the next one tells the cluster. By then, every transaction that read
-        # the higher level is committed, and what it made due is counted.
-        if is_lower and told is before.level:
+        # Lowering takes two ticks: this one lowers the level in the record, the next one tells the cluster. By then each
+        # transaction that read the higher level is committed, and what it made due is counted.
+        if level < before.level:
             return
         confirmed = told is level or (told is None and level is TickLevel.NONE)
         if before.applied is not level or not confirmed:

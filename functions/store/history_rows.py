@@ -1,4 +1,4 @@
-"""Between rows and the words of the domain: history lines and the attempts of stages."""
+"""Conversion between rows and values, as in `rows`: history lines and the attempts of stages."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ SET_ATTEMPT_JOB = """
     WHERE workflow = %(workflow)s AND stage = %(stage)s AND attempt = %(attempt)s
         AND executor = %(executor)s
 """
-# The end of an attempt that is recorded already.
+# Follows the INSERT of attempts: one that is recorded already has ended.
 END_ATTEMPT = """
     ON CONFLICT (workflow, stage, attempt, executor) DO UPDATE SET
         started_at = excluded.started_at,

@@ -1,4 +1,4 @@
-"""The rules: what an observation makes of a workflow. Pure and total.
+"""The rules of a workflow: from its state and an observation to a decision. Pure and total.
 
 `decide` never raises. If an observation changes nothing, the decision holds the same workflow and a verdict that says
 why. The table that it implements is in docs/architecture.md.
@@ -35,14 +35,14 @@ _PUBLISHING = (Stage.PUBLISH, Stage.RELEASE)
 
 
 def submit(workflow: Workflow, now: datetime) -> Decision:
-    """Queue a new workflow, also if it is admitted at once. The first line of its history."""
+    """Queue a new workflow, even one that is admitted at once. The decision has the first line of its history."""
     queued = replace(workflow, deadline=timing.queue_deadline(workflow))
     queued = replace(queued, wake_at=timing.next_check(queued, now))
     return steps.applied(queued, queued, "submitted", now)
 
 
 def decide(workflow: Workflow, observation: Observation, now: datetime) -> Decision:
-    """Decide what the observation makes of the workflow at `now`."""
+    """Return the decision that follows from an observation made at `now`."""
     match observation:
         case Admitted():
             return _admitted(workflow, now)
@@ -114,15 +114,18 @@ def _tick(w: Workflow, tick: Tick, now: datetime) -> Decision:
         return steps.finish(w, replace(w, ending=expired), "queue time is over", now)
     if w.phase is Phase.HELD:
         return hold_rules.expire(w, now)
-    if w.halt is not None:  # it was deleted long ago and still exists: go on without it
-        return _stage_over(w, w.halt.outcome, None, w.halt.reason, now, gone=False)
+    if w.halt is not None:  # its Job was deleted long ago and still exists: go on without it
+        return _stage_over(w, _end(w, w.halt.outcome, w.halt.reason), now, gone=False)
     if (reason := _never_ran(w)) is not None:
         return steps.halt(w, w, Outcome.FAILED, reason, f"{w.phase} stuck", now)
     return steps.halt(w, w, Outcome.TIMED_OUT, "DeadlineExceeded", "deadline exceeded", now)
 
 
 def _never_ran(w: Workflow) -> str | None:
-    """Return why its container never started; None if it did. Such a stage has failed for that, not timed out."""
+    """Return why the stage's container never started; None if it did.
+
+    A stage whose container never started has failed for this reason. It has not timed out.
+    """
     return w.waiting.reason if w.waiting and w.runs_since is None else None
 
 
@@ -170,10 +173,10 @@ def _of_stage(w: Workflow, observation: StageObservation, now: datetime) -> Deci
             return _stuck(w, observation, now)
         case StageLost():
             if w.halt is not None:
-                return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+                return _stage_over(w, _end(w, w.halt.outcome, w.halt.reason), now)
             if w.job_uid is None:  # its creation is not recorded: the intent is still open
                 return _tick(w, Tick(), now)
-            return _stage_over(w, Outcome.LOST, None, "Lost", now)
+            return _stage_over(w, _end(w, Outcome.LOST, "Lost"), now)
         case StageEnded():
             return _ended(w, observation, now)
 
@@ -184,19 +187,24 @@ def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
     # An acknowledged stop counts, even if the stage succeeded meanwhile. A stage that was halted for another reason and
     # succeeded all the same has succeeded.
     if w.halt is not None and (w.halt.outcome is Outcome.STOPPED or end.outcome is not Outcome.SUCCEEDED):
-        return _stage_over(w, w.halt.outcome, None, w.halt.reason, now)
+        return _stage_over(w, _end(w, w.halt.outcome, w.halt.reason), now)
     if end.outcome is Outcome.TIMED_OUT and (reason := _never_ran(w)) is not None:
-        return _stage_over(w, Outcome.FAILED, None, reason, now)
+        return _stage_over(w, _end(w, Outcome.FAILED, reason), now)
     if w.stage in _PUBLISHING and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
         # Without a manifest nothing is published, whatever the exit code says.
-        return _stage_over(w, Outcome.FAILED, end.exit_code, "ManifestMissing", now)
-    manifest, oom_killed = end.manifest, end.oom_killed
-    return _stage_over(w, end.outcome, end.exit_code, end.reason, now, oom_killed, manifest, ended_at=end.ended_at)
+        return _stage_over(w, _end(w, Outcome.FAILED, "ManifestMissing", end.exit_code), now)
+    return _stage_over(w, end, now)
+
+
+def _end(w: Workflow, outcome: Outcome, reason: str, exit_code: int | None = None) -> StageEnded:
+    """The end of the current attempt, as we conclude it."""
+    assert w.stage is not None
+    return StageEnded(w.stage, w.attempt, w.job_uid, outcome, exit_code, reason)
 
 
 def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
     drained = stuck.reason == "NoPod" and w.runs_since is not None  # its Pod is being replaced
-    if w.halt is not None or drained:  # the reason of the wait does not matter, only the time
+    if w.halt is not None or drained:  # only the deadline counts, not the reason of the wait
         return _tick(w, Tick(), now)
     # Every Pod waits a moment for its volume; a short wait does not mean that it never ran.
     if stuck.reason != "FailedMount" or now >= stuck.since + timing.CHECK_AFTER:
@@ -208,51 +216,38 @@ def _stuck(w: Workflow, stuck: StageStuck, now: datetime) -> Decision:
     return steps.halt(w, w, Outcome.FAILED, stuck.reason, f"{steps.name_of(w, stuck.stage)} stuck", now)
 
 
-def _stage_over(
-    w: Workflow,
-    outcome: Outcome,
-    exit_code: int | None,
-    reason: str,
-    now: datetime,
-    oom_killed: bool = False,
-    manifest: Manifest | None = None,
-    gone: bool = True,
-    ended_at: datetime | None = None,
-) -> Decision:
-    """The current attempt has ended: go on to the next executor, the next stage, the next attempt, or the end.
+def _stage_over(w: Workflow, end: StageEnded, now: datetime, *, gone: bool = True) -> Decision:
+    """Close the current attempt, and go on to the next executor, the next stage, the next attempt, or the end.
 
     `gone`: its Job is gone. If not, no further attempt starts, because both would write to the same volume.
     """
-    stage = w.stage
-    assert stage is not None
-    ended = replace(w, halt=None)
-    why = endings.reason_of(w, stage, outcome, exit_code, reason, oom_killed)
-    at = steps.clamped(w, ended_at, now)
-    closed = AttemptEnd(stage, w.attempt, outcome, exit_code, why, at, w.executor, w.runs_since)
-    event = f"{steps.name_of(w, stage)} {outcome}"
+    reason, at = endings.reason_of(w, end), steps.clamped(w, end.ended_at, now)
+    closed = AttemptEnd(end.stage, w.attempt, end.outcome, end.exit_code, reason, at, w.executor, w.runs_since)
+    return replace(_after_attempt(replace(w, halt=None), end, closed, now, gone), closed=closed)
+
+
+def _after_attempt(w: Workflow, end: StageEnded, closed: AttemptEnd, now: datetime, gone: bool) -> Decision:
+    stage, reason = end.stage, closed.reason
+    event = f"{steps.name_of(w, stage)} {end.outcome}"
     if w.removed:
-        ended = replace(ended, ending=endings.stopped_ending(w))
-        return replace(steps.finish(w, ended, event, now, why), closed=closed)
-    forgiven = endings.is_forgiven(w, stage, outcome, exit_code, reason, oom_killed)
-    if (outcome is Outcome.SUCCEEDED or forgiven) and stage is Stage.ALGORITHM and w.executor + 1 < w.limits.executors:
-        return replace(steps.next_executor(ended, event, at, now, why), closed=closed)
-    if outcome is Outcome.SUCCEEDED or forgiven:
-        return replace(_succeeded(ended, stage, event, now, manifest), closed=closed)
-    if stage is Stage.CHECK and exit_code in hold_rules.FINDINGS_OF:
-        findings = hold_rules.FINDINGS_OF[exit_code]
-        return replace(hold_rules.checked(ended, findings, "check found something", now), closed=closed)
-    if gone and endings.may_retry(w, stage, outcome, exit_code, reason):
-        return replace(steps.start(ended, stage, event, now, attempt=w.attempt + 1, reason=why), closed=closed)
-    ending = endings.ending(stage, outcome, exit_code, why, oom_killed)
-    if outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM:
-        ended = replace(ended, stop=Stop.TIMED_OUT)
+        return steps.finish(w, replace(w, ending=endings.stopped_ending(w)), event, now, reason)
+    if end.outcome is Outcome.SUCCEEDED or endings.is_forgiven(w, end):
+        if stage is Stage.ALGORITHM and w.executor + 1 < w.limits.executors:
+            return steps.next_executor(w, event, closed.at, now, reason)
+        return _succeeded(w, stage, event, now, end.manifest)
+    if stage is Stage.CHECK and end.exit_code in hold_rules.FINDINGS_OF:
+        return hold_rules.checked(w, hold_rules.FINDINGS_OF[end.exit_code], "check found something", now)
+    if gone and endings.may_retry(w, end):
+        return steps.start(w, stage, event, now, attempt=w.attempt + 1, reason=reason)
+    if stage is Stage.RELEASE and hold_rules.can_wait_on(w, end.reason, now):
+        return steps.hold_again(w, event, now, reason)
+    timed_out = end.outcome is Outcome.TIMED_OUT and stage is Stage.ALGORITHM
     # The consumer is told the first failure.
-    ended = replace(ended, ending=w.ending or ending)
-    if stage is Stage.RELEASE and hold_rules.can_wait_on(w, reason, now):
-        return replace(steps.hold_again(replace(w, halt=None), event, now, why), closed=closed)
+    ending = w.ending or endings.ending(end, reason)
+    ended = replace(w, ending=ending, stop=Stop.TIMED_OUT if timed_out else w.stop)
     if stage in _PUBLISHING:
-        return replace(steps.finish(w, ended, event, now, why), closed=closed)
-    return replace(steps.start(ended, Stage.PUBLISH, event, now, reason=why), closed=closed)
+        return steps.finish(w, ended, event, now, reason)
+    return steps.start(ended, Stage.PUBLISH, event, now, reason=reason)
 
 
 def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: Manifest | None) -> Decision:

@@ -22,6 +22,8 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
+    """Delete the Job of one attempt."""
+
     stage: Stage
     attempt: int
     executor: int = 0
@@ -49,7 +51,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Tell the outside: `started`, `finished`, `held`, `released`, … `after`: seconds from now."""
+    """Send an event to the configured URLs: `started`, `finished`, `held`, … `after`: seconds from now."""
 
     kind: str
     after: int = 0

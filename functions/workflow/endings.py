@@ -5,6 +5,7 @@ from __future__ import annotations
 from functions.workflow import hold_rules
 from functions.workflow.codes import Code
 from functions.workflow.model import Ending, Outcome, Stage, Workflow
+from functions.workflow.observation import StageEnded
 from functions.workflow.timing import may_follow
 
 # Exit codes of the configure program for which a retry cannot help: the data or the algorithm is at fault.
@@ -25,56 +26,60 @@ FINAL_REASONS = (
 )
 
 
-def may_retry(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str) -> bool:
+def may_retry(w: Workflow, end: StageEnded) -> bool:
     """Whether another attempt may help: only our own idempotent programs run again, and only if the cause may pass.
 
     A Job that was never created was refused for good, or its creation was tried for long enough.
     """
-    if not stage.is_ours or not may_follow(w.limits, stage, w.attempt):
+    if not end.stage.is_ours or not may_follow(w.limits, end.stage, w.attempt):
         return False
-    if outcome is Outcome.LOST:
+    if end.outcome is Outcome.LOST:
         return True
-    refused = w.job_uid is None and exit_code is None
-    final = reason in FINAL_REASONS or (stage is Stage.CONFIGURE and exit_code in FINAL_CONFIGURE_CODES)
-    return outcome is Outcome.FAILED and not refused and not final
+    refused = w.job_uid is None and end.exit_code is None
+    final = end.reason in FINAL_REASONS or (end.stage is Stage.CONFIGURE and end.exit_code in FINAL_CONFIGURE_CODES)
+    return end.outcome is Outcome.FAILED and not refused and not final
 
 
 # Reasons for which a container ends by itself, with its program's exit code or that of the attempt to start it.
 _OWN_END = ("", "Error", "StartError", "ContainerCannotRun")
 
 
-def reason_of(w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool) -> str:
-    """Why a stage ended so, in one word; empty for a success."""
-    if outcome is Outcome.SUCCEEDED:
+def reason_of(w: Workflow, end: StageEnded) -> str:
+    """Return the reason that is recorded: one word, such as `AlgorithmExit:3`; empty for a success."""
+    if end.outcome is Outcome.SUCCEEDED:
         return ""
-    if not stage.is_ours and outcome is Outcome.FAILED and exit_code is not None and not oom_killed:
-        name = "Executor" if stage is Stage.ALGORITHM and w.limits.ignore_errors else stage.capitalize()
-        return f"{name}Exit:{exit_code}" if reason in ("", "Error") else reason
-    return reason or outcome.value
+    if not end.stage.is_ours and _has_exited(end) and end.reason in ("", "Error"):
+        name = "Executor" if end.stage is Stage.ALGORITHM and w.limits.ignore_errors else end.stage.capitalize()
+        return f"{name}Exit:{end.exit_code}"
+    return end.reason or end.outcome.value
 
 
-def is_forgiven(
-    w: Workflow, stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool
-) -> bool:
+def is_forgiven(w: Workflow, end: StageEnded) -> bool:
     """Whether the task goes on although this executor failed: only if its program itself has ended, with a code."""
-    if stage is not Stage.ALGORITHM or not any(w.limits.ignore_errors[w.executor : w.executor + 1]):
+    if end.stage is not Stage.ALGORITHM or not any(w.limits.ignore_errors[w.executor : w.executor + 1]):
         return False
-    return outcome is Outcome.FAILED and exit_code is not None and not oom_killed and reason in _OWN_END
+    return _has_exited(end) and end.reason in _OWN_END
 
 
-def ending(stage: Stage, outcome: Outcome, exit_code: int | None, reason: str, oom_killed: bool) -> Ending:
-    if outcome is Outcome.STOPPED:
+def _has_exited(end: StageEnded) -> bool:
+    """Whether the program failed with an exit code of its own."""
+    return end.outcome is Outcome.FAILED and end.exit_code is not None and not end.oom_killed
+
+
+def ending(end: StageEnded, reason: str) -> Ending:
+    """What the consumer is told if the workflow ends because of this attempt."""
+    if end.outcome is Outcome.STOPPED:
         return Ending(Code.FINISHED, reason)
-    match stage:
+    match end.stage:
         case Stage.CONFIGURE:
-            code = FINAL_CONFIGURE_CODES.get(exit_code or 0, Code.DATA_FAILED)
+            code = FINAL_CONFIGURE_CODES.get(end.exit_code or 0, Code.DATA_FAILED)
         case Stage.ALGORITHM:
-            code = Code.FINISHED if outcome is Outcome.TIMED_OUT else Code.ALGORITHM_FAILED
+            code = Code.FINISHED if end.outcome is Outcome.TIMED_OUT else Code.ALGORITHM_FAILED
         case Stage.FILTER | Stage.CHECK:
             code = Code.FILTER_REFUSED
         case Stage.PUBLISH | Stage.RELEASE:
             code = Code.UPLOAD_FAILED
-    return Ending(code, reason, exit_code, oom_killed)
+    return Ending(code, reason, end.exit_code, end.oom_killed)
 
 
 def stopped_ending(w: Workflow) -> Ending:

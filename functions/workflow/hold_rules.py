@@ -42,7 +42,7 @@ def allowed(w: Workflow, manifest: Manifest) -> Manifest:
 
 
 def checked(w: Workflow, findings: Findings, event: str, now: datetime) -> Decision:
-    """The disclosure checks came to an end. What they block stays in where nobody looks at it."""
+    """The disclosure checks came to an end. What they block is never published if no hold lets a person look at it."""
     found = replace(w, findings=findings)
     if findings is Findings.BLOCK and not steps.may_be_held(w):
         return steps.start(replace(found, ending=BLOCKED), Stage.PUBLISH, event, now, reason=BLOCKED.reason)
@@ -63,7 +63,7 @@ def stop_while_held(w: Workflow, stopped: Workflow, event: str, now: datetime) -
 
 def expire(w: Workflow, now: datetime) -> Decision:
     """Nobody has decided in time."""
-    return _told(steps.finish(w, replace(w, ending=EXPIRED), "hold expired", now, EXPIRED.reason), "expired")
+    return _emitting(steps.finish(w, replace(w, ending=EXPIRED), "hold expired", now, EXPIRED.reason), "expired")
 
 
 def can_wait_on(w: Workflow, reason: str, now: datetime) -> bool:
@@ -73,7 +73,7 @@ def can_wait_on(w: Workflow, reason: str, now: datetime) -> bool:
 
 
 def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
-    """What a decision about results makes of a workflow."""
+    """Return the decision that follows from a request about held or published results."""
     match seen:
         case Revoked():
             return _revoked(w, now)
@@ -85,10 +85,10 @@ def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
         case HoldReleased(decision):
             again = w.attempt + 1
             entered = steps.start(w, Stage.RELEASE, "release decided", now, attempt=again, extra=(Emit("decided"),))
-            return _proven(entered, decision)
+            return _signed(entered, decision)
         case HoldRejected(decision):
             ended = steps.finish(w, replace(w, ending=REJECTED), "rejected", now, REJECTED.reason)
-            return _proven(_told(ended, "rejected"), decision)
+            return _signed(_emitting(ended, "rejected"), decision)
         case _:
             assert_never(seen)
 
@@ -104,16 +104,17 @@ def _revoked(w: Workflow, now: datetime) -> Decision:
 
 def released(w: Workflow, event: str, now: datetime, manifest: Manifest | None) -> Decision:
     """The decided files are among the consumer's results."""
-    return _told(replace(steps.finish(w, w, event, now), manifest=manifest), "released")
+    return _emitting(replace(steps.finish(w, w, event, now), manifest=manifest), "released")
 
 
-def _proven(decision: Decision, signed: str) -> Decision:
-    """The decision whose history line names what a person has signed."""
-    if not signed:
+def _signed(decision: Decision, digest: str) -> Decision:
+    """The decision with the digest of what a person has signed in its history lines."""
+    if not digest:
         return decision
-    lines = tuple(replace(line, facts={**line.facts, "decision": signed}) for line in decision.lines)
+    lines = tuple(replace(line, facts={**line.facts, "decision": digest}) for line in decision.lines)
     return replace(decision, lines=lines)
 
 
-def _told(decision: Decision, kind: str) -> Decision:
+def _emitting(decision: Decision, kind: str) -> Decision:
+    """The decision with one more event."""
     return replace(decision, effects=(*decision.effects, Emit(kind)))

@@ -1,4 +1,4 @@
-"""The tick that starts a sweep comes as often as the record needs it. Pure."""
+"""How often the tick that starts a sweep must come. Pure."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class TickLevel(IntEnum):
 
 
 PERIODS = {TickLevel.SLOW: SLOW_PERIOD, TickLevel.MEDIUM: MEDIUM_PERIOD, TickLevel.FAST: FAST_PERIOD}
-# A tick of this level checks early what is due well before the next one. Otherwise that would be checked late, or would
-# make the tick come more often.
+# How far ahead a sweep looks that a tick of this level starts. What is due before the next tick would else be checked
+# late, or would make the tick come more often.
 AHEAD = {TickLevel.SLOW: SLOW_PERIOD - timedelta(minutes=1), TickLevel.MEDIUM: MEDIUM_PERIOD - timedelta(seconds=20)}
 
 
 def level_for(due: datetime | None, now: datetime, *, waits: bool = True) -> TickLevel:
-    """The level for what is due next. `waits`: nothing needs a tick before, so the hourly one may be enough."""
+    """The level for what is due next. `waits`: only held results wait, so the hourly tick may be enough."""
     if due is not None and due < now + FAST_WITHIN:
         return TickLevel.FAST
     if due is not None and due < now + MEDIUM_WITHIN:

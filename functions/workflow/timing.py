@@ -10,25 +10,25 @@ from functions.workflow.model import Limits, Phase, Stage, Workflow
 from functions.workflow.observation import StageStuck
 from functions.workflow.tick import FAST_WITHIN, MEDIUM_PERIOD, MEDIUM_WITHIN, SLOW_PERIOD
 
-# The shortest pause between two checks: less than a fast tick's period, so each fast tick checks. For so long the sweep
-# also leaves a new intent to the handler that decided it.
+# The shortest pause between two checks: less than a fast tick's period, so each fast tick checks. The sweep also leaves
+# a new intent alone for this long, because the handler that decided it is about to carry it out.
 CHECK_AFTER = timedelta(seconds=10)
-# A running container is checked again after as long as it has run, at most after this. A lost event then delays a stage
-# by about its own time. It is less than a slow tick's period, so each slow tick checks.
+# A running container is checked again after as long as it has run, and after this pause at the latest. A lost event can
+# thus double the time of a stage, but not more. Less than a slow tick's period, so each slow tick checks.
 LONGEST_PAUSE = SLOW_PERIOD - timedelta(seconds=30)
-# From this long before a deadline on, the tick must be medium, and then fast. A tick of the level below comes before,
-# and checks the workflow.
+# How long before a deadline a workflow is checked, so that the tick becomes medium, and later fast. Each is longer than
+# the period of the level below, so a tick of that level still comes in time.
 MEDIUM_LEAD = SLOW_PERIOD + timedelta(minutes=1)
 FAST_LEAD = MEDIUM_PERIOD + timedelta(seconds=30)
 # The longest pauses that keep the tick medium, and fast.
 MEDIUM_PAUSE = MEDIUM_WITHIN - timedelta(seconds=90)
 FAST_PAUSE = FAST_WITHIN - timedelta(seconds=15)
-# No further pull of an image can succeed after a definitive error; this long, in case of a first wrong answer.
+# How long an image error that no further pull can change must last: a registry's first answer may be wrong.
 DEFINITIVE_PATIENCE = timedelta(seconds=10)
 # Added to the Job's own activeDeadlineSeconds: time for a late event.
 DEADLINE_SLACK = timedelta(minutes=5)
-# Before each further attempt of configure and publish. An attempt mostly fails because a storage, a registry or a node
-# is down for a while: five attempts outlast 22 minutes.
+# The pauses before further attempts of configure and publish. Attempts mostly fail because a storage, a registry or a
+# node is down for a while. Five attempts take 22 minutes or more.
 ATTEMPT_PAUSES = Backoff(first=10, factor=6, longest=900)
 # Reasons for which a Pod does not start, and which often pass: a quota frees up, a node joins, a volume is attached.
 SLOW_STARTS = frozenset({"NoPod", "Unschedulable", "FailedMount"})
