@@ -73,8 +73,8 @@ class TickControl:
             level = needed if needed >= before.level or told is before.level else before.level
             if level is not before.level:
                 tx.save_tick(Tick(level, before.applied))
-        # Lowering takes two ticks: this one lowers the level in the record, the next one tells the cluster. By then each
-        # transaction that read the higher level is committed, and what it made due is counted.
+        # Lowering takes two ticks: this one lowers the level in the record, the next one tells the cluster. By then all
+        # transactions that read the higher level are committed, and what they made due is counted.
         if level < before.level:
             return
         confirmed = told is level or (told is None and level is TickLevel.NONE)
