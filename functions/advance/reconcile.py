@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, assert_never
 
 from functions.cluster.ports import JobRef, JobStatus, State, job_ref
 from functions.errors import Unavailable
+from functions.trust.facts import of_manifest
 from functions.workflow.decision import Verdict
 from functions.workflow.hold_rules import scope
 from functions.workflow.model import Manifest, Outcome, Scope, Stage, Workflow
@@ -59,11 +61,16 @@ def observation_of(ref: JobRef, status: JobStatus, manifest: Manifest | None = N
                 ref.executor,
                 status.since,
                 status.until,
+                _facts(status, manifest),
             )
         case State.GONE:
             return StageLost(ref.stage, ref.attempt, ref.executor)
         case _:
             assert_never(status.state)
+
+
+def _facts(status: JobStatus, manifest: Manifest | None) -> Mapping[str, str]:
+    return status.facts if manifest is None else {**status.facts, **of_manifest(manifest)}
 
 
 def _is_given_up(app: App, workflow: Workflow) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from functions.cluster.ports import NameConflict, StageJob
-from functions.workflow import volume_layout
+from functions.workflow import reported_facts, volume_layout
 from functions.workflow.model import JobUid, Outcome, Stage
 
 
@@ -139,6 +140,14 @@ class JobFolder:
             return None
         except msgspec.DecodeError:
             return JobEnd(Outcome.LOST, reason="Lost")
+
+    def reported_facts(self) -> Mapping[str, str]:
+        """What our own program reported when it ended."""
+        try:
+            with open(self.termination, "rb") as file:
+                return reported_facts.read(file.read(4096).decode(errors="replace"))
+        except OSError:
+            return {}
 
     def mark_deleted(self) -> None:
         with suppress(FileNotFoundError):

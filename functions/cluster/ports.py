@@ -7,7 +7,7 @@ they drive, and a contract suite that runs on all but `instant`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -129,6 +129,7 @@ class JobStatus:
     since: datetime | None = None  # STUCK: the start of the wait; else the start of the container, if known
     until: datetime | None = None  # ENDED: the end of the container, if known
     definitive: bool = False  # STUCK: the registry said that there is no such image, or not for us
+    facts: Mapping[str, str] = field(default_factory=dict)  # ENDED: the image that ran, what our program reported
 
 
 class Cluster(Protocol):

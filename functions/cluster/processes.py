@@ -20,6 +20,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -79,7 +80,9 @@ class ProcessCluster:
             return JobStatus(State.GONE)
         folder, request = found
         with _io():
-            return status_of(request, folder.end())
+            status = status_of(request, folder.end())
+            ours = status.state is State.ENDED and ref.stage.is_ours
+            return replace(status, facts=folder.reported_facts()) if ours else status
 
     def clean_up(self, workflow: WorkflowId, namespace: str) -> None:
         home = self._home(workflow, namespace)

@@ -21,9 +21,9 @@ from functions.engine.tick_control import TickControl
 from functions.errors import Unavailable
 from functions.log import about
 from functions.results.ports import StorageUnavailable
-from functions.store.ports import MAX_CAUSE
-from functions.trust import chain
+from functions.trust import chain, facts
 from functions.workflow import decide as rules
+from functions.workflow import steps
 from functions.workflow.decision import CreateJob, Decision, Emit, Verdict
 from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
 from functions.workflow.observation import Admitted, Observation
@@ -77,8 +77,10 @@ class Transitions:
         """
         now = self._app.clock()
         environment = record.workflow.environment
-        decision = self._sealed(rules.submit(record.workflow, now), cause)
-        decisions = [(decision, cause)]
+        recorded = chain.recorded_cause(record.workflow, cause)
+        submitted = steps.proven(rules.submit(record.workflow, now), facts.of_submission(record))
+        decision = self._sealed(submitted, recorded)
+        decisions = [(decision, recorded)]
         admitted: list[WorkflowId] = []
         with self._app.store.begin() as tx:
             if first is not None:
@@ -96,12 +98,12 @@ class Transitions:
             if slots.queued:
                 admitted = self._admit(tx, made, environment, free, now)
             self.tick.raise_for_new(tx, made, now)
-        recorded = replace(record, workflow=decision.workflow)
+        submission = replace(record, workflow=decision.workflow)
         try:
             self._carry_out_all(admitted, cause)
         except Unavailable as e:
             logger.warning("submitted; the sweep starts it: %s", e, extra=about(workflow=record.workflow.id))
-        return recorded
+        return submission
 
     def apply(self, workflow: WorkflowId, observation: Observation, cause: str) -> Verdict:
         """Decide what the observation makes of the workflow, record it, and carry its effects out."""
@@ -176,6 +178,7 @@ class Transitions:
 
     def _save(self, tx: Transaction, made: list[Decision], decision: Decision, cause: str) -> Workflow:
         """Store a decision. Returns the workflow with the head of its history."""
+        cause = chain.recorded_cause(decision.workflow, cause)
         sealed = self._sealed(decision, cause)
         tx.save(sealed, cause)
         made.append(sealed)
@@ -187,7 +190,7 @@ class Transitions:
         told = {"started": bool(settings.notify_start_url), "finished": bool(settings.notify_stop_url)}
         otherwise = bool(settings.notify_hold_urls)
         wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind, otherwise))
-        return chain.seal(replace(decision, effects=wanted), cause[:MAX_CAUSE])
+        return chain.seal(replace(decision, effects=wanted), cause)
 
     def _slots_of(self, environment: str) -> int:
         """How many workflows may run; 0 if the environment is not offered any more."""

@@ -1,6 +1,7 @@
 """Ends a stage program: an exit code, and a termination message that Kubernetes and the laptop read.
 
-The message is one line, `Reason: text`. The reason is one machine-readable word; readers stop at the first `:`.
+The message is a line, `Reason: text`. The reason is one machine-readable word; readers stop at the first `:`. A second
+line holds the facts that the program reports (functions/workflow/reported_facts.py).
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from functions.log import scrub
+from functions.workflow import reported_facts
 
 # Kubernetes keeps 4096 bytes of a termination message.
 _MAX_BYTES = 2048
@@ -26,7 +29,9 @@ class StageFailure(Exception):
         self.text = text
 
 
-def finish(code: int, reason: str, message: str, volume: Path | None = None) -> int:
+def finish(
+    code: int, reason: str, message: str, volume: Path | None = None, facts: Mapping[str, str] | None = None
+) -> int:
     """Write the termination message and return `code`, for `raise SystemExit(finish(…))`.
 
     It goes to the file named by TERMINATION_LOG, else to /dev/termination-log, else to `volume`/termination-message.
@@ -35,7 +40,7 @@ def finish(code: int, reason: str, message: str, volume: Path | None = None) -> 
     line = f"{reason}: {' '.join(scrub(message).split())}".encode(errors="replace")[:_MAX_BYTES]
     for path in _message_files(volume):
         try:
-            path.write_bytes(line)
+            path.write_bytes(line + reported_facts.line(facts or {}))
             break
         except OSError:
             continue

@@ -45,7 +45,7 @@ def info(call: Call) -> Response:
 def history(call: Call) -> Response:
     """GET /history?jobId=: list every step of one job and its cause."""
     record = job_of(call)
-    return answer(views.history(call.app.store.history(record.workflow.id)))
+    return answer(views.history(record, call.app.store.history(record.workflow.id)))
 
 
 def dead_letters(call: Call) -> Response:

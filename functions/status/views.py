@@ -8,6 +8,7 @@ from typing import Any, NotRequired, TypedDict
 
 from functions.api.ocean.answers import File, Status, epoch, files, status, waiting
 from functions.store.values import Attempt
+from functions.trust.chain import named_cause
 from functions.workflow import progress_line
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.environment import Environment
@@ -148,7 +149,9 @@ def attempts(made: Iterable[Attempt]) -> list[StageAttempt]:
     return [_attempt(each) for each in made]
 
 
-def history(lines: Sequence[tuple[HistoryEntry, str]]) -> list[Step]:
+def history(record: Record, lines: Sequence[tuple[HistoryEntry, str]]) -> list[Step]:
+    """Return the steps of a job. Where a cause is the keyed digest of somebody who is known, it names them."""
+    known = people(record)
     return [
         {
             "step": line.step,
@@ -159,10 +162,17 @@ def history(lines: Sequence[tuple[HistoryEntry, str]]) -> list[Step]:
             "event": line.event,
             "reason": line.reason,
             "attempt": line.attempt,
-            "cause": cause,
+            "cause": named_cause(record.workflow, cause, known),
         }
         for line, cause in lines
     ]
+
+
+def people(record: Record) -> frozenset[str]:
+    """Return the addresses that may have caused a step of a job."""
+    from functions.trust import policy
+
+    return policy.decode(record.submission.policy).checkers | {record.submission.provider, record.submission.owner}
 
 
 def dead_letters(letters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ import msgspec
 
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.ports import MAX_CAUSE
 from functions.store.rows import time_of
 from functions.store.values import Attempt
+from functions.trust.chain import MAX_CAUSE
 from functions.workflow.decision import AttemptEnd, CreateJob, HistoryEntry
 from functions.workflow.model import JobUid, Outcome, Phase, Stage, WorkflowId
 

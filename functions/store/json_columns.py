@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
-from functions.store.pool import storable
+from functions.trust.canonical import storable
 from functions.workflow.model import ResultFile, Submission, Workflow
 
 # operator-service stores file names without their folder; the folder follows from the type.
+# Fields of ResultFile that only some files have.
+_PROOFS = ("plain_sha256", "plain_size", "sha512")
 _FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
 
 
@@ -61,6 +63,7 @@ def encode_files(files: tuple[ResultFile, ...]) -> str | None:
                 "path": file.path,
                 "sha256": file.sha256,
                 "content_type": file.content_type,
+                **{name: value for name in _PROOFS if (value := getattr(file, name)) is not None},
             }
             for file in files
         ]
@@ -88,6 +91,7 @@ def _file(entry: Mapping[str, Any]) -> ResultFile:
         url=str(entry.get("url", "")),
         sha256=entry.get("sha256"),
         content_type=entry.get("content_type"),
+        **{name: entry[name] for name in _PROOFS if name in entry},
     )
 
 

@@ -6,7 +6,6 @@ No SQL library stands between: importing one would double the start of a functio
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from functions.store.ports import AgreementInUse, RefusedStatement, StoreUnavail
 
 POOL_TIMEOUT = 5.0  # seconds that a thread waits for a free connection
 Row = Mapping[str, Any]
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _NO_PARAMETERS: Mapping[str, Any] = {}
 # Unique indexes of `jobs` whose violation is an answer to the caller, not an error.
 AGREEMENT_INDEX = "ux_jobs_live_agreement"
@@ -171,14 +169,6 @@ class ConnectionPool:
             return self._idle.pop()
         except IndexError:
             return None
-
-
-def storable(text: str) -> str:
-    """The text with U+FFFD in place of NUL and of unpaired surrogates, which Postgres and SQLite cannot store.
-
-    Requests with such text are refused before. What a cluster or a program reports must not stop a workflow.
-    """
-    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def any_of(ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from functions.errors import Unavailable
 from functions.store.values import (
     Attempt,
+    Evidence,
     Freeze,
     HeldResults,
     HoldKey,
@@ -32,8 +33,6 @@ from functions.trust.policy import Budget
 from functions.workflow.decision import Decision, HistoryEntry
 from functions.workflow.model import JobUid, Phase, Record, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
-
-MAX_CAUSE = 255  # characters in the history; an event's id may have any length
 
 
 class StoreUnavailable(Unavailable):
@@ -190,6 +189,10 @@ class Store(Protocol):
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
         """The history with the cause of each entry, oldest first."""
+        ...
+
+    def evidence(self, workflow: WorkflowId) -> Evidence:
+        """What proofs need beside the history; empty for an unknown workflow."""
         ...
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:

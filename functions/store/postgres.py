@@ -9,8 +9,9 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated, storable
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated
 from functions.store.ports import RefusedStatement, StoreUnavailable
+from functions.trust.canonical import storable
 
 # Seconds. A transaction may wait for the cluster between two statements, hence the long idle timeout.
 CONNECT_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT, IDLE_TIMEOUT = 5, 5, 15, 60

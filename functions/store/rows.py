@@ -13,7 +13,7 @@ import msgspec
 
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.values import Intent, Outgoing
+from functions.store.values import Evidence, Intent, Outgoing
 from functions.workflow import codes
 from functions.workflow.decision import (
     CleanUp,
@@ -47,10 +47,11 @@ from functions.workflow.timing import CHECK_AFTER
 STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, executor, ran_seconds, job_uid, job_created_at, waiting,
     runs_since, status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
-    findings, held_until, head"""
+    findings, held_until, head, salt"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted,
     policy, dialect"""
+EVIDENCE = "SELECT evidence FROM jobs WHERE workflowid = %(workflow)s"
 _KINDS: Mapping[type[Effect], str] = {
     CreateJob: "create_job",
     DeleteJob: "delete_job",
@@ -67,6 +68,7 @@ _LIMITS = msgspec.json.Decoder(Limits)
 _HALT = msgspec.json.Decoder(Halt)
 _WAITING = msgspec.json.Decoder(Waiting)
 _ENDING = msgspec.json.Decoder(Ending)
+_EVIDENCE = msgspec.json.Decoder(Evidence)
 
 
 def time_of(value: datetime | str) -> datetime:
@@ -110,6 +112,7 @@ def workflow_of(row: Row) -> Workflow:
         findings=Findings(row["findings"]),
         held_until=_time(row["held_until"]),
         head=row["head"],
+        salt=row["salt"],
     )
 
 
@@ -187,6 +190,7 @@ def record_values(record: Record) -> dict[str, Any]:
         "adopted": submission.adopted,
         "policy": submission.policy or None,
         "dialect": submission.dialect,
+        "salt": workflow.salt,
     }
 
 
@@ -197,7 +201,18 @@ def manifest_values(manifest: Manifest | None) -> dict[str, Any]:
         "outputsurl": json_columns.encode_files(manifest.files),
         "admin_files": json_columns.encode_files(manifest.admin_files),
         "warnings": json_columns.encode(manifest.warnings or None),
+        **_evidence(manifest),
     }
+
+
+def _evidence(manifest: Manifest) -> dict[str, Any]:
+    """The column that only proofs read. A manifest without it, such as that of a release, keeps what is stored."""
+    evidence = Evidence(manifest.fetched, manifest.report)
+    return {} if evidence == Evidence() else {"evidence": json_columns.encode(evidence)}
+
+
+def evidence_of(row: Row) -> Evidence:
+    return _EVIDENCE.decode(row["evidence"]) if row["evidence"] else Evidence()
 
 
 def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from functions.backoff import Backoff
-from functions.store import history_rows, holds, listing, rows, tes_rows
+from functions.store import history_rows, holds, listing, nonces, rows, tes_rows
 from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
 from functions.store.pool import Row, any_of, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.store.values import (
     Attempt,
+    Evidence,
     Freeze,
     HeldResults,
     Listing,
@@ -75,25 +76,6 @@ CLAIM_EVENTS = """
     UPDATE intents SET wake_at = %(until)s, tries = tries + 1 WHERE id IN (SELECT id FROM due)
     RETURNING id, workflow, event, tries, due_at, scope
 """
-NONCE_USED = """
-    SELECT provider FROM used_nonces WHERE provider = %(provider)s AND nanoseconds = %(nonce)s
-    UNION ALL
-    SELECT provider FROM nonces WHERE provider = %(provider)s AND nanoseconds >= %(nonce)s
-"""
-# Ordered, so that two sweeps lock the rows in the same order.
-RAISE_WATERMARKS = """
-    INSERT INTO nonces (provider, nonce, nanoseconds)
-    SELECT provider, CAST(max(nanoseconds) AS VARCHAR(255)), max(nanoseconds) FROM used_nonces
-    WHERE nanoseconds <= %(before)s GROUP BY provider ORDER BY provider
-    ON CONFLICT (provider) DO UPDATE SET nonce = excluded.nonce, nanoseconds = excluded.nanoseconds
-        WHERE nonces.nanoseconds < excluded.nanoseconds
-"""
-PRUNE_NONCES = """
-    DELETE FROM used_nonces WHERE nanoseconds <= %(before)s AND EXISTS (
-        SELECT 1 FROM nonces
-        WHERE nonces.provider = used_nonces.provider AND nonces.nanoseconds >= used_nonces.nanoseconds
-    )
-"""
 POSTPONE_EVENT = "UPDATE intents SET wake_at = %(until)s WHERE id = %(id)s"
 DEAD_LETTERS = "SELECT event_id, at, reason, event FROM dead_letters ORDER BY id DESC LIMIT %(limit)s"
 ADD_DEAD_LETTER = """
@@ -152,6 +134,9 @@ class SqlStore:
     def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
         return [history_rows.history_of(row) for row in self._read(HISTORY, workflow=workflow)]
 
+    def evidence(self, workflow: WorkflowId) -> Evidence:
+        return next((rows.evidence_of(row) for row in self._read(rows.EVIDENCE, workflow=workflow)), Evidence())
+
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         found = [history_rows.attempt_of(row) for row in self._read(ATTEMPTS, workflow=workflow)]
         order = list(Stage)
@@ -194,7 +179,7 @@ class SqlStore:
         return [rows.outgoing_of(row) for row in self._read(holds.UNDELIVERED, limit=limit)]
 
     def nonce_used(self, address: str, nonce: int) -> bool:
-        return bool(self._read(NONCE_USED, provider=address, nonce=nonce))
+        return bool(self._read(nonces.NONCE_USED, provider=address, nonce=nonce))
 
     def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
         return [rows.workflow_of(row) for row in self._write(CLAIM_WORKFLOWS, now=now, until=until, limit=limit)]
@@ -234,8 +219,8 @@ class SqlStore:
 
         A request that runs now may not see the new watermark yet, so its nonce must still be found by itself.
         """
-        self._write(PRUNE_NONCES, before=before)
-        self._write(RAISE_WATERMARKS, before=before)
+        self._write(nonces.PRUNE_NONCES, before=before)
+        self._write(nonces.RAISE_WATERMARKS, before=before)
 
     def add_dead_letter(self, event_id: str, reason: str, event: Mapping[str, Any], now: datetime) -> None:
         self._write(

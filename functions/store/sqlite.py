@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated, storable
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated
 from functions.store.ports import RefusedStatement, StoreUnavailable
+from functions.trust.canonical import storable
 
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one
 # Prefixes of SQLite's names for errors that pass with time, or when somebody frees disk space or repairs the folder.

@@ -43,8 +43,7 @@ CREATE TABLE history (
     cause TEXT NOT NULL,
     facts TEXT,
     digest VARCHAR(64) DEFAULT '' NOT NULL,
-    PRIMARY KEY (workflow, step),
-    FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
+    PRIMARY KEY (workflow, step)
 );
 CREATE TABLE jobs (
     agreementid VARCHAR(255) NOT NULL,
@@ -92,6 +91,9 @@ CREATE TABLE jobs (
     head VARCHAR(64) DEFAULT ('') NOT NULL,
     policy TEXT,
     dialect VARCHAR(16) DEFAULT 'ocean' NOT NULL,
+    salt VARCHAR(64) DEFAULT ('') NOT NULL,
+    evidence TEXT,
+    logged_step INTEGER DEFAULT '0' NOT NULL,
     agreement_key TEXT GENERATED ALWAYS AS (CASE WHEN length(agreementid) IN (40, 64) AND trim(lower(agreementid), '0123456789abcdef') = '' THEN lower(agreementid) WHEN length(agreementid) IN (42, 66) AND lower(agreementid) LIKE '0x%' AND trim(substr(lower(agreementid), 3), '0123456789abcdef') = '' THEN substr(lower(agreementid), 3) ELSE agreementid END) STORED,
     owner_key TEXT GENERATED ALWAYS AS (CASE WHEN length(owner) IN (40, 64) AND trim(lower(owner), '0123456789abcdef') = '' THEN lower(owner) WHEN length(owner) IN (42, 66) AND lower(owner) LIKE '0x%' AND trim(substr(lower(owner), 3), '0123456789abcdef') = '' THEN substr(lower(owner), 3) ELSE owner END) STORED,
     CONSTRAINT ck_jobs_phase CHECK (phase IN ('queued', 'configure', 'algorithm', 'filter', 'check', 'publish', 'held', 'release', 'finished')),
@@ -195,6 +197,32 @@ CREATE TABLE tes_tags (
     PRIMARY KEY (workflow, key),
     FOREIGN KEY(workflow) REFERENCES jobs (workflowid) ON DELETE CASCADE
 );
+CREATE TABLE log_leaves (
+    position BIGINT NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    subject VARCHAR(512) NOT NULL,
+    data VARCHAR(64) NOT NULL,
+    PRIMARY KEY (position)
+);
+CREATE TABLE log_nodes (
+    level INTEGER NOT NULL,
+    position BIGINT NOT NULL,
+    hash VARCHAR(64) NOT NULL,
+    PRIMARY KEY (level, position)
+);
+CREATE TABLE log_checkpoints (
+    size BIGINT NOT NULL,
+    at DATETIME NOT NULL,
+    root VARCHAR(64) NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (size)
+);
+CREATE TABLE log_size (
+    id INTEGER NOT NULL,
+    size BIGINT NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT ck_log_size_one_row CHECK (id = 1)
+);
 CREATE INDEX ix_dead_letters_at ON dead_letters (at);
 CREATE INDEX ix_dead_letters_event ON dead_letters (event_id);
 CREATE UNIQUE INDEX unique_namespace ON envs (namespace);
@@ -209,17 +237,22 @@ CREATE INDEX ix_jobs_owner ON jobs (owner_key, datecreated, workflowid);
 CREATE INDEX ix_jobs_queued ON jobs (namespace, datecreated, workflowid) WHERE phase = 'queued';
 CREATE INDEX ix_jobs_running ON jobs (namespace) WHERE phase NOT IN ('queued', 'held', 'release', 'finished');
 CREATE INDEX ix_jobs_unfinished ON jobs (datecreated, workflowid) WHERE datefinished IS NULL;
+CREATE INDEX ix_jobs_unlogged ON jobs (workflowid) WHERE step > logged_step;
 CREATE INDEX ix_jobs_unsuccessful ON jobs (datecreated, workflowid) WHERE phase = 'finished' AND (status <> 70 OR stopreq <> 0);
 CREATE INDEX ix_jobs_wake ON jobs (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid);
 CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreement_key) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
+CREATE INDEX ix_log_leaves_data ON log_leaves (data);
 CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
 CREATE INDEX ix_tes_tags ON tes_tags (key, value, owner, created_at, workflow);
 CREATE INDEX ix_tes_tasks_created ON tes_tasks (created_at, workflow);
 CREATE INDEX ix_tes_tasks_name ON tes_tasks (name_start, owner);
 CREATE INDEX ix_tes_tasks_owner ON tes_tasks (owner, created_at, workflow);
 CREATE INDEX ix_tes_tasks_state ON tes_tasks (state, owner, created_at, workflow);
+CREATE TRIGGER history_lines_stay_on_delete BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'lines of the history are never changed and never deleted'); END;
+CREATE TRIGGER history_lines_stay_on_update BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'lines of the history are never changed and never deleted'); END;
 INSERT INTO tick VALUES (1, 0, 0);
+INSERT INTO log_size VALUES (1, 0);
 INSERT INTO alembic_version VALUES ('0002');

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store import history_rows, holds, rows, tes_rows
+from functions.store import history_rows, holds, nonces, rows, tes_rows
 from functions.store.pool import Row, Session
 from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
 from functions.trust.policy import Budget
@@ -69,13 +69,6 @@ END_ATTEMPT = """
         started_at = excluded.started_at,
         ended_at = excluded.ended_at, outcome = excluded.outcome,
         exit_code = excluded.exit_code, reason = excluded.reason
-"""
-# `nonces` has the pruning watermark of each provider.
-USE_NONCE = """
-    INSERT INTO used_nonces (provider, nanoseconds) SELECT %(provider)s, %(nonce)s
-    WHERE NOT EXISTS (SELECT 1 FROM nonces WHERE provider = %(provider)s AND nanoseconds >= %(nonce)s)
-    ON CONFLICT DO NOTHING
-    RETURNING provider
 """
 
 
@@ -210,7 +203,7 @@ class SqlTransaction:
         return holds.use_budget(self._session, budget, owner, workflow, now)
 
     def use_nonce(self, address: str, nonce: int) -> bool:
-        return self._one(USE_NONCE, provider=address, nonce=nonce) is not None
+        return self._one(nonces.USE_NONCE, provider=address, nonce=nonce) is not None
 
     def _one(self, statement: str, **parameters: Any) -> Row | None:
         return next(iter(self._session.execute(statement, parameters)), None)

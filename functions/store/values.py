@@ -8,6 +8,7 @@ from datetime import datetime
 
 from functions.workflow.decision import AttemptEnd, Effect
 from functions.workflow.model import Ending, Findings, JobUid, Manifest, Phase, Record, Stage, Stop, Waiting, WorkflowId
+from functions.workflow.reported_facts import FetchedFile
 from functions.workflow.tick import TickLevel
 
 
@@ -45,6 +46,14 @@ class Attempt:
     job_uid: JobUid | None = None
     end: AttemptEnd | None = None
     executor: int = 0  # its number, from 0, in a TES task
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a proof needs beside the history: what configure fetched, and the report of the disclosure checks."""
+
+    fetched: tuple[FetchedFile, ...] = ()
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)

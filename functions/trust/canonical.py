@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 _LARGEST = 2**53
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class NotCanonical(ValueError):
@@ -29,6 +31,14 @@ def encode(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """Return the sha256 of the canonical bytes, as 64 hex digits. Raises NotCanonical."""
     return hashlib.sha256(encode(value)).hexdigest()
+
+
+def storable(text: str) -> str:
+    """Return the text with U+FFFD in place of NUL and of unpaired surrogates, which no database stores.
+
+    Requests with such text are refused before. What a cluster or a program reports must not stop a workflow.
+    """
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def _check(value: Any) -> None:

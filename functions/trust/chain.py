@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,10 +15,13 @@ from typing import Any
 
 from functions.trust import canonical
 from functions.workflow.decision import Decision, HistoryEntry
-from functions.workflow.model import WorkflowId
+from functions.workflow.model import Workflow, WorkflowId
 
 VERSION = 1
 _GENESIS = b"sluice/history/v1\n"
+MAX_CAUSE = 255  # characters; an event's id may have any length
+_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
+_KEYED = "address:"
 
 
 class ChainBroken(ValueError):
@@ -39,6 +43,7 @@ def seal(decision: Decision, cause: str) -> Decision:
     head = workflow.head or genesis(workflow.id)
     sealed = []
     for entry in decision.lines:
+        entry = replace(entry, reason=canonical.storable(entry.reason))
         head = digest(line(workflow.id, entry, cause, head))
         sealed.append(replace(entry, digest=head))
     if not sealed:
@@ -100,4 +105,27 @@ def spell_time(at: datetime) -> str:
 
 def salted(salt: bytes, value: Any) -> str:
     """Return the keyed digest of something guessable, such as an owner. Nobody can test a guess without the salt."""
-    return hmac.new(salt, canonical.encode(value), hashlib.sha256).hexdigest()
+    return keyed(salt, canonical.encode(value))
+
+
+def keyed(salt: bytes, content: bytes) -> str:
+    """Return the keyed digest of bytes, 64 hex digits."""
+    return hmac.new(salt, content, hashlib.sha256).hexdigest()
+
+
+def recorded_cause(workflow: Workflow, cause: str) -> str:
+    """Return a cause as the history keeps it: an address only as its salted digest, so that it can be forgotten."""
+    if workflow.salt and _ADDRESS.fullmatch(cause):
+        return _address(workflow, cause)
+    return canonical.storable(cause)[:MAX_CAUSE]
+
+
+def named_cause(workflow: Workflow, cause: str, known: Iterable[str]) -> str:
+    """Return a recorded cause with the address, if it is one of those that are known."""
+    if not workflow.salt or not cause.startswith(_KEYED):
+        return cause
+    return next((address for address in known if _address(workflow, address) == cause), cause)
+
+
+def _address(workflow: Workflow, address: str) -> str:
+    return f"{_KEYED}{salted(bytes.fromhex(workflow.salt), address.lower())}"

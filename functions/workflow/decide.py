@@ -178,7 +178,7 @@ def _of_stage(w: Workflow, observation: StageObservation, now: datetime) -> Deci
                 return _tick(w, Tick(), now)
             return _stage_over(w, _end(w, Outcome.LOST, "Lost"), now)
         case StageEnded():
-            return _ended(w, observation, now)
+            return steps.proven(_ended(w, observation, now), observation.facts)
 
 
 def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:

@@ -38,7 +38,7 @@ def scope(w: Workflow) -> Scope:
 
 def allowed(w: Workflow, manifest: Manifest) -> Manifest:
     """What of a manifest becomes results: files only where the scope lets any out, whatever publish has written."""
-    return manifest if scope(w) in (Scope.ALL, Scope.OUTPUTS) else Manifest(admin_files=manifest.admin_files)
+    return manifest if scope(w) in (Scope.ALL, Scope.OUTPUTS) else replace(manifest, files=(), warnings=())
 
 
 def checked(w: Workflow, findings: Findings, event: str, now: datetime) -> Decision:
@@ -85,10 +85,10 @@ def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
         case HoldReleased(decision):
             again = w.attempt + 1
             entered = steps.start(w, Stage.RELEASE, "release decided", now, attempt=again, extra=(Emit("decided"),))
-            return _signed(entered, decision)
+            return steps.proven(entered, {"decision": decision})
         case HoldRejected(decision):
             ended = steps.finish(w, replace(w, ending=REJECTED), "rejected", now, REJECTED.reason)
-            return _signed(_emitting(ended, "rejected"), decision)
+            return steps.proven(_emitting(ended, "rejected"), {"decision": decision})
         case _:
             assert_never(seen)
 
@@ -105,14 +105,6 @@ def _revoked(w: Workflow, now: datetime) -> Decision:
 def released(w: Workflow, event: str, now: datetime, manifest: Manifest | None) -> Decision:
     """The decided files are among the consumer's results."""
     return _emitting(replace(steps.finish(w, w, event, now), manifest=manifest), "released")
-
-
-def _signed(decision: Decision, digest: str) -> Decision:
-    """The decision with the digest of what a person has signed in its history lines."""
-    if not digest:
-        return decision
-    lines = tuple(replace(line, facts={**line.facts, "decision": digest}) for line in decision.lines)
-    return replace(decision, lines=lines)
 
 
 def _emitting(decision: Decision, kind: str) -> Decision:

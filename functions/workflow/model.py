@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NewType
 
+from functions.workflow.reported_facts import FetchedFile
+
 WorkflowId = NewType("WorkflowId", str)
 JobUid = NewType("JobUid", str)
 
@@ -179,6 +181,7 @@ class Workflow:
     findings: Findings = Findings.NONE
     held_until: datetime | None = None  # set when results are held, and kept
     head: str = ""  # the digest of the last history line
+    salt: str = ""  # 64 hex digits; keys the digests of guessable things in the history
 
     @property
     def stage(self) -> Stage | None:
@@ -207,6 +210,7 @@ class ResultFile:
     content_type: str | None = None
     plain_sha256: str | None = None  # of the bytes before they were encrypted, if they were
     plain_size: int | None = None
+    sha512: str | None = None  # of the stored bytes, for the manifest of a bag
 
     @property
     def filename(self) -> str:
@@ -245,6 +249,7 @@ class Manifest:
     report: str = ""  # of the disclosure checks, as JSON; for checkers alone
     delivered: tuple[DeliveredFile, ...] = ()
     streams: tuple[Streams, ...] = ()
+    fetched: tuple[FetchedFile, ...] = ()  # what configure fetched; the history has its digest
 
 
 # --- the record around the state ------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from functions.workflow.model import JobUid, Manifest, Outcome, Stage
@@ -28,6 +29,7 @@ class StageEnded:
     executor: int = 0
     started_at: datetime | None = None  # of the container, by its node's clock
     ended_at: datetime | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)  # digests for the history line
 
 
 @dataclass(frozen=True, slots=True)

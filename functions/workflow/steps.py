@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -139,8 +140,8 @@ def hold(w: Workflow, event: str, now: datetime, quarantined: Manifest) -> Decis
     after = replace(after, deadline=after.held_until)
     after = replace(after, wake_at=next_check(after, now))
     decision = applied(w, after, event, now, effects=(CleanUp(), *told))
-    logs = Manifest(admin_files=quarantined.admin_files)
-    return replace(decision, manifest=logs, held=quarantined, slot_freed=True)
+    evidence = replace(quarantined, files=(), warnings=())
+    return replace(decision, manifest=evidence, held=quarantined, slot_freed=True)
 
 
 def hold_again(w: Workflow, event: str, now: datetime, reason: str) -> Decision:
@@ -210,3 +211,11 @@ def applied(
     if after.reported:
         effects = (*effects, Report())
     return Decision(after, Verdict.APPLIED, effects, (line,))
+
+
+def proven(decision: Decision, facts: Mapping[str, str]) -> Decision:
+    """The decision whose history lines state these facts; facts without a value are left out."""
+    stated = {name: value for name, value in facts.items() if value}
+    if not stated:
+        return decision
+    return replace(decision, lines=tuple(replace(line, facts={**line.facts, **stated}) for line in decision.lines))

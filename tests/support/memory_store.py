@@ -17,6 +17,7 @@ from support.memory_transaction import STAGES, MemoryTransaction, Tables
 from functions.ethereum import comparable
 from functions.store.values import (
     Attempt,
+    Evidence,
     Freeze,
     HeldResults,
     Intent,
@@ -88,6 +89,10 @@ class MemoryStore:
         with self._lock:
             found = [entry for (owner, _), entry in self._tables.history.items() if owner == workflow]
         return sorted(found, key=lambda entry: entry[0].step)
+
+    def evidence(self, workflow: WorkflowId) -> Evidence:
+        with self._lock:
+            return self._tables.evidence.get(workflow, Evidence())
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:
         with self._lock:

@@ -11,10 +11,10 @@ from support.memory_holds import ABSENT, HoldTables, HoldTransaction
 
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
-from functions.store.ports import MAX_CAUSE
 from functions.store.rows import effect_times
 from functions.store.sql import next_delivery
-from functions.store.values import Attempt, Intent, Slots, Tick
+from functions.store.values import Attempt, Evidence, Intent, Slots, Tick
+from functions.trust.chain import MAX_CAUSE
 from functions.workflow.decision import AttemptEnd, CreateJob, Decision, Effect, Emit, HistoryEntry, RemoveQuarantine
 from functions.workflow.model import JobUid, Phase, Record, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel, level_for
@@ -43,6 +43,7 @@ class Tables:
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
     holding: HoldTables = field(default_factory=HoldTables)
     dead_letters: list[Mapping[str, Any]] = field(default_factory=list)
+    evidence: dict[WorkflowId, Evidence] = field(default_factory=dict)
     tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
 
 
@@ -97,6 +98,11 @@ class MemoryTransaction(HoldTransaction):
         record = self._tables.records[after.id]
         manifest = record.manifest if decision.manifest is None else decision.manifest
         self._put(self._tables.records, after.id, replace(record, workflow=after, manifest=manifest))
+        if (
+            decision.manifest
+            and (evidence := Evidence(decision.manifest.fetched, decision.manifest.report)) != Evidence()
+        ):
+            self._put(self._tables.evidence, after.id, evidence)
         if decision.held is not None:
             self.hold(after, decision.held)
         if RemoveQuarantine() in decision.effects:

@@ -13,10 +13,11 @@ _HEAD = """\
 -- The schema of a new SQLite file: what the migrations make, in one script. A test compares the two.
 -- Written by: PYTHONPATH=tests python -m support.sqlite_schema
 """
-# Tables in the order of their creation, then indexes by name: Alembic makes some of those in any order.
+# Tables in the order of their creation, then indexes and triggers by name: Alembic makes some of those in any order.
 _STATEMENTS = """
     SELECT sql FROM sqlite_master WHERE sql IS NOT NULL
-    ORDER BY type DESC, CASE type WHEN 'table' THEN rowid END, tbl_name, name
+    ORDER BY CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 ELSE 3 END, CASE type WHEN 'table' THEN rowid END,
+        tbl_name, name
 """
 
 
@@ -27,10 +28,11 @@ def render() -> str:
         with closing(sqlite3.connect(f"{folder}/new.db")) as connection:
             made = connection.execute(_STATEMENTS).fetchall()
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-            tick = connection.execute("SELECT * FROM tick").fetchone()
+            rows = [(name, connection.execute(f"SELECT * FROM {name}").fetchone()) for name in ("tick", "log_size")]
     statements = [_plain(sql) for (sql,) in made]
-    rows = [f"INSERT INTO tick VALUES {tick};", f"INSERT INTO alembic_version VALUES ('{revision}');"]
-    return _HEAD + "\n".join([*statements, *rows]) + "\n"
+    inserts = [f"INSERT INTO {name} VALUES {row};" for name, row in rows]
+    inserts.append(f"INSERT INTO alembic_version VALUES ('{revision}');")
+    return _HEAD + "\n".join([*statements, *inserts]) + "\n"
 
 
 def _plain(statement: str) -> str:

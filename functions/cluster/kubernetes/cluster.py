@@ -159,8 +159,7 @@ class KubernetesCluster:
         job = self._api.get(f"{_jobs(ref.namespace)}/{ref.name}")
         if job is None or not _is_job(job, ref):
             return JobStatus(State.GONE)
-        pods = [] if job_status.job_has_succeeded(job) else self._pods(ref.namespace, uid_of(job))
-        return job_status.status_of_job(job, pods, ref.stage)
+        return job_status.status_of_job(job, self._pods(ref.namespace, uid_of(job)), ref.stage)
 
     def _read_pod(self, ref: JobRef, name: str) -> JobStatus | None:
         """The state of the Job by the Pod of that name; None if the Pod is not the Job's, or is disrupted."""

@@ -7,7 +7,7 @@ Each rule rests on what a real cluster sent; the tests in tests/cluster/ replay 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from functions.cluster.kubernetes.objects import (
@@ -24,6 +24,7 @@ from functions.cluster.kubernetes.objects import (
     uid_of,
 )
 from functions.cluster.ports import JobStatus, State
+from functions.workflow import reported_facts
 from functions.workflow.model import JobUid, Outcome, Stage
 
 CONTAINER = "main"  # the one container of our Pods
@@ -84,7 +85,7 @@ def job_has_ended(job: Body) -> bool:
 def status_of_job(job: Body, pods: Sequence[Body], stage: Stage) -> JobStatus:
     """The state of a Job, by the Job and all of its Pods."""
     if job_has_succeeded(job):
-        return JobStatus(State.ENDED, uid_of(job), Outcome.SUCCEEDED, 0)
+        return JobStatus(State.ENDED, uid_of(job), Outcome.SUCCEEDED, 0, facts=_facts_of(pods, stage))
     failure = true_condition(job, "Failed") or true_condition(job, "FailureTarget")
     if failure:
         # Kubernetes is killing its Pods; the stage ends when the last of them is gone.
@@ -98,6 +99,12 @@ def status_of_job(job: Body, pods: Sequence[Body], stage: Stage) -> JobStatus:
     if not pods:
         return _job_without_pod(job)
     return _unfinished_job(job, pods, stage)
+
+
+def _facts_of(pods: Sequence[Body], stage: Stage) -> Mapping[str, str]:
+    """The facts of the Pod that succeeded, if it still exists."""
+    ended = (status_of_pod(pod, stage) for pod in pods)
+    return next((each.facts for each in ended if each.outcome is Outcome.SUCCEEDED), {})
 
 
 def _unfinished_job(job: Body, pods: Sequence[Body], stage: Stage) -> JobStatus:
@@ -173,22 +180,27 @@ def pod_is_noteworthy(pod: Body) -> bool:
 
 
 def _terminated_pod(terminated: Body, status: Body, owner: JobUid | None, stage: Stage) -> JobStatus:
-    code = terminated.get("exitCode")
+    code, message = terminated.get("exitCode"), get_text(terminated, "message")
     times = get_time(terminated, "startedAt"), get_time(terminated, "finishedAt")
+    facts = _facts(status, message, stage)
     if code == 0:
-        return JobStatus(State.ENDED, owner, Outcome.SUCCEEDED, 0, since=times[0], until=times[1])
+        return JobStatus(State.ENDED, owner, Outcome.SUCCEEDED, 0, since=times[0], until=times[1], facts=facts)
     reason = get_text(terminated, "reason")
     if status.get("reason") == "Evicted":
         reason = "Evicted"
     elif reason in _UNSPECIFIC_REASONS and stage.is_ours:
         # Our own programs leave `Reason: text` (functions/staging/report.py). Nobody else's message is a reason.
-        written = get_text(terminated, "message").partition(":")[0]
+        written = message.partition(":")[0]
         reason = written if _REASON.fullmatch(written) else reason
     exit_code = code if isinstance(code, int) else None
-    killed = reason == "OOMKilled"
-    return JobStatus(
-        State.ENDED, owner, Outcome.FAILED, exit_code, reason or "Error", killed, since=times[0], until=times[1]
-    )
+    ended = JobStatus(State.ENDED, owner, Outcome.FAILED, exit_code, reason or "Error", reason == "OOMKilled")
+    return replace(ended, since=times[0], until=times[1], facts=facts)
+
+
+def _facts(status: Body, message: str, stage: Stage) -> dict[str, str]:
+    """The image that ran, and what our own program has reported. Nobody else's message is believed."""
+    image = reported_facts.image_of(get_text(_our_container(status), "imageID"))
+    return {**(reported_facts.read(message) if stage.is_ours else {}), **image}
 
 
 def _stuck_pod(pod: Body, owner: JobUid | None) -> JobStatus | None:
@@ -213,9 +225,13 @@ def _is_definitive(pod: Body, reason: str) -> bool:
 
 def _container_state(pod: Body) -> Body:
     """The state of our container; a service mesh may have put others beside it."""
-    containers = get_mappings(get_mapping(pod, "status"), "containerStatuses")
+    return get_mapping(_our_container(get_mapping(pod, "status")), "state")
+
+
+def _our_container(status: Body) -> Body:
+    containers = get_mappings(status, "containerStatuses")
     ours = [each for each in containers if len(containers) == 1 or each.get("name") == CONTAINER]
-    return get_mapping(ours[0], "state") if ours else {}
+    return ours[0] if ours else {}
 
 
 def _terminated(pod: Body) -> Body:

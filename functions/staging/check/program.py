@@ -7,6 +7,7 @@ may help.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,11 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_to(volume / CHECK_LOG)
     try:
         report = run(parse_json(Path(given["task"]).read_bytes(), Task), volume, _checker())
+        facts = _facts(report, volume)
     except Exception as e:
         # Only the kind of error: its text may quote data.
         return finish(1, "Crashed", f"{type(e).__name__} in check", volume)
     text = f"files: {len(report.files)}, findings: {report.findings}"
-    return finish(EXIT_CODES[report.verdict], REASONS[report.verdict], text, volume)
+    return finish(EXIT_CODES[report.verdict], REASONS[report.verdict], text, volume, facts)
+
+
+def _facts(report: Report, volume: Path) -> dict[str, str]:
+    """What the history keeps: the digest of the report, and how many files it keeps in."""
+    content = (volume / CHECKS_REPORT).read_bytes()
+    return {"checks": hashlib.sha256(content).hexdigest(), "blocked": str(len(report.blocked))}
 
 
 def _checker() -> str:

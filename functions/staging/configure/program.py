@@ -30,6 +30,7 @@ from functions.staging.retry import RetryPolicy
 from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
+from functions.workflow.reported_facts import FetchedFile, of_fetched
 from functions.workflow.transfer_policies import ConfigureTask
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
@@ -73,7 +74,7 @@ class Configure:
         self._retries = retries
         self._budget = FetchBudget(task.fetch, volume, ProgressReporter(sink))
         self._planner = Planner(task, self._network(credentials, http) if needs_network(task.definition) else None)
-        self._provenance: list[dict[str, str | int]] = []
+        self._provenance: list[FetchedFile] = []
 
     def _network(self, credentials: Mapping[str, str], http: GuardedHttp | None) -> Network:
         from functions.staging.configure.network import Network
@@ -123,7 +124,7 @@ class Configure:
 
         from functions.trust import admission, allow_list, policy
 
-        files = tuple(str(each["sha256"]) for each in sorted(self._provenance, key=_path) if _is_algorithm(each))
+        files = tuple(each.sha256 for each in sorted(self._provenance, key=_path) if each.is_algorithm)
         candidate = replace(admission.candidate(self._task.definition), files=files)
         rules = policy.decode(bytes(self._task.policy).decode())
         if refused := allow_list.refusal(rules, candidate, datetime.now(UTC).date()):
@@ -135,6 +136,11 @@ class Configure:
         content = {"files": sorted(self._provenance, key=_path)}
         encoded = msgspec.json.format(msgspec.json.encode(content), indent=1)
         write_atomically(self._volume / PROVENANCE, encoded)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the history keeps: digests over the lists of fetched files, and the algorithm's own sha256."""
+        return of_fetched(self._provenance)
 
     def _plan(self, each: Input) -> Plan:
         with _prefixed(f"inputs/{each.folder}"):
@@ -179,17 +185,11 @@ class Configure:
     def _record(self, path: str, got: Fetched, kind: str) -> None:
         # Without the URL: the algorithm can read this file, and must not learn where a data set lies.
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._provenance.append(
-            {"path": path, "source": kind, "size": got.size, "sha256": got.sha256, "fetched_at": at}
-        )
+        self._provenance.append(FetchedFile(path, kind, got.size, got.sha256, at))
 
 
-def _is_algorithm(entry: Mapping[str, str | int]) -> bool:
-    return str(entry["path"]).startswith(f"{TRANSFORMATIONS}/")
-
-
-def _path(entry: Mapping[str, str | int]) -> str:
-    return str(entry["path"])
+def _path(file: FetchedFile) -> str:
+    return file.path
 
 
 def _remove(folder: Path) -> None:
@@ -247,7 +247,7 @@ def run(
             raise
         except Exception as e:
             return finish(code, "InternalError", f"{type(e).__name__} in configure; please report this bug", volume)
-    return finish(0, "Completed", "data and algorithm are in place", volume)
+    return finish(0, "Completed", "data and algorithm are in place", volume, stage.facts)
 
 
 def _reason(failure: StageFailure, code: Code) -> str:

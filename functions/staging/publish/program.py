@@ -16,6 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from msgspec import Struct
+
 from functions.results.layout import attempt_folder, encode
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError
@@ -25,9 +27,10 @@ from functions.staging.publish.survey import MOST_WARNINGS, Survey
 from functions.staging.publish.tree import Entry, Notice, TreeChanged, walk
 from functions.staging.publish.upload import OpenFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
-from functions.untrusted import parse_json
+from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
+from functions.workflow.reported_facts import FetchedFile
 from functions.workflow.stage_task import MAX_HELD_LIST, Task
 from functions.workflow.transfer_policies import PublishPolicy
 from functions.workflow.volume_layout import (
@@ -38,11 +41,19 @@ from functions.workflow.volume_layout import (
     LOGS,
     OUTPUTS,
     POD_FILTER_LOG,
+    PROVENANCE,
     PUBLISH_LOG,
     UNFILTERED_LOG,
 )
 
 WORKERS = 8
+MAX_PROVENANCE = 8 << 20  # bytes
+
+
+class Provenance(Struct, frozen=True):
+    """provenance.json."""
+
+    files: tuple[FetchedFile, ...] = ()
 
 
 def publish(
@@ -68,8 +79,10 @@ def publish(
     logs = _upload(_admin_logs(volume, scope, task.publish), uploader)
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
-    manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope), _report(volume))
+    manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope), _report(volume), fetched=_fetched(volume))
     if quarantine is not None:
+        # Their stored bytes never leave as they are: release encrypts anew, or not at all.
+        manifest = replace(manifest, files=tuple(replace(file, sha512=None) for file in files))
         _check_held_list(manifest)
     try:
         destination.put_manifest(workflow, attempt, manifest)
@@ -81,7 +94,7 @@ def publish(
 
 def _check_held_list(manifest: Manifest) -> None:
     """Refuse more files than a release can be told of. Raises StageFailure."""
-    if (size := len(encode(replace(manifest, report="")))) > MAX_HELD_LIST:
+    if (size := len(encode(replace(manifest, report="", fetched=())))) > MAX_HELD_LIST:
         text = f"the list of {len(manifest.files)} files takes {size} bytes, and {MAX_HELD_LIST} can be held"
         raise StageFailure("TooManyResults", f"{text}; write fewer files")
 
@@ -92,6 +105,15 @@ def _report(volume: Path) -> str:
         return (volume / CHECKS_REPORT).read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
+
+
+def _fetched(volume: Path) -> tuple[FetchedFile, ...]:
+    """What configure has fetched. An algorithm may have changed the list; the history has its digest."""
+    try:
+        with open(volume / PROVENANCE, "rb") as file:
+            return parse_json(file.read(MAX_PROVENANCE), Provenance).files
+    except (OSError, Malformed):
+        return ()
 
 
 def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:

@@ -104,7 +104,8 @@ class Uploader:
         url = self.storage.put(f"{self.folder}/{storage_path(path)}", digest, size, content_type)
         if self.progress:
             self.progress.file_done()
-        uploaded = ResultFile(path, digest.size, _TYPES.get(file.path, "output"), url, digest.sha256, content_type)
+        kind = _TYPES.get(file.path, "output")
+        uploaded = ResultFile(path, digest.size, kind, url, digest.sha256, content_type, sha512=digest.sha512)
         return replace(uploaded, plain_sha256=plain.sha256, plain_size=plain.size) if file.recipient else uploaded
 
     def _chunks(self, file: OpenFile) -> Iterator[bytes]:
@@ -138,18 +139,23 @@ class Digest:
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
-        self._sha256 = hashlib.sha256()
+        self._sha256, self._sha512 = hashlib.sha256(), hashlib.sha512()
         self.size = 0
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._chunks:
             self._sha256.update(chunk)
+            self._sha512.update(chunk)
             self.size += len(chunk)
             yield chunk
 
     @property
     def sha256(self) -> str:
         return self._sha256.hexdigest()
+
+    @property
+    def sha512(self) -> str:
+        return self._sha512.hexdigest()
 
 
 def upload_failure(path: str, error: Exception) -> StageFailure:

@@ -111,7 +111,7 @@ def workflow(
         },
         "what": _what(record),
         "attempts": attempt_views(attempts),
-        "history": history_view(history),
+        "history": history_view(record, history),
         "files": [] if gone else [_file(each) for each in record.manifest.files],
         "adminFiles": [] if gone else [_file(each) for each in record.manifest.admin_files],
         "warnings": list(record.manifest.warnings),

@@ -5,11 +5,17 @@ workflow, which the next sweep finds.
 """
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 import sqlalchemy as sa
 from alembic import op
+
+from functions.store import history_rows
+from functions.trust import canonical, chain
+from functions.workflow.decision import HistoryEntry
+from functions.workflow.model import Phase, WorkflowId
 
 revision = "0002"
 down_revision = "0001"
@@ -21,6 +27,11 @@ _TAKES_A_SLOT = "phase NOT IN ('queued', 'held', 'release', 'finished')"
 _UNFINISHED = "datefinished IS NULL"
 _NONCE_UNITS = ((11, 10**9), (14, 10**6), (17, 10**3))  # below 10^n: nanoseconds in one unit
 _LARGEST_NONCE = 2**63 - 1
+# What operator-service records of a job.
+_ADOPTED = (
+    *("agreementid", "workflowid", "owner", "status", "statustext", "datecreated", "datefinished", "workflow"),
+    *("namespace", "provider", "stopreq", "removed", "outputsurl"),
+)
 
 
 def upgrade() -> None:
@@ -33,6 +44,8 @@ def upgrade() -> None:
     _create_outbox()
     _create_holds()
     _create_tes_tasks()
+    _create_log()
+    _protect_history()
 
 
 # --- jobs -----------------------------------------------------------------------------------
@@ -67,6 +80,9 @@ def _add_columns() -> None:
         sa.Column("head", sa.String(64), nullable=False, server_default=""),
         sa.Column("policy", sa.Text),
         sa.Column("dialect", sa.String(16), nullable=False, server_default="ocean"),
+        sa.Column("salt", sa.String(64), nullable=False, server_default=""),
+        sa.Column("evidence", sa.Text),
+        sa.Column("logged_step", sa.Integer, nullable=False, server_default="0"),
     ]
     for column in columns:
         op.add_column("jobs", column)
@@ -102,6 +118,7 @@ def _index_jobs() -> None:
     _index("ix_jobs_queued", "jobs", ["namespace", "datecreated", "workflowid"], "phase = 'queued'")
     _index("ix_jobs_running", "jobs", ["namespace"], _TAKES_A_SLOT)
     _index("ix_jobs_held", "jobs", ["held_until"], "phase = 'held'")
+    _index("ix_jobs_unlogged", "jobs", ["workflowid"], "step > logged_step")
     _index("ix_jobs_unfinished", "jobs", ["datecreated", "workflowid"], _UNFINISHED)
     _index(
         "ix_jobs_unsuccessful",
@@ -146,7 +163,8 @@ def _create_attempts_and_history() -> None:
     )
     op.create_table(
         "history",
-        _workflow(primary_key=True),
+        # Not a foreign key: the history stays when a row of `jobs` goes.
+        sa.Column("workflow", sa.String(255), primary_key=True, nullable=False),
         sa.Column("step", sa.Integer, primary_key=True),
         sa.Column("at", sa.DateTime, nullable=False),
         sa.Column("before", sa.String(16), nullable=False),
@@ -159,6 +177,68 @@ def _create_attempts_and_history() -> None:
         sa.Column("facts", sa.Text),
         sa.Column("digest", sa.String(64), nullable=False, server_default=""),
     )
+
+
+_POSTGRES_TRIGGERS = (
+    """
+    CREATE FUNCTION keep_history() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'lines of the history are never changed and never deleted'; END $$
+    """,
+    """
+    CREATE TRIGGER history_lines_stay BEFORE UPDATE OR DELETE ON history
+    FOR EACH ROW EXECUTE FUNCTION keep_history()
+    """,
+    """
+    CREATE TRIGGER history_stays BEFORE TRUNCATE ON history
+    FOR EACH STATEMENT EXECUTE FUNCTION keep_history()
+    """,
+)
+_SQLITE_TRIGGERS = tuple(
+    f"""
+    CREATE TRIGGER history_lines_stay_on_{verb.lower()} BEFORE {verb} ON history
+    BEGIN SELECT RAISE(ABORT, 'lines of the history are never changed and never deleted'); END
+    """
+    for verb in ("UPDATE", "DELETE")
+)
+
+
+def _protect_history() -> None:
+    """Refuse every change of a line that is written."""
+    is_postgres = op.get_bind().dialect.name == "postgresql"
+    for statement in _POSTGRES_TRIGGERS if is_postgres else _SQLITE_TRIGGERS:
+        op.execute(" ".join(statement.split()))
+
+
+def _create_log() -> None:
+    """The log of all heads: its leaves, the complete subtrees above them, its signed checkpoints, and its lock."""
+    op.create_table(
+        "log_leaves",
+        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("subject", sa.String(512), nullable=False),
+        sa.Column("data", sa.String(64), nullable=False),
+    )
+    op.create_index("ix_log_leaves_data", "log_leaves", ["data"])
+    op.create_table(
+        "log_nodes",
+        sa.Column("level", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+    )
+    op.create_table(
+        "log_checkpoints",
+        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("at", sa.DateTime, nullable=False),
+        sa.Column("root", sa.String(64), nullable=False),
+        sa.Column("note", sa.Text, nullable=False),
+    )
+    log = op.create_table(
+        "log_size",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.CheckConstraint("id = 1", name="ck_log_size_one_row"),
+    )
+    op.bulk_insert(log, [{"id": 1, "size": 0}])
 
 
 def _create_holds() -> None:
@@ -296,7 +376,7 @@ def _adopt_jobs() -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
     # A row without a date could neither be listed in order nor be waited for.
     connection.execute(sa.update(jobs).where(jobs.c.datecreated.is_(None)).values(datecreated=now))
-    _record_losses(connection, jobs, now)
+    _record_adoptions(connection, now)
     connection.execute(
         sa.update(jobs)
         .where(jobs.c.datefinished.is_(None))
@@ -304,7 +384,6 @@ def _adopt_jobs() -> None:
             status=ALGORITHM_FAILED,
             statustext="Algorithm failed",
             datefinished=now,
-            step=1,
             ending=json.dumps({"code": ALGORITHM_FAILED, "reason": "Lost"}),
         )
     )
@@ -312,23 +391,40 @@ def _adopt_jobs() -> None:
     _fill_chain_ids(connection, jobs)
 
 
-def _record_losses(connection: sa.Connection, jobs: sa.TableClause, now: datetime) -> None:
-    """The only history line of each job that ends by its adoption."""
-    lines = {
-        "workflow": jobs.c.workflowid,
-        "step": sa.literal(1),
-        "at": sa.literal(now, sa.DateTime),
-        "before": sa.case(_PHASE_OF, value=jobs.c.status, else_="queued"),
-        "after": sa.literal("finished"),
-        "status": sa.literal(ALGORITHM_FAILED),
-        "event": sa.literal("lost"),
-        "reason": sa.literal("Lost"),
-        "attempt": sa.literal(0),
-        "cause": sa.literal("migration"),
-    }
-    history = sa.table("history", *map(sa.column, lines))
-    lost = sa.select(*lines.values()).where(jobs.c.datefinished.is_(None))
-    connection.execute(sa.insert(history).from_select(list(lines), lost))
+def _record_adoptions(connection: sa.Connection, now: datetime) -> None:
+    """Write the first history line of each job, with the digest over all that operator-service has recorded of it."""
+    found = connection.execute(sa.text("SELECT * FROM jobs")).mappings().all()
+    lines = [_adoption(dict(row), now) for row in found]
+    if not lines:
+        return
+    history = sa.table("history", *map(sa.column, lines[0]))
+    connection.execute(sa.insert(history), lines)
+    jobs = sa.table("jobs", *map(sa.column, ("workflowid", "step", "head")))
+    update = sa.update(jobs).where(jobs.c.workflowid == sa.bindparam("workflow"))
+    connection.execute(
+        update.values(step=1, head=sa.bindparam("digest")),
+        [{"workflow": line["workflow"], "digest": line["digest"]} for line in lines],
+    )
+
+
+def _adoption(row: dict[str, object], now: datetime) -> dict[str, object]:
+    lost, status = row["datefinished"] is None, row["status"]
+    code = status if isinstance(status, int) else 0
+    before = {name: None if row.get(name) is None else str(row[name]) for name in _ADOPTED}
+    entry = HistoryEntry(
+        step=1,
+        at=now.replace(tzinfo=UTC),
+        before=Phase(_PHASE_OF.get(code, "queued")) if lost else Phase.FINISHED,
+        after=Phase.FINISHED,
+        status=ALGORITHM_FAILED if lost else code,
+        event="lost" if lost else "adopted",
+        reason="Lost" if lost else "",
+        facts={"before": canonical.digest(before)},
+    )
+    job = WorkflowId(str(row["workflowid"]))
+    digest = chain.digest(chain.line(job, entry, "migration", chain.genesis(job)))
+    values = history_rows.history_values(job, replace(entry, digest=digest), "migration")
+    return {**values, "at": now}
 
 
 def _fill_chain_ids(connection: sa.Connection, jobs: sa.TableClause) -> None:
