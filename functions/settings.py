@@ -85,6 +85,14 @@ class Settings:
     open_tes: bool = setting(
         "SLUICE_OPEN_TES", False, "1: TES without a token, where neither tokens nor an issuer are set (laptop only)"
     )
+    tes_environment: str = setting(
+        "TES_ENVIRONMENT", "", "environment of TES tasks that name none; empty: the only one that the caller may use"
+    )
+    tes_service_id: str = setting("TES_SERVICE_ID", "sluice", "`id` in TES's service-info")
+    tes_service_name: str = setting("TES_SERVICE_NAME", "Sluice", "`name` in TES's service-info")
+    tes_organization: str = setting("TES_ORGANIZATION", "Sluice", "name of the organization in TES's service-info")
+    tes_organization_url: str = setting("TES_ORGANIZATION_URL", "https://sluice.example", "URL of the organization")
+    tes_contact_url: str = setting("TES_CONTACT_URL", "", "`contactUrl` in TES's service-info; not `mailto:`")
     oidc_issuer: str = setting("OIDC_ISSUER", "", "URL of the OpenID Connect issuer whose JWTs are accepted as tokens")
     oidc_audience: str = setting("OIDC_AUDIENCE", "", "`aud` of those JWTs")
     oidc_jwks_file: str = setting("OIDC_JWKS_FILE", "", "file of the issuer's keys; empty: by discovery")

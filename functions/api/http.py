@@ -59,7 +59,7 @@ class Call:
         """The query if it has any argument, otherwise the JSON body, for every method; never both."""
         # Not a cached_property: before Python 3.12 one lock serves all requests.
         if self._params is None:
-            self._params = _without_nul(self.request.args.to_dict() if self.request.args else self._json())
+            self._params = without_nul(self.request.args.to_dict() if self.request.args else self._json())
         return self._params
 
     def _json(self) -> dict[str, Any]:
@@ -264,9 +264,9 @@ def decode(body: bytes) -> Any:
         raise HttpError(400, "the JSON body is nested too deeply") from None
 
 
-def _without_nul(params: dict[str, Any]) -> dict[str, Any]:
-    """Return `params`. Raises HttpError 400 if a text contains NUL, which Postgres cannot store."""
-    todo: list[Any] = [params]
+def without_nul(value: Any) -> Any:
+    """Return `value`. Raises HttpError 400 if a text in it contains NUL, which Postgres cannot store."""
+    todo: list[Any] = [value]
     while todo:
         match todo.pop():
             case dict() as mapping:
@@ -275,4 +275,4 @@ def _without_nul(params: dict[str, Any]) -> dict[str, Any]:
                 todo += items
             case str() as text if "\0" in text:
                 raise HttpError(400, "NUL characters are not accepted")
-    return params
+    return value

@@ -9,12 +9,14 @@ from werkzeug.wrappers import Request, Response
 from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
 from functions.api.review import routes as review
+from functions.api.tes import routes as tes
 from functions.engine.app import current_app
 from functions.status import admin, jobs, logs, public
 from functions.status.console import routes as console
 
 _REVIEW = "functions.status.review"
 _CONSOLE = "functions.status.console"
+_TES = "functions.status.tasks"
 ROUTER = Router(
     [
         routes.JOBS.to(jobs.jobs),
@@ -40,6 +42,9 @@ ROUTER = Router(
         console.OVERVIEW.to(later(f"{_CONSOLE}.pages", "overview")),
         console.WORKFLOWS.to(later(f"{_CONSOLE}.pages", "workflows")),
         console.WORKFLOW.to(later(f"{_CONSOLE}.pages", "workflow")),
+        tes.SERVICE_INFO.to(later(_TES, "service_info")),
+        tes.LIST.to(later(_TES, "tasks")),
+        tes.TASK.to(later(_TES, "task")),
         Rule("/spec", endpoint=public.spec, methods=["GET"]),
         Rule("/api/v1/docs/", endpoint=public.docs, methods=["GET"]),
         Rule("/api/v1/docs/<name>", endpoint=public.docs_file, methods=["GET"]),

@@ -9,10 +9,12 @@ from werkzeug.wrappers import Request, Response
 from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
 from functions.api.review import routes as review
+from functions.api.tes import routes as tes
 from functions.engine.app import current_app
 from functions.submit import compute, migrate_route, workflow_objects
 
 _REVIEW = "functions.submit.review_actions"
+_TES = "functions.submit.task_actions"
 ROUTER = Router(
     [
         routes.START.to(compute.start),
@@ -24,6 +26,8 @@ ROUTER = Router(
         review.REVOKE.to(later(_REVIEW, "revoke")),
         review.FREEZE.to(later(_REVIEW, "freeze")),
         review.UNFREEZE.to(later(_REVIEW, "unfreeze")),
+        tes.CREATE.to(later(_TES, "create")),
+        tes.CANCEL.to(later(_TES, "cancel")),
         Rule("/", endpoint=workflow_objects.changed, methods=["POST"]),
         Rule("/healthz", endpoint=healthz, methods=["GET"]),
     ]

@@ -6,14 +6,16 @@ descriptions below are what an editor shows.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
 
-from functions.workflow.document import Definition
+from functions.workflow.document import Definition, DocumentError
 from functions.workflow.model import Limits
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
+from functions.workflow.tes_task import TesTask
 from functions.workflow.transfer_policies import GIB, FetchPolicy, PublishPolicy, above_zero, described, duration
 
 
@@ -92,8 +94,45 @@ def grant(environment: Environment, definition: Definition) -> Limits:
         if asked.gpus is not None:
             gpus = min(gpus, max(asked.gpus, 0))
     limit = environment.max_job_duration
-    return Limits(
+    return replace(
+        _limits(environment),
         algorithm_seconds=min(limit, compute.maxtime) if compute.maxtime else limit,
+        cpu=max(cpu, LEAST_CORES),
+        memory=max(memory, LEAST_MEMORY),
+        gpus=gpus,
+    )
+
+
+def grant_task(environment: Environment, task: TesTask) -> Limits:
+    """Grant a GA4GH TES task what it asks for. Raises DocumentError if that is more than the environment's limits.
+
+    A task that asks for no cores and no memory gets all that a workflow may have.
+    """
+    asked, backend, at = task.resources, task.backend, "$.resources"
+    cpu = _within(asked.cpu_cores, environment.cpu_number, f"{at}.cpu_cores", "cores")
+    memory = _within(asked.ram_gb, environment.ram_gb, f"{at}.ram_gb", "GiB")
+    _within(asked.disk_gb, environment.disk_gb, f"{at}.disk_gb", "GiB")
+    seconds, gpus = (int(backend[name]) if name in backend else None for name in ("maxtime", "gpus"))
+    at = f"{at}.backend_parameters"
+    return replace(
+        _limits(environment),
+        algorithm_seconds=int(_within(seconds, environment.max_job_duration, f"{at}.maxtime", "seconds")) or 1,
+        cpu=max(cpu, LEAST_CORES),
+        memory=max(int(memory * GIB), LEAST_MEMORY),
+        gpus=int(_within(gpus or 0, environment.gpu_number, f"{at}.gpus", "GPUs")),
+        ignore_errors=tuple(executor.ignore_error for executor in task.executors),
+    )
+
+
+def _within(asked: float | None, most: float, path: str, unit: str) -> float:
+    if asked is not None and asked > most:
+        raise DocumentError(path, f"at most {most:g} {unit}, the environment's limit, not {asked:g}")
+    return most if asked is None else asked
+
+
+def _limits(environment: Environment) -> Limits:
+    """Return the limits that no document changes."""
+    return Limits(
         stage_seconds=environment.stage_seconds,
         queue_seconds=environment.queue_seconds,
         stuck_seconds=environment.stuck_seconds,
@@ -101,9 +140,6 @@ def grant(environment: Environment, definition: Definition) -> Limits:
         attempts=environment.attempts,
         filtered=bool(environment.filter_image or environment.filter_command),
         storage_expiry=environment.storage_expiry,
-        cpu=max(cpu, LEAST_CORES),
-        memory=max(memory, LEAST_MEMORY),
         disk=int(environment.disk_gb * GIB),
-        gpus=gpus,
         namespace=environment.namespace,
     )

@@ -11,6 +11,7 @@ from support.deployment import SERVING, WITH_FUNCTIONS, of_kind
 from functions.api.http import Route
 from functions.api.ocean import routes
 from functions.api.review import routes as review
+from functions.api.tes import routes as tes
 from functions.status.console import routes as console
 from functions.status.main import ROUTER as STATUS
 from functions.submit.main import ROUTER as SUBMIT
@@ -54,6 +55,8 @@ def function_of(rule: Mapping[str, Any]) -> str:
         ("GET", "/api/v1/docs/", "status"),
         ("GET", "/spec", "status"),
         ("GET", "/", "status"),
+        ("POST", "/ga4gh/tes/v1/tasks/7%3Acancel", "submit"),
+        ("OPTIONS", "/ga4gh/tes/v1/tasks/7:cancel", "status"),
         ("POST", "/dead-letters", None),
         ("GET", "/healthz", "status"),
     ],
@@ -72,7 +75,7 @@ def test_the_gateway_exposes_no_path_that_takes_events(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_the_gateway_sends_every_route_of_the_routing_tables_to_its_function(name: str) -> None:
     reads = [Route("status", "GET", path) for path in ("/spec", "/api/v1/docs/", "/api/v1/docs/swagger-ui.css")]
-    for route in (*routes.TABLE, *review.TABLE, *console.TABLE, *reads):
+    for route in (*routes.TABLE, *review.TABLE, *console.TABLE, *tes.TABLE, *reads):
         assert reached(name, route.method, route.path) == route.function, route
 
 

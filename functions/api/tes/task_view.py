@@ -1,0 +1,132 @@
+"""A task as TES shows it: what the client sent, the state and the logs. MINIMAL, BASIC and FULL are TES's views.
+
+A field that the client did not send is left out, but for `type`. A client may refuse fields that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from functions.api.tes.messages import spell_time
+from functions.store.values import Attempt, StoredTask
+from functions.workflow.model import Phase, Stage, Workflow
+
+UNKNOWN_EXIT = -1  # until an executor has ended, and if it was ended from outside; TES requires a number
+_SENT = ("name", "description", "inputs", "outputs", "resources", "executors", "volumes", "tags")
+_BEFORE_THE_END = (Phase.QUEUED, Phase.CONFIGURE, Phase.ALGORITHM)
+
+
+class View(StrEnum):
+    """How much of a task an answer shows."""
+
+    MINIMAL = "MINIMAL"
+    BASIC = "BASIC"
+    FULL = "FULL"
+
+
+def task_view(stored: StoredTask, view: View) -> dict[str, Any]:
+    """Return the task in BASIC or FULL."""
+    workflow, document = stored.record.workflow, stored.record.submission.document
+    shown: dict[str, Any] = {"id": workflow.id, "state": stored.state}
+    shown |= {name: document[name] for name in _SENT if name in document}
+    for name in ("inputs", "outputs"):
+        if name in shown:
+            shown[name] = [_file(each, view) for each in shown[name]]
+    shown["logs"] = [_task_log(stored, view)]
+    shown["creation_time"] = spell_time(workflow.created_at)
+    return shown
+
+
+def _file(sent: Mapping[str, Any], view: View) -> dict[str, Any]:
+    """Return an input or an output, with its type."""
+    shown = {name: value for name, value in sent.items() if name != "content" or view is View.FULL}
+    shown.setdefault("type", "FILE")
+    return shown
+
+
+def _task_log(stored: StoredTask, view: View) -> dict[str, Any]:
+    workflow, manifest = stored.record.workflow, stored.record.manifest
+    log: dict[str, Any] = {"logs": _executor_logs(stored, view)}
+    if stored.attempts:
+        log["start_time"] = spell_time(min(each.created_at for each in stored.attempts))
+    if workflow.finished_at is not None:
+        log["end_time"] = spell_time(workflow.finished_at)
+    log["outputs"] = [{"url": each.url, "path": each.path, "size_bytes": str(each.size)} for each in manifest.delivered]
+    log["metadata"] = _metadata(workflow)
+    if view is View.FULL:
+        log["system_logs"] = _system_logs(stored)
+    return log
+
+
+def _metadata(workflow: Workflow) -> dict[str, str]:
+    metadata = {"environment": workflow.environment}
+    if workflow.ending is not None:
+        metadata["reason"] = workflow.ending.reason
+    elif workflow.waiting is not None:
+        metadata["waiting"] = workflow.waiting.reason
+    return metadata
+
+
+def _system_logs(stored: StoredTask) -> list[str]:
+    """Return what belongs to no executor: why the task ended so, and what was not done as it was asked for."""
+    record = stored.record
+    lines = [*record.submission.warnings, *record.manifest.warnings]
+    if record.workflow.waiting is not None:
+        lines.append(f"waiting: {record.workflow.waiting.reason}")
+    if record.workflow.ending is not None:
+        lines.append(f"ended: {record.workflow.ending.reason}")
+    if record.workflow.finished and record.workflow.limits.filtered:
+        lines.append("what the executors printed is not shown: the environment filters what leaves it")
+    return lines
+
+
+# --- executors ------------------------------------------------------------------------------
+
+
+def _executor_logs(stored: StoredTask, view: View) -> list[dict[str, Any]]:
+    """Return one entry for each executor that has run. While the task runs, also for each that is certain to run."""
+    workflow, streams = stored.record.workflow, stored.record.manifest.streams
+    executors = {each.executor: each for each in stored.attempts if each.stage is Stage.ALGORITHM}
+    logs: list[dict[str, Any]] = []
+    for n in range(_shown_count(workflow, executors)):
+        log: dict[str, Any] = _times(workflow, n, executors.get(n))
+        log["exit_code"] = _exit_code(executors.get(n))
+        if view is View.FULL and n < len(streams):
+            log |= {"stdout": streams[n].stdout, "stderr": streams[n].stderr}
+        logs.append(log)
+    return logs
+
+
+def _shown_count(workflow: Workflow, executors: Mapping[int, Attempt]) -> int:
+    if workflow.phase not in _BEFORE_THE_END or workflow.stop:
+        return sum(_has_run(each) for each in executors.values())
+    done = sum(each.end is not None for each in executors.values())
+    return done + _certain(workflow.limits.ignore_errors[done:])
+
+
+def _certain(ignore_errors: Sequence[bool]) -> int:
+    """Count the executors that run whatever happens: all up to the first whose failure ends the task."""
+    return next((n for n, ignored in enumerate(ignore_errors, 1) if not ignored), len(ignore_errors))
+
+
+def _has_run(attempt: Attempt) -> bool:
+    """Whether the executor's container has run: it has an exit code or a start."""
+    return attempt.end is not None and (attempt.end.exit_code is not None or attempt.end.started_at is not None)
+
+
+def _exit_code(attempt: Attempt | None) -> int:
+    if attempt is None or attempt.end is None or attempt.end.exit_code is None:
+        return UNKNOWN_EXIT
+    return attempt.end.exit_code
+
+
+def _times(workflow: Workflow, number: int, attempt: Attempt | None) -> dict[str, str]:
+    if attempt is not None and attempt.end is not None:
+        started, ended = attempt.end.started_at, attempt.end.at
+    else:
+        runs = workflow.phase is Phase.ALGORITHM and workflow.executor == number
+        started, ended = workflow.runs_since if runs else None, None
+    times = {"start_time": started, "end_time": ended}
+    return {name: spell_time(at) for name, at in times.items() if at is not None}
