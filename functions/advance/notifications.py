@@ -1,7 +1,7 @@
 """Tells the operator's own services that a workflow started or ended, and what became of results that are held.
 
-A start and an end are told with operator-engine's payload and signature; a hold by a CloudEvent in structured mode.
-Delivered by the sweep from the outbox, so it is retried, limited in time, and never in the way of a workflow.
+A start and an end are sent with operator-engine's payload and signature, a hold as a CloudEvent in structured mode.
+The sweep delivers them from the outbox, so a delivery is retried, limited in time, and does not delay a workflow.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SECONDS = 3.0  # for connecting and for each wait
 
 
 def deliver(app: App, outgoing: Outgoing) -> bool:
-    """POST one event. True if it was taken, or if nobody is to be told of it; False: try again later.
+    """POST one event. True if it was taken, or if no URL is set for it; False: try again later.
 
-    Where several URLs are told and one fails, all get the event again: its id is the same.
+    If one of several URLs fails, all get the event again, with the same id.
     """
     settings = app.settings
-    told = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
-    urls = [told[outgoing.kind]] if outgoing.kind in told else list(settings.notify_hold_urls)
+    url_of = {"started": settings.notify_start_url, "finished": settings.notify_stop_url}
+    urls = [url_of[outgoing.kind]] if outgoing.kind in url_of else list(settings.notify_hold_urls)
     if not any(urls):
         return True
     if outgoing.scope:
@@ -43,7 +43,7 @@ def deliver(app: App, outgoing: Outgoing) -> bool:
     record = app.store.get(outgoing.workflow)
     if record is None:
         return True
-    if outgoing.kind in told:
+    if outgoing.kind in url_of:
         return _post(urls[0], payload(record, settings.operator_private_key), JSON, outgoing)
     return _post_all(urls, hold_event(app, record, outgoing), outgoing)
 
@@ -97,15 +97,15 @@ def _post_all(urls: Sequence[str], event: dict[str, Any], outgoing: Outgoing) ->
 def _post(url: str, content: dict[str, Any], content_type: str, outgoing: Outgoing) -> bool:
     import urllib3
 
-    told = about(workflow=outgoing.workflow, kind=outgoing.kind, tries=outgoing.tries)
+    fields = about(workflow=outgoing.workflow, kind=outgoing.kind, tries=outgoing.tries)
     try:
         with urllib3.PoolManager(timeout=urllib3.Timeout(SECONDS), retries=False) as http:
             headers = {"Content-Type": content_type}
             response = http.request("POST", url, json=content, headers=headers, redirect=False, preload_content=False)
             response.close()
     except (urllib3.exceptions.HTTPError, ValueError) as e:
-        logger.warning("notification failed: %s", type(e).__name__, extra=told)
+        logger.warning("notification failed: %s", type(e).__name__, extra=fields)
         return False
     if response.status >= 300:
-        logger.warning("notification refused with %d", response.status, extra=told)
+        logger.warning("notification refused with %d", response.status, extra=fields)
     return response.status < 300

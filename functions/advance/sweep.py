@@ -1,4 +1,4 @@
-"""The sweep: what a tick does. It finds everything that no event announced; its cost follows what is due.
+"""The sweep, which each tick starts: finds everything that no event announced. Its cost follows what is due.
 
 It is safe beside handlers and other sweeps: a due row is claimed by moving its due time, and every change goes through
 Transitions. If a sweep dies, its claims run out and the next sweep takes over.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-BATCH = 10  # small, so that little is claimed in vain when the time is over
+BATCH = 10  # small, so that a sweep whose time is over leaves few claimed workflows unchecked
 MAX_EARLY = 100  # a sweep checks at most so many workflows before they are due
 # A claim runs out after this, so that another sweep takes over from a dead one.
 CLAIM = timedelta(seconds=30)
@@ -44,26 +44,26 @@ LETTERS = 1000
 CAUSE = "sweep"
 
 
-def sweep(app: App, told: TickLevel | None = None) -> Counter[str]:
+def sweep(app: App, started_by: TickLevel | None = None) -> Counter[str]:
     """Do what is due, as far as the time allows. Returns the number of repairs of each kind.
 
-    `told`: the level of the tick that starts this sweep; None for any other start. Orphans and old nonces are left to
-    sweeps that no fast or medium tick starts. Raises StoreUnavailable if the record cannot be read.
+    `started_by`: the level of the tick that starts this sweep; None for any other start. A fast or medium tick leaves
+    orphans and old nonces to the slower ones. Raises StoreUnavailable if the record cannot be read.
     """
     run = _Sweep(app)
     run.each(app.store.claim_intents, run.complete)
     run.each(app.store.claim_workflows, run.reconcile)
-    if told in AHEAD:
-        run.check_early(AHEAD[told])
+    if started_by in AHEAD:
+        run.check_early(AHEAD[started_by])
     for environment in app.store.queues():
         run.admit(environment)
-    if told is None or told < TickLevel.MEDIUM:
+    if started_by is None or started_by < TickLevel.MEDIUM:
         for namespace in sorted({environment.namespace for environment in app.environments.values()}):
             run.collect_orphans(namespace)
         app.store.prune_nonces(forgettable(app.clock()))
         app.store.prune_dead_letters(app.clock() - LETTER_AGE, LETTERS)
     run.deliver()  # late, because the receiver may be slow
-    run.settle(told)
+    run.settle(started_by)
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
     return run.done
@@ -117,7 +117,7 @@ class _Sweep:
             self.done[f"{workflow.phase} moved on"] += 1
 
     def check_early(self, ahead: timedelta) -> None:
-        """Check what is due within that time. Once checked, it mostly needs no tick that comes more often."""
+        """Check what is due within that time, so that it needs no tick that comes more often."""
         for workflow in self.app.store.claim_workflows(self._began + ahead, self.app.clock() + CLAIM, MAX_EARLY):
             if not self._in_time():
                 return
@@ -158,9 +158,9 @@ class _Sweep:
             self._guarded(self.app.cluster.clean_up, workflow, namespace)
             self.done["orphans removed"] += 1
 
-    def settle(self, told: TickLevel | None) -> None:
+    def settle(self, started_by: TickLevel | None) -> None:
         """Set the level of the tick."""
-        self._guarded(self.app.transitions.tick.settle, told)
+        self._guarded(self.app.transitions.tick.settle, started_by)
 
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:

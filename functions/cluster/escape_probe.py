@@ -1,4 +1,4 @@
-"""The escape probe: tries every way out of an algorithm's place that we know, and reports those that are open.
+"""The escape probe: tries every known way out of an algorithm's sandbox or Pod, and reports those that are open.
 
 It runs as an algorithm, on a laptop or in a Pod (`sluice doctor --sandbox`). It is carried as text, so it imports the
 standard library only. An attempt that succeeds does no harm: it opens files and does not write them.
@@ -34,7 +34,8 @@ _SOCKETS = (
 )  # fmt: skip
 _SECRETS = ("KEY", "TOKEN", "PASSWORD", "DATABASE", "ADMIN", "POSTGRES", "CREDENTIAL")
 _NEWUSER = 0x1000_0000
-# By name: the number on x86_64, the number elsewhere, and arguments with which a free call would succeed or fail later.
+# By name: the number on x86_64, the number elsewhere, and arguments. With these, a call that is allowed either succeeds
+# or fails for another reason than a missing permission.
 _CALLS: dict[str, tuple[int, int, tuple[object, ...]]] = {
     "keyctl": (250, 219, (0, -3, 1)),
     "add_key": (248, 217, (b"user", b"sluice", b"x", 1, -1)),

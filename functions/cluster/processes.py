@@ -7,7 +7,7 @@
                                        lock                the supervisor's pid; locked while it lives
                                        end.json            how the Job ended; written once
     <folder>/trash/                                        what the kubelet has to remove
-    <folder>/wake                                          a pipe: one byte makes the kubelet look
+    <folder>/wake                                          a pipe: one byte wakes the kubelet
 
 A file appears by a rename or a link, and a removal begins with a rename. So a process that dies in the middle leaves
 the file whole, or does not leave it at all.
@@ -117,7 +117,7 @@ class ProcessCluster:
             yield b""
             ended = False
             while not ended:
-                # Seen before the file is read: whatever was printed by then is in it.
+                # Check for the end first: whatever the program printed by then is read below.
                 ended = folder.end() is not None or not folder.path.exists()
                 while chunk := os.pread(log.fileno(), _FOLLOWED, since):
                     since += len(chunk)

@@ -60,24 +60,24 @@ class TickControl:
                 logger.warning("the tick stays slow until the next one: %s", e)
         tx.save_tick(Tick(needed, applied))
 
-    def settle(self, told: TickLevel | None) -> None:
+    def settle(self, started_by: TickLevel | None) -> None:
         """Set the level that the record needs now, and tell the cluster.
 
-        `told`: the level of the tick that started the sweep; None if it is unknown (the hourly tick, `sluice sweep`).
+        `started_by`: the level of the tick that started the sweep; None for the hourly tick and `sluice sweep`.
         Raises ClusterUnavailable; the next sweep then tells the cluster.
         """
         with self._app.store.begin() as tx:
             before = tx.lock_tick()
             needed = tx.backlog(self._app.clock())
             # Only a tick of the recorded level lowers it.
-            level = needed if needed >= before.level or told is before.level else before.level
+            level = needed if needed >= before.level or started_by is before.level else before.level
             if level is not before.level:
                 tx.save_tick(Tick(level, before.applied))
         # Lowering takes two ticks: this one lowers the level in the record, the next one tells the cluster. By then all
         # transactions that read the higher level are committed, and what they made due is counted.
         if level < before.level:
             return
-        confirmed = told is level or (told is None and level is TickLevel.NONE)
+        confirmed = started_by is level or (started_by is None and level is TickLevel.NONE)
         if before.applied is not level or not confirmed:
             self._apply()
 

@@ -187,9 +187,9 @@ class Transitions:
     def _sealed(self, decision: Decision, cause: str) -> Decision:
         """The decision as it is stored: chained to the history, without the events that no URL is set for."""
         settings = self._app.settings
-        told = {"started": bool(settings.notify_start_url), "finished": bool(settings.notify_stop_url)}
+        has_url = {"started": bool(settings.notify_start_url), "finished": bool(settings.notify_stop_url)}
         otherwise = bool(settings.notify_hold_urls)
-        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or told.get(e.kind, otherwise))
+        wanted = tuple(e for e in decision.effects if not isinstance(e, Emit) or has_url.get(e.kind, otherwise))
         return chain.seal(replace(decision, effects=wanted), cause)
 
     def _slots_of(self, environment: str) -> int:

@@ -36,14 +36,17 @@ def decoded(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     Raises StageFailure if the body is not valid, and TransientError if it ends too early.
     """
     decoder: zlib._Decompress | None = None
-    complete = True  # at the end of a gzip member, of which there may be several, or before the first byte
+    complete = True  # before the first byte, and at the end of each gzip member: there may be several
     try:
         for chunk in _beginning_with(2, chunks):
             data = chunk
-            while data := data.lstrip(b"\0") if complete and decoder is not None else data:
-                if complete:
-                    decoder, complete = _new_decoder(data, encoding, first=decoder is None), False
-                assert decoder is not None
+            while data:
+                if complete and decoder is not None:
+                    data = data.lstrip(b"\0")  # padding after a member
+                    if not data:
+                        break
+                if decoder is None or complete:
+                    decoder = _new_decoder(data, encoding, first=decoder is None)
                 yield from _inflate(decoder, data)
                 complete, data = decoder.eof, decoder.unused_data
     except zlib.error:

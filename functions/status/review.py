@@ -28,11 +28,11 @@ _HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content
 
 
 def held(call: Call) -> Response:
-    """GET /held: list what waits for a decision, the earliest end first, and what nobody could be told of."""
+    """GET /held: list what waits for a decision, the earliest end first, and events that could not be delivered."""
     reader = require_reader(call)
     records = [record for record in call.app.store.holds(PAGE) if _may_see(reader, record)]
-    told_not = [_plain_event(event) for event in call.app.store.undelivered(PAGE) if _may_know(call, reader, event)]
-    return answer({"held": [_summary(call, record) for record in records], "undelivered": told_not})
+    undelivered = [_plain_event(event) for event in call.app.store.undelivered(PAGE) if _may_know(call, reader, event)]
+    return answer({"held": [_summary(call, record) for record in records], "undelivered": undelivered})
 
 
 def held_job(call: Call) -> Response:

@@ -127,8 +127,8 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer
     return view
 
 
-def info(record: Record, made: Iterable[Attempt], told: progress_line.Progress | None) -> Info:
-    """Return everything recorded of a job. `told` is the progress that the running stage last reported."""
+def info(record: Record, made: Iterable[Attempt], progress: progress_line.Progress | None) -> Info:
+    """Return everything recorded of a job. `progress`: as the running stage last reported it."""
     workflow = record.workflow
     return {
         **status(record),
@@ -140,7 +140,7 @@ def info(record: Record, made: Iterable[Attempt], told: progress_line.Progress |
         "deadline": epoch(workflow.deadline) if workflow.deadline else None,
         "waiting": waiting(workflow),
         "attempts": attempts(made),
-        "progress": _progress(told) if told else None,
+        "progress": _progress(progress) if progress else None,
         "adminFiles": files(record.manifest.admin_files),
     }
 
@@ -197,12 +197,12 @@ def _attempt(attempt: Attempt) -> StageAttempt:
     }
 
 
-def _progress(told: progress_line.Progress) -> StageProgress:
+def _progress(progress: progress_line.Progress) -> StageProgress:
     return {
-        "files": told.files,
-        "filesTotal": told.files_total,
-        "bytes": told.bytes,
-        "bytesTotal": told.bytes_total,
+        "files": progress.files,
+        "filesTotal": progress.files_total,
+        "bytes": progress.bytes,
+        "bytesTotal": progress.bytes_total,
     }
 
 

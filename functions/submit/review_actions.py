@@ -63,7 +63,7 @@ def decide(call: Call) -> Response:
 
 
 def _follows(state: State, decision: Decision) -> HoldObservation | None:
-    """What the decisions that count come to; None while more are needed."""
+    """Return the observation that follows from the decisions so far; None while more are needed."""
     match state:
         case State.REJECTED:
             return HoldRejected(decision.digest)
@@ -122,8 +122,8 @@ def unfreeze(call: Call) -> Response:
     return answer({"scope": scope, "frozen": False})
 
 
-def _applied(call: Call, job: str, seen: HoldObservation) -> Response:
-    verdict = call.app.transitions.apply(WorkflowId(job), seen, cause=ADMIN)
+def _applied(call: Call, job: str, observation: HoldObservation) -> Response:
+    verdict = call.app.transitions.apply(WorkflowId(job), observation, cause=ADMIN)
     if verdict not in (Verdict.APPLIED, Verdict.DUPLICATE):
         raise HttpError(409, f"job {job} is not in a state for this")
     return answer({"jobId": job, "verdict": verdict.value})

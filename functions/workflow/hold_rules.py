@@ -72,9 +72,9 @@ def can_wait_on(w: Workflow, reason: str, now: datetime) -> bool:
     return in_time and w.stop is Stop.NONE and reason not in FINAL_RELEASE_REASONS
 
 
-def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
+def decide_hold(w: Workflow, observation: HoldObservation, now: datetime) -> Decision:
     """Return the decision that follows from a request about held or published results."""
-    match seen:
+    match observation:
         case Revoked():
             return _revoked(w, now)
         case FileViewed(index):
@@ -90,7 +90,7 @@ def decide_hold(w: Workflow, seen: HoldObservation, now: datetime) -> Decision:
             ended = steps.finish(w, replace(w, ending=REJECTED), "rejected", now, REJECTED.reason)
             return steps.proven(_emitting(ended, "rejected"), {"decision": decision})
         case _:
-            assert_never(seen)
+            assert_never(observation)
 
 
 def _revoked(w: Workflow, now: datetime) -> Decision:

@@ -135,11 +135,11 @@ def hold(w: Workflow, event: str, now: datetime, quarantined: Manifest) -> Decis
     """The results wait for a decision. The Job, its volume and the slot are no longer needed."""
     seconds = w.limits.hold_seconds
     reminders = sorted(each for each in {seconds // 2, seconds - REMINDER} if each > 0)
-    told = (Emit("held"), *(Emit("held", after=each) for each in reminders))
+    events = (Emit("held"), *(Emit("held", after=each) for each in reminders))
     after = replace(_held(w), held_until=now + timedelta(seconds=seconds))
     after = replace(after, deadline=after.held_until)
     after = replace(after, wake_at=next_check(after, now))
-    decision = applied(w, after, event, now, effects=(CleanUp(), *told))
+    decision = applied(w, after, event, now, effects=(CleanUp(), *events))
     evidence = replace(quarantined, files=(), warnings=())
     return replace(decision, manifest=evidence, held=quarantined, slot_freed=True)
 

@@ -80,7 +80,7 @@ class Running(_Head, _Assets):
 PAGE_BYTES = 1 << 20
 
 
-# Of a queue, at most so many positions are told, so that one answer reads no more.
+# The most positions of a queue that an answer reads.
 _POSITIONS = 1000
 
 

@@ -86,7 +86,7 @@ class KubernetesCluster:
     def _owner_uid(self, job: StageJob) -> str:
         """The UID of the ConfigMap that owns the workflow's objects.
 
-        Configure creates it, and release, which needs none of the data. Other stages find it, or the data are lost.
+        Configure and release create it. All other stages need the volume that it owns: without it, the data are lost.
         """
         path = _path("v1", job.ref.namespace, "configmaps")
         if job.stage in BEGINNINGS:
@@ -183,8 +183,8 @@ class KubernetesCluster:
         # The API cannot begin at a byte: read and drop what comes before. If there is less, the kubelet has dropped it.
         if path := self._log_path(ref):
             container = {"container": job_status.CONTAINER}
-            there = sum(map(len, self._api.stream(path, since, limitBytes=str(since), **container))) if since else 0
-            skip = since if there == since else 0
+            available = sum(map(len, self._api.stream(path, since, limitBytes=str(since), **container))) if since else 0
+            skip = since if available == since else 0
             for chunk in self._api.follow(path, follow="true", **container):
                 if not chunk or len(chunk) > skip:
                     yield chunk[skip:]
@@ -230,7 +230,7 @@ class KubernetesCluster:
 
 
 def ping_source(level: TickLevel, namespace: str, broker: str) -> dict[str, Any]:
-    """The PingSource of a level. Its events name the level, so that a sweep notices one that is not recorded."""
+    """The PingSource of a level. Its events name the level, so that a sweep notices if another one is recorded."""
     return {
         "apiVersion": "sources.knative.dev/v1",
         "kind": "PingSource",

@@ -152,7 +152,7 @@ class Comparison:
 
 
 class _Uniqueness:
-    """Which columns of an input hold nearly as many values as rows, told by its first rows."""
+    """Which columns of an input hold nearly as many values as rows, judged by its first rows."""
 
     def __init__(self, header: Row) -> None:
         self._seen: list[set[str]] = [set() for _ in header]

@@ -53,7 +53,7 @@ class FetchBudget:
     def begin(self, name: str, size: int | None) -> None:
         """Announce a file of `size` bytes (None: unknown). Raises StageFailure if there is no room for it."""
         with self._lock:
-            self._note(name, size)
+            self._record_size(name, size)
             missing = self._announced - self._progress.bytes
         if self._announced > self._policy.max_bytes:
             raise self._too_large()
@@ -69,7 +69,7 @@ class FetchBudget:
     def done(self, name: str, size: int) -> None:
         """Count the file as complete."""
         with self._lock:
-            self._note(name, size)
+            self._record_size(name, size)
             self._files_done += 1
             last = self._files_done == self._files_total
         self._progress.file_done()
@@ -100,7 +100,7 @@ class FetchBudget:
     def _too_large(self) -> StageFailure:
         return StageFailure("DataTooLarge", f"more than {self._policy.max_bytes} bytes")
 
-    def _note(self, name: str, size: int | None) -> None:
+    def _record_size(self, name: str, size: int | None) -> None:
         self._announced += (size or 0) - self._sizes.pop(name, 0)
         if size is not None:
             self._sizes[name] = size

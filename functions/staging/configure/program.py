@@ -229,7 +229,7 @@ def run(
     Raises OSError and MemoryError: their cause may go away, so another attempt may help.
     """
     try:
-        # Checked at the door too. The ids in the document become folders here.
+        # `submit` has checked the document too. Here its ids become folders.
         parse(msgspec.to_builtins(task.definition))
     except DocumentError as e:
         code = Code.ALGORITHM_PROVISIONING_FAILED if ".algorithm" in e.path else Code.DATA_FAILED

@@ -93,7 +93,7 @@ def publish(
 
 
 def _check_held_list(manifest: Manifest) -> None:
-    """Refuse more files than a release can be told of. Raises StageFailure."""
+    """Refuse a list of files that does not fit into the task of a release. Raises StageFailure."""
     if (size := len(encode(replace(manifest, report="", fetched=())))) > MAX_HELD_LIST:
         text = f"the list of {len(manifest.files)} files takes {size} bytes, and {MAX_HELD_LIST} can be held"
         raise StageFailure("TooManyResults", f"{text}; write fewer files")
