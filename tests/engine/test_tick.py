@@ -1,25 +1,22 @@
-"""The tick follows the work: its three levels, in virtual time."""
+"""When the tick is raised and lowered, what it costs, and what happens if the cluster does not answer."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
 
 import pytest
 from support.death import Died, Fate, Mortal, MortalStore
-from support.world import World
+from support.world import AFTER_A_SLOW_TICK, World
 
 from functions.advance.sweep import sweep
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine.app import App
 from functions.store.values import Query, Tick
 from functions.workflow.codes import Code
-from functions.workflow.model import Outcome, Stage, WorkflowId
+from functions.workflow.model import Stage, WorkflowId
 from functions.workflow.tick import FAST_PERIOD, SLOW_PERIOD, TickLevel
 
 HOUR = 3600.0
-LATE = timedelta(seconds=20)
-STARTS = (0, 47, 100, 333, 590)  # seconds after a slow tick
 
 
 def levels(world: World) -> tuple[TickLevel, TickLevel, TickLevel]:
@@ -29,13 +26,6 @@ def levels(world: World) -> tuple[TickLevel, TickLevel, TickLevel]:
     return tick.level, tick.applied, world.cluster.tick
 
 
-def algorithm_runs(world: World) -> WorkflowId:
-    """A workflow whose algorithm's container has started."""
-    w = world.reached(Stage.ALGORITHM)
-    world.cluster.begin(world.job(w), world.clock())
-    return w
-
-
 def test_an_idle_day_has_24_wakes_and_no_call_to_the_cluster() -> None:
     world = World()
     world.pass_time(24 * HOUR)
@@ -43,7 +33,7 @@ def test_an_idle_day_has_24_wakes_and_no_call_to_the_cluster() -> None:
     assert world.cluster.calls["set_tick"] == 0
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", AFTER_A_SLOW_TICK)
 def test_an_algorithm_of_six_hours_has_at_most_60_wakes(start: int) -> None:
     world = World(max_job_duration=24 * 3600)
     world.clock.sleep(start)
@@ -54,7 +44,7 @@ def test_an_algorithm_of_six_hours_has_at_most_60_wakes(start: int) -> None:
         announced += len(world.events)
         world.deliver()
 
-    w = algorithm_runs(world)
+    w = world.with_running_algorithm()
     world.pass_time(6 * HOUR)
     world.end_job(w)
     deliver()
@@ -87,7 +77,7 @@ def test_the_tick_is_deleted_when_the_last_workflow_is_finished() -> None:
 
 def test_a_level_that_stays_costs_no_call() -> None:
     world = World(max_job_duration=24 * 3600)
-    algorithm_runs(world)
+    world.with_running_algorithm()
     world.pass_time(1800, hourly=False)
     assert levels(world)[0] is TickLevel.SLOW
     calls = world.cluster.calls["set_tick"]
@@ -97,7 +87,7 @@ def test_a_level_that_stays_costs_no_call() -> None:
 
 def test_a_stage_that_begins_while_the_tick_is_slow_makes_it_fast() -> None:
     world = World(max_job_duration=24 * 3600)
-    w = algorithm_runs(world)
+    w = world.with_running_algorithm()
     world.pass_time(HOUR)
     assert world.cluster.tick is TickLevel.SLOW
     world.end_job(w)
@@ -118,7 +108,7 @@ def test_a_submission_that_cannot_create_the_tick_is_refused_and_leaves_nothing(
 
 def test_a_tick_that_cannot_be_made_fast_now_is_made_fast_by_the_next_slow_one() -> None:
     world = World(max_job_duration=24 * 3600)
-    w = algorithm_runs(world)
+    w = world.with_running_algorithm()
     world.pass_time(HOUR)
     world.cluster.fail_next("set_tick", ClusterUnavailable("down"))
     world.end_job(w)
@@ -145,7 +135,7 @@ def test_a_tick_that_the_record_does_not_know_is_corrected_by_its_own_sweep() ->
 
 def test_a_tick_that_somebody_deletes_is_created_again_within_the_hour() -> None:
     world = World(max_job_duration=24 * 3600)
-    algorithm_runs(world)
+    world.with_running_algorithm()
     world.cluster.tick = TickLevel.NONE
     world.pass_time(HOUR)
     assert world.cluster.tick is not TickLevel.NONE
@@ -196,71 +186,6 @@ def test_a_submission_between_the_two_steps_of_putting_the_tick_to_sleep_keeps_i
     assert levels(world) == (TickLevel.FAST,) * 3
 
 
-@pytest.mark.parametrize("events", [True, False], ids=["with events", "without"])
-@pytest.mark.parametrize("duration", [120, 1000, 1500, 7200])
-def test_a_deadline_is_told_within_20_seconds(duration: int, events: bool) -> None:
-    world = World(max_job_duration=duration)
-    w = algorithm_runs(world)
-    true_at = world.clock() + timedelta(seconds=duration)
-    while world.state(w).stage is Stage.ALGORITHM:
-        world.pass_time(1)
-        if events:
-            world.deliver()
-        world.events.clear()
-    assert timedelta() <= world.clock() - true_at <= LATE
-    ended = {attempt.stage: attempt.end for attempt in world.app.store.attempts(w)}[Stage.ALGORITHM]
-    assert ended is not None
-    assert ended.outcome is Outcome.TIMED_OUT
-
-
-@pytest.mark.parametrize("patience", [60, 700, 2000])
-def test_a_pod_that_waits_for_too_long_is_told_within_20_seconds(patience: int) -> None:
-    world = World(stuck_seconds=patience)
-    w = world.reached(Stage.ALGORITHM)
-    world.pass_time(3)
-    since = world.clock()
-    world.cluster.stick(world.job(w), "ImagePullBackOff", since)
-    while world.state(w).stage is Stage.ALGORITHM:
-        world.pass_time(1)
-    assert timedelta() <= world.clock() - since - timedelta(seconds=patience) <= LATE
-
-
-def test_an_image_that_does_not_exist_is_told_within_20_seconds_after_ten() -> None:
-    world = World()
-    w = world.reached(Stage.ALGORITHM)
-    world.pass_time(2)
-    since = world.clock()
-    world.cluster.stick(world.job(w), "ErrImagePull", since, definitive=True)
-    while world.state(w).stage is Stage.ALGORITHM:
-        world.pass_time(1)
-    assert timedelta(seconds=10) <= world.clock() - since <= timedelta(seconds=10) + LATE
-
-
-def test_a_workflow_that_waits_in_the_queue_ends_within_20_seconds_of_its_time() -> None:
-    world = World(max_jobs=0, queue_seconds=7200)
-    w = world.submit()
-    end = world.clock() + timedelta(seconds=7200)
-    while not world.state(w).finished:
-        world.pass_time(1)
-    assert timedelta() <= world.clock() - end <= LATE
-
-
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("runs", [5, 60, 110, 200, 240, 300, 400, 500, 600, 1200, 7200])
-def test_a_lost_event_delays_a_stage_by_about_its_own_time(runs: int, start: int) -> None:
-    world = World(max_job_duration=24 * 3600)
-    world.clock.sleep(start)
-    w = algorithm_runs(world)
-    world.pass_time(runs)
-    world.end_job(w)
-    world.events.clear()
-    ended = world.clock()
-    while world.state(w).stage is Stage.ALGORITHM:
-        world.pass_time(1)
-    ran = timedelta(seconds=runs)
-    assert world.clock() - ended <= max(timedelta(seconds=30), min(1.25 * ran, SLOW_PERIOD + timedelta(seconds=90)))
-
-
 def test_the_tick_is_lowered_in_the_record_first_and_in_the_cluster_by_the_next_one() -> None:
     world = World()
     world.run(world.submit())
@@ -272,7 +197,7 @@ def test_the_tick_is_lowered_in_the_record_first_and_in_the_cluster_by_the_next_
 
 def test_a_stage_that_begins_between_the_two_steps_keeps_the_fast_tick_without_a_call() -> None:
     world = World(max_job_duration=24 * 3600)
-    w = algorithm_runs(world)
+    w = world.with_running_algorithm()
     while levels(world)[0] is TickLevel.FAST:
         world.pass_time(FAST_PERIOD.total_seconds())
     assert levels(world) == (TickLevel.MEDIUM, TickLevel.FAST, TickLevel.FAST)

@@ -27,6 +27,7 @@ from functions.workflow.tick import PERIODS
 
 # The stages of a workflow whose data have no policy.
 STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER, Stage.PUBLISH)
+AFTER_A_SLOW_TICK = (0, 47, 100, 333, 590)  # seconds
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ENVIRONMENT = "ocean-compute"
 DOCUMENT: dict[str, Any] = {
@@ -146,6 +147,12 @@ class World:
         while self.state(workflow).stage is not stage:
             self.end_job(workflow)
             self.deliver()
+        return workflow
+
+    def with_running_algorithm(self) -> WorkflowId:
+        """A new workflow whose algorithm's container has started."""
+        workflow = self.reached(Stage.ALGORITHM)
+        self.cluster.begin(self.job(workflow), self.clock())
         return workflow
 
     def stop(self, workflow: WorkflowId) -> Verdict:
