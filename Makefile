@@ -58,5 +58,5 @@ clean:  ## remove everything that is built or installed here
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing into .venv, with what tests, documentation and releases need …"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,docs,release]"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,otel,docs,release]"
 	@touch .venv/.run $@

@@ -74,7 +74,7 @@ def job_of(call: Call) -> Record:
 
 def printed(call: Call, record: Record, attempt: Attempt, lines: int, max_bytes: int = MAX_LOG) -> Iterator[bytes]:
     """Yield the last `lines` lines of what the Job of an attempt has printed; nothing if there is no such Job."""
-    ref = job_ref(record.workflow, attempt.stage, attempt.attempt, call.app.environments)
+    ref = job_ref(record.workflow, attempt.stage, attempt.attempt, call.app.environments, attempt.executor)
     return call.app.cluster.logs(replace(ref, uid=attempt.job_uid), lines, max_bytes)
 
 

@@ -1,13 +1,13 @@
-"""Follows the log of a stage: from its Job while that exists, through all its attempts, to the end of the stage.
+"""Follows the log of a stage: from its Jobs while they exist, through all attempts, to the end of the stage.
 
-A position is `<attempt>:<bytes>`, what of the log a client has. With it, a stream that broke off goes on.
+A position is `<job>:<bytes>`, what of the log a client has. With it, a stream that broke off goes on.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,27 +26,27 @@ _ORDER = list(Stage)
 
 
 class Position(NamedTuple):
-    """What of a stage's log a client has: so many bytes of this attempt. Attempt 0: whichever is the newest."""
+    """What of a stage's log a client has: so many bytes of its nth Job, from 1. 0: whichever is the newest."""
 
-    attempt: int = 0
+    job: int = 0
     offset: int = 0
 
     def __str__(self) -> str:
-        return f"{self.attempt}:{self.offset}"
+        return f"{self.job}:{self.offset}"
 
     @classmethod
     def parse(cls, text: str) -> Position:
-        """Read `<bytes>` or `<attempt>:<bytes>`. Raises ValueError."""
+        """Read `<bytes>` or `<job>:<bytes>`. Raises ValueError."""
         found = _POSITION.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no position: expected bytes, or <attempt>:<bytes>")
+            raise ValueError(f"{text!r} is no position: expected bytes, or <job>:<bytes>")
         return cls(int(found[1] or 0), int(found[2]))
 
 
 class LogStream:
     """Yields the pieces of one stage's log until the stage is over, and b"" while nothing is printed.
 
-    `position`: behind the last piece. `missed`: the Job of the last attempt was gone before its log could be read.
+    `position`: behind the last piece. `missed`: the last Job was gone before its log could be read.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LogStream:
         self._workflow = workflow
         self._stage = stage
         self._pause = pause
-        self._read_to_its_end = 0  # the last attempt whose log was read whole
+        self._read_to_its_end = 0  # the last Job whose log was read whole
 
     def __iter__(self) -> Iterator[bytes]:
         while not self.over:
@@ -79,22 +79,18 @@ class LogStream:
         app = self._app
         workflow = app.store.state(self._workflow)
         attempts = [each for each in app.store.attempts(self._workflow) if each.stage is self._stage]
-        for attempt in self._unread(attempts):
-            if workflow is not None:
-                yield from self._follow(workflow, attempt)
+        if self.position.job == 0 and attempts:
+            self.position = Position(len(attempts), self.position.offset)
+        first = max(self.position.job, self._read_to_its_end + 1)
+        for number, attempt in enumerate(attempts, 1):
+            if workflow is not None and number >= first:
+                yield from self._follow(workflow, number, attempt)
         self.over = workflow is None or _is_over(workflow, self._stage)
 
-    def _unread(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
-        if self.position.attempt == 0 and attempts:
-            self.position = Position(attempts[-1].attempt, self.position.offset)
-        first = max(self.position.attempt, self._read_to_its_end + 1)
-        return [each for each in attempts if each.attempt >= first]
-
-    def _follow(self, workflow: Workflow, attempt: Attempt) -> Iterator[bytes]:
-        number = attempt.attempt
-        if number != self.position.attempt:
+    def _follow(self, workflow: Workflow, number: int, attempt: Attempt) -> Iterator[bytes]:
+        if number != self.position.job:
             self.position = Position(number)
-        ref = job_ref(workflow, self._stage, number, self._app.environments)
+        ref = job_ref(workflow, self._stage, attempt.attempt, self._app.environments, attempt.executor)
         opened = False
         for chunk in self._app.cluster.follow(replace(ref, uid=attempt.job_uid), self.position.offset):
             opened = True

@@ -227,7 +227,7 @@ def _rest(wanted: _Wanted, stream: LogStream) -> Iterator[bytes]:
         return
     try:
         for chunk in published.chunks:
-            stream.position = Position(stream.position.attempt, stream.position.offset + len(chunk))
+            stream.position = Position(stream.position.job, stream.position.offset + len(chunk))
             yield chunk
     finally:
         published.close()
@@ -251,7 +251,7 @@ def _events(wanted: _Wanted, stream: LogStream, pieces: Iterator[bytes]) -> Iter
 
 def _event(position: Position, decoder: codecs.IncrementalDecoder, text: str) -> bytes:
     pending = len(decoder.getstate()[0])  # the begun character comes with the next piece
-    at = Position(position.attempt, max(0, position.offset - pending))
+    at = Position(position.job, max(0, position.offset - pending))
     return f"id: {at}\ndata: {json.dumps(text)}\n\n".encode()
 
 

@@ -11,7 +11,7 @@ from functions.api.ocean import routes
 from functions.api.review import routes as review
 from functions.api.tes import routes as tes
 from functions.engine.app import current_app
-from functions.status import admin, jobs, logs, public
+from functions.status import admin, jobs, public
 from functions.status.console import routes as console
 
 _REVIEW = "functions.status.review"
@@ -25,11 +25,12 @@ ROUTER = Router(
         routes.RUNNING_JOBS.to(admin.running_jobs),
         routes.JOB_IDS.to(admin.job_ids),
         routes.INFO.to(admin.info),
-        routes.LOGS.to(logs.logs),
+        routes.LOGS.to(later("functions.status.logs", "logs")),
         routes.HISTORY.to(admin.history),
         routes.DEAD_LETTERS.to(admin.dead_letters),
         routes.INDEX.to(public.index),
         routes.HEALTH.to(healthz),
+        routes.METRICS.to(later("functions.status.metrics", "metrics")),
         review.HELD.to(later(_REVIEW, "held")),
         review.HELD_JOB.to(later(_REVIEW, "held_job")),
         review.HELD_FILE.to(later(_REVIEW, "held_file")),

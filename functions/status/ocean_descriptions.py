@@ -137,6 +137,12 @@ OPERATIONS: Mapping[Route, Operation] = {
     ),
     routes.INDEX: Operation("Describe the service", Service),
     routes.HEALTH: Operation("Tell whether requests are served", Health),
+    routes.METRICS: Operation(
+        "Send metrics in Prometheus' text format; the value of the Admin header may be a bearer token",
+        "text/plain",
+        (400, 401, 403, 503, *_BODY),
+        admin=True,
+    ),
 }
 
 _CHECKED = (*_ADMIN, 403)

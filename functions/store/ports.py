@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from functions.errors import Unavailable
 from functions.store.values import (
     Attempt,
+    Count,
     Evidence,
     Freeze,
     HeldResults,
@@ -223,6 +224,10 @@ class Store(Protocol):
 
     def unfinished_by_phase(self) -> Mapping[str, Mapping[Phase, int]]:
         """The number of unfinished workflows by environment and phase, without zeros."""
+        ...
+
+    def counts(self) -> Sequence[Count]:
+        """What is unfinished, open and kept now, for metrics: one statement, whose cost follows what it counts."""
         ...
 
     def nonce_used(self, address: str, nonce: int) -> bool:

@@ -11,11 +11,13 @@ import msgspec
 
 from functions.backoff import Backoff
 from functions.store import history_rows, holds, listing, nonces, rows, tes_rows
+from functions.store.counts import COUNTS, count_of
 from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
 from functions.store.pool import Row, any_of, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.store.values import (
     Attempt,
+    Count,
     Evidence,
     Freeze,
     HeldResults,
@@ -177,6 +179,9 @@ class SqlStore:
 
     def undelivered(self, limit: int) -> Sequence[Outgoing]:
         return [rows.outgoing_of(row) for row in self._read(holds.UNDELIVERED, limit=limit)]
+
+    def counts(self) -> Sequence[Count]:
+        return [count_of(row) for row in self._read(COUNTS)]
 
     def nonce_used(self, address: str, nonce: int) -> bool:
         return bool(self._read(nonces.NONCE_USED, provider=address, nonce=nonce))

@@ -187,6 +187,21 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """How many rows of a kind there are, and the earliest of their times.
+
+    `workflows` by environment and phase, since their submission; `holds` until their end; `effects` and `events` since
+    they are due; `dead letters`; `freezes`; `tick`, where the number is its level.
+    """
+
+    kind: str
+    number: int
+    earliest: datetime | None = None
+    environment: str = ""
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Slots:
     """The use of an environment's slots."""
 

@@ -116,6 +116,7 @@ def _ask_everything(store: SqlStore) -> None:
     ):
         store.summaries(listing)
     store.unfinished_by_phase()
+    store.counts()
     _ask_for_tasks(store)
     store.nonce_used("provider-7", 2)
     store.prune_nonces(50)

@@ -11,12 +11,14 @@ from threading import RLock
 from typing import Any
 
 import msgspec
+from support.memory_counts import counted
 from support.memory_listing import is_wanted, summary_of
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
 from functions.ethereum import comparable
 from functions.store.values import (
     Attempt,
+    Count,
     Evidence,
     Freeze,
     HeldResults,
@@ -135,6 +137,10 @@ class MemoryStore:
             workflows = [r.workflow for r in self._tables.records.values() if not r.workflow.finished]
         counted = Counter((w.environment, w.phase) for w in workflows)
         return {name: {p: n for (e, p), n in counted.items() if e == name} for name, _ in counted}
+
+    def counts(self) -> Sequence[Count]:
+        with self._lock:
+            return list(counted(self._tables))
 
     def holds(self, limit: int) -> Sequence[Record]:
         with self._lock:

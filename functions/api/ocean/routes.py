@@ -25,9 +25,10 @@ HISTORY = Route("status", "GET", f"{PREFIX}/history")
 DEAD_LETTERS = Route("status", "GET", f"{PREFIX}/dead-letters")
 INDEX = Route("status", "GET", "/")
 HEALTH = Route("status", "GET", "/healthz")
+METRICS = Route("status", "GET", "/metrics")
 
 # In the order of the OpenAPI document.
 TABLE = (
     *(START, JOBS, STOP, DELETE, RESULT, ENVIRONMENTS),
-    *(RUNNING_JOBS, JOB_IDS, INFO, LOGS, HISTORY, DEAD_LETTERS, UPGRADE, INDEX, HEALTH),
+    *(RUNNING_JOBS, JOB_IDS, INFO, LOGS, HISTORY, DEAD_LETTERS, UPGRADE, INDEX, HEALTH, METRICS),
 )
