@@ -1,7 +1,7 @@
 """The broker: receives CloudEvents over HTTP and delivers them to the Triggers' subscribers with Knative's retry rules.
 
 It keeps events in memory only, as Knative's default broker does. If it dies, the sweep finds what the lost events
-would have told.
+announced.
 """
 
 from __future__ import annotations

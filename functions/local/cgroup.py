@@ -1,7 +1,7 @@
 """A control group of the kernel that holds one stage within its memory, where this user may make one.
 
-It counts what a look at the processes cannot see: files in memory that no process has open, pipes, kernel memory. Only
-the standard library.
+It also counts what /proc does not show: files in memory that no process has open, pipes, kernel memory. Only the
+standard library.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Cgroup:
 
     def join(self) -> None:
         """Move this process into the group; its children are in it too."""
-        with suppress(OSError):  # without a group the supervisor's own look at the memory remains
+        with suppress(OSError):  # without a group the supervisor still measures the memory itself
             (self.path / "cgroup.procs").write_text("0")
 
     def out_of_memory(self) -> bool:

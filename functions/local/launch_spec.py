@@ -89,7 +89,7 @@ def prepare(folder: JobFolder, options: LaunchOptions) -> None:
 
 
 def unreachable(platform: Path) -> Path | None:
-    """The folder on the way to the platform's that algorithms may not pass, where they are not in a sandbox."""
+    """A parent of the platform's folder that algorithms may not enter without a sandbox; None if there is none."""
     if (user := algorithm_user()) is None:
         return None
     for path in platform.parents:
@@ -137,7 +137,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
         "view": _view(folder, job, options) if inside else None,
         "command": command,
         "environ": {
-            # The machine's own programs come first. Behind them at least this Python can be found.
+            # The machine's own programs come first, and this Python's folder last.
             "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
             "LANG": os.environ.get("LANG", "C.UTF-8"),
             "HOME": scratch,
@@ -147,7 +147,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
         },
         # In a Pod the volume is /data and the working directory /, so algorithms may open `data/inputs/…`.
         "cwd": "/" if inside else str(folder.volume.parent),
-        "termination": None,  # only our own programs are believed
+        "termination": None,  # only the messages of our own programs are trusted
         "log": str(folder.log),
         "log_bytes": job.environment.publish.max_log_bytes,
         "seconds": limits.algorithm_seconds if job.stage is Stage.ALGORITHM else limits.stage_seconds,

@@ -221,7 +221,7 @@ def _make_key(file: Path) -> None:
     """Write a new private key, readable by this user only, unless the file exists."""
     file.parent.mkdir(mode=0o700, exist_ok=True)
     with suppress(FileExistsError), open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        # Below the order of the curve but for one chance in 2^128.
+        # One number in 2^128 is above the order of the curve; its first use would report it.
         out.write(f"0x{secrets.token_hex(32)}\n")
 
 

@@ -82,7 +82,7 @@ def _join_new_keyring() -> None:
 
 
 def _unshare(kinds: int) -> None:
-    """Make new namespaces. An ordinary user also needs a user namespace; root must not be root in one."""
+    """Make new namespaces. An ordinary user needs a user namespace for that; root does not."""
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:
         linux.unshare(kinds)

@@ -118,7 +118,7 @@ def _python() -> str:
 
 @contextmanager
 def _bait() -> Iterator[dict[str, str]]:
-    """What every program of this machine reaches, and no algorithm may: a file, shared memory, servers."""
+    """Make a file, shared memory and servers that each program of this machine can reach, and no algorithm may."""
     name = f"sluice-bait-{uuid4().hex}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bait-")))

@@ -1,6 +1,6 @@
 """The system calls that no algorithm may make, as a seccomp filter. Only the standard library.
 
-The filter is a list of refusals, like the sandboxes of desktop programs have it: it closes what reaches beyond the
+The filter is a list of refusals, as in the sandboxes of desktop programs: it closes what reaches beyond the
 process (kernel keys, BPF, mounts, namespaces, other processes' memory, modules, rare socket families) and every system
 call that is newer than the list. `program` compiles the list to BPF; no library is needed where the supervisor runs.
 """
@@ -99,7 +99,7 @@ def program(machine: str) -> bytes:
     code: Code = [
         (_LOAD, 0, 0, _ARCHITECTURE_OFFSET),
         # Another architecture's calls (32 bits on x86_64) have other numbers.
-        *_if(_JUMP_EQUAL, architecture, [], [_return(_KILL_PROCESS)]),
+        *_unless(_JUMP_EQUAL, architecture, [_return(_KILL_PROCESS)]),
         (_LOAD, 0, 0, _NUMBER_OFFSET),
         *_if(_JUMP_GREATER, NEWEST, [_return(_REFUSE | errno.ENOSYS)]),
         *_if(_JUMP_EQUAL, _CLONE3, [_return(_REFUSE | errno.ENOSYS)]),
@@ -141,12 +141,14 @@ def _socket() -> Code:
     return [*code, _return(_REFUSE | errno.EAFNOSUPPORT)]
 
 
-def _if(test: int, operand: int, then: Code, otherwise: Code | None = None) -> Code:
-    """Test the loaded value. `then`, and `otherwise` if given, end with a return or fall through."""
-    skip = otherwise or []
-    if then and not skip:
-        return [(test, 0, len(then), operand), *then]
-    return [(test, len(skip), 0, operand), *skip, *then]
+def _if(test: int, operand: int, then: Code) -> Code:
+    """Run `then` if the loaded value passes the test, and what follows otherwise."""
+    return [(test, 0, len(then), operand), *then]
+
+
+def _unless(test: int, operand: int, then: Code) -> Code:
+    """Run `then` unless the loaded value passes the test, and what follows otherwise."""
+    return [(test, len(then), 0, operand), *then]
 
 
 def _return(action: int) -> tuple[int, int, int, int]:

@@ -70,7 +70,7 @@ def _in_place(path: Path, descriptor: int) -> bool:
         return False
 
 
-Verdict = tuple[str, str, int | None]  # outcome, reason, exit code
+ForcedEnd = tuple[str, str, int | None]  # outcome, reason, exit code
 
 
 class Supervisor:
@@ -79,7 +79,7 @@ class Supervisor:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._stopped = False
-        self._verdict: Verdict | None = None  # why the stage was ended
+        self._forced_end: ForcedEnd | None = None  # set if a limit ended the stage
         self._kill_at: float | None = None
         self._next_check = 0.0
         self._next_disk_check = 0.0
@@ -106,7 +106,7 @@ class Supervisor:
         finally:
             if self._cgroup:
                 self._cgroup.remove()
-        if self._stopped and self._verdict is None:
+        if self._stopped and self._forced_end is None:
             return None
         return self._end(*ended, out_of_memory=out_of_memory)
 
@@ -190,12 +190,12 @@ class Supervisor:
         elif now >= deadline:
             self._terminate(now, ("timed out", "DeadlineExceeded", None))
         elif reason := self._exceeded_limit(now):
-            self._verdict = ("failed", reason, 137)
+            self._forced_end = ("failed", reason, 137)
             self._kill_at = now
             process_tree.signal_all(signal.SIGKILL)
 
-    def _terminate(self, now: float, verdict: Verdict | None = None) -> None:
-        self._verdict = verdict
+    def _terminate(self, now: float, forced_end: ForcedEnd | None = None) -> None:
+        self._forced_end = forced_end
         self._kill_at = now + GRACE
         process_tree.signal_all(signal.SIGTERM)
 
@@ -241,8 +241,8 @@ class Supervisor:
 
     def _check_end(self) -> None:
         """A program may have written too much after the last check."""
-        if self._spec["disk"] and self._verdict is None and (reason := self._exceeded_disk()):
-            self._verdict = ("failed", reason, 137)
+        if self._spec["disk"] and self._forced_end is None and (reason := self._exceeded_disk()):
+            self._forced_end = ("failed", reason, 137)
 
     def _out_of_memory(self) -> bool:
         return self._cgroup is not None and self._cgroup.out_of_memory()
@@ -255,8 +255,8 @@ class Supervisor:
         return self._system_v
 
     def _end(self, status: int, peak: int, *, out_of_memory: bool) -> dict[str, Any]:
-        if self._verdict is not None:
-            outcome, reason, exit_code = self._verdict
+        if self._forced_end is not None:
+            outcome, reason, exit_code = self._forced_end
         else:
             outcome, reason, exit_code = ("failed" if status else "succeeded"), "", status
             if status < 0:

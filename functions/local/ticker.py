@@ -1,4 +1,4 @@
-"""The ticker: sends the events of the PingSources `tick` and `tick-hourly`, at the level that the cluster was told."""
+"""The ticker: sends the events of the PingSources `tick` and `tick-hourly`, at the level that `set_tick` wrote last."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERIODS = {TickLevel.NONE: 3600.0} | {level: period.total_seconds() for level, p
 # Seconds between the first ticks. The intents of a platform that was killed are due again within half a minute, so the
 # first minute has more ticks than the level says.
 _FIRST_PAUSES = (1.0, 10.0, 10.0, 15.0)
-_LOOK = 1.0  # seconds between two looks at the level
+_LEVEL_CHECK = 1.0  # seconds between two checks of the level
 
 
 def tick(source: Mapping[str, Any], level: TickLevel = TickLevel.NONE) -> Message:
@@ -84,7 +84,7 @@ class Ticker:
         """Wait for the next tick; the level may change meanwhile. False if the ticker stops."""
         began = time.monotonic()
         while (left := began + (self._every or PERIODS[self._level()]) - time.monotonic()) > 0:
-            if self._stopping.wait(min(left, _LOOK)):
+            if self._stopping.wait(min(left, _LEVEL_CHECK)):
                 return False
         return not self._stopping.is_set()
 

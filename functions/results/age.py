@@ -43,7 +43,7 @@ def decrypt(chunks: Iterable[bytes], identity: str) -> Iterator[bytes]:
 
 
 def new_identity() -> tuple[str, str]:
-    """Return a new identity and its recipient: the key that opens, and the key that closes."""
+    """Return a new identity, which decrypts, and its recipient, which encrypts."""
     from pyrage import x25519  # type: ignore[attr-defined]
 
     identity = x25519.Identity.generate()

@@ -53,8 +53,8 @@ class FileStorage:
                 _sync_folder(written)
         self.put(f"{folder}/{layout.MANIFEST}", [content], len(content), layout.MANIFEST_TYPE)
         with _errors():
-            for place in (self._root / folder, self._root / workflow, self._root):
-                _sync_folder(place)
+            for synced in (self._root / folder, self._root / workflow, self._root):
+                _sync_folder(synced)
             shutil.rmtree(self._root / workflow / _UNFINISHED, ignore_errors=True)
 
     def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
@@ -74,12 +74,12 @@ class FileStorage:
         return Content(_read(source, stop - start), size, source.close)
 
     def remove(self, workflow: WorkflowId, before: int | None = None) -> None:
-        place = self._root / layout.folder(workflow)
+        home = self._root / layout.folder(workflow)
         with _errors():
             if before is None:
-                attempts = [place] if place.exists() else []
+                attempts = [home] if home.exists() else []
             else:
-                attempts = [self._root / layout.attempt_folder(workflow, n) for n in _attempts(place) if n < before]
+                attempts = [self._root / layout.attempt_folder(workflow, n) for n in _attempts(home) if n < before]
             for attempt in attempts:
                 # Delete the manifest first: an interrupted removal must not leave one that lists deleted files.
                 for mark in (attempt / layout.MANIFEST, *attempt.glob(f"*/{layout.MANIFEST}")):
@@ -87,9 +87,9 @@ class FileStorage:
                 shutil.rmtree(attempt)
 
 
-def _attempts(place: Path) -> Iterator[int]:
-    if place.is_dir():
-        yield from (int(child.name) for child in place.iterdir() if child.name.isdecimal())
+def _attempts(home: Path) -> Iterator[int]:
+    if home.is_dir():
+        yield from (int(child.name) for child in home.iterdir() if child.name.isdecimal())
 
 
 def _read(source: BinaryIO, left: int) -> Iterator[bytes]:

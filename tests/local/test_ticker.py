@@ -69,7 +69,7 @@ def test_the_first_tick_comes_within_seconds() -> None:
 
 def test_ticks_come_as_soon_as_the_level_rises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ticking, "_FIRST_PAUSES", ())
-    monkeypatch.setattr(ticking, "_LOOK", 0.01)
+    monkeypatch.setattr(ticking, "_LEVEL_CHECK", 0.01)
     monkeypatch.setitem(ticking.PERIODS, TickLevel.FAST, 0.01)
     sent: queue.Queue[Message] = queue.Queue()
     ticker = Ticker(source(), sent.put, lambda: tick_level(tmp_path))

@@ -1,7 +1,7 @@
 """The rules that compare outputs with the inputs: copied rows, rows that can be recognised, copied columns.
 
-The outputs are kept in memory and the inputs stream past them, so the memory follows what wants to leave and not what
-was read.
+The outputs are kept in memory and each input is read once, so the memory depends on the size of the outputs and not on
+that of the inputs.
 """
 
 from __future__ import annotations
@@ -38,54 +38,59 @@ class OutputTable:
 
 
 class Comparison:
-    """Compares the tables of all outputs with the inputs, one input after another."""
+    """Compares the tables of all outputs with the inputs, one input after another.
+
+    Each distinct cell of the outputs has a number. A row is known by the sorted numbers of its cells, so the order of
+    columns does not matter. A triple is three cells of one output row. If they stand together in one input row only,
+    they recognise that row.
+    """
 
     def __init__(self, outputs: Iterable[tuple[str, Sequence[Table]]], settings: disclosure.Checks) -> None:
         self._values = settings.values
         self._cells: dict[str, int] = {}
         self._rows: dict[tuple[int, ...], list[OutputTable]] = defaultdict(list)
         self._triples: dict[Triple, list[OutputTable]] = defaultdict(list)
-        self._met: Counter[Triple] = Counter()
-        self._copied: Counter[tuple[int, ...]] = Counter()
+        self._input_rows_of: Counter[Triple] = Counter()  # how many input rows hold the triple
+        self._copied: set[tuple[int, ...]] = set()
         self.outputs = [OutputTable(path, table) for path, tables in outputs for table in tables]
         self.notes: list[str] = []
         for output in self.outputs:
             self._add(output)
 
     @property
-    def pointless(self) -> bool:
-        """Whether there is nothing to compare."""
+    def is_empty(self) -> bool:
+        """Whether the outputs hold no cell to compare."""
         return not self._cells
 
     def _add(self, output: OutputTable) -> None:
         columns = list(zip(*_even(output.table), strict=True))
-        distinct = [set(map(normal, column)) - {""} for column in columns]
+        distinct = [set(map(comparable_cell, column)) - {""} for column in columns]
         least = self._values.distinct
         output.columns = {n: values for n, values in enumerate(distinct) if len(values) >= least}
         widest = sorted(range(len(distinct)), key=lambda n: -len(distinct[n]))[:MOST_COLUMNS]
         for row in output.table.rows:
-            ids = [self._id(cell) for cell in map(normal, row) if cell]
+            ids = [self._id(cell) for cell in map(comparable_cell, row) if cell]
             if len(ids) >= 2:
                 self._rows[tuple(sorted(ids))].append(output)
-            chosen = {self._id(cell) for n in widest if n < len(row) and (cell := normal(row[n]))}
+            chosen = {self._id(cell) for n in widest if n < len(row) and (cell := comparable_cell(row[n]))}
             for triple in combinations(sorted(chosen), 3):
                 self._triples[triple].append(output)
 
     def _id(self, cell: str) -> int:
         return self._cells.setdefault(cell, len(self._cells))
 
-    def read(self, name: str, rows: Iterator[Row], header: Row) -> None:
-        """Let one input pass: `header` is its first row, `rows` are the others."""
+    def read_input(self, name: str, rows: Iterator[Row], header: Row) -> None:
+        """Compare one input with all outputs: `header` is its first row, `rows` are the others."""
         unique = _Uniqueness(header)
-        seen = 0
+        compared = 0
         while block := list(islice(rows, BLOCK)):
-            seen += len(block)
-            normalised = [list(map(normal, row)) for row in block]
-            unique.add(normalised)
-            for row in normalised:
+            compared += len(block)
+            cells = [list(map(comparable_cell, row)) for row in block]
+            unique.add(cells)
+            for row in cells:
                 self._compare_row(row)
-            self._compare_columns(name, header, normalised)
-            if seen >= MOST_ROWS:
+            self._compare_columns(name, header, cells)
+            if compared >= MOST_ROWS:
                 self.notes.append(f"{name}: only its first {MOST_ROWS} rows were compared")
                 break
         self._drop_common(name, header, unique)
@@ -96,10 +101,10 @@ class Comparison:
             return
         whole = tuple(sorted(known))
         if whole in self._rows and len(known) == sum(map(bool, row)):
-            self._copied[whole] += 1
+            self._copied.add(whole)
         if len(known) >= 3:
             for triple in self._triples.keys() & set(combinations(sorted(set(known)), 3)):
-                self._met[triple] += 1
+                self._input_rows_of[triple] += 1
 
     def _compare_columns(self, name: str, header: Row, block: Sequence[Sequence[str]]) -> None:
         width = len(header)
@@ -112,7 +117,7 @@ class Comparison:
 
     def _drop_common(self, name: str, header: Row, unique: _Uniqueness) -> None:
         """Forget shared values of columns that hold few different ones, such as a sex or a year."""
-        common = {f"{name}:{header[n]}" for n in range(len(header)) if not unique.nearly(n)}
+        common = {f"{name}:{header[n]}" for n in range(len(header)) if not unique.is_nearly_unique(n)}
         for output in self.outputs:
             for key in [key for key in output.shared if key[1] in common]:
                 del output.shared[key]
@@ -120,7 +125,7 @@ class Comparison:
     def finish(self) -> None:
         """Count, once all inputs have passed, what each output shares with them."""
         recognised: dict[OutputTable, set[Triple]] = defaultdict(set)
-        for triple, times in self._met.items():
+        for triple, times in self._input_rows_of.items():
             if times == 1:
                 for output in self._triples[triple]:
                     recognised[output].add(triple)
@@ -166,8 +171,8 @@ class _Uniqueness:
             for values, cell in zip(self._seen, row, strict=False):
                 values.add(cell)
 
-    def nearly(self, column: int) -> bool:
-        """Whether shared values say something. In a column that counts 1, 2, 3 … any number is found."""
+    def is_nearly_unique(self, column: int) -> bool:
+        """Whether a value stands for one row of the input. In a column that counts 1, 2, 3 … it does not."""
         values = self._seen[column]
         return bool(self._rows) and len(values) >= self._rows * NEARLY_UNIQUE and not _is_dense(values)
 
@@ -180,7 +185,7 @@ def _is_dense(values: set[str]) -> bool:
 
 
 @lru_cache(1 << 16)  # most cells come again
-def normal(cell: str) -> str:
+def comparable_cell(cell: str) -> str:
     """Return a cell as it is compared: without case, white space, and a number's trailing zeros."""
     text = cell.strip().lower()
     if "." in text and text.replace(".", "", 1).lstrip("+-").isdigit():

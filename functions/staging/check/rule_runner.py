@@ -30,7 +30,7 @@ class Checked:
 
 
 def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: Checks) -> Checked:
-    """Judge each output. Raises nothing that a hostile file could bring about."""
+    """Judge each output. No file, however hostile, makes it raise an error."""
     tables = {file.path: _tables(file) for file in outputs}
     comparison = Comparison(tables.items(), checks)
     unread = _compare(comparison, inputs)
@@ -102,12 +102,12 @@ def _tables(file: OutputFile) -> list[Table]:
 
 
 def _compare(comparison: Comparison, inputs: Iterable[OutputFile]) -> list[str]:
-    """Let all inputs pass. Returns notes about those that could not be read as tables."""
+    """Compare all inputs. Returns notes about those that could not be read as tables."""
     notes: list[str] = []
-    for file in () if comparison.pointless else inputs:
+    for file in () if comparison.is_empty else inputs:
         try:
             for name, rows, header in input_rows(file):
-                comparison.read(name, rows, header)
+                comparison.read_input(name, rows, header)
         except NotATable as e:
             notes.append(f"{file.path}: {e}")
         except Exception as e:
