@@ -7,8 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from functions.workflow.decision import AttemptEnd, Effect
-from functions.workflow.model import Ending, Findings, JobUid, Manifest, Phase, Record, Stage, Stop, Waiting, WorkflowId
-from functions.workflow.reported_facts import FetchedFile
+from functions.workflow.model import (
+    Ending,
+    FetchedFile,
+    Findings,
+    JobUid,
+    Manifest,
+    Phase,
+    Record,
+    Stage,
+    Stop,
+    Waiting,
+    WorkflowId,
+)
 from functions.workflow.tick import TickLevel
 
 

@@ -8,8 +8,6 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NewType
 
-from functions.workflow.reported_facts import FetchedFile
-
 WorkflowId = NewType("WorkflowId", str)
 JobUid = NewType("JobUid", str)
 
@@ -233,6 +231,17 @@ class Streams:
 
     stdout: str = ""
     stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """One file that configure has put in place: an entry of provenance.json. `path`: on the volume; `size` in bytes."""
+
+    path: str
+    source: str  # its kind: `https`, `rawcode`, `metadata`, …
+    size: int
+    sha256: str
+    fetched_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

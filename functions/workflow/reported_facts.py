@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from functions.workflow.volume_layout import TRANSFORMATIONS
 
@@ -25,38 +24,26 @@ _VALUE = re.compile(r"[0-9a-f]{64}|[0-9]{1,12}")
 _IMAGE_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-class FetchedFile(Struct, frozen=True):
-    """One file that configure has put in place: an entry of provenance.json."""
+def of_fetched(files: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the digest over the inputs, and the algorithm's: of its file, or over the list of its files.
 
-    path: str  # below the volume
-    source: str  # its kind: `https`, `rawcode`, `metadata`, …
-    size: int  # bytes
-    sha256: str
-    fetched_at: str = ""
-
-    @property
-    def is_algorithm(self) -> bool:
-        """Whether it is the algorithm, or a part of it."""
-        return self.path.startswith(f"{TRANSFORMATIONS}/")
+    `files`: the entries of provenance.json, with `path`, `sha256` and `size`.
+    """
+    found = [{name: file[name] for name in ("path", "sha256", "size")} for file in files]
+    algorithm = [file for file in found if is_algorithm(file["path"])]
+    inputs = digest_of(file for file in found if not is_algorithm(file["path"]))
+    return {"inputs": inputs, "algorithm": algorithm[0]["sha256"] if len(algorithm) == 1 else digest_of(algorithm)}
 
 
-def of_fetched(files: Iterable[FetchedFile]) -> dict[str, str]:
-    """Return the digest over the inputs, and the algorithm's: of its file, or over the list of its files."""
-    found = list(files)
-    algorithm = [file for file in found if file.is_algorithm]
-    inputs = digest_of(_listed(file) for file in found if not file.is_algorithm)
-    alone = algorithm[0].sha256 if len(algorithm) == 1 else digest_of(map(_listed, algorithm))
-    return {"inputs": inputs, "algorithm": alone}
+def is_algorithm(path: str) -> bool:
+    """Whether a file on the volume is the algorithm, or a part of it."""
+    return path.startswith(f"{TRANSFORMATIONS}/")
 
 
 def digest_of(files: Iterable[Mapping[str, Any]]) -> str:
     """Return the one digest of a list of files."""
     ordered = sorted(files, key=lambda file: str(file["path"]))
     return hashlib.sha256(msgspec.json.encode(ordered, order="sorted")).hexdigest()
-
-
-def _listed(file: FetchedFile) -> dict[str, Any]:
-    return {"path": file.path, "sha256": file.sha256, "size": file.size}
 
 
 def line(facts: Mapping[str, str]) -> bytes:

@@ -15,9 +15,8 @@ from functions.store.ports import RefusedStatement, Store
 from functions.store.sql import SqlStore
 from functions.store.values import Evidence
 from functions.trust import chain
-from functions.workflow.model import Manifest, WorkflowId
+from functions.workflow.model import FetchedFile, Manifest, WorkflowId
 from functions.workflow.observation import Admitted, Revoked, StopRequested
-from functions.workflow.reported_facts import FetchedFile
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,8 +15,7 @@ from support.records import record
 from functions.cluster.kubernetes.job_status import status_of_job, status_of_pod
 from functions.trust import canonical, chain, facts
 from functions.workflow import reported_facts
-from functions.workflow.model import Manifest, ResultFile, Stage
-from functions.workflow.reported_facts import FetchedFile
+from functions.workflow.model import FetchedFile, Manifest, ResultFile, Stage
 
 SALT = "5a" * 32
 ADDRESS = "0x19E7E376E7C213B7E7E7E46CC70A5DD086DAFF2A"
@@ -74,10 +73,10 @@ def test_the_algorithm_has_the_digest_of_its_one_file() -> None:
         FetchedFile("transformations/algorithm", "rawcode", 3, SHA),
         FetchedFile("inputs/0/0", "https", 1, "cd" * 32),
     ]
-    found = reported_facts.of_fetched(files)
+    found = reported_facts.of_fetched(map(asdict, files))
     assert found["algorithm"] == SHA
     assert found["inputs"] == canonical.digest([{"path": "inputs/0/0", "sha256": "cd" * 32, "size": 1}])
-    assert reported_facts.of_fetched([*files, files[0]])["algorithm"] != SHA
+    assert reported_facts.of_fetched(map(asdict, [*files, files[0]]))["algorithm"] != SHA
 
 
 def test_published_files_are_stated_as_they_were_before_encryption() -> None:

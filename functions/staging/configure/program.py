@@ -30,7 +30,7 @@ from functions.staging.retry import RetryPolicy
 from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, DocumentError, Input, parse
-from functions.workflow.reported_facts import FetchedFile, of_fetched
+from functions.workflow.reported_facts import is_algorithm, of_fetched
 from functions.workflow.transfer_policies import ConfigureTask
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
@@ -74,7 +74,7 @@ class Configure:
         self._retries = retries
         self._budget = FetchBudget(task.fetch, volume, ProgressReporter(sink))
         self._planner = Planner(task, self._network(credentials, http) if needs_network(task.definition) else None)
-        self._provenance: list[FetchedFile] = []
+        self._provenance: list[dict[str, str | int]] = []
 
     def _network(self, credentials: Mapping[str, str], http: GuardedHttp | None) -> Network:
         from functions.staging.configure.network import Network
@@ -124,7 +124,7 @@ class Configure:
 
         from functions.trust import admission, allow_list, policy
 
-        files = tuple(each.sha256 for each in sorted(self._provenance, key=_path) if each.is_algorithm)
+        files = tuple(str(each["sha256"]) for each in sorted(self._provenance, key=_path) if is_algorithm(_path(each)))
         candidate = replace(admission.candidate(self._task.definition), files=files)
         rules = policy.decode(bytes(self._task.policy).decode())
         if refused := allow_list.refusal(rules, candidate, datetime.now(UTC).date()):
@@ -185,11 +185,13 @@ class Configure:
     def _record(self, path: str, got: Fetched, kind: str) -> None:
         # Without the URL: the algorithm can read this file, and must not learn where a data set lies.
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._provenance.append(FetchedFile(path, kind, got.size, got.sha256, at))
+        self._provenance.append(
+            {"path": path, "source": kind, "size": got.size, "sha256": got.sha256, "fetched_at": at}
+        )
 
 
-def _path(file: FetchedFile) -> str:
-    return file.path
+def _path(entry: Mapping[str, str | int]) -> str:
+    return str(entry["path"])
 
 
 def _remove(folder: Path) -> None:

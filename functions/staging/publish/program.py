@@ -29,8 +29,7 @@ from functions.staging.publish.upload import OpenFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
-from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
-from functions.workflow.reported_facts import FetchedFile
+from functions.workflow.model import FetchedFile, Manifest, ResultFile, Scope, WorkflowId
 from functions.workflow.stage_task import MAX_HELD_LIST, Task
 from functions.workflow.transfer_policies import PublishPolicy
 from functions.workflow.volume_layout import (
