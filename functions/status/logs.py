@@ -18,8 +18,10 @@ from threading import Lock
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import bound_to, consume, require_signer
+from functions.api.auth.session import Role, session_of
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
+from functions.ethereum import comparable
 from functions.results.ports import Content, NotFound
 from functions.status.admin import MAX_LOG, job_of, printed
 from functions.status.jobs import is_covered, own
@@ -107,6 +109,9 @@ def logs(call: Call) -> Response:
 
 
 def _wanted(call: Call) -> _Wanted:
+    session = session_of(call)
+    if session and session.role is Role.CONSUMER:
+        return _owned(call, _own_record(call, session.name), _stage(call))
     if "providerSignature" not in call.params:
         return _Wanted(call, job_of(call), _stage(call), owned=False)
     require(call.params, _SIGNED, "GET:/logs")
@@ -115,7 +120,21 @@ def _wanted(call: Call) -> _Wanted:
     job = filter_value(call.params, "jobId")
     record = call.app.store.get(WorkflowId(job)) if job else None
     consume(call, signer)
-    wanted = _Wanted(call, own(record, call, bound_to(call, signer)), stage, owned=True)
+    return _owned(call, own(record, call, bound_to(call, signer)), stage)
+
+
+def _own_record(call: Call, owner: str) -> Record:
+    """The workflow of somebody who has signed in to the console with a token."""
+    job = filter_value(call.params, "jobId")
+    record = call.app.store.get(WorkflowId(job)) if job else None
+    if record is None or comparable(record.submission.owner) != comparable(owner):
+        raise HttpError(404, f"there is no job {job}")
+    return record
+
+
+def _owned(call: Call, record: Record, stage: Stage) -> _Wanted:
+    """What an owner may read. Raises HttpError 403."""
+    wanted = _Wanted(call, record, stage, owned=True)
     if stage is not Stage.ALGORITHM or not _is_open(wanted.record.workflow) or not wanted.allowed:
         raise HttpError(403, f"The log of {stage} of job {wanted.record.workflow.id} is for the operator only")
     return wanted

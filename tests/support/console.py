@@ -12,8 +12,8 @@ PAGE = {"Sluice-Console": "1", "Sec-Fetch-Site": "same-origin"}
 SESSION = "/console/api/session"
 
 
-def sign_in(api: Api, admin: str = ADMIN["Admin"], headers: dict[str, str] | None = None) -> TestResponse:
-    return api.status.post(SESSION, json={"admin": admin}, headers=PAGE if headers is None else headers)
+def sign_in(api: Api, secret: str = ADMIN["Admin"], headers: dict[str, str] | None = None) -> TestResponse:
+    return api.status.post(SESSION, json={"secret": secret}, headers=PAGE if headers is None else headers)
 
 
 def read(api: Api, path: str, **params: str) -> Any:

@@ -37,11 +37,13 @@ class Role(StrEnum):
 
     OPERATOR = "operator"  # what the `Admin` header may
     CHECKER = "checker"  # reads held results, by the address of a wallet
+    OBSERVER = "observer"  # reads the workflows of all owners, with a token that says `admin`
+    CONSUMER = "consumer"  # reads the own workflows, with a token
 
 
 @dataclass(frozen=True)
 class Session:
-    """Who has signed in. `name`: a checker's address, empty for an operator. `until`: seconds since 1970."""
+    """Who has signed in. `name`: a checker's address or a token's owner; empty for an operator. `until`: since 1970."""
 
     role: Role
     name: str

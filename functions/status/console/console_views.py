@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from functions.api.ocean.answers import epoch, waiting
+from functions.ethereum import comparable
 from functions.status.views import attempts as attempt_views
 from functions.status.views import history as history_view
 from functions.store.values import Attempt, Freeze, Summary
@@ -13,7 +15,28 @@ from functions.workflow import codes
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.document import DocumentError, parse
 from functions.workflow.environment import Environment
-from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stop, Workflow
+from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stage, Stop, Workflow
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks: an owner, or somebody who sees all.
+
+    An owner sees no history, nothing of the checks, and held results as running: see docs/trust.md.
+    """
+
+    owner: str | None = None
+
+    @property
+    def sees_all(self) -> bool:
+        return self.owner is None
+
+    def may_see(self, owner: str) -> bool:
+        """Whether the workflows of this owner are shown."""
+        return self.owner is None or comparable(self.owner) == comparable(owner)
+
+
+_OWN_STAGES = (Stage.CONFIGURE, Stage.ALGORITHM)
 
 
 def environment(offered: Environment, unfinished: Mapping[Phase, int]) -> dict[str, Any]:
@@ -39,28 +62,33 @@ def freeze(frozen: Freeze) -> dict[str, Any]:
     return {"scope": frozen.scope, "at": epoch(frozen.at), "by": frozen.by, "reason": frozen.reason}
 
 
-def summary(each: Summary) -> dict[str, Any]:
+def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
     """One line of the list."""
+    phase = _phase(each.phase, viewer)
     return {
         "id": each.id,
         "environment": each.environment,
         "owner": each.owner,
         "dialect": "kubernetes" if each.origin else "ocean",
-        "state": state(each),
-        "phase": each.phase,
+        "state": state(each, phase),
+        "phase": phase,
         "attempt": each.attempt,
         "reason": each.ending.reason if each.ending else each.waiting.reason if each.waiting else "",
-        "findings": each.findings.value,
         "created": epoch(each.created_at),
-        "finished": epoch(each.finished_at) if each.finished_at else None,
-        "heldUntil": epoch(each.held_until) if each.held_until else None,
+        "finished": _time(each.finished_at),
     }
 
 
-def state(each: Summary | Workflow) -> str:
+def _phase(phase: Phase, viewer: Viewer) -> Phase:
+    """The phase that is shown. That results are checked or held is not for their owner."""
+    between = (Phase.FILTER, Phase.CHECK, Phase.PUBLISH, Phase.HELD, Phase.RELEASE)
+    return phase if viewer.sees_all or phase not in between else Phase.PUBLISH
+
+
+def state(each: Summary | Workflow, phase: Phase) -> str:
     """The state in one word: queued, running, held, succeeded, failed or stopped."""
-    if each.phase is not Phase.FINISHED:
-        return each.phase.value if each.phase in (Phase.QUEUED, Phase.HELD) else "running"
+    if phase is not Phase.FINISHED:
+        return phase.value if phase in (Phase.QUEUED, Phase.HELD) else "running"
     if each.stop is Stop.REQUESTED:
         return "stopped"
     failed = codes.failed(each.status) or each.stop is Stop.TIMED_OUT
@@ -72,9 +100,12 @@ def workflow(
     attempts: Sequence[Attempt],
     history: Sequence[tuple[HistoryEntry, str]],
     position: int | None,
+    viewer: Viewer,
 ) -> dict[str, Any]:
     """All that is recorded of a workflow, without its secrets and its URLs. `position`: its place in the queue."""
     current, submission = record.workflow, record.submission
+    phase = _phase(current.phase, viewer)
+    seen = attempts if viewer.sees_all else [each for each in attempts if each.stage in _OWN_STAGES]
     ending = current.ending
     gone = current.removed or current.expired
     return {
@@ -85,8 +116,8 @@ def workflow(
         "agreement": submission.agreement_id,
         "origin": submission.origin,
         "dialect": "kubernetes" if submission.origin else "ocean",
-        "state": state(current),
-        "phase": current.phase,
+        "state": state(current, phase),
+        "phase": phase,
         "statusText": codes.text(current.status).strip(),
         "reason": ending.reason if ending else "",
         "exitCode": ending.exit_code if ending else None,
@@ -97,11 +128,8 @@ def workflow(
         "created": epoch(current.created_at),
         "finished": _time(current.finished_at),
         "deadline": None if current.finished else _time(current.deadline),
-        "heldUntil": _time(current.held_until),
-        "findings": current.findings.value,
         "removed": current.removed,
         "expired": current.expired,
-        "head": current.head,
         "limits": {
             "cpu": current.limits.cpu,
             "memory": current.limits.memory,
@@ -110,10 +138,10 @@ def workflow(
             "seconds": current.limits.algorithm_seconds,
         },
         "what": _what(record),
-        "attempts": attempt_views(attempts),
-        "history": history_view(record, history),
+        "attempts": attempt_views(seen),
+        "history": history_view(record, history) if viewer.sees_all else [],
         "files": [] if gone else [_file(each) for each in record.manifest.files],
-        "adminFiles": [] if gone else [_file(each) for each in record.manifest.admin_files],
+        "adminFiles": [] if gone or not viewer.sees_all else [_file(each) for each in record.manifest.admin_files],
         "warnings": list(record.manifest.warnings),
     }
 

@@ -8,10 +8,12 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import require_admin
+from functions.api.auth.session import Role, session_of
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer, large_record
 from functions.api.ocean.answers import epoch
 from functions.status.console import console_views as views
+from functions.status.console.console_views import Viewer
 from functions.store.listing import DIALECTS, STATES
 from functions.store.values import Listing
 from functions.workflow.model import Phase, WorkflowId
@@ -23,37 +25,37 @@ _LONGEST = 255  # characters of a filter
 
 def overview(call: Call) -> Response:
     """GET /console/api/overview: list the environments with their slots, and what is frozen."""
-    require_admin(call)
+    viewer = _viewer(call)
     unfinished = call.app.store.unfinished_by_phase()
     environments = [views.environment(each, unfinished.get(each.id, {})) for each in call.app.environments.values()]
-    freezes = [views.freeze(each) for each in call.app.store.freezes()]
+    freezes = [views.freeze(each) for each in call.app.store.freezes()] if viewer.sees_all else []
     return _unless_same(call, {"environments": environments, "freezes": freezes})
 
 
 def workflows(call: Call) -> Response:
     """GET /console/api/workflows?state=&owner=&environment=&dialect=&id=&before=: list a page, newest first."""
-    require_admin(call)
-    found = list(call.app.store.summaries(_listing(call)))
+    viewer = _viewer(call)
+    found = list(call.app.store.summaries(_listing(call, viewer)))
     more = len(found) > PAGE
-    shown = [views.summary(each) for each in found[:PAGE]]
+    shown = [views.summary(each, viewer) for each in found[:PAGE]]
     following = f"{epoch(found[PAGE - 1].created_at)},{found[PAGE - 1].id}" if more else None
     return _unless_same(call, {"workflows": shown, "next": following})
 
 
 def workflow(call: Call) -> Response:
     """GET /console/api/workflows/{id}: show all that is recorded of a workflow, without its secrets and URLs."""
-    require_admin(call)
+    viewer = _viewer(call)
     id_ = WorkflowId(call.captured["job"])
     store = call.app.store
     with large_record():
         record = store.get(id_)
-        if record is None:
+        if record is None or not viewer.may_see(record.submission.owner):
             raise HttpError(404, f"there is no workflow {id_}")
         position = None
         if record.workflow.phase is Phase.QUEUED:
             queue = store.queue(record.workflow.environment, _QUEUE)
             position = queue.index(id_) + 1 if id_ in queue else None
-        shown = views.workflow(record, store.attempts(id_), store.history(id_), position)
+        shown = views.workflow(record, store.attempts(id_), store.history(id_), position, viewer)
     return _unless_same(call, shown)
 
 
@@ -65,12 +67,25 @@ def _unless_same(call: Call, value: Any) -> Response:
     return response.make_conditional(call.request)
 
 
-def _listing(call: Call) -> Listing:
+def _viewer(call: Call) -> Viewer:
+    """Return who looks. Raises HttpError as `require_admin` does."""
+    session = session_of(call)
+    if session and session.role is Role.CONSUMER:
+        return Viewer(session.name)
+    if not (session and session.role is Role.OBSERVER):
+        require_admin(call)
+    return Viewer()
+
+
+def _listing(call: Call, viewer: Viewer) -> Listing:
+    wanted = _text(call, "owner")
+    if wanted and not viewer.may_see(wanted):
+        raise HttpError(403, "with this token you see your own workflows only")
     return Listing(
         state=_choice(call, "state", STATES),
         dialect=_choice(call, "dialect", DIALECTS),
         environment=_text(call, "environment"),
-        owner=_text(call, "owner"),
+        owner=wanted or viewer.owner,
         id_prefix=_text(call, "id"),
         before=_before(call),
         limit=PAGE + 1,

@@ -7,6 +7,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import admin_is_open, is_admin
+from functions.api.auth.principal import sign_in as principal_of
 from functions.api.auth.reader import SCHEME, require_reader
 from functions.api.auth.session import COOKIE, SECONDS, Role, Session, cookie, is_from_console, session_of
 from functions.api.http import Call, HttpError
@@ -24,22 +25,29 @@ def session(call: Call) -> Response:
 
 
 def sign_in(call: Call) -> Response:
-    """POST /console/api/session: exchange the Admin value, or a checker's signature, for a session.
+    """POST /console/api/session: exchange the Admin value, a token, or a checker's signature for a session.
 
-    The body is `{"admin": "…"}`. A checker sends the header `Authorization: Checker …` and an empty body.
+    The body is `{"secret": "…"}`. A checker sends the header `Authorization: Checker …` and an empty body.
     """
     if not is_from_console(call.request):
         raise HttpError(403, _NOT_FROM_HERE)
-    until = int(call.app.clock().timestamp()) + SECONDS
-    if call.request.headers.get("Authorization", "").startswith(SCHEME):
-        new = Session(Role.CHECKER, require_reader(call).address, until)
-    elif is_admin(str(call.params.get("admin", "")), call.app.settings):
-        new = Session(Role.OPERATOR, "", until)
-    else:
-        raise HttpError(401, "this is not an Admin value of this server (ALLOWED_ADMINS)")
+    role, name = _who(call)
+    new = Session(role, name, int(call.app.clock().timestamp()) + SECONDS)
     response = answer(_shown(call, new))
     _set_cookie(call, response, cookie(new, call.app.settings), SECONDS)
     return response
+
+
+def _who(call: Call) -> tuple[Role, str]:
+    if call.request.headers.get("Authorization", "").startswith(SCHEME):
+        return Role.CHECKER, require_reader(call).address
+    secret = str(call.params.get("secret", ""))
+    if is_admin(secret, call.app.settings):
+        return Role.OPERATOR, ""
+    known = principal_of(secret, call.app)
+    if known is None:
+        raise HttpError(401, "this is neither an Admin value (ALLOWED_ADMINS) nor a valid token of this server")
+    return (Role.OBSERVER if known.admin else Role.CONSUMER), known.owner
 
 
 def sign_out(call: Call) -> Response:

@@ -2,96 +2,85 @@
 
 import { h, render } from "./dom.js";
 import { ask, pace } from "./net.js";
-import { notice } from "./parts.js";
+import { button, notice } from "./parts.js";
 import { signIn } from "./signin.js";
 
 const main = document.getElementById("main");
 const header = document.getElementById("top");
-const PACES = {
-  live: "Live: this page updates by itself",
-  slow: "Nothing has changed for a while: this page asks less often",
-  failing: "The server does not answer as it should",
-  still: "",
+const PACES = { live: "Live", slow: "Nothing changes: asks less often", failing: "The server does not answer as it should", still: "Complete" };
+// What follows #/ in the address, with `*` for an id: the page's title and module.
+const PAGES = {
+  "": ["Workflows", "list"],
+  "workflows/*": ["Workflow", "workflow"],
+  held: ["Held", "held"],
+  "held/*": ["Review", "review"],
+  operations: ["Operations", "operations"],
 };
-const PAGES = [
-  [/^\/$/, "Workflows", "list"],
-  [/^\/workflows\/([^/]+)$/, "Workflow", "workflow"],
-];
-const LINKS = [["/", "Workflows"]];
+const SECTIONS = { operator: ["", "held", "operations"], checker: ["held"], observer: [""], consumer: [""] };
 let who = null;
 let page = null; // what is shown: {stop}
-let ended = () => {};
+let asked = null;
 
 function route() {
-  const [path, query = ""] = (location.hash.startsWith("#/") ? location.hash.slice(1) : "/").split("?");
-  return { path, query: new URLSearchParams(query) };
+  const [path, query] = (location.hash.startsWith("#/") ? location.hash.slice(2) : "").split("?");
+  const [first, id] = path.split("/");
+  const known = SECTIONS[who?.role] || [""];
+  const section = first === "workflows" ? "" : first;
+  const name = id ? `${first}/*` : first;
+  const allowed = name in PAGES && known.includes(section);
+  return { section: allowed ? section : known[0], name: allowed ? name : known[0], id: decodeURIComponent(id || ""), query: new URLSearchParams(query) };
 }
 
 function bar() {
-  const { path } = route();
-  const link = ([to, name]) =>
-    h("a", { href: `#${to}`, "aria-current": (to === "/" ? path === "/" || path.startsWith("/workflows") : path.startsWith(to)) ? "page" : null }, name);
+  const { section } = route();
   const state = pace();
   render(header,
     h("a", { class: "brand", href: "#/" }, h("img", { src: "icon.svg", alt: "", width: 24, height: 24 }), "Sluice"),
-    h("nav", { "aria-label": "Pages" }, who?.role ? LINKS.map(link) : null),
-    h("span", { class: `pace ${state}`, title: PACES[state], role: "img", "aria-label": PACES[state] || "This page is complete" }),
-    who?.role && !who.open ? h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out") : h("span", null));
+    h("nav", { "aria-label": "Pages" }, (SECTIONS[who?.role] || []).map((name) =>
+      h("a", { href: `#/${name}`, "aria-current": name === section ? "page" : null }, PAGES[name][0]))),
+    h("span", { class: `pace ${state}`, title: PACES[state], role: "img", "aria-label": PACES[state] }),
+    who?.role && !who.open ? button("Sign out", leave, { title: who.name || who.role }) : null);
 }
 
 async function leave() {
   await ask("/console/api/session", { method: "DELETE" }).catch(() => {});
-  who = null;
-  await show();
+  enter(null);
+}
+
+function enter(session) {
+  who = session;
+  show();
 }
 
 async function show() {
   page?.stop();
   page = null;
-  if (!who?.role) {
-    document.title = "Sign in – Sluice";
-    bar();
-    page = signIn(main, (session) => {
-      who = session;
-      show();
-    });
-    return;
-  }
-  const { path, query } = route();
-  const found = PAGES.find(([pattern]) => pattern.test(path)) || PAGES[0];
-  const mine = (ended = () => {});
-  document.title = `${found[1]} – Sluice`;
+  const { name, id, query } = route();
+  const [title, module] = who?.role ? PAGES[name] : ["Sign in"];
+  document.title = `${title} – Sluice`;
   bar();
-  const { default: open } = await import(`./${found[2]}.js`);
-  if (mine !== ended) return; // another page was asked for meanwhile
-  const captured = found[0].exec(path)?.slice(1).map(decodeURIComponent) || [];
+  const mine = (asked = {});
+  const open = module ? (await import(`./${module}.js`)).default : signIn;
+  if (mine !== asked) return; // another page was asked for meanwhile
   main.replaceChildren();
   main.shown = [];
-  page = open(main, { who, query, captured });
+  page = open(main, { who, query, id, enter });
   bar();
 }
 
-addEventListener("hashchange", () => {
+addEventListener("hashchange", ({ oldURL, newURL }) => {
   if (!location.hash.startsWith("#/")) return;
-  const before = main.dataset.path;
-  main.dataset.path = route().path;
   show();
-  if (before !== main.dataset.path) {
-    scrollTo(0, 0);
-    main.focus({ preventScroll: true });
-  }
+  if (oldURL.split("?")[0] === newURL.split("?")[0]) return;
+  scrollTo(0, 0);
+  main.focus({ preventScroll: true });
 });
 addEventListener("pace", bar);
-addEventListener("signed-out", () => {
-  who = null;
-  show();
-});
+addEventListener("signed-out", () => enter(null));
 
-main.dataset.path = route().path;
 bar();
 try {
-  who = (await ask("/console/api/session")).value;
-  await show();
+  enter((await ask("/console/api/session")).value);
 } catch (error) {
   render(main, notice("bad", error.message));
 }

@@ -2,13 +2,12 @@
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const short = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 export const seconds = (text) => (text === null || text === undefined ? null : Number(text));
 export const now = () => Date.now() / 1000;
+export const iso = (text) => Date.parse(text) / 1000;
 export const date = (at) => full.format(Number(at) * 1000);
-export const brief = (at) => short.format(Number(at) * 1000);
 export const time = (at) => clock.format(Number(at) * 1000);
 
 // 75 → "1 min 15 s"; below ten seconds with a tenth.

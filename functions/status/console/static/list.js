@@ -1,9 +1,9 @@
 // The first page: environments with their slots, and the workflows.
 
-import { h, render } from "./dom.js";
+import { h } from "./dom.js";
 import { ago, date, duration, now, plural, shorten } from "./format.js";
-import { live } from "./net.js";
-import { notice, pill, STATE_NAMES, table } from "./parts.js";
+import { notice, pill, row, STATE_NAMES, table, wide } from "./parts.js";
+import { watch } from "./watch.js";
 
 const DIALECTS = [["ocean", "Ocean"], ["kubernetes", "WorkFlow object"]];
 const FILTERS = ["state", "environment", "owner", "dialect", "id"];
@@ -12,27 +12,21 @@ const MOST_SQUARES = 32;
 export default function open(main, { query }) {
   const chosen = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) || ""]));
   const asked = new URLSearchParams([...query].filter(([name, value]) => value && [...FILTERS, "before"].includes(name)));
-  let overview = null;
-  let page = null;
-  const problems = {};
-  const failed = (what) => (error) => {
-    problems[what] = error?.message;
-    draw();
-  };
+  const sources = { overview: ["/console/api/overview"], page: [`/console/api/workflows?${asked}`] };
 
-  function draw() {
-    if (!page && !problems.page) return;
+  function view({ shown: { overview, page } }) {
+    if (!page) return null;
     const environments = overview?.environments || [];
-    render(main,
+    return [
       h("h1", { class: "unseen" }, "Workflows"),
-      [...new Set(Object.values(problems).filter(Boolean))].map((text) => notice("bad", text)),
       (overview?.freezes || []).map((each) => notice("warn", `Frozen: ${each.scope}. Nothing of it is published, released or downloaded.`)),
       h("section", { class: "environments", "aria-label": "Environments" }, environments.map(card)),
       filters(environments),
-      h("div", { class: "panel list" }, table("Workflows", COLUMNS, (page?.workflows || []).map(row), "No workflow matches.")),
+      h("div", { class: "panel list" }, table("Workflows", COLUMNS, page.workflows.map(line), "No workflow matches.")),
       h("div", { class: "pages" },
         query.get("before") ? h("a", { class: "button", href: to({ before: "" }) }, "Newest") : h("span", null),
-        page?.next ? h("a", { class: "button", href: to({ before: page.next }) }, "Older") : null));
+        page.next ? h("a", { class: "button", href: to({ before: page.next }) }, "Older") : null),
+    ];
   }
 
   function to(changed) {
@@ -58,27 +52,21 @@ export default function open(main, { query }) {
       field("id", "Id", "Begins with"));
   }
 
-  const lives = [
-    live("/console/api/overview", (value) => { overview = value; delete problems.overview; draw(); }, failed("overview")),
-    live(`/console/api/workflows?${asked}`, (value) => { page = value; delete problems.page; draw(); }, failed("page")),
-  ];
-  const ticking = setInterval(() => document.hidden || draw(), 5000);
-  return { stop() { lives.forEach((each) => each.stop()); clearInterval(ticking); } };
+  return watch(main, sources, view, 5000);
 }
 
-const COLUMNS = ["State", "Workflow", { name: "Environment", class: "wide" }, { name: "Owner", class: "wide" }, "Created", { name: "Took", class: "wide" }];
+const COLUMNS = ["State", "Workflow", "environment", "owner", "Created", "took"];
 
-function row(each) {
-  const running = each.state === "running";
+function line(each) {
   const ended = each.finished ? Number(each.finished) : now();
-  return h("tr", { key: each.id },
-    h("td", null, pill(each.state, running ? phase(each) : null)),
-    h("td", { class: "name" }, h("a", { href: `#/workflows/${encodeURIComponent(each.id)}`, title: each.id }, shorten(each.id, 14)),
+  return row(each.id,
+    pill(each.state, each.state === "running" ? phase(each) : null),
+    h("td", { class: "name" }, h("a", { href: `#/workflows/${encodeURIComponent(each.id)}`, title: each.id }, shorten(each.id, 10)),
       each.reason ? h("small", { class: "reason" }, each.reason) : null),
-    h("td", { class: "wide" }, each.environment),
-    h("td", { class: "wide" }, h("span", { title: each.owner }, shorten(each.owner, 12))),
+    wide(each.environment),
+    wide(h("span", { title: each.owner }, shorten(each.owner, 12))),
     h("td", { title: date(each.created) }, ago(each.created)),
-    h("td", { class: "wide" }, duration(ended - Number(each.created))));
+    wide(duration(ended - Number(each.created))));
 }
 
 const phase = (each) => each.phase[0].toUpperCase() + each.phase.slice(1) + (each.attempt > 1 ? ` ×${each.attempt}` : "");
@@ -92,5 +80,5 @@ function card(each) {
       h("span", { class: "squares", "aria-hidden": "true" }, Array.from({ length: squares }, (_, n) => h("i", { class: n < filled ? "on" : null }))),
       h("b", null, `${each.running} of ${each.slots}`), " slots in use"),
     h("p", { class: "muted" }, [each.queued ? `${each.queued} queued` : "no queue", each.held ? `${each.held} held` : null,
-      plural(Number(each.cpu), "core"), `${each.ramGB} GB`, Number(each.gpu) ? plural(Number(each.gpu), "GPU") : null].filter(Boolean).join(" · ")));
+      plural(+each.cpu, "core"), `${+each.ramGB} GB`, +each.gpu ? plural(+each.gpu, "GPU") : null].filter(Boolean).join(" · ")));
 }

@@ -49,9 +49,11 @@ export function live(path, show, fail) {
     try {
       const answer = await ask(path, { etag: it.etag });
       if (it.ended) return;
-      it.delay = answer.same ? Math.min(it.delay * 1.5, SLOW) : FAST;
-      it.etag = answer.etag || it.etag;
-      if (!answer.same && show(answer.value) === false) stop();
+      const text = answer.same ? it.text : JSON.stringify(answer.value);
+      const same = text === it.text;
+      it.delay = same ? Math.min(it.delay * 1.5, SLOW) : FAST;
+      [it.text, it.etag] = [text, answer.etag || it.etag];
+      if (!same && show(answer.value) === false) stop();
       else if (it.failed) fail(null);
       it.failed = false;
     } catch (error) {

@@ -26,18 +26,24 @@ export function copyButton(text, what = "Copy") {
   return h("button", { type: "button", class: "copy", "aria-label": `${what} ${shorten(text, 16)}`, onclick: copy });
 }
 
-export const panel = (title, props, ...kids) =>
-  h("section", { class: "panel", "aria-label": title, ...props }, h("h2", null, title), ...kids);
+export const button = (text, onclick, props) => h("button", { type: "button", onclick, ...props }, text);
+
+// A row of a table. What is no cell yet becomes one; `wide` cells are not shown on a phone.
+export const row = (key, ...cells) => h("tr", { key }, cells.map((cell) => (cell?.tag === "td" ? cell : h("td", null, cell))));
+export const wide = (...kids) => h("td", { class: "wide" }, kids);
+
+export const panel = (title, ...kids) => h("section", { class: "panel", key: title, "aria-label": title }, h("h2", null, title), kids);
 
 export const fact = (name, ...value) => h("div", { key: name }, h("dt", null, name), h("dd", null, ...value));
 
 export const notice = (kind, ...text) => h("p", { class: `notice ${kind}`, role: kind === "bad" ? "alert" : null }, ...text);
 
+// The names of columns that begin with a small letter are not shown on a phone.
 export const table = (caption, columns, rows, empty) =>
   rows.length
     ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
         h("table", null,
           h("caption", { class: "unseen" }, caption),
-          h("thead", null, h("tr", null, columns.map((column) => h("th", { scope: "col", class: column.class }, column.name ?? column)))),
+          h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col", class: /^[a-z]/.test(name) ? "wide" : null }, name[0].toUpperCase() + name.slice(1))))),
           h("tbody", null, rows)))
     : h("p", { class: "empty" }, empty);

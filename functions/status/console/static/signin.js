@@ -2,39 +2,46 @@
 
 import { h, render } from "./dom.js";
 import { ask } from "./net.js";
-import { notice } from "./parts.js";
+import { button, notice } from "./parts.js";
+import { account, checkerHeader, hasWallet, walletProblem } from "./wallet.js";
 
-export function signIn(main, done) {
+const SESSION = "/console/api/session";
+
+export function signIn(main, { enter }) {
   let problem = null;
   let busy = false;
-  const draw = () => {
-    main.shown ??= [];
-    render(main, h("form", { class: "panel sign-in", key: "sign-in", onsubmit: submit },
+  const draw = () => render(main,
+    h("form", { class: "panel sign-in", key: "sign-in", onsubmit: submit },
       h("h1", null, "Sign in"),
-      h("label", { for: "admin" }, "Admin value"),
-      h("input", { id: "admin", name: "admin", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "about-admin" }),
-      h("p", { id: "about-admin", class: "muted" }, "One of the values of ALLOWED_ADMINS. It is exchanged for a session of four hours and not kept."),
-      problem ? notice("bad", problem) : null,
-      h("button", { type: "submit", class: "main", disabled: busy }, "Sign in")));
-  };
-  async function enter(options) {
+      h("label", { for: "secret" }, "Admin value or token"),
+      h("input", { id: "secret", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "about" }),
+      h("p", { id: "about", class: "muted" }, "It is exchanged for a session of four hours and not kept. With a token you see your own workflows."),
+      h("button", { type: "submit", class: "main", disabled: busy }, "Sign in"),
+      hasWallet()
+        ? button("Sign in with your wallet, as a checker", withWallet, { disabled: busy })
+        : h("p", { class: "muted" }, "Checkers sign in with a wallet, which this browser has not, or use: sluice held --key-file FILE"),
+      problem ? notice("bad", problem) : null));
+
+  async function attempt(options) {
     busy = true;
+    problem = null;
     draw();
     try {
-      done((await ask("/console/api/session", { method: "POST", ...options })).value);
+      enter((await ask(SESSION, { method: "POST", ...(await options()) })).value);
     } catch (error) {
-      problem = error.message;
+      problem = walletProblem(error);
       busy = false;
       draw();
     }
   }
   function submit(event) {
     event.preventDefault();
-    enter({ body: { admin: event.target.elements.admin.value } });
+    const secret = document.getElementById("secret").value;
+    attempt(() => ({ body: { secret } }));
   }
-  main.replaceChildren();
-  main.shown = [];
+  const withWallet = () => attempt(async () => ({ headers: await checkerHeader("POST", SESSION, await account()) }));
+
   draw();
-  document.getElementById("admin").focus();
+  document.getElementById("secret").focus();
   return { stop() {} };
 }

@@ -26,7 +26,8 @@ export function timeline(job) {
 function lanes(job, to) {
   const lines = job.history;
   const left = lines.find((line) => line.before === "queued" && line.after !== "queued");
-  const admitted = left ? Number(left.at) : to;
+  const first = Math.min(to, ...job.attempts.map((each) => Number(each.created))); // an owner is not shown the history
+  const admitted = left ? Number(left.at) : first;
   const queue = { name: "queue", kind: "idle", start: Number(job.created), started: Number(job.created), end: admitted, text: "" };
   queue.text = `Waited ${duration(queue.end - queue.start)} for a slot of ${job.environment}, until ${time(queue.end)}.`;
   const attempts = [...job.attempts].sort((a, b) => Number(a.created) - Number(b.created)).map((each) => attempt(job, each, to));

@@ -1,30 +1,31 @@
 // The page of one workflow.
 
-import { h, render } from "./dom.js";
-import { ago, date, duration, gib, now, seconds, size, time } from "./format.js";
-import { live } from "./net.js";
-import { copied, fact, notice, panel, pill, table } from "./parts.js";
+import { h } from "./dom.js";
+import { ago, date, duration, gib, now, plural, seconds, size, time } from "./format.js";
+import { keepEnd, Log } from "./log.js";
+import { copied, fact, notice, panel, pill, row, table, wide } from "./parts.js";
 import { timeline } from "./timeline.js";
+import { watch } from "./watch.js";
 
-export default function open(main, { captured: [id] }) {
-  let shown = null;
-  let problem = null;
-  const draw = () => {
-    if (shown || problem) render(main, problem ? notice("bad", problem) : null, shown ? page(shown) : null);
-  };
-  const reading = live(`/console/api/workflows/${encodeURIComponent(id)}`, (value) => {
-    [shown, problem] = [value, null];
-    draw();
-    return !value.finished;
-  }, (error) => {
-    problem = error?.message;
-    draw();
-  });
-  const ticking = setInterval(() => document.hidden || shown?.finished || draw(), 1000);
-  return { stop() { reading.stop(); clearInterval(ticking); } };
+const WITH_LOGS = { operator: () => true, consumer: (stage) => stage === "algorithm" };
+
+export default function open(main, { who, id }) {
+  const may = WITH_LOGS[who.role] || (() => false);
+  const log = new Log(id, () => keepEnd(it.draw));
+  const path = `/console/api/workflows/${encodeURIComponent(id)}`;
+  const it = watch(main, { job: [path, take] }, ({ shown: { job } }) => job && page(job, log.stage && panel("Logs", log.view(stages(job)))), 1000);
+
+  function take(job) {
+    log.choose(job.phase, stages(job));
+    return !job.finished;
+  }
+
+  const stages = (job) => [...new Set(job.attempts.map((each) => each.stage))].filter(may);
+
+  return { stop() { it.stop(); log.stop(); } };
 }
 
-function page(job) {
+function page(job, logs) {
   return [
     h("div", { class: "title" }, h("h1", null, h("span", { class: "unseen" }, "Workflow "), copied(job.id, 40)), pill(job.state)),
     job.waiting ? notice("warn", `${job.phase} waits for its container: ${job.waiting.reason}, for ${duration(now() - Number(job.waiting.since))}.`) : null,
@@ -36,25 +37,25 @@ function page(job) {
       fact("Provider", job.origin ? job.origin : copied(job.provider)),
       fact("Created", h("span", { title: ago(job.created) }, date(job.created))),
       fact(job.finished ? "Took" : "Since", duration((seconds(job.finished) ?? now()) - Number(job.created))),
-      fact("May use", `${job.limits.cpu} cores, ${gib(job.limits.memory)}, ${duration(job.limits.seconds)}`),
+      fact("May use", `${plural(+job.limits.cpu, "core")}, ${gib(job.limits.memory)}, ${duration(job.limits.seconds)}`),
       job.deadline ? fact("Deadline", date(job.deadline)) : null),
-    panel("Timeline", null, timeline(job)),
-    panel("Results", null, results(job)),
-    job.what ? panel("What ran on what", null, what(job.what)) : null,
-    panel("History", null, history(job)),
+    job.state === "held" ? notice("warn", "The results are held. ", h("a", { href: `#/held/${encodeURIComponent(job.id)}` }, "Review them")) : null,
+    panel("Timeline", timeline(job)),
+    logs,
+    panel("Results", results(job)),
+    job.what ? panel("What ran on what", what(job.what)) : null,
+    job.history.length ? panel("History", history(job)) : null,
   ];
 }
 
 function results(job) {
-  const row = (secret) => (file) =>
-    h("tr", { key: `${file.type} ${file.name}` }, h("td", null, file.name), h("td", { class: "number" }, size(file.size)),
-      h("td", { class: "wide" }, secret ? `${file.type}, for operators` : file.type), h("td", null, copied(file.sha256)));
+  const line = (secret) => (file) =>
+    row(`${file.type} ${file.name}`, file.name, size(file.size), wide(file.type, secret), copied(file.sha256));
   const gone = job.removed ? "The results were removed." : job.expired ? "The results have expired." : null;
   const none = gone || (job.state === "held" ? "The results are held: nothing has left." : job.finished ? "There are none." : "None yet.");
   return [
     job.warnings.map((text) => notice("warn", text)),
-    table("Results", ["File", { name: "Size", class: "number" }, { name: "Type", class: "wide" }, "SHA-256"],
-      [...job.files.map(row(false)), ...job.adminFiles.map(row(true))], none),
+    table("Results", ["File", "Size", "type", "SHA-256"], [...job.files.map(line("")), ...job.adminFiles.map(line(", for operators"))], none),
   ];
 }
 
@@ -68,11 +69,8 @@ function what({ algorithm, data }) {
 }
 
 function history(job) {
-  return table("History", ["Time", "Step", { name: "Event", class: "wide" }, "Reason", { name: "Cause", class: "wide" }],
-    job.history.map((line) => h("tr", { key: line.step },
-      h("td", { title: date(line.at) }, time(line.at)),
-      h("td", null, line.before === line.after ? line.after : `${line.before} → ${line.after}`, line.attempt > 1 ? ` ×${line.attempt}` : ""),
-      h("td", { class: "wide" }, line.event),
-      h("td", { class: "break" }, line.reason || "–"),
-      h("td", { class: "wide break" }, line.cause))), "Nothing yet.");
+  return table("History", ["Time", "Step", "event", "Reason", "cause"], job.history.map((line) => row(line.step,
+    h("td", { title: date(line.at) }, time(line.at)),
+    [line.before === line.after ? line.after : `${line.before} → ${line.after}`, line.attempt > 1 ? ` ×${line.attempt}` : ""],
+    wide(line.event), line.reason || "–", wide(line.cause))), "");
 }

@@ -1,0 +1,88 @@
+"""The console of somebody who signs in with a token: own workflows only, and nothing of what is checked or held."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.api import OWNER, Api, app
+from support.console import PAGE, read, sign_in
+
+from functions.api.auth.tokens import Entry, digest
+from functions.workflow.model import Manifest, Outcome, ResultFile, Stage, WorkflowId
+from functions.workflow.observation import StageEnded
+
+TOKEN, SEES_ALL = "t" * 43, "a" * 43
+FILES = (ResultFile("outputs/a.csv", 4, "output", "file:///x"),)
+LOG = ResultFile("adminlogs/algorithm.log", 4, "algorithmLog", "file:///y")
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Api:
+    file = tmp_path / "tokens"
+    lines = [Entry(digest(TOKEN), OWNER).line, Entry(digest(SEES_ALL), "auditor", admin=True).line]
+    file.write_text("\n".join(lines))
+    return Api(app(tes_tokens_file=str(file)))
+
+
+def test_a_consumer_sees_the_own_workflows_and_no_others(api: Api) -> None:
+    mine, other = api.start(agreementId="0x1")["jobId"], api.start(agreementId="0x2", owner="0xother")["jobId"]
+    assert json.loads(sign_in(api, TOKEN).text)["role"] == "consumer"
+    assert [each["id"] for each in read(api, "workflows")["workflows"]] == [mine]
+    assert read(api, f"workflows/{mine}")["owner"] == OWNER
+    for path in (f"workflows/{other}", "workflows/none"):
+        response = api.status.get(f"/console/api/{path}", headers=PAGE)
+        assert response.status_code == 404
+    assert api.status.get("/console/api/workflows?owner=0xother", headers=PAGE).status_code == 403
+
+
+def test_a_consumer_sees_no_history_no_admin_files_and_no_freezes(api: Api) -> None:
+    job = api.finished(Manifest(FILES, (LOG,)))
+    sign_in(api, TOKEN)
+    shown = read(api, f"workflows/{job}")
+    assert (shown["history"], shown["adminFiles"], len(shown["files"])) == ([], [], 1)
+    assert {each["stage"] for each in shown["attempts"]} == {"configure", "algorithm"}
+    for path in ("history?jobId=" + job, "held", "dead-letters", "freeze", "info?jobId=" + job):
+        assert api.status.get(f"/api/v1/operator/{path}", headers=PAGE).status_code == 403
+    assert "freezes" in read(api, "overview")
+
+
+def test_a_consumer_does_not_learn_that_results_are_checked(api: Api) -> None:
+    job = WorkflowId(api.start()["jobId"])
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM):
+        api.app.transitions.apply(job, StageEnded(stage, 1, None, Outcome.SUCCEEDED, 0), "test")
+    sign_in(api, TOKEN)
+    shown = read(api, f"workflows/{job}")
+    assert (shown["phase"], shown["state"]) == ("publish", "running")
+
+
+def test_a_consumer_reads_the_own_algorithms_log_only(api: Api) -> None:
+    mine = api.start(agreementId="0x1")["jobId"]
+    other = api.start(agreementId="0x2", owner="0xother")["jobId"]
+    sign_in(api, TOKEN)
+
+    def status(job: str, stage: str) -> int:
+        query = {"jobId": job, "component": stage}
+        return api.status.get("/api/v1/operator/logs", query_string=query, headers=PAGE).status_code
+
+    assert status(other, "algorithm") == 404
+    assert status(mine, "configure") == 403
+    assert status(mine, "algorithm") == 404  # it has printed nothing
+    assert api.status.get(f"/api/v1/operator/logs?jobId={mine}").status_code == 400
+
+
+def test_an_observer_sees_all_workflows_and_changes_nothing(api: Api) -> None:
+    job = api.finished(Manifest(FILES, (LOG,)), owner="0xother")
+    assert json.loads(sign_in(api, SEES_ALL).text)["role"] == "observer"
+    assert [each["id"] for each in read(api, "workflows")["workflows"]] == [job]
+    assert read(api, f"workflows/{job}")["history"]
+    cookie = api.status.get_cookie("sluice_session")
+    assert cookie is not None
+    api.submit.set_cookie("sluice_session", cookie.value)
+    assert api.submit.post("/api/v1/operator/freeze", json={"scope": "all"}, headers=PAGE).status_code == 403
+
+
+def test_a_wrong_token_opens_nothing(api: Api) -> None:
+    assert sign_in(api, "x" * 43).status_code == 401
+    assert sign_in(api, "").status_code == 401
