@@ -67,8 +67,10 @@ class TickControl:
         Raises ClusterUnavailable; the next sweep then tells the cluster.
         """
         with self._app.store.begin() as tx:
-            before = tx.lock_tick()
-            needed = tx.backlog(self._app.clock())
+            # Submissions hold the row with a shared lock, so it is locked only to be changed.
+            before, needed = tx.read_tick(), tx.backlog(self._app.clock())
+            if needed is not before.level:
+                before, needed = tx.lock_tick(), tx.backlog(self._app.clock())
             # Only a tick of the recorded level lowers it.
             level = needed if needed >= before.level or started_by is before.level else before.level
             if level is not before.level:

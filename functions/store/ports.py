@@ -60,6 +60,10 @@ class Transaction(Protocol):
         """Keep others from lowering the tick before this transaction ends. False, and no lock, if it is not fast."""
         ...
 
+    def read_tick(self) -> Tick:
+        """The tick as it is now, not locked."""
+        ...
+
     def lock_tick(self) -> Tick:
         """Lock the tick and return it."""
         ...

@@ -36,7 +36,8 @@ COUNT_SLOTS = f"""
     FROM jobs WHERE phase NOT IN ('queued', 'held', 'release', 'finished') AND namespace = %(environment)s
 """
 HOLD_FAST_TICK = f"SELECT level FROM tick WHERE level = {TickLevel.FAST.value} FOR SHARE"
-LOCK_TICK = "SELECT level, applied FROM tick FOR UPDATE"
+READ_TICK = "SELECT level, applied FROM tick"
+LOCK_TICK = f"{READ_TICK} FOR UPDATE"
 SAVE_TICK = "UPDATE tick SET level = %(level)s, applied = %(applied)s"
 BACKLOG = """
     SELECT (SELECT wake_at FROM jobs WHERE wake_at < %(later)s AND datefinished IS NULL ORDER BY wake_at LIMIT 1)
@@ -82,8 +83,14 @@ class SqlTransaction:
     def hold_fast_tick(self) -> bool:
         return self._one(HOLD_FAST_TICK) is not None
 
+    def read_tick(self) -> Tick:
+        return self._tick(READ_TICK)
+
     def lock_tick(self) -> Tick:
-        (row,) = self._session.execute(LOCK_TICK, {})
+        return self._tick(LOCK_TICK)
+
+    def _tick(self, statement: str) -> Tick:
+        (row,) = self._session.execute(statement, {})
         return Tick(TickLevel(row["level"]), TickLevel(row["applied"]))
 
     def save_tick(self, tick: Tick) -> None:

@@ -8,6 +8,8 @@ from threading import Event, Thread
 
 import pytest
 from support.records import NOW, apply, at, ended, finish, record, start, submit
+from support.world import assemble
+from support.world import record as new_record
 
 from functions.store.ports import Store
 from functions.store.sql import SqlStore
@@ -132,6 +134,17 @@ def test_whoever_lowers_the_tick_waits_for_those_who_hold_it_and_they_do_not_wai
     assert lowered.is_set()
     with store.begin() as tx:
         assert not tx.hold_fast_tick()
+    store.close()
+
+
+def test_a_sweep_that_leaves_the_level_does_not_wait_for_submissions_that_hold_it(postgres_url: str) -> None:
+    store = SqlStore(postgres_url)
+    app = assemble(store=store)
+    app.transitions.submit(new_record(app, 1), "test")
+    with store.begin() as submission:
+        assert submission.hold_fast_tick()
+        app.transitions.tick.settle(TickLevel.FAST)
+    assert saved(store) == Tick(TickLevel.FAST, TickLevel.FAST)
     store.close()
 
 

@@ -63,6 +63,9 @@ class MemoryTransaction(HoldTransaction):
     def hold_fast_tick(self) -> bool:
         return self.tick_level is TickLevel.FAST
 
+    def read_tick(self) -> Tick:
+        return self._tables.tick[1]
+
     def lock_tick(self) -> Tick:
         return self._tables.tick[1]
 
