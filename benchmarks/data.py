@@ -101,22 +101,23 @@ def submission(agreement: str, key: str = KEY) -> dict[str, Any]:
     }
 
 
-def signed_question() -> str:
-    """The path of a GET /compute for all jobs of the owner, as the Provider of this key sends it."""
+def signed_question(job: str = "") -> str:
+    """The path of a GET /compute for one job, or all jobs of the owner, as the Provider of this key sends it."""
     import time
     from urllib.parse import urlencode
 
     from functions.ethereum import sign
 
     nonce = time.time_ns()
-    asked = {"owner": OWNER, "nonce": nonce, "providerSignature": sign(KEY, f"{OWNER}{nonce}")}
+    asked = {"owner": OWNER, "nonce": nonce, "providerSignature": sign(KEY, f"{OWNER}{job}{nonce}")}
+    asked |= {"jobId": job} if job else {}
     return f"/api/v1/operator/compute?{urlencode(asked)}"
 
 
-def record(app: App, workflow: str) -> Record:
+def record(app: App, workflow: str, environment: str = ENVIRONMENT) -> Record:
     """A new workflow's record."""
-    limits = grant(app.environments[ENVIRONMENT], parse(WORKFLOW))
-    state = Workflow(WorkflowId(workflow), ENVIRONMENT, limits, app.clock())
+    limits = grant(app.environments[environment], parse(WORKFLOW))
+    state = Workflow(WorkflowId(workflow), environment, limits, app.clock())
     return Record(state, Submission(f"agreement-{workflow}", OWNER, "0xprovider", WORKFLOW, "secret"))
 
 

@@ -39,7 +39,7 @@ def measure(short: bool = False) -> Iterator[Row]:
     sizes, rounds = (SHORT_SIZES, SHORT_ROUNDS) if short else (SIZES, ROUNDS)
     with ExitStack() as stack:
         server = stack.enter_context(data.postgres())
-        apps = {size: _crowd(stack, server, size) for size in sizes}
+        apps = {size: crowd(stack, server, size) for size in sizes}
         actions: dict[str, Callable[[App], Action]] = {
             "status of one": _status,
             "list of an owner's 100": _list,
@@ -121,7 +121,7 @@ def _admission(app: App) -> Action:
 # --- the workflows --------------------------------------------------------------------------
 
 
-def _crowd(stack: ExitStack, server: str, size: int) -> App:
+def crowd(stack: ExitStack, server: str, size: int) -> App:
     """An application on a migrated database of its own that holds `size` workflows."""
     from functions.store.migrate import migrate
 

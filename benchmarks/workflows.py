@@ -43,9 +43,9 @@ def measure(short: bool = False) -> Iterator[Row]:
         served("submit", healthy, environ) as submit,
         served("advance", healthy, environ) as advance,
     ):
-        _run(app, submit.port, advance.port, "warm", int(count * WARM_UP))
+        run_all(app, submit.port, advance.port, "warm", int(count * WARM_UP))
         began = time.perf_counter()
-        done = _run(app, submit.port, advance.port, "measured", count)
+        done = run_all(app, submit.port, advance.port, "measured", count)
         minutes = (time.perf_counter() - began) / 60
         _check(app, done)
     whole = median(one.seconds for one in done)
@@ -55,7 +55,7 @@ def measure(short: bool = False) -> Iterator[Row]:
     yield Row("workflows: hand-over between stages, p50", hand_over * 1000, "ms", at_most(30))
 
 
-def _run(app: App, submit: int, advance: int, series: str, count: int) -> list[_Done]:
+def run_all(app: App, submit: int, advance: int, series: str, count: int) -> list[_Done]:
     todo, lock = iter(range(count)), threading.Lock()
 
     def client(number: int) -> list[_Done]:

@@ -1,0 +1,293 @@
+"""The cost of one workflow in each part, and of 1, 12 and 100 workflows a second (12/s are a million a day).
+
+Unit costs come from served functions and a real Postgres; CPU time hardly depends on what else the machine does. The
+rates are simulated in virtual time, among a million finished workflows (benchmarks/simulation.py).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+from benchmarks import data
+from benchmarks.growth import crowd
+from benchmarks.rows import Row, at_least, at_most
+from benchmarks.serving import Request, cpu, load, served, status_is
+from benchmarks.simulation import Result, Scenario, Simulation
+from benchmarks.workflows import run_all
+from functions.cluster.kubernetes.client import Access, Api
+from functions.cluster.kubernetes.cluster import KubernetesCluster
+from functions.cluster.ports import StageJob
+from functions.engine.app import App
+from functions.settings import Settings
+from functions.store.postgres import Postgres
+from functions.store.sql import SqlStore
+from functions.store.transaction import SqlTransaction
+from functions.workflow.document import parse
+from functions.workflow.environment import Environment, grant
+from functions.workflow.model import Scope, Stage, WorkflowId
+
+STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH)
+
+
+@dataclass(frozen=True)
+class Size:
+    workflows: int = 400
+    discarded: int = 4000
+    crowd: int = 1_000_000
+    scenarios: tuple[Scenario, ...] = (Scenario(1, 600), Scenario(12, 200), Scenario(100, 20))
+    submissions: int = 600  # of a round
+    rounds: int = 5
+
+
+SHORT = Size(8, 16, 1_000, (Scenario(2, 5, environments=3, lost=0.5),), 16, 1)
+
+
+def measure(short: bool = False) -> Iterator[Row]:
+    size = SHORT if short else Size()
+    yield from _kubernetes()
+    yield from _unit_costs(size)
+    yield from _contention(size)
+    with ExitStack() as stack:
+        app = crowd(stack, stack.enter_context(data.postgres()), size.crowd)
+        yield from _rows(app, size.crowd)
+        for scenario in size.scenarios:
+            yield from _simulated(app, scenario)
+
+
+# --- the cluster ----------------------------------------------------------------------------
+
+
+class _CountingApi(Api):
+    """A Kubernetes API that has room for everything; it keeps what was created."""
+
+    def __init__(self) -> None:
+        super().__init__(Access("", lambda: ""), 1)
+        self.calls = 0
+        self.created: list[str] = []
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.calls += 1
+        self.created.append(json.dumps(body))
+        return {**body, "metadata": {**body["metadata"], "uid": str(uuid4())}}
+
+    def get(self, path: str, **query: str) -> Mapping[str, Any]:
+        self.calls += 1
+        return next(made for made in map(self._made, self.created) if made["metadata"]["name"] == path.split("/")[-1])
+
+    @staticmethod
+    def _made(text: str) -> dict[str, Any]:
+        made: dict[str, Any] = json.loads(text)
+        return {**made, "metadata": {**made["metadata"], "uid": "uid"}}
+
+
+def _kubernetes() -> Iterator[Row]:
+    """The objects that the adapter creates for one workflow."""
+    api = _CountingApi()
+    cluster = KubernetesCluster(Settings(image="registry.example/sluice:1"), api)
+    environment, definition = Environment(id=data.ENVIRONMENT), parse(data.WORKFLOW)
+    for stage in STAGES:
+        cluster.create(
+            StageJob(
+                workflow=WorkflowId("f" * 32),
+                stage=stage,
+                attempt=1,
+                environment=environment,
+                limits=grant(environment, definition),
+                definition=definition,
+                secret="secret",
+                scope=Scope.ALL,
+                results="s3://results",
+            )
+        )
+    yield Row("scale: objects that Sluice creates for a workflow", len(api.created), "")
+    yield Row("scale: their size as JSON", sum(map(len, api.created)) / 1024, "KiB")
+    yield Row("scale: calls to create them", api.calls, "", at_most(8))
+
+
+# --- unit costs -----------------------------------------------------------------------------
+
+
+def _unit_costs(size: Size) -> Iterator[Row]:
+    healthy = status_is("/healthz", 200)
+    with (
+        data.postgres() as url,
+        data.environment(url) as environ,
+        data.open_app(environ) as app,
+        served("submit", healthy, environ) as submit,
+        served("advance", healthy, environ) as advance,
+        served("status", healthy, environ) as status,
+    ):
+        parts = {"submit": submit.process.pid, "advance": advance.process.pid, "Postgres": _postgres_pid(app)}
+        run_all(app, submit.port, advance.port, "warm", max(4, size.workflows // 10))
+        before, wal = {name: cpu(pid) for name, pid in parts.items()}, _wal(app)
+        run_all(app, submit.port, advance.port, "measured", size.workflows)
+        for name, pid in parts.items():
+            milliseconds = (cpu(pid) - before[name]) / size.workflows * 1000
+            yield Row(f"scale: CPU of {name} for a workflow", milliseconds, "ms")
+        yield Row("scale: WAL of a workflow", (_wal(app) - wal) / size.workflows / 1024, "KiB")
+        discard = _cpu_of(advance.process.pid, advance.port, _discarded(size.discarded))
+        yield Row("scale: CPU of advance for an event that changes nothing", discard, "ms")
+        question = _cpu_of(status.process.pid, status.port, _questions(app, size.workflows))
+        yield Row("scale: CPU of status for one job's status", question, "ms")
+
+
+def _cpu_of(pid: int, port: int, requests: list[Request]) -> float:
+    """CPU milliseconds of a server for each of the requests."""
+    warm_up = len(requests) // 4
+    load(port, requests[:warm_up], 4)
+    before = cpu(pid)
+    load(port, requests[warm_up:], 4)
+    return (cpu(pid) - before) / (len(requests) - warm_up) * 1000
+
+
+def _discarded(number: int) -> list[Request]:
+    return [("POST", "/", data.uninteresting_event(), data.event_headers(n)) for n in range(number)]
+
+
+def _questions(app: App, number: int) -> list[Request]:
+    (newest,) = app.store.pool.read("SELECT workflowid FROM jobs ORDER BY datecreated DESC LIMIT 1")  # type: ignore[attr-defined]
+    return [("GET", data.signed_question(newest["workflowid"]), b"", {}) for _ in range(number)]
+
+
+def _postgres_pid(app: App) -> int:
+    (row,) = app.store.pool.read("SHOW data_directory")  # type: ignore[attr-defined]
+    return int(Path(row["data_directory"], "postmaster.pid").read_text().split()[0])
+
+
+def _wal(app: App) -> float:
+    """Bytes of WAL since the server was created."""
+    (row,) = app.store.pool.read("SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes")  # type: ignore[attr-defined]
+    return float(row["bytes"])
+
+
+# --- locks that submissions share -----------------------------------------------------------
+
+
+def _contention(size: Size) -> Iterator[Row]:
+    """Eight threads submit at once. The variants run in turn; the figures are medians."""
+    names = [f"env-{n:03}" for n in range(100)]
+    with data.postgres() as url, closing(SqlStore(url, pool_size=10)) as store:
+        app = App(
+            Settings(cluster="memory", results_url="memory:"),
+            environments={name: Environment(id=name, max_jobs=1_000_000) for name in names},
+            store=store,
+        )
+        variants: dict[str, Callable[[], float]] = {
+            "100 environments": lambda: _submit(app, names, size.submissions),
+            "one environment": lambda: _submit(app, names[:1], size.submissions),
+            "no lock on the tick": lambda: _without_tick_lock(lambda: _submit(app, names, size.submissions)),
+            "sweeps that settle the tick": lambda: _with_settling(app, lambda: _submit(app, names, size.submissions)),
+        }
+        rates: dict[str, list[float]] = {name: [] for name in variants}
+        for nth in range(size.rounds + 1):
+            for name, run in variants.items():
+                rate = run()
+                if nth or size.rounds == 1:  # the first is a warm-up
+                    rates[name].append(rate)
+    found = {name: median(rounds) for name, rounds in rates.items()}
+    yield Row("scale: submissions by 8 threads, 100 environments", found["100 environments"], "per second")
+    goals = {
+        "one environment": at_least(0.5),
+        "no lock on the tick": None,
+        "sweeps that settle the tick": at_least(0.8),
+    }
+    for name, goal in goals.items():
+        yield Row(f"scale: the same, {name} / 100 environments", found[name] / found["100 environments"], "×", goal)
+
+
+def _submit(app: App, names: list[str], number: int) -> float:
+    """Submissions per second."""
+    ids = iter([uuid4().hex for _ in range(number)])
+    order, lock = count(), threading.Lock()
+
+    def work(_: int) -> None:
+        while True:
+            with lock:
+                id_, nth = next(ids, None), next(order)
+            if id_ is None:
+                return
+            app.transitions.submit(data.record(app, id_, names[nth % len(names)]), "bench")
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    return number / (time.perf_counter() - began)
+
+
+def _without_tick_lock(action: Callable[[], float]) -> float:
+    with patch.object(SqlTransaction, "hold_fast_tick", lambda self: True):
+        return action()
+
+
+def _with_settling(app: App, action: Callable[[], float]) -> float:
+    """Beside a thread that settles the tick over and over: far more often than sweeps do."""
+    ended = threading.Event()
+
+    def settle() -> None:
+        while not ended.wait(0.02):
+            app.transitions.tick.settle(None)
+
+    thread = threading.Thread(target=settle)
+    thread.start()
+    try:
+        return action()
+    finally:
+        ended.set()
+        thread.join()
+
+
+# --- a million workflows --------------------------------------------------------------------
+
+
+def _rows(app: App, size: int) -> Iterator[Row]:
+    (row,) = app.store.pool.read("SELECT pg_database_size(current_database()) AS bytes")  # type: ignore[attr-defined]
+    yield Row(f"scale: bytes of a finished workflow, with indexes, among {size:,}", row["bytes"] / size, "")
+
+
+@contextmanager
+def _counted() -> Iterator[list[int]]:
+    """The number of statements, commits included, while the context is open."""
+    total, run = [0], Postgres.run
+
+    def counting(self: Postgres, *arguments: Any, **named: Any) -> Any:
+        total[0] += 1
+        return run(self, *arguments, **named)
+
+    with patch.object(Postgres, "run", counting):
+        yield total
+
+
+def _simulated(app: App, scenario: Scenario) -> Iterator[Row]:
+    simulation = Simulation(app.store, scenario)  # type: ignore[arg-type]
+    wal = _wal(app)
+    with _counted() as statements:
+        result = simulation.run()
+    name = f"scale: {scenario.rate:g}/s"
+    yield Row(f"{name}: workflows, {scenario.lost:.0%} of their events lost", result.submitted, "")
+    yield Row(f"{name}: of these not finished", result.submitted - result.finished, "", at_most(0))
+    yield Row(f"{name}: unfinished at once, at most", result.most_unfinished, "")
+    yield Row(f"{name}: statements of a workflow, with sweeps", statements[0] / result.submitted, "", at_most(90))
+    yield Row(f"{name}: WAL of a workflow", (_wal(app) - wal) / result.submitted / 1024, "KiB")
+    yield Row(f"{name}: checks by sweeps of a workflow", result.checks / result.submitted, "")
+    yield from _times(name, result)
+    yield Row(f"{name}: latest notice of an end, virtual", result.latest, "s")
+
+
+def _times(name: str, result: Result) -> Iterator[Row]:
+    for kind, seconds in result.seconds.items():
+        yield Row(f"{name}: {kind}, p50", median(seconds) * 1000, "ms")
+    for kind, seconds in result.seconds.items():
+        yield Row(f"{name}: {kind}, for a workflow", sum(seconds) / result.submitted * 1000, "ms")
+    yield Row(f"{name}: longest sweep", max(result.seconds["sweep"]), "s", at_most(40))
