@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,38 +11,21 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from functions.cli.command_errors import UNAVAILABLE, USAGE_ERROR, CommandError, printable
+from functions.cli.http_client import ApiError, HttpClient, ServerUnavailable, why
 
 API = "/api/v1/operator"
-_LONGEST_MESSAGE = 2000  # characters of an error of the server that are shown
 _LONGEST_EVENT = 1 << 20  # bytes of one line of a log's stream
-_TIMEOUT = urllib3.Timeout(connect=5, read=60)
 
 
-class ApiError(CommandError):
-    """The server answered with an error: its HTTP `status` and its own message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message, UNAVAILABLE if status >= 500 else USAGE_ERROR)
-        self.status = status
-
-
-class ServerUnavailable(CommandError):
-    """The server does not answer, or is not a Sluice server."""
-
-    def __init__(self, url: str, why: str) -> None:
-        super().__init__(f"no answer from {url}: {why}; `sluice up` starts a server on this machine", UNAVAILABLE)
-
-
-class Client:
+class Client(HttpClient):
     """Talks to one server with one key. Its methods return parsed JSON, and raise ApiError and ServerUnavailable."""
 
+    prefix = API
+
     def __init__(self, url: str, key: str, admin: str | None = None) -> None:
-        self.url = url.rstrip("/")
+        super().__init__(url, {"Admin": admin} if admin else {})
         self.operator = True  # until the server refuses an operator's request
         self._key = key
-        self._headers = {"Admin": admin} if admin else {}
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
     @cached_property
     def address(self) -> str:
@@ -147,7 +129,7 @@ class Client:
             else:
                 yield from _events(answer)
         except urllib3.exceptions.HTTPError as e:
-            raise ServerUnavailable(self.url, _why(e)) from None
+            raise ServerUnavailable(self.url, why(e)) from None
         finally:
             answer.close()
             answer.release_conn()
@@ -222,42 +204,6 @@ class Client:
         nonce = str(time.time_ns())
         return {"nonce": nonce, "providerSignature": sign(self._key, signed_message(owner, job_id) + nonce)}
 
-    def _json(self, method: str, path: str, **about: Any) -> Any:
-        """The parsed answer: an object, or a list of objects."""
-        answer = self._send(method, path, **about)
-        if answer.status >= 400:
-            raise self._refused(path, answer.status, answer.data)
-        if answer.status >= 300:
-            raise ServerUnavailable(self.url, f"it redirects to {answer.headers.get('Location', 'another URL')}")
-        try:
-            value = json.loads(answer.data)
-        except (ValueError, RecursionError):
-            raise ServerUnavailable(self.url, "its answer is not JSON, so it is not a Sluice server") from None
-        if not all(isinstance(each, dict) for each in (value if isinstance(value, list) else [value])):
-            raise ServerUnavailable(self.url, "its answer has an unknown form, so it is not a Sluice server")
-        return value
-
-    def _send(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, **about: Any
-    ) -> urllib3.BaseHTTPResponse:
-        if "fields" in about and method in ("PUT", "DELETE"):
-            # The Provider sends these in the query. urllib3 would send them as a form in the body.
-            path += "?" + urlencode(about.pop("fields"))
-        try:
-            return self._http.request(
-                method, self.url + API + path, headers={**self._headers, **(headers or {})}, redirect=False, **about
-            )
-        except urllib3.exceptions.HTTPError as e:
-            raise ServerUnavailable(self.url, _why(e)) from None
-
-    def _refused(self, path: str, status: int, body: bytes) -> ApiError:
-        at = self.url + API + path
-        try:
-            message = printable(json.loads(body)["error"])[:_LONGEST_MESSAGE]
-        except (ValueError, KeyError, TypeError):
-            return ApiError(status, f"{at} answered {status}")
-        return ApiError(status, f"{at}: {message}" if status == 404 else message)  # a 404 may mean a wrong --url
-
 
 def _events(answer: urllib3.BaseHTTPResponse) -> Iterator[dict[str, str]]:
     """The server-sent events of an answer, without comments. Each field has one line here."""
@@ -279,17 +225,3 @@ def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[str]:
         yield from (line.decode(errors="replace") for line in lines)
         if len(rest) > _LONGEST_EVENT:
             return
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case urllib3.exceptions.NameResolutionError():
-            return "unknown host name"
-        case urllib3.exceptions.NewConnectionError():
-            return "connection refused"
-        case urllib3.exceptions.TimeoutError():
-            return "timed out"
-        case urllib3.exceptions.SSLError():
-            return "the TLS handshake failed; it serves plain http, or its certificate is not trusted"
-        case _:
-            return "the connection was lost"

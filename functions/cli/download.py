@@ -110,7 +110,7 @@ class Downloader:
         """Complete the `.part` file, with retries. Returns its sha256."""
         from urllib3.exceptions import HTTPError
 
-        from functions.cli.api_client import ApiError, ServerUnavailable
+        from functions.cli.http_client import ApiError, ServerUnavailable
 
         failures = 0
         while True:

@@ -69,7 +69,7 @@ def follow(client: Client, job: str, stage: str, pause: Callable[[float], object
 
     Raises ApiError if the log is refused, ServerUnavailable if the server does not answer for a minute.
     """
-    from functions.cli.api_client import ApiError, ServerUnavailable
+    from functions.cli.http_client import ApiError, ServerUnavailable
 
     position, answered = "0", time.monotonic()
     while True:
@@ -122,7 +122,7 @@ def _write_pieces(pieces: Iterable[bytes]) -> None:
 
 
 def _log(client: Client, job: str, stage: str) -> bytes:
-    from functions.cli.api_client import ApiError
+    from functions.cli.http_client import ApiError
 
     try:
         return client.log(job, stage)
@@ -135,7 +135,7 @@ def _log(client: Client, job: str, stage: str) -> bytes:
 
 
 def _published_log(client: Client, job_id: str) -> bytes:
-    from functions.cli.api_client import ApiError
+    from functions.cli.http_client import ApiError
 
     job = client.job(job_id)
     for index, file in enumerate(job["results"] or []):

@@ -87,10 +87,16 @@ def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:
     from functions.cli.api_client import Client
     from functions.cli.keys import read_key, user_key
 
+    checked_url(url)
+    key = read_key(key_file) if key_file else user_key(Path(click.get_app_dir("sluice", force_posix=False)) / "key")
+    return Client(url, key, read_secret(admin_file) if admin_file else None)
+
+
+def checked_url(url: str) -> str:
+    """Return the URL of a server. Ends the command if it is none."""
     if problem := _problem(url):
         fail(f"--url: {problem}; expected a URL such as {DEFAULT_URL}")
-    key = read_key(key_file) if key_file else user_key(Path(click.get_app_dir("sluice", force_posix=False)) / "key")
-    return Client(url, key, _read_secret(admin_file) if admin_file else None)
+    return url
 
 
 def _problem(url: str) -> str:
@@ -111,7 +117,8 @@ def _problem(url: str) -> str:
     return ""
 
 
-def _read_secret(file: Path) -> str:
+def read_secret(file: Path) -> str:
+    """Return the text of a file with a secret. Ends the command if it cannot be read."""
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError):

@@ -86,7 +86,7 @@ def run(
         server.serve(files)
         target = out or Path("out") / read.name
         stack.enter_context(results_folder.claimed(target))
-        place = stack.enter_context(_platform_folder(folder))
+        place = stack.enter_context(platform_folder(folder))
         with running_platform(
             place,
             environments=environments,
@@ -152,7 +152,7 @@ def _report(console: Console, job: Any, saved: list[dict[str, Any]], stage: str,
 
 
 @contextmanager
-def _platform_folder(kept: Path | None) -> Iterator[Path]:
+def platform_folder(kept: Path | None) -> Iterator[Path]:
     """The folder given with --dir, or a temporary one that is removed at the end."""
     if kept is not None:
         yield kept

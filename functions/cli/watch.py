@@ -30,7 +30,7 @@ def follow(
     `pause` waits between two polls; it gets the longest wait in seconds. Server errors are retried for
     `give_up_after` seconds. Raises ServerUnavailable and ApiError.
     """
-    from functions.cli.api_client import ApiError, ServerUnavailable
+    from functions.cli.http_client import ApiError, ServerUnavailable
 
     known = None
     answered = time.monotonic()
@@ -60,7 +60,7 @@ def _intervals(url: str) -> Iterator[float]:
 
 def poll(client: Client, job_id: str) -> Any:
     """The status object of a job: with all attempts if the server takes us for its operator, else without."""
-    from functions.cli.api_client import ApiError
+    from functions.cli.http_client import ApiError
 
     if client.operator:
         try:
@@ -74,7 +74,7 @@ def poll(client: Client, job_id: str) -> Any:
 
 def running_details(client: Client, job_id: str) -> dict[str, Any]:
     """The `progress` of the running stage; empty if the server does not tell us."""
-    from functions.cli.api_client import ApiError
+    from functions.cli.http_client import ApiError
 
     try:
         info = client.info(job_id)
@@ -116,7 +116,7 @@ def attempts(job: Any) -> list[dict[str, Any]]:
 
 def failed_stage_log(client: Client, job: Any) -> tuple[str, bytes]:
     """The last stage that did not succeed, and its log. Both are empty if all stages succeeded."""
-    from functions.cli.api_client import ApiError
+    from functions.cli.http_client import ApiError
 
     failed = [each["stage"] for each in attempts(job) if each["outcome"] != "succeeded"]
     if not failed:

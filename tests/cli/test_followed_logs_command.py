@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from support.fake_api import OWNER, FakeApi, Sluice, job
 
-from functions.cli.api_client import ApiError, ServerUnavailable
 from functions.cli.command_errors import CommandError
+from functions.cli.http_client import ApiError, ServerUnavailable
 from functions.cli.log_commands import follow, lines
 
 END = 'event: end\ndata: {"stage": "algorithm"}\n\n'

@@ -1,0 +1,65 @@
+"""Shows GA4GH TES tasks to people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from functions.cli import terminal
+
+_STYLES = {"COMPLETE": "green", "EXECUTOR_ERROR": "red", "SYSTEM_ERROR": "red", "CANCELED": "yellow"}
+_STREAMS = ("stdout", "stderr")
+
+
+def print_task(task: Any, out: Console | None = None) -> None:
+    """Print the state, what each executor printed, and what was delivered."""
+    out = out or terminal.console()
+    out.print(terminal.text(task["id"], "bold"), _state(task["state"]), terminal.text(task.get("name", "")))
+    (log,) = task["logs"]
+    for number, (executor, about) in enumerate(zip(task["executors"], log["logs"], strict=False), 1):
+        out.print(terminal.text(f"  executor {number}", "bold"), terminal.text(" ".join(executor["command"])[:120]))
+        out.print(f"    {_end(about)}")
+        for stream in _STREAMS:
+            if about.get(stream):
+                out.print(terminal.text(f"    {stream}:", "dim"))
+                terminal.print_log(out, about[stream].encode(), "      ")
+    for output in log["outputs"]:
+        size = terminal.format_size(int(output["size_bytes"]))
+        out.print("  delivered", terminal.text(output["url"]), terminal.text(f"({size})", "dim"))
+    for line in log.get("system_logs", []):
+        out.print(terminal.text(f"  {line}", "dim"))
+
+
+def print_list(tasks: list[Any]) -> None:
+    """Print one line for each task."""
+    rows = [(task["id"], _state(task["state"]), task.get("name", ""), _time(task["creation_time"])) for task in tasks]
+    terminal.console().print(terminal.table(["task", "state", "name", "created"], rows))
+
+
+def _state(state: str) -> Text:
+    return terminal.text(state, _STYLES.get(state, ""))
+
+
+def _end(about: Any) -> str:
+    if "end_time" not in about:
+        return "running" if "start_time" in about else "not started"
+    seconds = _seconds(about)
+    took = "" if seconds is None else f" after {seconds:.1f} s"
+    return f"exit code {about['exit_code']}{took}" if about["exit_code"] >= 0 else f"ended from outside{took}"
+
+
+def _seconds(about: Any) -> float | None:
+    if "start_time" not in about:
+        return None
+    return (_parsed(about["end_time"]) - _parsed(about["start_time"])).total_seconds()
+
+
+def _time(at: str) -> str:
+    return _parsed(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _parsed(at: str) -> datetime:
+    return datetime.fromisoformat(at)

@@ -1,0 +1,130 @@
+"""`sluice tes run`: one GA4GH TES task on this machine, from its file to its outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.cli.command_errors import FAILED, INTERRUPTED, fail
+from functions.cli.local_platform import interruptible, running_platform
+from functions.cli.options import environments_option, json_option, print_json, show_option
+
+if TYPE_CHECKING:
+    from functions.cli.tes_client import TesClient
+
+_POLL = 0.25  # seconds between two polls; the end of a stage is announced
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
+
+
+@click.command()
+@click.argument("task", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the outputs whose `url` is a relative path.  [default: out/NAME, NAME being the file's name]",
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the database, logs and working files.  [default: a temporary folder]",
+)
+@environments_option
+@click.option("--require-isolation", is_flag=True, help="Refuse to run if the executors cannot be isolated.")
+@show_option
+@json_option
+def run(
+    task: Path,
+    out: Path | None,
+    folder: Path | None,
+    environments: Path | None,
+    require_isolation: bool,
+    shown: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Run a task on this machine, without a server.
+
+    TASK is the JSON body of a POST to /ga4gh/tes/v1/tasks. A `url` of an input may be a path relative to TASK, a `url`
+    of an output a path relative to --out.
+
+    Run only tasks that you trust: they may read every file that you can read, and write their outputs wherever you can.
+    The executors run with the programs of this machine; their images are not used. Ctrl-C cancels the task.
+
+    \b
+    Exit codes: 1 if the task does not end as COMPLETE, 2 if it is not valid, 130 after Ctrl-C.
+
+    \b
+    Example:
+      sluice tes run examples/tes/task.json
+    """
+    from functions.cli.run import platform_folder
+    from functions.cli.tes_client import TesClient
+
+    body = local_urls(_read(task), task.parent, out or Path("out") / task.stem)
+    with (
+        interruptible(),
+        platform_folder(folder) as place,
+        running_platform(
+            place,
+            environments=environments,
+            require_isolation=require_isolation,
+            shown=shown,
+            end_stages=True,
+            temporary=folder is None,
+        ) as platform,
+    ):
+        client = TesClient(platform.url)
+        interrupted = _wait_for_end(client, id := client.create(body), platform.wait)
+        ended = client.task(id, "FULL")
+    if as_json:
+        print_json(ended)
+    else:
+        from functions.cli import tes_report
+
+        tes_report.print_task(ended)
+    if interrupted or ended["state"] != "COMPLETE":
+        raise SystemExit(INTERRUPTED if interrupted else FAILED)
+
+
+def local_urls(task: Any, inputs: Path, outputs: Path) -> Any:
+    """Return the task with file: URLs instead of relative paths."""
+    if not isinstance(task, dict):
+        return task
+    folders = {"inputs": inputs, "outputs": outputs}
+    for name, folder in folders.items():
+        files = task.get(name)
+        for file in files if isinstance(files, list) else []:
+            url = file.get("url") if isinstance(file, dict) else None
+            if isinstance(url, str) and url and not url.startswith("/") and not _SCHEME.match(url):
+                file["url"] = (folder.absolute() / url).as_uri()
+    return task
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as e:
+        fail(f"{file}: not JSON ({e})")
+
+
+def _wait_for_end(client: TesClient, id: str, pause: Callable[[float], object]) -> bool:
+    """Wait until the task has ended; Ctrl-C cancels it. Returns whether it was interrupted."""
+    try:
+        _poll(client, id, pause)
+    except KeyboardInterrupt:
+        client.cancel(id)
+        _poll(client, id, pause)
+        return True
+    return False
+
+
+def _poll(client: TesClient, id: str, pause: Callable[[float], object]) -> None:
+    from functions.cli.tes_client import has_ended
+
+    while not has_ended(client.task(id, "MINIMAL")):
+        pause(_POLL)
