@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-review test coverage lint docs check faults bench sbom release clean
+.PHONY: help demo demo-review demo-tes test coverage lint docs check faults bench sbom release clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -13,6 +13,9 @@ demo: .venv/.run  ## run a real workflow on real data through all its stages
 
 demo-review: .venv/.run  ## hold a workflow's results, look at them, and release two files of three
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/review/demo
+
+demo-tes: .venv/.run  ## run a GA4GH TES task of two executors
+	@$(BIN)/sluice tes run examples/tes/task.json
 
 test: .venv/.test  ## run the whole test suite
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -q

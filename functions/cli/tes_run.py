@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def local_urls(task: Any, inputs: Path, outputs: Path) -> Any:
         for file in files if isinstance(files, list) else []:
             url = file.get("url") if isinstance(file, dict) else None
             if isinstance(url, str) and url and not url.startswith("/") and not _SCHEME.match(url):
-                file["url"] = (folder.absolute() / url).as_uri()
+                file["url"] = Path(normpath(folder.absolute() / url)).as_uri()
     return task
 
 

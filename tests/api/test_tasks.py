@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from support.api import NOW
-from support.tes import HELLO, TesApi, tes_app, tokens_file
-
-from functions.store.ports import Store
+from support.tes import HELLO, TesApi, tes_app
 
 EXECUTOR = HELLO["executors"][0]
 
@@ -20,12 +16,6 @@ EXECUTOR = HELLO["executors"][0]
 @pytest.fixture
 def tes() -> TesApi:
     return TesApi(tes_app())
-
-
-@pytest.fixture
-def alice(tmp_path: Path) -> TesApi:
-    file = tokens_file(tmp_path, "alice", "bob", "carol admin", "dora environments=other")
-    return TesApi(tes_app(tes_tokens_file=file), "alice")
 
 
 # --- creating -------------------------------------------------------------------------------
@@ -202,97 +192,6 @@ def test_content_of_one_mebibyte_is_too_large_for_a_body_and_most_of_it_is_not(t
 def test_a_thousand_tags_are_kept(tes: TesApi) -> None:
     tags = {f"key {n}": f"value {n}" for n in range(1000)}
     assert tes.task(tes.create(tags=tags))["tags"] == tags
-
-
-# --- owners ---------------------------------------------------------------------------------
-
-
-def test_the_task_of_another_owner_is_as_unknown_as_none(alice: TesApi) -> None:
-    id_ = alice.create()
-    bob = alice.as_caller("bob")
-    for unknown, name in ((bob, id_), (alice, "none"), (bob, "none"), (alice, "x" * 300)):
-        for answer in (unknown.get(f"/tasks/{name}"), unknown.post(f"/tasks/{name}:cancel")):
-            assert answer.status_code == 404
-            assert answer.json == {"error": f"there is no task {name}"}
-    assert bob.listed() == []
-    assert alice.task(id_)["state"] == "QUEUED"
-
-
-def test_an_admin_sees_and_cancels_the_tasks_of_all_owners(alice: TesApi) -> None:
-    id_ = alice.create()
-    carol = alice.as_caller("carol")
-    assert carol.listed() == [id_]
-    assert carol.post(f"/tasks/{id_}:cancel").json == {}
-    assert alice.task(id_)["state"] == "CANCELED"
-
-
-def test_every_route_but_service_info_needs_a_token(alice: TesApi) -> None:
-    id_ = alice.create()
-    for caller in ("nobody", ""):
-        stranger = alice.as_caller(caller)
-        answers = [stranger.get("/tasks"), stranger.get(f"/tasks/{id_}"), stranger.post(f"/tasks/{id_}:cancel")]
-        for answer in (*answers, stranger.post("/tasks", json=HELLO), stranger.post("/tasks", data="{")):
-            assert answer.status_code == 401
-            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-        assert stranger.get("/service-info").status_code == 200
-
-
-def test_a_caller_without_a_right_to_the_environment_is_refused(alice: TesApi) -> None:
-    error = alice.as_caller("dora").refused(HELLO)
-    assert error.startswith("$.resources.backend_parameters.environment: expected one of your environments: none")
-
-
-def test_the_environment_is_the_one_that_is_named_else_the_deployments(tes: TesApi) -> None:
-    (only,) = tes.app.environments.values()
-    second = msgspec.structs.replace(only, id="second")
-    tes.app.environments = {only.id: only, "second": second}
-    assert "ocean-compute, second" in tes.refused(HELLO)
-    named = tes.create(resources={"backend_parameters": {"Environment": "second"}})
-    assert tes.task(named)["logs"][0]["metadata"] == {"environment": "second"}
-    chosen = TesApi(tes_app(tes_environment="ocean-compute"))
-    chosen.app.environments = tes.app.environments
-    assert chosen.task(chosen.create())["logs"][0]["metadata"] == {"environment": "ocean-compute"}
-
-
-# --- idempotency ----------------------------------------------------------------------------
-
-
-def test_a_repeated_request_with_a_key_gets_the_first_tasks_id(store: Store, tmp_path: Path) -> None:
-    alice = TesApi(tes_app(store, tes_tokens_file=tokens_file(tmp_path, "alice", "bob")), "alice")
-    key = {"Idempotency-Key": "k"}
-    first = alice.post("/tasks", json=HELLO, headers=key).json["id"]
-    assert alice.post("/tasks", json=HELLO, headers=key).json["id"] == first
-    assert alice.post("/tasks", json={**HELLO, "name": "other"}, headers=key).status_code == 422
-    assert alice.as_caller("bob").post("/tasks", json=HELLO, headers=key).json["id"] != first
-    assert alice.listed() == [first]
-
-
-def test_a_strange_key_is_refused(tes: TesApi) -> None:
-    for key in ("", "x" * 256, "ä"):
-        assert tes.post("/tasks", json=HELLO, headers={"Idempotency-Key": key}).status_code == 400
-
-
-# --- canceling ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "about", [{}, {"data": ""}, {"json": {}}, {"data": "no json"}, {"data": "[", "content_type": "application/json"}]
-)
-@pytest.mark.parametrize("colon", [":", "%3A", "%3a"])
-def test_a_cancel_looks_at_no_body(tes: TesApi, about: dict[str, Any], colon: str) -> None:
-    id_ = tes.create()
-    for _ in range(2):
-        answer = tes.post(f"/tasks/{id_}{colon}cancel", **about)
-        assert (answer.status_code, answer.json) == (200, {})
-    assert tes.task(id_)["state"] == "CANCELED"
-
-
-def test_no_other_method_or_path_is_served(tes: TesApi) -> None:
-    assert tes.post("/tasks/7").status_code == 404
-    assert tes.post("/tasks/7:stop").status_code == 404
-    assert tes.get("/tasks/7/8").status_code == 404
-    assert tes.get("/nothing").status_code == 404
-    assert tes.get("/tasks/service-info").status_code == 404
 
 
 # --- service-info ---------------------------------------------------------------------------
