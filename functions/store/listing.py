@@ -18,7 +18,7 @@ UNFINISHED = """
 """
 _COLUMNS = """
     workflowid, namespace, owner, provider, phase, attempt, status, stopreq, ending, waiting, runs_since,
-    datecreated, datefinished, held_until, findings, origin"""
+    datecreated, datefinished, held_until, findings, origin, dialect"""
 # The terms of a partial index must stand in a statement as they stand in the index.
 _UNSUCCESSFUL = "phase = 'finished' AND (status <> 70 OR stopreq <> 0)"
 _STATES = {
@@ -31,7 +31,11 @@ _STATES = {
     "stopped": f"{_UNSUCCESSFUL} AND stopreq = 1",
 }
 STATES = tuple(_STATES)
-_DIALECTS = {"ocean": "origin IS NULL", "kubernetes": "origin IS NOT NULL"}
+_DIALECTS = {
+    "ocean": "dialect = 'ocean' AND origin IS NULL",
+    "tes": "dialect = 'tes'",
+    "kubernetes": "origin IS NOT NULL",
+}
 DIALECTS = tuple(_DIALECTS)
 _LAST = "z" * 40  # sorts after the rest of every id, whatever the database's collation
 _ENDING = msgspec.json.Decoder(Ending)
@@ -73,6 +77,7 @@ def summary_of(row: Row) -> Summary:
         owner=row["owner"] or "",
         provider=row["provider"] or "",
         origin=row["origin"],
+        dialect=row["dialect"],
         phase=Phase(row["phase"]),
         attempt=row["attempt"],
         status=row["status"] or 0,

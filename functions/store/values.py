@@ -144,6 +144,7 @@ class Summary:
     owner: str
     provider: str
     origin: str | None
+    dialect: str
     phase: Phase
     attempt: int
     status: int

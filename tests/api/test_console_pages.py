@@ -63,7 +63,7 @@ def test_a_workflow_is_shown_without_its_secret_and_its_urls(operator: Api) -> N
         ["configure", "algorithm", "publish"],
     )
     assert body["files"] == [{"name": "a.csv", "size": 4, "type": "output", "sha256": "ab" * 32}]
-    assert body["what"]["algorithm"]["image"] == "node@sha256:abc"
+    assert body["what"]["runs"][0]["image"] == "node@sha256:abc"
     record = operator.app.store.get(job)  # type: ignore[arg-type]
     assert record is not None
     for hidden in ("secret/place", record.submission.secret, "console.log"):

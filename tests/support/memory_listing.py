@@ -15,6 +15,7 @@ def summary_of(record: Record) -> Summary:
         owner=submission.owner,
         provider=submission.provider,
         origin=submission.origin,
+        dialect=submission.dialect,
         phase=workflow.phase,
         attempt=workflow.attempt,
         status=workflow.status,
@@ -33,7 +34,7 @@ def is_wanted(each: Summary, wanted: Listing) -> bool:
     return all(
         (
             wanted.state is None or wanted.state in _states(each),
-            wanted.dialect is None or wanted.dialect == ("kubernetes" if each.origin else "ocean"),
+            wanted.dialect is None or wanted.dialect == ("kubernetes" if each.origin else each.dialect),
             wanted.environment in (None, each.environment),
             wanted.owner is None or comparable(wanted.owner) == comparable(each.owner),
             wanted.id_prefix is None or each.id.startswith(wanted.id_prefix),

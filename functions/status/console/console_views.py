@@ -8,6 +8,7 @@ from typing import Any
 
 from functions.api.ocean.answers import epoch, waiting
 from functions.ethereum import comparable
+from functions.status.views import StageAttempt
 from functions.status.views import attempts as attempt_views
 from functions.status.views import history as history_view
 from functions.store.values import Attempt, Freeze, Summary
@@ -36,6 +37,8 @@ class Viewer:
         return self.owner is None or comparable(self.owner) == comparable(owner)
 
 
+# What the history states of the bytes that were used and made.
+_STATED = ("algorithm", "image", "inputs", "outputs")
 _OWN_STAGES = (Stage.CONFIGURE, Stage.ALGORITHM)
 
 
@@ -69,7 +72,7 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
         "id": each.id,
         "environment": each.environment,
         "owner": each.owner,
-        "dialect": "kubernetes" if each.origin else "ocean",
+        "dialect": "kubernetes" if each.origin else each.dialect,
         "state": state(each, phase),
         "phase": phase,
         "attempt": each.attempt,
@@ -115,7 +118,7 @@ def workflow(
         "provider": submission.provider,
         "agreement": submission.agreement_id,
         "origin": submission.origin,
-        "dialect": "kubernetes" if submission.origin else "ocean",
+        "dialect": "kubernetes" if submission.origin else submission.dialect,
         "state": state(current, phase),
         "phase": phase,
         "statusText": codes.text(current.status).strip(),
@@ -137,8 +140,8 @@ def workflow(
             "gpus": current.limits.gpus,
             "seconds": current.limits.algorithm_seconds,
         },
-        "what": _what(record),
-        "attempts": attempt_views(seen),
+        "what": _what(record, history),
+        "attempts": [_attempt(each, view) for each, view in zip(seen, attempt_views(seen), strict=True)],
         "history": history_view(record, history) if viewer.sees_all else [],
         "files": [] if gone else [_file(each) for each in record.manifest.files],
         "adminFiles": [] if gone or not viewer.sees_all else [_file(each) for each in record.manifest.admin_files],
@@ -146,27 +149,46 @@ def workflow(
     }
 
 
-def _what(record: Record) -> dict[str, Any] | None:
-    """What ran on what, by digest; None for a document that we cannot read, such as one of operator-service."""
+def _attempt(attempt: Attempt, view: StageAttempt) -> dict[str, Any]:
+    """An attempt with the start of its container, and the number of its executor in a task."""
+    started = attempt.end.started_at if attempt.end else None
+    return {**view, "started": _time(started), "executor": attempt.executor}
+
+
+def _what(record: Record, history: Sequence[tuple[HistoryEntry, str]]) -> dict[str, Any] | None:
+    """What ran on what: as it was asked for, and by the digests that the history states.
+
+    None for a document that we cannot read, such as one of operator-service.
+    """
+    stated = {name: value for line, _ in history for name, value in line.facts.items() if name in _STATED}
+    asked = (
+        _task(record.submission.document) if record.submission.dialect == "tes" else _job(record.submission.document)
+    )
+    return {**asked, "stated": stated} if asked else None
+
+
+def _job(document: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
-        stage = parse(record.submission.document).stage
+        stage = parse(document).stage
     except DocumentError:
         return None
     algorithm = stage.algorithm
     kind = "raw code" if algorithm.rawcode else "files" if algorithm.urls else "asset"
+    data = [{"id": each.id or f"input {each.index}", "sha256": list(each.checksums)} for each in stage.input]
     return {
-        "algorithm": {
-            "id": algorithm.id,
-            "kind": kind,
-            "image": algorithm.container.reference,
-            "entrypoint": algorithm.container.entrypoint,
-            "sha256": list(algorithm.checksums),
-        },
-        "data": [
-            {"id": each.id or f"input {each.index}", "files": len(each.urls), "sha256": list(each.checksums)}
-            for each in stage.input
-        ],
+        "algorithm": {"id": algorithm.id or kind, "sha256": list(algorithm.checksums)},
+        "runs": [{"image": algorithm.container.reference, "command": algorithm.container.entrypoint}],
+        "data": data,
     }
+
+
+def _task(document: Mapping[str, Any]) -> dict[str, Any]:
+    runs = [
+        {"image": str(each.get("image", "")), "command": " ".join(map(str, each.get("command", ())))}
+        for each in document.get("executors", ())
+    ]
+    data = [{"id": str(each.get("path", "")), "sha256": []} for each in document.get("inputs", ())]
+    return {"algorithm": {"id": str(document.get("name", "")) or "task", "sha256": []}, "runs": runs, "data": data}
 
 
 def _file(file: ResultFile) -> dict[str, Any]:

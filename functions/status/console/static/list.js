@@ -5,7 +5,7 @@ import { ago, date, duration, now, plural, shorten } from "./format.js";
 import { notice, pill, row, STATE_NAMES, table, wide } from "./parts.js";
 import { watch } from "./watch.js";
 
-const DIALECTS = [["ocean", "Ocean"], ["kubernetes", "WorkFlow object"]];
+const DIALECTS = [["ocean", "Ocean"], ["tes", "GA4GH TES"], ["kubernetes", "WorkFlow object"]];
 const FILTERS = ["state", "environment", "owner", "dialect", "id"];
 const MOST_SQUARES = 32;
 

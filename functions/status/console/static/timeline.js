@@ -46,7 +46,7 @@ function attempt(job, each, to) {
   const reason = [each.outcome || (waits ? `waits: ${job.waiting.reason}` : "is running"), each.reason,
     each.exitCode === null ? null : `exit code ${each.exitCode}`].filter(Boolean).join(", ");
   const wait = started > start ? ` Its container started after ${duration(started - start)}${waits ? "" : ` and ran ${duration(end - started)}`}.` : "";
-  const name = several ? `${each.stage} ${each.attempt}` : each.stage;
+  const name = !several ? each.stage : job.dialect === "tes" && each.stage === "algorithm" ? `executor ${each.executor + 1}` : `${each.stage} ${each.attempt}`;
   return { name, kind, start, started, end, text: `Job created ${time(start)}, ${current ? "now" : "ended"} ${time(end)}: ${reason}.${wait}` };
 }
 

@@ -59,13 +59,16 @@ function results(job) {
   ];
 }
 
-function what({ algorithm, data }) {
+function what({ algorithm, runs, data, stated }) {
   const digests = (list) => (list.length ? list.map((each) => copied(each, 16)) : h("span", { class: "muted" }, "no checksum was given"));
-  return h("dl", { class: "facts" },
-    fact("Algorithm", algorithm.id ? copied(algorithm.id, 24) : algorithm.kind, " ", digests(algorithm.sha256)),
-    fact("Image", h("code", null, algorithm.image)),
-    fact("Command", h("code", null, algorithm.entrypoint)),
-    data.map((each) => fact(`Data: ${each.id}`, digests(each.sha256))));
+  return [
+    h("dl", { class: "facts" },
+      fact("Algorithm", copied(algorithm.id, 24), " ", digests(algorithm.sha256)),
+      runs.map(({ image, command }, n) => fact(runs.length > 1 ? `Executor ${n + 1}` : "Image and command", h("code", null, image), h("br"), h("code", null, command))),
+      data.map((each) => fact(`Data: ${each.id}`, digests(each.sha256)))),
+    Object.keys(stated).length ? h("h3", null, "By digest, as the history states it") : null,
+    h("dl", { class: "facts" }, Object.entries(stated).map(([name, value]) => fact(name, copied(value, 24)))),
+  ];
 }
 
 function history(job) {
