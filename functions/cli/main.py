@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "results": "results_command:results",
         "stop": "job_commands:stop",
         "delete": "job_commands:delete",
+        "console": "console_command:console",
     },
     "Tasks of GA4GH TES": {"tes": "tes_commands:tes"},
     "Review held results": {

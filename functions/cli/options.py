@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from functions.cli.api_client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8050"
+CONSOLE = "/console/"  # below the URL of a server
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -51,12 +52,15 @@ show_option = click.option(
 )
 
 
+url_option = click.option(
+    "--url", envvar="SLUICE_URL", default=DEFAULT_URL, show_default=True, help="The server; also SLUICE_URL."
+)
+
+
 def server_options(command: F) -> F:
     """Add --url, --key-file and --admin-file to a command, and pass it the `client` built from them."""
 
-    @click.option(
-        "--url", envvar="SLUICE_URL", default=DEFAULT_URL, show_default=True, help="The server; also SLUICE_URL."
-    )
+    @url_option
     @click.option(
         "--key-file",
         envvar="SLUICE_KEY_FILE",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.local_platform import LOG, interruptible, running_platform
-from functions.cli.options import DEFAULT_URL, environments_option, json_option, print_json, show_option
+from functions.cli.options import CONSOLE, DEFAULT_URL, environments_option, json_option, print_json, show_option
 
 if TYPE_CHECKING:
     from functions.local.platform import Platform
@@ -68,7 +68,12 @@ def up(
             ) as platform,
         ):
             if as_json:
-                about = {"url": platform.url, "isolation": platform.isolation.value, "folder": str(folder.absolute())}
+                about = {
+                    "url": platform.url,
+                    "console": platform.url + CONSOLE,
+                    "isolation": platform.isolation.value,
+                    "folder": str(folder.absolute()),
+                }
                 print_json({**about, "visible": platform.visible, "consumerAddress": platform.consumer_address})
             else:
                 _introduce(platform, folder, environments is None)
@@ -80,6 +85,7 @@ def up(
 
 def _introduce(platform: Platform, folder: Path, open_to_documents: bool) -> None:
     click.echo(f"Sluice is up at {platform.url}")
+    click.echo(f"  console    {platform.url}{CONSOLE}")
     click.echo(f"  isolation  {platform.isolation.text}")
     click.echo(f"  files      {folder.absolute()}")
     visible = "all that the user of algorithms can read" if platform.visible is None else ", ".join(platform.visible)

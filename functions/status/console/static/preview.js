@@ -14,7 +14,7 @@ export function preview(path, buffer) {
   const text = decoded(bytes);
   if (text === null) return h("p", { class: "muted" }, `Neither a text nor a picture: ${bytes.length} bytes.`);
   if (kind === "csv" || kind === "tsv") return cells(path, text, kind === "csv" ? "," : "\t");
-  return h("div", { class: "preview" }, h("pre", { tabindex: "0" }, text.slice(0, LETTERS)), h("p", { class: "muted" }, `At most ${LETTERS} characters are shown.`));
+  return h("div", { class: "preview" }, h("pre", { tabindex: "0" }, text.slice(0, LETTERS)), h("p", { class: "muted" }, `At most ${LETTERS} letters are shown.`));
 }
 
 function decoded(bytes) {
@@ -38,7 +38,7 @@ function cells(path, text, separator) {
   return h("div", { class: "preview" },
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table ${path}` },
       h("table", null, h("thead", null, h("tr", null, cut(rows[0] || [], "th"))), h("tbody", null, rows.slice(1, ROWS).map((row) => h("tr", null, cut(row, "td")))))),
-    h("p", { class: "muted" }, `At most ${ROWS} rows and ${COLUMNS} columns are shown.`));
+    h("p", { class: "muted" }, `At most ${ROWS} rows are shown.`));
 }
 
 // The first rows of a CSV file (RFC 4180).
