@@ -22,7 +22,12 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda address: not found.append(address))
+
+    def browse(address: str) -> bool:
+        found.append(address)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browse)
     return found
 
 
