@@ -11,6 +11,7 @@ from rich.text import Text
 from functions.cli import terminal
 
 _STYLES = {"COMPLETE": "green", "EXECUTOR_ERROR": "red", "SYSTEM_ERROR": "red", "CANCELED": "yellow"}
+_LINES = 10  # shown of what an executor printed
 _STREAMS = ("stdout", "stderr")
 
 
@@ -25,12 +26,19 @@ def print_task(task: Any, out: Console | None = None) -> None:
         for stream in _STREAMS:
             if about.get(stream):
                 out.print(terminal.text(f"    {stream}:", "dim"))
-                terminal.print_log(out, about[stream].encode(), "      ")
+                _print_end(out, about[stream])
     for output in log["outputs"]:
         size = terminal.format_size(int(output["size_bytes"]))
         out.print("  delivered", terminal.text(output["url"]), terminal.text(f"({size})", "dim"))
     for line in log.get("system_logs", []):
         out.print(terminal.text(f"  {line}", "dim"))
+
+
+def _print_end(out: Console, printed: str) -> None:
+    lines = printed.splitlines()
+    if len(lines) > _LINES:
+        out.print(terminal.text(f"      … {len(lines) - _LINES} lines before; --json shows more", "dim"))
+    terminal.print_log(out, "\n".join(lines[-_LINES:]).encode(errors="replace"), "      ")
 
 
 def print_list(tasks: list[Any]) -> None:
