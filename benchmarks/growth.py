@@ -177,8 +177,8 @@ _SCRIPTS = (
     FROM jobs, LATERAL generate_series(1, step) line
     """,
     """
-    INSERT INTO stage_attempts (workflow, stage, attempt, created_at, job_uid)
-    SELECT workflowid, stage, 1, datecreated, 'uid'
+    INSERT INTO stage_attempts (workflow, stage, executor, attempt, created_at, job_uid)
+    SELECT workflowid, stage, 0, 1, datecreated, 'uid'
     FROM jobs, unnest(ARRAY['configure', 'algorithm', 'publish']) stage WHERE phase = 'finished'
     """,
 )
