@@ -25,7 +25,7 @@ def read_list(path: str, of: type[T], name: str, one: str) -> list[T]:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = load_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as e:
         raise SettingsError(f"cannot be read: {e.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
@@ -37,6 +37,23 @@ def read_list(path: str, of: type[T], name: str, one: str) -> list[T]:
     except msgspec.ValidationError as e:
         message, place = error_parts(e)
         raise SettingsError(f"{name}{place}{explained(message, place, of)}") from None
+
+
+def load_yaml(text: str) -> Any:
+    """Return what a YAML text holds. Raises YAMLError, also for a key that is given twice in one mapping."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            known = set()
+            for key, _ in node.value:
+                if (key.tag, str(key.value)) in known:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"line {line}: the key {key.value!r} is given twice in one mapping")
+                known.add((key.tag, str(key.value)))
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
 
 
 def json_schema(of: type, title: str) -> dict[str, Any]:

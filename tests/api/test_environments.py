@@ -137,6 +137,11 @@ def test_a_missing_consumer_address_comes_from_the_operators_key_or_address(tmp_
         ("- {id: a, fetch: }", "environments[0].fetch has no value; give it one or remove the key"),
         ("- {id: a, nodeSelector: {pool: 1}}", "environments[0].nodeSelector[...] must be text, not a whole number"),
         ("- {id: a, tolerations: [{key: []}]}", "environments[0].tolerations[0][...] must be a whole number or text"),
+        ("- id: a\n  maxJobs: 3\n  maxJobs: 4", "is not YAML: line 3: the key 'maxJobs' is given twice in one mapping"),
+        (
+            "- {id: a, fetch: {maxBytes: 3, maxBytes: 4}}",
+            "is not YAML: line 1: the key 'maxBytes' is given twice in one mapping",
+        ),
         ("- {id: a}\n- {id: a}", "environments[1].id 'a' is taken by an earlier environment"),
         ("- {id: ''}", "environments[0].id must not be empty"),
         ("- {id: ' '}", "environments[0].id must not be empty"),
