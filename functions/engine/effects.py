@@ -52,9 +52,10 @@ FROZEN_PAUSE = timedelta(minutes=1)  # until it is checked again whether a freez
 class RetryLater(Exception):
     """The cluster refuses for now. The sweep tries again at `at`; the event need not be sent again."""
 
-    def __init__(self, at: datetime) -> None:
-        super().__init__()
+    def __init__(self, at: datetime, reason: str) -> None:
+        super().__init__(reason)
         self.at = at
+        self.reason = reason  # for the owner
 
 
 class Effects:
@@ -103,7 +104,7 @@ class Effects:
         except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
             return None, _refused(effect, "DocumentInvalid")
         if intent.frozen and _is_frozen(tx, current, effect, definition):
-            raise RetryLater(now + FROZEN_PAUSE)
+            raise RetryLater(now + FROZEN_PAUSE, "Frozen")
         job = StageJob(
             workflow=current.id,
             stage=effect.stage,
@@ -126,7 +127,7 @@ class Effects:
             logger.warning("Job refused: %s", e, extra=about(workflow=current.id, stage=effect.stage, reason=e.reason))
             if e.final or now >= give_up_at:
                 return None, _refused(effect, e.reason)
-            raise RetryLater(next_try(intent, now)) from None
+            raise RetryLater(next_try(intent, now), e.reason) from None
         except NameConflict:
             logger.error("a foreign Job has our name", extra=about(workflow=current.id, stage=effect.stage))
             return None, _refused(effect, "NameConflict")

@@ -25,7 +25,7 @@ from functions.trust import chain, facts
 from functions.workflow import decide as rules
 from functions.workflow import steps
 from functions.workflow.decision import CreateJob, Decision, Emit, Verdict
-from functions.workflow.model import JobUid, Record, Workflow, WorkflowId
+from functions.workflow.model import JobUid, Record, Stage, Waiting, Workflow, WorkflowId
 from functions.workflow.observation import Admitted, Observation
 from functions.workflow.timing import remaining, stage_deadline
 
@@ -58,6 +58,11 @@ def _count_run(tx: Transaction, record: Record, now: datetime) -> None:
     from functions.engine import holding
 
     holding.count_run(tx, record, now)
+
+
+def _creation(w: Workflow, stage: Stage) -> CreateJob:
+    """The effect that creates the Job of the current attempt."""
+    return CreateJob(stage, w.attempt, w.executor)
 
 
 class Transitions:
@@ -234,6 +239,7 @@ class Transitions:
                 job_uid, observation = None, give_up(intent.effect)
             except RetryLater as e:
                 tx.postpone(intent, e.at)
+                self._tell_wait(tx, current, intent, e.reason, cause)
                 return remaining
             if job_uid is None:
                 tx.close(intent)
@@ -247,16 +253,24 @@ class Transitions:
                 remaining.slot_freed = remaining.slot_freed or decision.slot_freed
         return remaining
 
+    def _tell_wait(self, tx: Transaction, current: Workflow, intent: Intent, reason: str, cause: str) -> None:
+        """Record why the Job of the current attempt cannot be created yet, since its creation was due."""
+        is_current = current.stage is not None and intent.effect == _creation(current, current.stage)
+        if is_current and (current.waiting is None or current.waiting.reason != reason):
+            waiting = replace(current, waiting=Waiting(reason, intent.due_at))
+            tx.save(Decision(waiting, Verdict.UNCHANGED), cause)
+
     def _created(
         self, tx: Transaction, current: Workflow, intent: Intent, job_uid: JobUid, now: datetime, cause: str
     ) -> Workflow:
         """The workflow with its Job. The time that a Job waited for its creation does not count as the stage's."""
         stage = current.stage
-        if stage is None or intent.effect != CreateJob(stage, current.attempt, current.executor):
+        if stage is None or intent.effect != _creation(current, stage):
             return current
-        created = replace(current, job_uid=job_uid, job_created_at=now)
-        if now - intent.due_at < CREATED_LATE:
+        created = replace(current, job_uid=job_uid, job_created_at=now, waiting=None)
+        if now - intent.due_at >= CREATED_LATE:
+            created = replace(created, deadline=stage_deadline(remaining(current), stage, now))
+        elif current.waiting is None:
             return created
-        created = replace(created, deadline=stage_deadline(remaining(current), stage, now))
         tx.save(Decision(created, Verdict.UNCHANGED), cause)
         return created

@@ -5,7 +5,7 @@ from support.world import World, record
 
 from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.workflow.codes import Code
-from functions.workflow.model import Phase, Stage, WorkflowId
+from functions.workflow.model import Phase, Stage, Waiting, WorkflowId
 
 
 def test_a_job_that_the_cluster_rejects_for_good_fails_its_stage_with_the_reason() -> None:
@@ -63,3 +63,15 @@ def test_an_event_redelivered_after_a_crash_completes_what_was_decided() -> None
     assert world.cluster.running() == []
     world.receive(headers, body)
     assert [ref.stage for ref in world.cluster.running()] == [Stage.ALGORITHM]
+
+
+def test_the_owner_sees_that_a_job_waits_for_a_quota_until_it_is_created() -> None:
+    world = World()
+    world.cluster.fail_next("create", Rejected("QuotaExceeded", "full", final=False), times=2)
+    w = world.submit()
+    began = world.clock()
+    for _ in range(2):
+        assert world.state(w).waiting == Waiting("QuotaExceeded", began)
+        world.tick()
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.CONFIGURE]
+    assert world.state(w).waiting is None
