@@ -146,7 +146,7 @@ class Client(HttpClient):
         return self._json("GET", path, headers=self._as_checker(path))
 
     def held_file(self, job_id: str, index: int) -> bytes:
-        """One held file, decrypted. The server writes the look down in the job's history."""
+        """One held file, decrypted. The server records the view in the job's history."""
         path = "/heldFile?" + urlencode({"jobId": job_id, "index": index})
         answer = self._send("GET", path, headers=self._as_checker(path))
         if answer.status >= 400:

@@ -69,12 +69,8 @@ def doctor(
       sluice doctor --sandbox
       sluice doctor --cluster --image REGISTRY/sluice:VERSION --try 10.0.0.5:5432
     """
-    if sandbox and not cluster:
-        checks = _sandbox()
-        _print(checks, as_json)
-        sys.exit(0 if all(check.ok for check in checks) else FAILED)
     if not cluster:
-        checks = [_python(), _isolation(), _port(), _disk()]
+        checks = _sandbox() if sandbox else [_python(), _isolation(), _port(), _disk()]
         _print(checks, as_json)
         sys.exit(0 if all(check.ok for check in checks) else FAILED)
     for address in (public, *more):

@@ -44,24 +44,24 @@ SECTIONS: dict[str, dict[str, str]] = {
         "sweep": "operator_commands:sweep",
     },
 }
-_PLACES = {name: place for section in SECTIONS.values() for name, place in section.items()}
+_COMMANDS = {name: target for section in SECTIONS.values() for name, target in section.items()}
 
 
 class _Main(click.Group):
     """Imports its commands when they are used, lists them in sections, and shows a stack trace only with --debug."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_PLACES)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _PLACES:
+        if name not in _COMMANDS:
             return None
-        module, attribute = _PLACES[name].split(":")
+        module, attribute = _COMMANDS[name].split(":")
         command: click.Command = getattr(import_module(f"functions.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        room = formatter.width - 6 - max(map(len, _PLACES))
+        room = formatter.width - 6 - max(map(len, _COMMANDS))
         for title, names in SECTIONS.items():
             commands = {name: self.get_command(ctx, name) for name in names}
             with formatter.section(title):

@@ -66,7 +66,7 @@ def held(client: Client, as_json: bool) -> None:
 def review(client: Client, job: str, index: int | None, as_json: bool) -> None:
     """Show a held job: its files, what the checks found, and the decisions so far.
 
-    With --file the file itself is shown. The server writes each look at a file down in the job's history.
+    With --file the file itself is shown. The server records each view of a file in the job's history.
 
     \b
     Examples:
@@ -103,7 +103,9 @@ def _show_file(client: Client, job: str, found: dict[str, Any], index: int) -> N
         fail(f"job {job} holds no file {index}; `sluice review {job}` lists them")
     content = client.held_file(job, index)
     if not str(paths[index]).lower().endswith(_TEXTS):
-        click.echo(f"{printable(paths[index])}: {len(content)} bytes, not a text; --json of the API gives its bytes")
+        click.echo(
+            f"{printable(paths[index])}: {len(content)} bytes, not a text; GET /heldFile of the API sends its bytes"
+        )
         return
     click.echo("\n".join(map(printable, content.decode("utf-8", "replace")[:LONGEST_PREVIEW].split("\n"))))
 

@@ -56,8 +56,8 @@ def run(
     """Run a workflow on this machine and save its results.
 
     DOCUMENT is JSON or YAML. It holds Ocean's {"stages": […]}, the whole body of a POST to /compute, or a WorkFlow
-    object for Kubernetes. The `url` of a data set or of the
-    algorithm may be a path relative to DOCUMENT. These files, and no others, are served on loopback while it runs.
+    object for Kubernetes. The `url` of a data set or of the algorithm may be a path relative to DOCUMENT. These files,
+    and no others, are served on loopback while it runs.
 
     Run only documents that you trust: with file: URLs they may read every file that you can read. The algorithm's
     entrypoint runs with the programs of this machine; its container image is not used. Ctrl-C stops the workflow and
@@ -86,28 +86,23 @@ def run(
         server.serve(files)
         target = out or Path("out") / read.name
         stack.enter_context(results_folder.claimed(target))
-        place = stack.enter_context(platform_folder(folder))
-        with running_platform(
-            place,
-            environments=environments,
-            require_isolation=require_isolation,
-            shown=shown,
-            end_stages=True,
-            temporary=folder is None,
-        ) as platform:
-            client = Client(platform.url, new_key())
-            job_id = start_job(client, read, workflow, environment=environment, if_paused=fail)["jobId"]
-            from functions.cli import terminal  # takes a while to import; the first stage starts meanwhile
+        work = stack.enter_context(platform_folder(folder))
+        options: dict[str, Any] = {"environments": environments, "require_isolation": require_isolation, "shown": shown}
+        running = running_platform(work, end_stages=True, temporary=folder is None, **options)
+        platform = stack.enter_context(running)
+        client = Client(platform.url, new_key())
+        job_id = start_job(client, read, workflow, environment=environment, if_paused=fail)["jobId"]
+        from functions.cli import terminal  # takes a while to import; the first stage starts meanwhile
 
-            console = terminal.console(stderr=as_json)
-            with terminal.StageDisplay(console) as display:
-                console.print(terminal.text(f"Running {document}", "bold"))
-                console.print(terminal.text(f"  isolation: {platform.isolation.text}", "dim"))
-                job, interrupted = _wait_for_end(client, job_id, display, lambda _: platform.wait(_POLL))
-                display.show_activity("saving the results …")
-                saved = save(client, job, target)
-            stage, log = watch.failed_stage_log(client, job)
-            final = client.job(job_id) if as_json else {}
+        console = terminal.console(stderr=as_json)
+        with terminal.StageDisplay(console) as display:
+            console.print(terminal.text(f"Running {document}", "bold"))
+            console.print(terminal.text(f"  isolation: {platform.isolation.text}", "dim"))
+            job, interrupted = _wait_for_end(client, job_id, display, lambda _: platform.wait(_POLL))
+            display.show_activity("saving the results …")
+            saved = save(client, job, target)
+        stage, log = watch.failed_stage_log(client, job)
+        final = client.job(job_id) if as_json else {}
     seconds = time.monotonic() - began
     if as_json:
         about = {"isolation": platform.isolation.value, "stages": watch.attempts(job), "seconds": round(seconds, 3)}

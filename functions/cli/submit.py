@@ -46,9 +46,8 @@ def submit(
     """Submit a workflow to a server and print the job's id.
 
     DOCUMENT is JSON or YAML. It holds Ocean's {"stages": […]}, the whole body of a POST to /compute, or a WorkFlow
-    object for Kubernetes. An algorithm whose `url` is a path
-    relative to DOCUMENT is sent as `rawcode`. A data set whose `url` is such a path becomes a file: URL, which only a
-    server on this machine can read.
+    object for Kubernetes. An algorithm whose `url` is a path relative to DOCUMENT is sent as `rawcode`. A data set
+    whose `url` is such a path becomes a file: URL, which only a server on this machine can read.
 
     \b
     Exit codes: 2 if the document or the request is refused; with --wait, 1 if the job failed or was stopped.

@@ -1,4 +1,4 @@
-"""`sluice up`."""
+"""`sluice up`: serves the whole API on this machine until Ctrl-C."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _intervals(url: str) -> Iterator[float]:
 
 
 def poll(client: Client, job_id: str) -> Any:
-    """The status object of a job: with all attempts if the server takes us for its operator, else without."""
+    """The status object of a job: with all attempts if the server accepts us as an operator, else without."""
     from functions.cli.http_client import ApiError
 
     if client.operator:

@@ -1,7 +1,7 @@
-"""Whether a policy lets an algorithm run: at the door, on the bytes that were fetched, on the image that ran. Pure.
+"""Whether a policy lets an algorithm run: at submission, for the fetched bytes, and for the image that ran. Pure.
 
-What is not known yet counts as a match, because the same question is asked again once it is known: the fetched bytes
-before anything runs, the image's digest at the end.
+A fact that is not known yet counts as a match, because the check is repeated once it is known: that of the bytes before
+anything runs, that of the image's digest at the end.
 """
 
 from __future__ import annotations

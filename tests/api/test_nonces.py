@@ -53,6 +53,7 @@ def test_a_nonce_may_be_minutes_ahead_but_not_days() -> None:
         return int((NOW + ahead).timestamp()) * 10**9
 
     assert not too_far_ahead(at(timedelta(minutes=5)), NOW)
+    assert not too_far_ahead(at(timedelta(days=1)), NOW.replace(microsecond=0))
     assert not too_far_ahead(at(timedelta(minutes=-5)), NOW)
     assert too_far_ahead(at(timedelta(days=2)), NOW)
     nonce = at(timedelta(days=2))

@@ -1,4 +1,4 @@
-"""The state of a Job by single objects, and hostile bodies of events."""
+"""The state of a Job by recorded objects, and hostile bodies of events."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from support.recorded import FOLDER, SCENARIOS, START, job_events, pod_events
 
 from functions.advance.event_filter import hint_of
 from functions.cluster.events import Action, pod_event
-from functions.cluster.kubernetes.job_status import pod_is_noteworthy, status_of_job, status_of_pod
+from functions.cluster.kubernetes.job_status import status_of_job, status_of_pod
 from functions.cluster.labels import job_labels, ref_of_labels, ref_of_name
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.workflow.model import JobUid, Outcome, Stage, WorkflowId
 
 AFTER_FAILURE = json.loads((FOLDER / "pods-after-failure.json").read_text())
+
+
 STUCK = json.loads((FOLDER / "pods-stuck-waiting.json").read_text())
+
 
 refs = st.builds(
     JobRef,
@@ -65,9 +68,6 @@ def test_a_container_of_a_service_mesh_is_ignored(ours: str, state: State) -> No
     assert status_of_pod({"metadata": {}, "status": status}, Stage.ALGORITHM).state is state
 
 
-# --- names and labels -----------------------------------------------------------------------
-
-
 @given(refs)
 def test_labels_and_names_lead_back_to_their_job(ref: JobRef) -> None:
     assert ref_of_labels(job_labels(ref), "demo") == ref
@@ -92,9 +92,6 @@ def test_kubernetes_accepts_every_label_and_name(ref: JobRef) -> None:
 )
 def test_other_names_are_not_ours(name: str) -> None:
     assert ref_of_name(name, "demo") is None
-
-
-# --- the events that adapters without ApiServerSource make -----------------------------------
 
 
 @given(refs, st.sampled_from([0, 3, None]))
@@ -123,13 +120,13 @@ def test_the_event_of_a_created_job_is_dropped() -> None:
         assert hint_of(attributes, event.body) is None
 
 
-# --- hostile bodies -------------------------------------------------------------------------
-
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+
+
 EVENTS = [sent for scenario in SCENARIOS for sent in (*job_events(scenario), *pod_events(scenario))]
 
 
@@ -155,111 +152,3 @@ def test_no_body_of_an_event_raises_an_error(sent: Any, data: st.DataObject) -> 
 @given(st.dictionaries(st.sampled_from(["type", "subject"]), anything), anything)
 def test_an_arbitrary_event_is_dropped_without_an_error(attributes: dict[str, Any], body: Any) -> None:
     assert hint_of(attributes, body) is None
-
-
-# --- details that only a unit test shows ----------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["Complete", "SuccessCriteriaMet"])
-def test_a_job_that_has_succeeded_has_the_exit_code_zero(kind: str) -> None:
-    job = {"metadata": {"uid": "u"}, "status": {"conditions": [{"type": kind, "status": "True"}]}}
-    assert status_of_job(job, [], Stage.ALGORITHM) == JobStatus(State.ENDED, JobUid("u"), Outcome.SUCCEEDED, 0)
-
-
-def pod(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    owner = {"kind": "Job", "uid": "u", "controller": True}
-    return {"metadata": {"ownerReferences": [owner], **metadata}, "status": status}
-
-
-def ended(code: Any, **status: Any) -> dict[str, Any]:
-    state = {"terminated": {"exitCode": code, **status}}
-    return {"phase": "Running", "containerStatuses": [{"name": "main", "state": state}]}
-
-
-def test_a_job_that_counts_a_success_is_not_stuck_for_want_of_a_pod() -> None:
-    job = {"metadata": {"uid": "u"}, "status": {"startTime": "2026-11-22T02:29:57Z", "succeeded": 1}}
-    assert status_of_job(job, [], Stage.ALGORITHM).state is State.RUNNING
-
-
-def test_failures_without_any_reason_have_a_reason_of_ours() -> None:
-    job = {"metadata": {"uid": "u"}, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
-    assert status_of_job(job, [], Stage.ALGORITHM).reason == "Failed"
-    assert status_of_pod(pod({"phase": "Failed"}), Stage.ALGORITHM).reason == "PodFailed"
-    assert status_of_pod(pod(ended(1)), Stage.ALGORITHM).reason == "Error"
-
-
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [
-        ("DataUnavailable: x", "DataUnavailable"),
-        ("Ok", "Ok"),
-        ("X" + "a" * 63 + ": x", "X" + "a" * 63),
-        ("X" + "a" * 64 + ": x", "Error"),
-        ("dataUnavailable: x", "Error"),
-        ("Data unavailable: x", "Error"),
-        ("X: x", "Error"),
-    ],
-)
-def test_a_reason_of_our_own_programs_is_one_word_of_2_to_64_characters(message: str, reason: str) -> None:
-    assert status_of_pod(pod(ended(31, reason="Error", message=message)), Stage.CONFIGURE).reason == reason
-
-
-def test_a_reason_of_the_kubelet_is_kept_whatever_our_program_wrote() -> None:
-    status = status_of_pod(pod(ended(137, reason="OOMKilled", message="DataUnavailable: x")), Stage.CONFIGURE)
-    assert (status.reason, status.oom_killed) == ("OOMKilled", True)
-
-
-@pytest.mark.parametrize("code", [None, "3", 3.5])
-def test_an_exit_code_that_is_no_number_is_a_failure_without_one(code: Any) -> None:
-    status = status_of_pod(pod(ended(code)), Stage.ALGORITHM)
-    assert (status.outcome, status.exit_code) == (Outcome.FAILED, None)
-
-
-def test_a_single_container_of_another_name_counts() -> None:
-    status = {"containerStatuses": [{"name": "renamed", "state": {"terminated": {"exitCode": 0}}}]}
-    assert status_of_pod(pod(status), Stage.ALGORITHM).outcome is Outcome.SUCCEEDED
-
-
-def test_a_wait_without_a_time_of_scheduling_began_with_the_pod() -> None:
-    status = {"containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "ErrImagePull"}}}]}
-    found = status_of_pod(pod(status, creationTimestamp="2026-11-22T02:29:57Z"), Stage.ALGORITHM)
-    assert found.since is not None
-    assert found.since.isoformat() == "2026-11-22T02:29:57+00:00"
-
-
-@pytest.mark.parametrize(("limit", "state"), [(0, State.ENDED), (3, State.RUNNING)])
-def test_a_failed_pod_ends_its_job_only_if_the_job_does_not_retry(limit: int, state: State) -> None:
-    job = {"metadata": {"uid": "u"}, "spec": {"backoffLimit": limit}, "status": {"active": 1}}
-    assert status_of_job(job, [pod(ended(3))], Stage.ALGORITHM).state is state
-
-
-def test_the_start_of_any_running_pod_is_the_start_of_its_job() -> None:
-    job = {"metadata": {"uid": "u"}, "spec": {"backoffLimit": 0}, "status": {"active": 2}}
-    started = {"running": {"startedAt": "2026-11-22T02:29:57Z"}}
-    running = pod({"phase": "Running", "containerStatuses": [{"name": "main", "state": started}]})
-    status = status_of_job(job, [pod({"phase": "Pending"}), running], Stage.ALGORITHM)
-    assert status.since is not None
-
-
-@pytest.mark.parametrize(
-    ("body", "noteworthy"),
-    [
-        (pod(ended(0)), True),
-        (pod({"phase": "Succeeded"}), True),
-        (pod({"phase": "Failed"}), True),
-        (pod({"phase": "Running"}), False),
-        (pod({"containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "ErrImagePull"}}}]}), True),
-        (pod({"containerStatuses": [{"name": "main", "state": {"waiting": {"reason": "PodInitializing"}}}]}), False),
-        (pod({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}), True),
-        (pod({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]}), False),
-        (
-            pod(
-                {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
-                deletionTimestamp="2026-11-22T02:29:57Z",
-            ),
-            False,
-        ),
-    ],
-)
-def test_a_pod_is_noteworthy_if_it_may_change_its_workflow(body: dict[str, Any], noteworthy: bool) -> None:
-    assert pod_is_noteworthy(body) is noteworthy

@@ -56,7 +56,7 @@ _PASSING_ERROR = re.compile(
     r"toomanyrequests|too many requests|timeout|\b5\d\d [A-Z]|no such host|connection|unreachable|EOF", re.IGNORECASE
 )
 # The kubelet's reasons for a program that ended by itself. They say less than its exit code.
-_UNSPECIFIC_REASONS = frozenset({"Error", "Completed", ""})
+_UNSPECIFIC_REASONS = frozenset({"Error", ""})
 # The fields in which a Job counts the Pods that it has or had.
 _POD_COUNTERS = ("active", "terminating", "succeeded", "failed", "uncountedTerminatedPods")
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
