@@ -24,8 +24,8 @@ from functions.cluster.ports import JobRef, JobStatus, StageJob, State
 from functions.engine.app import App
 from functions.results.ports import Content
 from functions.settings import Settings
-from functions.store.ports import Transaction
 from functions.store.sql import SqlStore
+from functions.store.transaction_port import Transaction
 from functions.workflow.environment import Environment
 from functions.workflow.model import (
     JobUid,

@@ -37,7 +37,7 @@ from functions.workflow.timing import creation_deadline, remaining
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.store.ports import Transaction
+    from functions.store.transaction_port import Transaction
     from functions.store.values import Intent
     from functions.workflow.document import Definition
     from functions.workflow.model import Record

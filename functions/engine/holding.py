@@ -25,7 +25,7 @@ from functions.workflow.tick import TickLevel
 if TYPE_CHECKING:
     from functions.engine.app import App
     from functions.settings import Settings
-    from functions.store.ports import Transaction
+    from functions.store.transaction_port import Transaction
 
 logger = logging.getLogger(__name__)
 

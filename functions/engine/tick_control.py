@@ -15,7 +15,7 @@ from functions.workflow.tick import TickLevel, level_needed
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.store.ports import Transaction
+    from functions.store.transaction_port import Transaction
 
 logger = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from functions.workflow.timing import remaining, stage_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.store.ports import Transaction
+    from functions.store.transaction_port import Transaction
     from functions.store.values import Intent
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from functions.workflow.model import Phase, Workflow, WorkflowId
 from functions.workflow.observation import HoldObservation, HoldRejected, HoldReleased, Revoked
 
 if TYPE_CHECKING:
-    from functions.store.ports import Transaction
+    from functions.store.transaction_port import Transaction
 
 LONGEST_REASON = 1000
 

@@ -15,8 +15,8 @@ from support.world import record as new_record
 
 from functions.engine.app import App
 from functions.store.job_query import SIZES
-from functions.store.ports import Transaction
 from functions.store.sql import SqlStore
+from functions.store.transaction_port import Transaction
 from functions.store.values import Query, TaskQuery
 from functions.workflow import decide as rules
 from functions.workflow.model import JobUid, Manifest

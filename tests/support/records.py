@@ -9,7 +9,8 @@ from threading import Barrier
 from typing import TypeVar
 from uuid import uuid4
 
-from functions.store.ports import Store, Transaction
+from functions.store.ports import Store
+from functions.store.transaction_port import Transaction
 from functions.workflow import decide as rules
 from functions.workflow.decision import Decision
 from functions.workflow.model import JobUid, Limits, Manifest, Outcome, Record, Stage, Submission, Workflow, WorkflowId

@@ -14,7 +14,7 @@ from typing import Any
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
 from functions.ethereum import comparable, recover
 from functions.settings import Settings
-from functions.store.ports import Transaction
+from functions.store.transaction_port import Transaction
 
 
 class SignatureRefused(Exception):
