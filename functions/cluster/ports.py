@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from functions.errors import Unavailable
-from functions.workflow.document import Definition
 from functions.workflow.environment import Environment
 from functions.workflow.model import JobUid, Limits, Outcome, Scope, Stage, Workflow, WorkflowId
 from functions.workflow.stage_task import HeldTask
+from functions.workflow.tes_task import Document
 from functions.workflow.tick import TickLevel
 
 
@@ -93,7 +93,7 @@ class StageJob:
     attempt: int
     environment: Environment
     limits: Limits
-    definition: Definition
+    definition: Document
     secret: str  # Ocean's job secret, given to the algorithm as `secret`
     scope: Scope  # for publish
     results: str  # storage URL below which publish writes
@@ -101,6 +101,7 @@ class StageJob:
     policy: str = ""  # what the data holders ask for, as JSON
     held: HeldTask | None = None  # how results are held, and which of them leave
     executor: int = 0  # its number, from 0
+    owner: str = ""  # of a TES task
 
     @property
     def ref(self) -> JobRef:

@@ -10,7 +10,9 @@ import msgspec
 
 from functions.cluster.ports import StageJob
 from functions.workflow import stage_task, volume_layout
+from functions.workflow.document import Definition
 from functions.workflow.model import Stage
+from functions.workflow.tes_task import TesTask
 
 
 def task_json(job: StageJob) -> bytes:
@@ -25,8 +27,23 @@ def task_json(job: StageJob) -> bytes:
             publish=environment.publish,
             policy=msgspec.Raw(job.policy.encode() or b"{}"),
             held=job.held,
+            deliver=environment.tes,
+            owner=job.owner,
         )
     )
+
+
+def ocean(job: StageJob) -> Definition:
+    """The Ocean document of a Job."""
+    assert isinstance(job.definition, Definition)
+    return job.definition
+
+
+def image(job: StageJob) -> str:
+    """The image that the consumer asks for: the algorithm's, or the executor's."""
+    if isinstance(job.definition, TesTask):
+        return job.definition.executors[job.executor].image
+    return job.definition.stage.algorithm.container.reference
 
 
 def program_command(job: StageJob, python: str, task_file: str, volume: str) -> Sequence[str]:
@@ -40,7 +57,7 @@ def program_command(job: StageJob, python: str, task_file: str, volume: str) -> 
 def algorithm_command(job: StageJob, volume: str) -> str:
     """The algorithm's command, for a shell. `$ALGO` is replaced in its text, as operator-engine does."""
     algorithm = shlex.quote(f"{volume}/{volume_layout.ALGORITHM}")
-    return job.definition.stage.algorithm.container.entrypoint.replace("$ALGO", algorithm)
+    return ocean(job).stage.algorithm.container.entrypoint.replace("$ALGO", algorithm)
 
 
 def environment_variables(job: StageJob, volume: str) -> dict[str, str]:
@@ -48,7 +65,15 @@ def environment_variables(job: StageJob, volume: str) -> dict[str, str]:
 
     Python writes each line at once, so that an algorithm that is stopped or killed leaves its log.
     """
-    stage = job.definition.stage
+    definition = job.definition
+    if isinstance(definition, TesTask):  # the filter of a task
+        return {
+            "VOLUME": volume,
+            "LOGS": f"{volume}/{volume_layout.LOGS}",
+            "OUTPUTS": f"{volume}/{volume_layout.OUTPUTS}",
+            "PYTHONUNBUFFERED": "1",
+        }
+    stage = definition.stage
     return {
         "VOLUME": volume,
         "LOGS": f"{volume}/{volume_layout.LOGS}",

@@ -28,20 +28,21 @@ from functions.workflow.decision import (
     RemoveResults,
     Report,
 )
-from functions.workflow.document import DocumentError, parse
+from functions.workflow.document import DocumentError
 from functions.workflow.hold_rules import scope
 from functions.workflow.model import JobUid, Outcome, Workflow
 from functions.workflow.observation import StageEnded, StageLost, StageObservation
 from functions.workflow.steps import may_be_held
+from functions.workflow.tes_task import document_of
 from functions.workflow.timing import creation_deadline, remaining
 
 if TYPE_CHECKING:
     from functions.engine.app import App
     from functions.store.transaction_port import Transaction
     from functions.store.values import Intent
-    from functions.workflow.document import Definition
     from functions.workflow.model import Record
     from functions.workflow.stage_task import HeldTask
+    from functions.workflow.tes_task import Document
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Effects:
         if record is None or environment is None:
             return None, _refused(effect, "EnvironmentUnknown")
         try:
-            definition = parse(record.submission.document)
+            definition = document_of(record.submission)
         except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
             return None, _refused(effect, "DocumentInvalid")
         if intent.frozen and _is_frozen(tx, current, effect, definition):
@@ -110,6 +111,7 @@ class Effects:
             stage=effect.stage,
             attempt=effect.attempt,
             executor=effect.executor,
+            owner=record.submission.owner,
             environment=environment,
             limits=remaining(current),
             definition=definition,
@@ -153,7 +155,7 @@ class Effects:
             logger.warning("status not reported: %s", e, extra=about(workflow=current.id))
 
 
-def _is_frozen(tx: Transaction, current: Workflow, effect: CreateJob, definition: Definition) -> bool:
+def _is_frozen(tx: Transaction, current: Workflow, effect: CreateJob, definition: Document) -> bool:
     from functions.engine import holding
 
     return holding.frozen(tx, current.environment, effect.stage, definition)

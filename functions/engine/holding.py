@@ -17,9 +17,9 @@ from functions.store.values import Freeze, HoldKey, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.admission import data_sets
 from functions.trust.freeze import is_frozen
-from functions.workflow.document import Definition
 from functions.workflow.model import Record, Stage
 from functions.workflow.stage_task import HeldTask
+from functions.workflow.tes_task import Document
 from functions.workflow.tick import TickLevel
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _released_paths(record: Record, stored: Sequence[StoredDecision]) -> frozens
     return frozenset(decisions.result(approvals, decisions.read_all(each.text for each in stored)).released)
 
 
-def frozen(tx: Transaction, environment: str, stage: Stage, definition: Definition) -> bool:
+def frozen(tx: Transaction, environment: str, stage: Stage, definition: Document) -> bool:
     """Whether what this stage would let out is frozen."""
     if stage not in (Stage.PUBLISH, Stage.RELEASE):
         return False

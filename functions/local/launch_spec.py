@@ -14,6 +14,7 @@ import functions
 from functions.cluster import stage_command
 from functions.local import view
 from functions.workflow.model import Stage
+from functions.workflow.tes_task import TesTask
 from functions.workflow.volume_layout import ADMIN_LOGS, DDOS, INPUTS, LOGS, OUTPUTS, TRANSFORMATIONS, VOLUME
 
 if TYPE_CHECKING:
@@ -101,7 +102,14 @@ def unreachable(platform: Path) -> Path | None:
 
 def make(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
     """The launch spec of one Job."""
-    spec = _of_our_program(folder, job) if job.stage.is_ours else _of_algorithm(folder, job, options)
+    if job.stage.is_ours:
+        spec = _of_our_program(folder, job)
+    elif job.stage is Stage.ALGORITHM and isinstance(job.definition, TesTask):
+        from functions.local import executor_spec
+
+        spec = executor_spec.make(folder, job, job.definition, options)
+    else:
+        spec = _of_algorithm(folder, job, options)
     return {**spec, "ends_with_platform": options.ends_with_platform}
 
 
@@ -127,9 +135,10 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
     inside = options.isolation == "sandbox"
     volume = VOLUME if inside else str(folder.volume)
     scratch = "/tmp" if inside else str(_scratch(folder))  # noqa: S108 - its own
-    command = ["/bin/sh", "-c", stage_command.algorithm_command(job, volume)]
     if job.stage is Stage.FILTER:
         command = list(job.environment.filter_command) or ["/bin/sh", "-c", _NO_FILTER]
+    else:
+        command = ["/bin/sh", "-c", stage_command.algorithm_command(job, volume)]
     limits = job.limits
     return {
         "isolation": options.isolation,
@@ -137,11 +146,7 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
         "view": _view(folder, job, options) if inside else None,
         "command": command,
         "environ": {
-            # The machine's own programs come first, and this Python's folder last.
-            "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
-            "LANG": os.environ.get("LANG", "C.UTF-8"),
-            "HOME": scratch,
-            "TMPDIR": scratch,
+            **home_variables(scratch),
             "secret": job.secret,
             **stage_command.environment_variables(job, volume),
         },
@@ -154,6 +159,17 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
         "memory": limits.memory,
         "disk": limits.disk,
         "writable": [*(str(folder.volume / name) for name in _WRITABLE), str(_scratch(folder))],
+    }
+
+
+def home_variables(scratch: str) -> dict[str, str]:
+    """The variables of every program that is not ours."""
+    return {
+        # The machine's own programs come first. Behind them at least this Python can be found.
+        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
+        "HOME": scratch,
+        "TMPDIR": scratch,
     }
 
 

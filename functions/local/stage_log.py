@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 CUT = b"\n[the log is cut here: it is at its limit]\n"
-_CHUNK = 1 << 20
 
 
 class StageLog:
@@ -19,16 +18,8 @@ class StageLog:
         self._cut = False
         self.size = 0  # bytes written
 
-    def copy_from(self, output: int) -> bool:
-        """Move what a program has printed into the log. Returns False if there was nothing."""
-        try:
-            chunk = os.read(output, _CHUNK)
-        except BlockingIOError:
-            return False
-        self._write(chunk)
-        return bool(chunk)
-
-    def _write(self, text: bytes) -> None:
+    def write(self, text: bytes) -> None:
+        """Append what fits. Never raises: the disk may be full."""
         kept = text[: self._left]
         self._left -= len(kept)
         try:

@@ -22,7 +22,7 @@ from typing import Any
 
 from functions.local import linux, process_tree, sandbox, usage
 from functions.local.cgroup import MAX_PROCESSES, Cgroup
-from functions.local.stage_log import StageLog
+from functions.local.streams import Streams
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
@@ -84,7 +84,7 @@ class Supervisor:
         self._next_check = 0.0
         self._next_disk_check = 0.0
         self._measured = (time.monotonic(), 0)  # when memory was last measured, and its bytes
-        self._log = StageLog(spec["log"], spec["log_bytes"])
+        self._streams = Streams(spec)
         self._cgroup: Cgroup | None = None
         self._report, self._report_sender = socket.socketpair()
         self._system_v: int | None = None  # the stage's /proc/sysvipc/shm
@@ -112,40 +112,37 @@ class Supervisor:
 
     def _watch(self, wake: int) -> tuple[int, int]:
         """Run the program until nothing of it is left; its exit status, and its most memory in bytes."""
-        output, child = self._start()
+        child = self._start()
         deadline = time.monotonic() + self._spec["seconds"]
-        watched = [output, wake]
         while (ended := _reap(child)) is None:
             self._enforce(deadline)
             pause = min(max(0.0, self._next_check - time.monotonic()), CHECK_INTERVAL)
-            ready, _, _ = select.select(watched, [], [], pause)
+            ready, _, _ = select.select([*self._streams.open_pipes, wake], [], [], pause)
             if wake in ready:
                 os.read(wake, 4096)
-            if output in ready and not self._log.copy_from(output):
-                watched.remove(output)  # every process that could print has closed it
+            for pipe in set(ready) - {wake}:
+                if not self._streams.copy(pipe):
+                    self._streams.finish(pipe)  # every process that could print has closed it
         process_tree.kill_all()
-        while self._log.copy_from(output):
-            pass
+        self._streams.drain()
         return ended
 
-    def _start(self) -> tuple[int, int]:
-        output, stdout = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(output, False)
-        with suppress(OSError):  # a larger pipe saves switches between processes, if this user may have one
-            fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, 1 << 20)
+    def _start(self) -> int:
+        connected = self._streams.connect()
         supervisor = os.getpid()
         child = os.fork()
         if child:
-            os.close(stdout)
+            self._streams.close_writers(connected)
             self._report_sender.close()
-            return output, child
+            return child
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(stdout, 1)
-            os.dup2(stdout, 2)
+            for standard, descriptor in enumerate(connected):
+                os.dup2(descriptor, standard)
+            if self._streams.refused:
+                raise OSError(self._streams.refused)
             os.setsid()
             os.umask(0o022)
             linux.signal_when_parent_ends()
@@ -157,6 +154,8 @@ class Supervisor:
             sandbox.run(self._spec, self._report_sender)
         except BaseException as e:
             os.write(2, f"the stage could not be started: {e}\n".encode())
+            # As shells have it, for executors of tasks.
+            os._exit(127 if isinstance(e, FileNotFoundError) and "streams" in self._spec else 126)
         finally:
             os._exit(126)
 
@@ -234,7 +233,7 @@ class Supervisor:
 
     def _exceeded_disk(self, unlinked: int = 0) -> str:
         try:
-            used = unlinked + usage.disk(self._spec["writable"]) - self._log.size
+            used = unlinked + usage.disk(self._spec["writable"]) - self._streams.logged
         except usage.TooDeep:
             return "TreeTooDeep"
         return "DiskExceeded" if used > self._spec["disk"] else ""

@@ -72,22 +72,85 @@ def view(
     platform's folder: it is closed wherever it would be visible. `user`: uid and gid of the program. `shared_memory`:
     bytes of /dev/shm. `shown`: further files and folders, read-only.
     """
-    shows = [path for path in visible(shown) if not _is_below(path, (str(platform),))]
-    mounts = [
+    return [
         Mount("bind", _TMP, str(scratch), writable=True),
-        *_system_folders(),
-        *(Mount("bind", path, path) for path in shows if not _is_below(path, _SYSTEM_FOLDERS)),
-        *_links(shown),
-        *_etc(user),
-        *_devices(shared_memory),
-        Mount("proc", "/proc"),
+        *_machine(platform, user, shared_memory, shown),
         Mount("bind", VOLUME, str(volume)),
         *(Mount("bind", f"{VOLUME}/{name}", str(volume / name), writable=True) for name in (OUTPUTS, LOGS)),
         _closed(f"{VOLUME}/{ADMIN_LOGS}"),
+        *_closed_platform(platform, shown),
     ]
-    if _is_below(str(platform), shows):
-        mounts.append(_closed(str(platform)))
-    return mounts
+
+
+def task_view(
+    places: Sequence[tuple[str, str, bool]],
+    *,
+    platform: Path,
+    user: tuple[int, int],
+    shared_memory: int,
+    shown: Sequence[Path] = (),
+) -> list[Mount]:
+    """List the mounts for an executor of a TES task.
+
+    `places`: where each is in the container, its source, and whether it is writable; /tmp is among them. The rest is
+    as in `view`.
+    """
+    machine = list(_machine(platform, user, shared_memory, shown))
+    closed = list(_closed_platform(platform, shown))
+    shows = [mount.target for mount in machine if mount.kind == "bind"]
+    mirrors: dict[str, list[Mount]] = {}
+    for target, _, _ in places:
+        for folder in _folders_to_mirror(os.path.realpath(target), shows):
+            mirrors.setdefault(folder, list(_mirror(folder)))
+    return [
+        *machine,
+        *closed,
+        *(mount for folder in sorted(mirrors) for mount in mirrors[folder]),
+        *(Mount("bind", target, source, writable=writable) for target, source, writable in places),
+    ]
+
+
+def _folders_to_mirror(target: str, shows: Sequence[str]) -> Iterator[str]:
+    """The shown folders on the way to a place that does not exist on this machine.
+
+    They are read-only, so no mount point can be made in them: each is replaced by an empty one with the same entries.
+    """
+    if os.path.exists(target):
+        return
+    above = os.path.dirname(target)
+    while above != "/":
+        if os.path.isdir(above) and _is_below(above, shows):
+            yield above
+        above = os.path.dirname(above)
+
+
+def _mirror(folder: str) -> Iterator[Mount]:
+    """An empty folder in the place of one of this machine, with the same entries in it."""
+    yield Mount("tmpfs", folder, size=1 << 20)
+    for entry in os.scandir(folder):
+        if entry.is_symlink():
+            yield Mount("link", entry.path, text=os.readlink(entry.path))
+        elif entry.is_dir() or entry.is_file():
+            yield Mount("bind", entry.path, entry.path)
+
+
+def _machine(platform: Path, user: tuple[int, int], shared_memory: int, shown: Sequence[Path]) -> Iterator[Mount]:
+    """What is shown of this machine, and what stands in its place."""
+    yield from _system_folders()
+    yield from (Mount("bind", path, path) for path in _shows(platform, shown) if not _is_below(path, _SYSTEM_FOLDERS))
+    yield from _links(shown)
+    yield from _etc(user)
+    yield from _devices(shared_memory)
+    yield Mount("proc", "/proc")
+
+
+def _shows(platform: Path, shown: Iterable[Path]) -> list[str]:
+    return [path for path in visible(shown) if not _is_below(path, (str(platform),))]
+
+
+def _closed_platform(platform: Path, shown: Iterable[Path]) -> Iterator[Mount]:
+    if _is_below(str(platform), _shows(platform, shown)):
+        yield _closed(str(platform))
 
 
 def as_json(mounts: Iterable[Mount], root: Path) -> dict[str, Any]:

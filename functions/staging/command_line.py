@@ -29,6 +29,18 @@ def parse_arguments(program: str, names: Sequence[str], given: Sequence[str] | N
     return {name: values[f"--{name}"] for name in names}
 
 
+def delivery_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what opens the storages that clients' outputs go to: never what opens the storage of results.
+
+    These are the files of the folder that SLUICE_OUTPUT_CREDENTIALS names. Without it, as on a laptop, they are the
+    variables with the prefix `TES_OUTPUT_`, without that prefix. Raises UnicodeError, OSError.
+    """
+    if folder := environ.get("SLUICE_OUTPUT_CREDENTIALS", ""):
+        return credentials_of({"SLUICE_CREDENTIALS": folder})
+    own = "TES_OUTPUT_"
+    return {name.removeprefix(own): value for name, value in environ.items() if name.startswith(own)}
+
+
 def credentials_of(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables, and the files of the folder that SLUICE_CREDENTIALS names. Raises UnicodeError, OSError."""
     folder = environ.get("SLUICE_CREDENTIALS", "")

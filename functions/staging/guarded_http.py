@@ -7,11 +7,12 @@ name. A name that resolves to another address a moment later (DNS rebinding) the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from functions.results.ports import StorageRefused, StorageUnavailable
 from functions.staging.content_encoding import CHUNK, decoded, encoding_of
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
@@ -68,7 +69,7 @@ class Answer:
 class _Request(NamedTuple):
     method: str
     headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes | Iterable[bytes] | None
     trusted: bool
 
 
@@ -135,6 +136,27 @@ class GuardedHttp:
         finally:
             if response is not None:
                 response.close()
+
+    def put(self, url: str, chunks: Iterable[bytes], size: int, content_type: str) -> None:
+        """Send a body of `size` bytes with PUT. Follows no redirect, because the body can be sent only once.
+
+        Raises StorageRefused if a retry cannot help, else StorageUnavailable.
+        """
+        from urllib3.exceptions import HTTPError
+
+        headers = {"Content-Length": str(size), "Content-Type": content_type}
+        try:
+            response = self._send(parsed := _parsed(url), _Request("PUT", headers, chunks, False))
+        except StageFailure as e:
+            raise StorageRefused(e.text) from None
+        except (HTTPError, TransientError) as e:
+            raise StorageUnavailable(f"the server does not take the file ({type(e).__name__})") from None
+        response.close()
+        status = response.status
+        if status >= 500 or status in _RETRIED_STATUSES:
+            raise StorageUnavailable(f"the server answers {status}")
+        if status not in (200, 201, 204):
+            raise StorageRefused(f"{parsed.host} answers {status}")
 
     def read(
         self, method: str, url: str, body: bytes | None = None, *, limit: int = 4 << 20, trusted: bool = False

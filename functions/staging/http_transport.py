@@ -8,7 +8,7 @@ from __future__ import annotations
 import http.client
 import io
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any, BinaryIO
 
@@ -29,7 +29,7 @@ def send(
     method: str,
     url: HttpUrl,
     headers: Mapping[str, str],
-    body: bytes | None,
+    body: bytes | Iterable[bytes] | None,
     *,
     connect: float,
     stall: float,

@@ -64,10 +64,11 @@ def is_covered(record: Record, scopes: Sequence[str]) -> bool:
     """Whether a freeze covers the job: its environment, its data, or everything. A document that we cannot read is."""
     from functions.trust.admission import data_sets
     from functions.trust.freeze import is_frozen
-    from functions.workflow.document import DocumentError, parse
+    from functions.workflow.document import DocumentError
+    from functions.workflow.tes_task import document_of
 
     try:
-        data = data_sets(parse(record.submission.document))
+        data = data_sets(document_of(record.submission))
     except DocumentError:  # such as one that operator-service has recorded
         return True
     return is_frozen(scopes, record.workflow.environment, data)

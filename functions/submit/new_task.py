@@ -1,43 +1,97 @@
-"""Makes the record of a new GA4GH TES task: compares it with the environment, grants the limits, assigns the id."""
+"""Makes the record of a new GA4GH TES task: grants the limits, checks where its data come from and go to."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import msgspec
+from msgspec import Raw
 
+from functions.workflow.destinations import DestinationRefused, check
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
-from functions.workflow.model import Record, Submission, Workflow, WorkflowId
-from functions.workflow.stage_task import MAX_SIZE
-from functions.workflow.tes_checks import AcceptedTask
+from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
+from functions.workflow.stage_task import MAX_HELD_LIST, MAX_SIZE, Task, encode
+from functions.workflow.tes_task import TesTask, url_of
 
 if TYPE_CHECKING:
     from functions.engine.app import App
+    from functions.trust.policy import Policies
+    from functions.workflow.tes_checks import AcceptedTask
 
-PROVIDER = "tes"  # no signer has this address, so no Ocean route of a Provider reaches a task
+PROVIDER = "tes"  # no signer of Ocean's requests has this name
+_FOLDER_SCHEMES = ("file", "s3", "gs", "az")
 
 
 def prepare(
     app: App, accepted: AcceptedTask, owner: str, environment: Environment, *, idempotency_key: str | None = None
 ) -> Record:
-    """Return the record of a new task. Raises DocumentError for what the environment does not allow."""
-    id = WorkflowId(app.new_id())
-    workflow = Workflow(
-        id=id,
-        environment=environment.id,
-        limits=grant_task(environment, accepted.task),
-        created_at=app.clock(),
-    )
+    """Return the record of a new task. Raises DocumentError, with the JSON path and what was expected there."""
+    task, id_ = accepted.task, WorkflowId(app.new_id())
+    for path, expected in _problems(task, environment, owner):
+        raise DocumentError(path, expected)
+    workflow = Workflow(id_, environment.id, grant_task(environment, task), app.clock())
     submission = Submission(
-        agreement_id=id,
+        agreement_id=id_,
         owner=owner,
         provider=PROVIDER,
         document=accepted.kept,
-        secret=app.new_id(),
+        secret="",
         idempotency_key=idempotency_key,
         dialect="tes",
     )
-    if (size := len(msgspec.json.encode(accepted.kept))) > MAX_SIZE:
-        raise DocumentError("$", f"a task of at most {MAX_SIZE} bytes, not {size}; put large `content` behind `url`")
-    return Record(workflow, submission)
+    record = Record(workflow, submission)
+    if app.policies is not None:
+        record = _under_policy(record, task, environment, app.policies)
+    _check_size(record, task, environment)
+    return record
+
+
+def _problems(task: TesTask, environment: Environment, owner: str) -> Iterator[tuple[str, str]]:
+    for n, each in enumerate(task.inputs):
+        if each.content:
+            continue
+        scheme = urlsplit(url_of(each.url)).scheme.lower()
+        known = [name for name in environment.fetch.schemes if each.type == "FILE" or name in _FOLDER_SCHEMES]
+        if scheme not in known:
+            what = "a URL" if each.type == "FILE" else "the URL of a folder"
+            yield f"$.inputs[{n}].url", f"{what} with one of the schemes {', '.join(known) or '(none)'}"
+    for n, output in enumerate(task.outputs):
+        try:
+            check(url_of(output.url), environment.tes.outputs, owner)
+        except DestinationRefused as e:
+            yield f"$.outputs[{n}].url", str(e)
+
+
+def _under_policy(record: Record, task: TesTask, environment: Environment, policies: Policies) -> Record:
+    """Return the record with what the data holders ask for. Raises DocumentError if they refuse an executor."""
+    from functions.trust import admission, allow_list, policy
+
+    merged = policies.for_workflow(admission.data_sets(task), environment.policy)
+    workflow = record.workflow
+    for n, candidate in enumerate(admission.executors(task)):
+        if refused := allow_list.refusal(merged, candidate, workflow.created_at.date()):
+            raise DocumentError(f"$.executors[{n}]", f"an executor that the data's policy allows: {refused.text}")
+    limits = replace(
+        workflow.limits, checked=merged.checks is not None, hold=merged.hold, hold_seconds=merged.hold_seconds or 0
+    )
+    return Record(replace(workflow, limits=limits), replace(record.submission, policy=policy.encode(merged)))
+
+
+def _check_size(record: Record, task: TesTask, environment: Environment) -> None:
+    """Refuse a task that no Secret can hold. Raises DocumentError."""
+    whole = Task(
+        workflow=record.workflow.id,
+        definition=task,
+        results="",
+        fetch=environment.fetch,
+        publish=environment.publish,
+        deliver=environment.tes,
+        owner=record.submission.owner,
+        policy=Raw(record.submission.policy.encode() or b"{}"),
+    )
+    most = MAX_SIZE if record.workflow.limits.hold is Hold.NEVER else MAX_SIZE - MAX_HELD_LIST
+    if (size := len(encode(whole))) > most:
+        raise DocumentError("$", f"a task of at most {most} bytes, not {size}; put a large `content` behind a `url`")

@@ -1,21 +1,39 @@
-"""What a policy must know of an Ocean workflow document: its data sets, and its algorithm. Pure."""
+"""What a policy must know of what was submitted: its data sets, and its algorithm or executors. Pure."""
 
 from __future__ import annotations
 
 import hashlib
+import shlex
 
 import msgspec
 
 from functions.trust.allow_list import Candidate
 from functions.workflow.document import Algorithm, Definition
+from functions.workflow.tes_task import Document, TesTask, url_of
 
 # Where the document holds what a refusal is about, below `$.stages[0].algorithm`.
 PLACES = {"rawcode": ".rawcode", "custom": "", "algorithm": ""}
 
 
-def data_sets(definition: Definition) -> list[tuple[str, ...]]:
+def data_sets(definition: Document) -> list[tuple[str, ...]]:
     """Return the names of each data set: its DID, where it has one, and its URLs."""
+    if isinstance(definition, TesTask):
+        return [(url_of(each.url),) for each in definition.inputs if not each.content]
     return [tuple(filter(None, (item.id, *item.urls))) for item in definition.stage.input]
+
+
+def executors(task: TesTask) -> list[Candidate]:
+    """Return what runs in a TES task. Each command stands for an entrypoint; no file is known beforehand."""
+    custom = any(each.content for each in task.inputs)
+    return [
+        Candidate(
+            image=each.image.partition("@")[2],
+            entrypoint=shlex.join(each.command),
+            files=(),
+            custom=custom or bool(each.env),
+        )
+        for each in task.executors
+    ]
 
 
 def candidate(definition: Definition) -> Candidate:

@@ -7,10 +7,11 @@ is mounted only where the folder around it must stay the image's: a file that is
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from posixpath import dirname
+from typing import NamedTuple
 
 MAX_PATH = 700  # bytes
+MAX_PART = 255  # bytes
 MAX_MOUNTS = 200
 TMP = "/tmp"  # noqa: S108 - the container's, a folder of the volume
 # What an image needs: never covered as a whole. Deeper folders may be.
@@ -18,7 +19,8 @@ SYSTEM = frozenset((
     "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/etc", "/var", "/root", "/home", "/opt", "/run",
     "/boot",
 ))  # fmt: skip
-FORBIDDEN = ("/proc", "/sys", "/dev")  # the kernel's; nothing may be put below them
+LOGS = "/.sluice"  # where what an executor prints is kept
+FORBIDDEN = ("/proc", "/sys", "/dev", LOGS)  # the kernel's, and ours; nothing may be put below them
 
 
 class PathRefused(ValueError):
@@ -30,8 +32,7 @@ class PathRefused(ValueError):
         self.expected = expected
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mount:
+class Mount(NamedTuple):
     """One place of the tree, mounted at its own path in every executor."""
 
     path: str
@@ -39,8 +40,7 @@ class Mount:
     is_file: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Every place that a task declares, by what it is for."""
 
     input_files: tuple[str, ...] = ()
@@ -50,6 +50,12 @@ class Places:
     workdirs: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()  # stdout, stderr
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that must exist, inputs aside."""
+        named = (*self.input_folders, *self.output_folders, *self.volumes, *self.workdirs)
+        return (*map(_folder, named), *map(dirname, self.streams))
+
 
 def check_path(path: str) -> None:
     """Raise PathRefused unless `path` may stand in a task."""
@@ -58,6 +64,8 @@ def check_path(path: str) -> None:
     parts = path.removesuffix("/").split("/")[1:]
     if any(part in ("", ".", "..") for part in parts):
         raise PathRefused(path, "a path without empty parts, `.` and `..`")
+    if any(len(part.encode(errors="replace")) > MAX_PART for part in parts):
+        raise PathRefused(path, f"parts of at most {MAX_PART} bytes")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in path) or ":" in path:
         raise PathRefused(path, "a path without `:` and control characters")
     try:

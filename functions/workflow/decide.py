@@ -13,7 +13,7 @@ from typing import assert_never
 from functions.workflow import endings, hold_rules, steps, timing
 from functions.workflow.codes import Code
 from functions.workflow.decision import AttemptEnd, CleanUp, Decision, Emit, RemoveResults, Verdict
-from functions.workflow.model import Ending, Findings, Manifest, Outcome, Phase, Stage, Stop, Waiting, Workflow
+from functions.workflow.model import Ending, Findings, Hold, Manifest, Outcome, Phase, Stage, Stop, Waiting, Workflow
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
@@ -260,6 +260,11 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
             return steps.start(w, _after_filter(w), event, now)
         case Stage.CHECK:
             return hold_rules.checked(w, Findings.NONE, event, now)
+        case Stage.PUBLISH if w.ending is None and manifest is not None and manifest.missing:
+            failed = replace(w, ending=endings.OUTPUT_MISSING)
+            published = manifest if w.limits.hold is Hold.NEVER else Manifest(admin_files=manifest.admin_files)
+            ended = steps.finish(w, failed, event, now, endings.OUTPUT_MISSING.reason)
+            return replace(ended, manifest=published)
         case Stage.PUBLISH if steps.is_held_back(w):
             return hold_rules.quarantined(w, event, now, manifest or Manifest())
         case Stage.PUBLISH:

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from functions.workflow.field_checks import DID, check_id, check_sha256, check_url, depth_left, has_controls
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
 
+DIALECT = "dialect"  # the field by which the stages tell an Ocean document from a TES task
 MAX_INPUTS = 256
 MAX_URLS = 1024
 MAX_DEPTH = 32
@@ -141,7 +142,7 @@ class StageDocument(Struct, frozen=True, omit_defaults=True):
     index: int = 0
 
 
-class Definition(Struct, frozen=True, omit_defaults=True):
+class Definition(Struct, frozen=True, omit_defaults=True, tag_field=DIALECT, tag="ocean"):
     """A workflow document. As in Ocean today, `stages` has one entry."""
 
     stages: Annotated[list[StageDocument], Meta(min_length=1, max_length=1)]

@@ -18,7 +18,7 @@ FINAL_CONFIGURE_CODES = {
 FINAL_REASONS = (
     frozenset(
         {
-            *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable"),
+            *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable", "OutputForbidden"),
             *("InvalidTask", "InternalError", "QueueTimeout"),
         }
     )
@@ -40,6 +40,7 @@ def may_retry(w: Workflow, end: StageEnded) -> bool:
     return end.outcome is Outcome.FAILED and not refused and not final
 
 
+OUTPUT_MISSING = Ending(Code.UPLOAD_FAILED, "OutputMissing")  # a TES task went well and has not made what it declares
 # Reasons for which a container ends by itself, with its program's exit code or that of the attempt to start it.
 _OWN_END = ("", "Error", "StartError", "ContainerCannotRun")
 

@@ -16,7 +16,15 @@ from functions.workflow.document import Definition, DocumentError
 from functions.workflow.model import Limits
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
 from functions.workflow.tes_task import TesTask
-from functions.workflow.transfer_policies import GIB, FetchPolicy, PublishPolicy, above_zero, described, duration
+from functions.workflow.transfer_policies import (
+    GIB,
+    DeliveryPolicy,
+    FetchPolicy,
+    PublishPolicy,
+    above_zero,
+    described,
+    duration,
+)
 
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -69,6 +77,7 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     run_as_user: Annotated[int, Meta(ge=1, description="User id of its Pods")] = 1000
     fetch: FetchPolicy = FetchPolicy()
     publish: PublishPolicy = PublishPolicy()
+    tes: DeliveryPolicy = DeliveryPolicy()
 
     def __post_init__(self) -> None:
         """Default the namespace to the id."""

@@ -259,6 +259,7 @@ class Manifest:
     delivered: tuple[DeliveredFile, ...] = ()
     streams: tuple[Streams, ...] = ()
     fetched: tuple[FetchedFile, ...] = ()  # what configure fetched; the history has its digest
+    missing: tuple[str, ...] = ()  # declared outputs that were not there
 
 
 # --- the record around the state ------------------------------------------------------------

@@ -8,8 +8,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
+from functions.workflow.document import Definition
 from functions.workflow.model import ResultFile
-from functions.workflow.transfer_policies import ConfigureTask, PublishPolicy
+from functions.workflow.transfer_policies import ConfigureTask, DeliveryPolicy, PublishPolicy
 
 # All attempts of release write to one folder of the results: they copy the same files.
 RELEASE_ATTEMPT = 1
@@ -42,6 +43,15 @@ class Task(ConfigureTask, frozen=True, kw_only=True):
     results: str
     publish: PublishPolicy = PublishPolicy()
     held: HeldTask | None = None
+    deliver: DeliveryPolicy = DeliveryPolicy()
+    owner: str = ""  # of a TES task; stands for `{owner}` in the prefixes of `deliver`
+
+    @property
+    def recipient(self) -> str | None:
+        """The age recipient to which the consumer wants the outputs encrypted."""
+        return self.definition.stage.output.publicKey if isinstance(self.definition, Definition) else None
+
+    executors: int = 1  # how many of a TES task ran
 
 
 def encode(task: Task) -> bytes:

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from functions.workflow.container_paths import PathRefused, check_path, plan
-from functions.workflow.document import MAX_DEPTH, DocumentError
+from functions.workflow.document import DIALECT, MAX_DEPTH, DocumentError
 from functions.workflow.field_checks import depth_left
 from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
 
-IGNORED = ("id", "state", "logs", "creation_time", "dialect")  # what only the server sets
+IGNORED = ("id", "state", "logs", "creation_time", DIALECT)  # what only the server sets
 _ENV_NAME = re.compile(r"[^=\0]+")
 
 

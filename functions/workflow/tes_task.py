@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from posixpath import dirname
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta, Struct
 
 from functions.workflow.container_paths import Places
-from functions.workflow.document import DocumentError
+from functions.workflow.document import DIALECT, Definition, DocumentError, parse
+
+if TYPE_CHECKING:
+    from functions.workflow.model import Submission
 
 MAX_EXECUTORS = 64
 MAX_FILES = 1000  # inputs, and outputs
@@ -97,7 +101,7 @@ class Resources(_Part, frozen=True):
     backend_parameters_strict: bool = False
 
 
-class TesTask(Struct, frozen=True, omit_defaults=True, tag_field="dialect", tag="tes"):
+class TesTask(Struct, frozen=True, omit_defaults=True, tag_field=DIALECT, tag="tes"):
     """A whole task. Further fields on this level are ignored, as servers of later versions may define them."""
 
     executors: Annotated[list[Executor], Meta(min_length=1, max_length=MAX_EXECUTORS)]
@@ -138,12 +142,25 @@ class TesTask(Struct, frozen=True, omit_defaults=True, tag_field="dialect", tag=
 msgspec.json.Decoder(TesTask)
 
 
+Document = Definition | TesTask  # what the stages read
+
+
+def document_of(submission: Submission) -> Document:
+    """Return what was submitted, typed. Raises DocumentError for what we have not recorded."""
+    return read(submission.document) if submission.dialect == "tes" else parse(submission.document)
+
+
 def read(document: Mapping[str, Any]) -> TesTask:
     """Convert a task that was accepted before. Raises DocumentError if it was not recorded by us."""
     try:
         return msgspec.convert(document, TesTask)
     except msgspec.ValidationError as e:
         raise DocumentError("$", f"a task that was accepted before: {e}") from None
+
+
+def url_of(text: str) -> str:
+    """Return the URL of an input or output; a bare absolute path is a file."""
+    return f"file://{quote(text)}" if text.startswith("/") else text
 
 
 def is_image(reference: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta, Raw, Struct
 
-from functions.workflow.document import Definition, Scheme
+from functions.workflow.document import Scheme
+from functions.workflow.tes_task import Document
 
 GIB = 1 << 30
 _LONGEST = 10**9  # seconds; a sum of such times with today's date is still a date
@@ -72,12 +73,24 @@ class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_log_bytes: Annotated[int, above_zero("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
 
 
+class DeliveryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """Where the outputs of GA4GH TES tasks may go."""
+
+    outputs: Annotated[
+        tuple[str, ...],
+        described("URL prefixes that outputs may go to; `{owner}` in one stands for the task's owner; `*` allows all"),
+    ] = ()
+    endpoints: Annotated[
+        dict[str, str], described("By scheme: the URL of a storage other than the cloud provider's own")
+    ] = {}
+
+
 class ConfigureTask(Struct, frozen=True, kw_only=True):
     """The part of the task file that configure reads. The whole is functions/workflow/stage_task.py.
 
     `policy` is what a data holder asks for, as `functions/trust/policy.py` spells it; empty without a policy.
     """
 
-    definition: Definition
+    definition: Document
     fetch: FetchPolicy = FetchPolicy()
     policy: Raw = Raw(b"{}")

@@ -1,6 +1,7 @@
 """The folders and files on a workflow's volume, as paths relative to it. In a Pod the volume is mounted at `/data`.
 
-The names of the folders are Ocean's.
+The names of the folders are Ocean's. In a GA4GH TES task, the tree of its places, `/work` and `/in` in its containers,
+is below `outputs`; what its executor n prints is in `logs/<n>/stdout` and `logs/<n>/stderr`.
 """
 
 VOLUME = "/data"
@@ -18,6 +19,7 @@ PROVENANCE = "provenance.json"
 
 ALGORITHM_LOG = f"{LOGS}/algorithm.log"
 UNFILTERED_LOG = f"{ADMIN_LOGS}/algorithm.log"  # the same log, published for the operator only
+EXECUTOR_LOGS = f"{ADMIN_LOGS}/executor-"  # the beginning of the names under which the operator finds them
 CONFIGURE_LOG = f"{ADMIN_LOGS}/configure.log"
 FILTER_LOG = f"{ADMIN_LOGS}/filter.log"
 POD_FILTER_LOG = f"{FILTER_FOLDER}/filter.log"  # the same log, where the filter runs in a Pod

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.kubelet import kubernetes_expand
 from support.stage_objects import DOCUMENT, container, make
 
-from functions.cluster.kubernetes.pods import no_expansion
+from functions.cluster.kubernetes.scripts import no_expansion
 from functions.cluster.stage_command import algorithm_command
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment

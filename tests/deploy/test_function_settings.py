@@ -25,6 +25,7 @@ from support.deployment import (
 )
 
 from functions.cluster.kubernetes.pods import pod_template
+from functions.cluster.stage_command import ocean
 from functions.engine.app import App
 from functions.environments import load
 from functions.settings import Settings
@@ -118,7 +119,7 @@ def test_the_quota_has_room_for_max_jobs_workflows(name: str, tmp_path: Path) ->
         needed = {"cpu": 0.0, "memory": 0.0}
         for stage in Stage:
             job = stage_job("w1", stage)
-            job = replace(job, environment=each, limits=grant(each, job.definition))
+            job = replace(job, environment=each, limits=grant(each, ocean(job)))
             (container,) = pod_template(job, Settings(), "w1")["spec"]["containers"]
             resources = container["resources"]
             needed["cpu"] = max(needed["cpu"], parse_cores(resources["requests"]["cpu"]))

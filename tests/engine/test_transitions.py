@@ -9,6 +9,7 @@ import pytest
 from support.world import DOCUMENT, ENVIRONMENT, World, environment
 
 from functions.cluster.ports import StageJob, job_ref
+from functions.cluster.stage_command import ocean
 from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
 from functions.workflow.codes import Code
@@ -47,7 +48,7 @@ def test_stages_run_with_the_document_and_the_terms_of_the_submission() -> None:
     requested = world.cluster.request(world.job(w))
     assert requested is not None
     assert (requested.stage, requested.attempt, requested.limits.memory) == (Stage.CONFIGURE, 1, 2 << 30)
-    assert requested.definition.stage.algorithm.rawcode == "print(1)"
+    assert ocean(requested).stage.algorithm.rawcode == "print(1)"
 
 
 def test_a_job_whose_environment_was_taken_out_of_the_file_is_still_found_and_cleaned_up() -> None:

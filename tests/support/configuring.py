@@ -36,7 +36,7 @@ def task_of(
         "compute": {},
         "output": output or {},
     }
-    document = {"workflow": "w", "results": "file:///none", "definition": {"stages": [stage]}}
+    document = {"workflow": "w", "results": "file:///none", "definition": {"dialect": "ocean", "stages": [stage]}}
     return msgspec.structs.replace(msgspec.convert(document, Task), fetch=policy)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from functions.cluster import stage_command
+from functions.cluster.kubernetes import executor_pods
 from functions.cluster.kubernetes.job_status import CONTAINER
+from functions.cluster.kubernetes.scripts import no_expansion, script
 from functions.cluster.labels import job_labels
 from functions.cluster.ports import StageJob
 from functions.settings import Settings
 from functions.workflow.model import Stage
 from functions.workflow.quantity import format_cores, format_quantity
+from functions.workflow.tes_task import TesTask, image_name
 from functions.workflow.volume_layout import ADMIN_LOGS, FILTER_FOLDER, LOGS, OUTPUTS, VOLUME
 
 TASK_FOLDER = "/workflow"
@@ -63,7 +64,7 @@ def prefetch_spec(job: StageJob) -> dict[str, Any]:
         "containers": [
             {
                 "name": CONTAINER,
-                "image": job.definition.stage.algorithm.container.reference,
+                "image": stage_command.image(job),
                 "imagePullPolicy": _pull_policy(algorithm),
                 "command": ["true"],
                 "resources": {"requests": _PREFETCH_RESOURCES, "limits": _PREFETCH_RESOURCES},
@@ -108,7 +109,8 @@ def _may_use_pull_secret(job: StageJob) -> bool:
     environment = job.environment
     if not environment.pull_secret or job.stage is not Stage.ALGORITHM:
         return bool(environment.pull_secret)
-    image = job.definition.stage.algorithm.container.image
+    reference = stage_command.image(job)
+    image = image_name(reference) or reference
     return any(
         image == allowed or (allowed.endswith("/") and image.startswith(allowed))
         for allowed in environment.pull_secret_images
@@ -124,11 +126,6 @@ def _pull_policy(job: StageJob) -> str:
     return "Always" if is_at_risk else job.environment.pull_policy
 
 
-def no_expansion(text: str) -> str:
-    """Write a text so that Kubernetes, which expands `$(NAME)` and `$$` in commands and variables, restores it."""
-    return text.replace("$", "$$")
-
-
 def _container(job: StageJob, settings: Settings, base_name: str) -> dict[str, Any]:
     limits = _resources(job)
     requests = {**limits, "cpu": _STAGING_CPU_REQUEST} if job.stage.is_ours else dict(limits)
@@ -141,6 +138,8 @@ def _container(job: StageJob, settings: Settings, base_name: str) -> dict[str, A
         "securityContext": _CONTAINER_SECURITY,
         "volumeMounts": _mounts(job),
     }
+    if task := _task(job):
+        return {**container, **executor_pods.command(job, task)}
     command = [no_expansion(word) for word in _command(job)]
     return {**container, "command": command} if command else container
 
@@ -148,7 +147,7 @@ def _container(job: StageJob, settings: Settings, base_name: str) -> dict[str, A
 def _image(job: StageJob, settings: Settings) -> str:
     match job.stage:
         case Stage.ALGORITHM:
-            return job.definition.stage.algorithm.container.reference
+            return stage_command.image(job)
         case Stage.FILTER:
             return job.environment.filter_image
         case _:
@@ -169,17 +168,14 @@ def _command(job: StageJob) -> list[str]:
 
 def _logged(job: StageJob, command: str) -> list[str]:
     """Wrap a shell command so that its output is kept in a file."""
-    return ["sh", "-c", _wrapper_script(), job.stage.value, command, str(job.environment.publish.max_log_bytes)]
-
-
-@cache
-def _wrapper_script() -> str:
-    """The script that runs algorithm and filter, without its comments."""
-    lines = Path(__file__).with_name("algorithm.sh").read_text().splitlines()
-    return "\n".join(line for line in lines if line and not line.startswith("#"))
+    return ["sh", "-c", script("algorithm.sh"), job.stage.value, command, str(job.environment.publish.max_log_bytes)]
 
 
 def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
+    if task := _task(job):
+        return [
+            {"name": name, "value": no_expansion(text)} for name, text in executor_pods.variables(job, task).items()
+        ]
     # The root file system is read-only, and the user has no home in the image.
     variables = {"HOME": "/tmp"}  # noqa: S108 - an emptyDir of this Pod
     if _has_credentials(job.stage):
@@ -207,7 +203,14 @@ def _resources(job: StageJob) -> dict[str, str]:
     return resources
 
 
+def _task(job: StageJob) -> TesTask | None:
+    """The TES task, if the Job runs one of its executors."""
+    return job.definition if job.stage is Stage.ALGORITHM and isinstance(job.definition, TesTask) else None
+
+
 def _mounts(job: StageJob) -> list[dict[str, Any]]:
+    if task := _task(job):
+        return executor_pods.mounts(job, task)
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
     if job.stage.is_ours:
         logs = {"name": "volume", "mountPath": f"{VOLUME}/{ADMIN_LOGS}", "subPath": ADMIN_LOGS}

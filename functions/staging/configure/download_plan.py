@@ -9,7 +9,6 @@ from functions.staging.configure.fetch import DataSource
 from functions.staging.configure.local_sources import TextSource
 from functions.staging.report import StageFailure
 from functions.workflow.document import Algorithm, Definition, Input, Remote
-from functions.workflow.transfer_policies import ConfigureTask
 from functions.workflow.volume_layout import ALGORITHM, INPUTS, TRANSFORMATIONS
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ def needs_network(definition: Definition) -> bool:
 class Planner:
     """Makes plans. `network` is None for a document that needs no network. All methods raise StageFailure."""
 
-    def __init__(self, task: ConfigureTask, network: Network | None) -> None:
-        self._task = task
+    def __init__(self, definition: Definition, network: Network | None) -> None:
+        self._definition = definition
         self._network = network
 
     def input(self, each: Input) -> Plan:
@@ -56,7 +55,7 @@ class Planner:
 
     def algorithm(self) -> Plan:
         """Return the files of the algorithm: `transformations/algorithm`, then `1`, `2`, …"""
-        algorithm = self._task.definition.stage.algorithm
+        algorithm = self._definition.stage.algorithm
         ddo = self._network.ddo(algorithm.id) if self._network else None
         if algorithm.rawcode:
             return Plan(_items([ALGORITHM], [TextSource(algorithm.rawcode)], algorithm.checksums), ddo)

@@ -17,7 +17,7 @@ class TextSource(NamedTuple):
 
     text: str
     where: str = "the workflow document"
-    kind: str = "rawcode"
+    kind: str = "rawcode"  # of a TES task: `content`
 
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:

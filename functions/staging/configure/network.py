@@ -13,7 +13,7 @@ from functions.staging.configure.sources import source
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Remote
-from functions.workflow.transfer_policies import ConfigureTask
+from functions.workflow.transfer_policies import FetchPolicy
 
 
 class Network:
@@ -21,21 +21,22 @@ class Network:
 
     def __init__(
         self,
-        task: ConfigureTask,
+        policy: FetchPolicy,
+        metadata_uri: str | None,
         http: GuardedHttp,
         retries: RetryPolicy,
         credentials: Mapping[str, str],
         wait: Callable[[float], None],
     ) -> None:
-        self._policy = task.fetch
+        self._policy = policy
         self._http = http
         self._retries = retries
         self._credentials = credentials
         self._wait = wait
         self._signer = DownloadSigner(credentials.get("OPERATOR_PRIVATE_KEY"))
-        own, named = task.fetch.metadata_uri, task.definition.stage.output.metadataUri
+        own, named = policy.metadata_uri, metadata_uri
         self._metadata = MetadataService(http, own or named, bool(own), retries, wait)
-        self._providers = ProviderDirectory(task.fetch.providers, self._metadata)
+        self._providers = ProviderDirectory(policy.providers, self._metadata)
 
     def source(self, url: str) -> DataSource:
         """Return the file at `url`."""

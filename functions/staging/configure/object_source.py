@@ -67,6 +67,28 @@ class ObjectSource:
             raise StageFailure("DataUnavailable", unusable) from None
 
 
+def list_objects(
+    url: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy
+) -> Iterator[tuple[str, ObjectSource]]:
+    """Yield the objects below a prefix, with their names below it. Raises StageFailure."""
+    from obstore import exceptions as known
+
+    parts = urlsplit(url)
+    scheme, bucket, prefix = parts.scheme.lower(), parts.netloc, unquote(parts.path.strip("/"))
+    if not bucket or "@" in bucket:
+        raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket")
+    store = _open(f"{scheme}://{bucket}", policy, credentials, retries)
+    try:
+        for batch in store.list(f"{prefix}/" if prefix else None):
+            for found in batch:
+                key = found["path"]
+                name = key.removeprefix(f"{prefix}/") if prefix else key
+                yield name, ObjectSource(store, key, f"{scheme}://{bucket}/{key}", scheme)
+    except (known.BaseError, OSError) as e:
+        # Only the kind of error: the text contains internal URLs.
+        raise StageFailure("DataUnavailable", f"the storage does not list the folder ({type(e).__name__})") from None
+
+
 def _open(bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy) -> Any:
     # obstore's own retries would be invisible to the progress and the deadline, so there are none.
     connection = Connection(retries.connect, retries.stall, policy.seconds, retries=0, retry_seconds=retries.stall)

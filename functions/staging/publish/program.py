@@ -21,16 +21,18 @@ from msgspec import Struct
 from functions.results.layout import attempt_folder, encode
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError
-from functions.staging.command_line import credentials_of, parse_arguments
+from functions.staging.command_line import credentials_of, delivery_credentials, parse_arguments
 from functions.staging.progress import ProgressReporter
+from functions.staging.publish import tes_outputs
 from functions.staging.publish.survey import MOST_WARNINGS, Survey
 from functions.staging.publish.tree import Entry, Notice, TreeChanged, walk
-from functions.staging.publish.upload import OpenFile, Uploader, upload_failure
+from functions.staging.publish.upload import Destination, OpenFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.model import FetchedFile, Manifest, ResultFile, Scope, WorkflowId
 from functions.workflow.stage_task import MAX_HELD_LIST, Task
+from functions.workflow.tes_task import TesTask
 from functions.workflow.transfer_policies import PublishPolicy
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
@@ -56,14 +58,21 @@ class Provenance(Struct, frozen=True):
 
 
 def publish(
-    task: Task, volume: Path, attempt: int, scope: Scope, storage: Storage, quarantine: Storage | None = None
+    task: Task,
+    volume: Path,
+    attempt: int,
+    scope: Scope,
+    storage: Storage,
+    quarantine: Storage | None = None,
+    destinations: Destination | None = None,
 ) -> Manifest:
     """Upload all that `scope` allows, then the manifest. Raises StageFailure and TreeChanged.
 
-    With a `quarantine`, the outputs and the manifest go there, and only the admin logs go to the results.
+    With a `quarantine`, the outputs and the manifest go there, and only the admin logs go to the results. Otherwise
+    those of a TES task go to `destinations`.
     """
     workflow = WorkflowId(task.workflow)
-    survey = _survey(volume, scope, task.publish)
+    survey = _survey(volume, scope, task)
     logging.info("publishing files: %d, bytes: %d", survey.files, survey.bytes)
     progress = ProgressReporter()
     progress.set_totals(survey.files, survey.bytes)
@@ -71,14 +80,19 @@ def publish(
     uploader = Uploader(storage, attempt_folder(workflow, attempt))
     destination = quarantine or storage
     again = Survey()
-    files = _upload(_open_files(volume, scope, task, again), replace(uploader, storage=destination, progress=progress))
+    outputs = replace(uploader, storage=quarantine or destinations or storage, progress=progress)
+    files = _upload(_open_files(volume, scope, task, again), outputs)
     if (again.files, again.bytes) != (survey.files, survey.bytes):
         raise TreeChanged("the outputs changed while they were published")
     progress.report()
-    logs = _upload(_admin_logs(volume, scope, task.publish), uploader)
+    logs = _upload(_admin_logs(volume, scope, task), uploader)
     logging.info("published files: %d, bytes: %d", again.files, again.bytes)
     logs += _upload(_publish_log(volume, task.publish), uploader)
-    manifest = Manifest(tuple(files), tuple(logs), survey.warnings(scope), _report(volume), fetched=_fetched(volume))
+    manifest = Manifest((), tuple(logs), survey.warnings(scope), _report(volume), fetched=_fetched(volume))
+    if isinstance(task.definition, TesTask):
+        manifest = tes_outputs.manifest(manifest, task.definition, volume, scope, files)
+    else:
+        manifest = replace(manifest, files=tuple(files))
     if quarantine is not None:
         # Their stored bytes never leave as they are: release encrypts anew, or not at all.
         manifest = replace(manifest, files=tuple(replace(file, sha512=None) for file in files))
@@ -115,39 +129,47 @@ def _fetched(volume: Path) -> tuple[FetchedFile, ...]:
         return ()
 
 
-def _survey(volume: Path, scope: Scope, policy: PublishPolicy) -> Survey:
+def _survey(volume: Path, scope: Scope, task: Task) -> Survey:
     survey = Survey()
-    for entry in _entries(volume, scope, survey.notice):
-        survey.count(entry, policy)
+    for entry, _ in _entries(volume, scope, task, survey.notice):
+        survey.count(entry, task.publish)
     if survey.kinds.total() > MOST_WARNINGS:
         logging.warning("files with a warning, by kind: %s", survey.summary())
     return survey
 
 
-def _entries(volume: Path, scope: Scope, notice: Notice) -> Iterator[Entry]:
-    """Yield the files that the consumer gets."""
+def _entries(volume: Path, scope: Scope, task: Task, notice: Notice) -> Iterator[tuple[Entry, str]]:
+    """Yield the files that the consumer gets, and where each goes if that is not the storage of results."""
+    if isinstance(task.definition, TesTask):
+        yield from tes_outputs.entries(task.definition, volume, scope, notice)
+        return
     if scope is not Scope.ADMIN_LOGS:
-        yield from walk(volume, OUTPUTS, notice)
+        yield from ((entry, "") for entry in walk(volume, OUTPUTS, notice))
     if scope is Scope.ALL:
-        yield from walk(volume, LOGS, notice)
+        yield from ((entry, "") for entry in walk(volume, LOGS, notice))
 
 
 def _open_files(volume: Path, scope: Scope, task: Task, survey: Survey) -> Iterator[OpenFile]:
     held = task.held if scope is Scope.QUARANTINE else None
-    recipient = held.recipient if held else task.definition.stage.output.publicKey
-    for entry in _entries(volume, scope, _quiet):
+    recipient = held.recipient if held else task.recipient
+    for entry, key in _entries(volume, scope, task, _quiet):
         survey.count(entry, task.publish)
         if entry.path == ALGORITHM_LOG:
             yield OpenFile(entry.path, entry.open(), cut_at=task.publish.max_log_bytes)
         else:
-            yield OpenFile(entry.path, entry.open(), recipient=recipient)
+            yield OpenFile(entry.path, entry.open(), recipient=recipient, key=key)
 
 
-def _admin_logs(volume: Path, scope: Scope, policy: PublishPolicy) -> Iterator[OpenFile]:
+def _admin_logs(volume: Path, scope: Scope, task: Task) -> Iterator[OpenFile]:
+    policy = task.publish
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path != PUBLISH_LOG:
             path = FILTER_LOG if entry.path == POD_FILTER_LOG else entry.path
             yield OpenFile(path, entry.open(), cut_at=policy.max_log_bytes)
+    if isinstance(task.definition, TesTask):
+        for number, name, entry in tes_outputs.kept_streams(volume, _quiet):
+            yield OpenFile(tes_outputs.log_path(number, name), entry.open(), cut_at=policy.max_log_bytes)
+        return
     for entry in walk(volume, LOGS, _quiet) if scope is not Scope.ALL else ():
         if entry.path == ALGORITHM_LOG:
             yield OpenFile(UNFILTERED_LOG, entry.open(), cut_at=policy.max_log_bytes)
@@ -229,5 +251,15 @@ def _run(given: Mapping[str, str], volume: Path) -> str:
     except (SettingsError, UnicodeError) as e:
         # Not final: the operator may correct the Secret before the last attempt.
         raise StageFailure("ResultUploadFailed", f"the storage of results cannot be used: {e}") from None
-    manifest = publish(task, volume, attempt, scope, storage, quarantine)
-    return f"files: {len(manifest.files)}"
+    destinations = _destinations(task)
+    manifest = publish(task, volume, attempt, scope, storage, quarantine, destinations)
+    return f"files: {len(manifest.files or manifest.delivered)}"
+
+
+def _destinations(task: Task) -> Destination | None:
+    """Where the outputs of a TES task go, with the credentials for them. Raises UnicodeError and OSError."""
+    if not isinstance(task.definition, TesTask):
+        return None
+    from functions.staging.publish.deliver import Destinations
+
+    return Destinations(task, delivery_credentials(os.environ), task.results)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from functions.staging.publish.names import published_name
 from functions.staging.report import StageFailure
+from functions.workflow.tes_task import WILDCARDS
 
 MAX_DEPTH = 100  # each open folder holds a file descriptor
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -50,6 +52,14 @@ class Entry:
             raise TreeChanged(f"{self.path} is no longer a regular file")
         return fd
 
+    def tail(self, size: int) -> bytes:
+        """Return the last `size` bytes. Raises TreeRefused and TreeChanged."""
+        fd = self.open()
+        try:
+            return os.pread(fd, size, max(0, os.fstat(fd).st_size - size))
+        finally:
+            os.close(fd)
+
 
 def walk(volume: Path, folder: str, notice: Notice) -> Generator[Entry]:
     """Yield the regular files of `volume`/`folder`, ordered by the bytes of their names.
@@ -63,6 +73,53 @@ def walk(volume: Path, folder: str, notice: Notice) -> Generator[Entry]:
     except OSError as e:
         raise _error(folder, e, final=(*_DENIED, *_NOT_A_FOLDER)) from e
     yield from _walk(fd, folder, notice, MAX_DEPTH)
+
+
+def match(volume: Path, folder: str, parts: Sequence[str], notice: Notice, *, folders: bool) -> Generator[Entry]:
+    """Yield the regular files of `volume`/`folder` whose path matches `parts`, each a name or a shell pattern.
+
+    With `folders`, a folder that matches stands for all files below it. Never follows links. Raises as `walk`.
+    """
+    try:
+        fd = os.open(volume / folder, _FOLDER)
+    except FileNotFoundError:
+        return
+    except OSError as e:
+        raise _error(folder, e, final=(*_DENIED, *_NOT_A_FOLDER)) from e
+    yield from _match(fd, folder, parts, notice, folders)
+
+
+def _match(fd: int, path: str, parts: Sequence[str], notice: Notice, folders: bool) -> Generator[Entry]:
+    """Match the folder `fd`, and close it."""
+    first, rest = parts[0], parts[1:]
+    try:
+        with _errors(path):
+            names = _matching(fd, first)
+        for name in names:
+            here = f"{path}/{published_name(name)}"
+            with _errors(here):
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                enters = stat.S_ISDIR(found.st_mode) and (rest or folders)
+                folder = os.open(name, _FOLDER, dir_fd=fd) if enters else None
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else _kind(found.st_mode)
+            if folder is not None:
+                inner = _match(folder, here, rest, notice, folders) if rest else _walk(folder, here, notice, MAX_DEPTH)
+                yield from inner
+            elif kind is not None:
+                notice(here, kind)
+            elif not rest:
+                yield Entry(here, found.st_size, name, fd)
+    finally:
+        os.close(fd)
+
+
+def _matching(fd: int, pattern: str) -> list[bytes]:
+    """The names in a folder that a pattern matches. A leading dot must be in the pattern, as in a shell."""
+    if not WILDCARDS.search(pattern):
+        name = os.fsencode(pattern)
+        return [name] if os.access(name, os.F_OK, dir_fd=fd, follow_symlinks=False) else []
+    names = [name for name in os.listdir(fd) if fnmatchcase(name, pattern) and (name[0] != "." or pattern[0] == ".")]
+    return sorted(map(os.fsencode, names))
 
 
 def _walk(fd: int, path: str, notice: Notice, depth: int) -> Generator[Entry]:

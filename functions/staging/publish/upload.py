@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from functions.backoff import Backoff
 from functions.results.layout import held_path
-from functions.results.ports import Storage, StorageFull, StorageRefused, StorageUnavailable
+from functions.results.ports import StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.progress import ProgressReporter
 from functions.staging.publish.names import storage_path
 from functions.staging.publish.tree import TreeChanged
@@ -49,6 +49,7 @@ class OpenFile:
     fd: int
     cut_at: int | None = None  # logs: publish at most this many bytes, and add a line that says so
     recipient: str | None = None  # an age recipient to encrypt to
+    key: str = ""  # where it goes, if not below the uploader's folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,22 @@ class StreamFile:
     read: Callable[[], Iterator[bytes]]
     size: Callable[[], int]  # bytes, as expected when it begins
     recipient: str | None = None  # an age recipient to encrypt to
+    key: str = ""  # where it goes, if not below the uploader's folder
+
+
+class Destination(Protocol):
+    """What takes files: a storage of results, or the URLs that a client gave."""
+
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
+        """See functions/results/ports.py."""
+        ...
 
 
 @dataclass(frozen=True)
 class Uploader:
     """Uploads files to `folder` of a storage."""
 
-    storage: Storage
+    storage: Destination
     folder: str  # `<workflow>/<attempt>`
     progress: ProgressReporter | None = None
     sleep: Callable[[float], None] = time.sleep
@@ -74,7 +84,9 @@ class Uploader:
         """Upload the file, with retries. Raises StageFailure."""
         try:
             return self.upload_stream(
-                StreamFile(file.path, lambda: self._chunks(file), lambda: os.fstat(file.fd).st_size, file.recipient)
+                StreamFile(
+                    file.path, lambda: self._chunks(file), lambda: os.fstat(file.fd).st_size, file.recipient, file.key
+                )
             )
         finally:
             os.close(file.fd)
@@ -101,10 +113,11 @@ class Uploader:
 
             digest, size = Digest(encrypt(plain, file.recipient)), encrypted_size(size)
             path, content_type = held_path(path), "application/octet-stream"
-        url = self.storage.put(f"{self.folder}/{storage_path(path)}", digest, size, content_type)
+        key = file.key or f"{self.folder}/{storage_path(path)}"
+        url = self.storage.put(key, digest, size, content_type)
         if self.progress:
             self.progress.file_done()
-        kind = _TYPES.get(file.path, "output")
+        kind = _type(file.path)
         uploaded = ResultFile(path, digest.size, kind, url, digest.sha256, content_type, sha512=digest.sha512)
         return replace(uploaded, plain_sha256=plain.sha256, plain_size=plain.size) if file.recipient else uploaded
 
@@ -132,6 +145,11 @@ class Uploader:
     def _count(self, size: int) -> None:
         if self.progress:
             self.progress.add_bytes(size)
+
+
+def _type(path: str) -> str:
+    executor = path.startswith(volume_layout.EXECUTOR_LOGS)
+    return "executorLog" if executor else _TYPES.get(path, "output")
 
 
 class Digest:

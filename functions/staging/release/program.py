@@ -56,7 +56,7 @@ class Release:
 
     def _copy(self, file: ResultFile, uploader: Uploader) -> ResultFile:
         path = plain_path(file.path)
-        recipient = self.task.definition.stage.output.publicKey
+        recipient = self.task.recipient
         try:
             return uploader.upload_stream(
                 StreamFile(path, lambda: self._plain(file), lambda: file.plain_size or file.size, recipient)

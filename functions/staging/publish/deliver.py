@@ -1,0 +1,94 @@
+"""Writes the outputs of a GA4GH TES task to the URLs that its client gave, as far as the environment allows it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from functions.results.ports import StorageRefused, StorageUnavailable
+from functions.settings import SettingsError
+from functions.staging.report import StageFailure
+from functions.workflow.destinations import DestinationRefused, check, is_below
+
+if TYPE_CHECKING:
+    from functions.results.object_store import ObjectStorage
+    from functions.staging.guarded_http import GuardedHttp
+    from functions.workflow.stage_task import Task
+
+
+class Destinations:
+    """Where outputs go. `put` takes a URL as the key."""
+
+    def __init__(self, task: Task, credentials: Mapping[str, str], results: str) -> None:
+        self._task = task
+        self._credentials = credentials
+        self._results = results
+        self._stores: dict[str, ObjectStorage] = {}
+
+    def put(self, url: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
+        """Write one file, or replace it. Raises StorageUnavailable, and StageFailure for a URL that is not allowed."""
+        self._check(url)
+        parts = urlsplit(url)
+        match parts.scheme:
+            case "s3" | "gs" | "az":
+                key = unquote(parts.path.lstrip("/"))
+                self._store(f"{parts.scheme}://{parts.netloc}").put(key, chunks, size, content_type)
+            case "file":
+                _write(Path(unquote(parts.path)), chunks)
+            case _:
+                self._http.put(url, chunks, size, content_type)
+        return url
+
+    def _check(self, url: str) -> None:
+        try:
+            check(url, self._task.deliver.outputs, self._task.owner)
+            forbidden = is_below(url, self._results)
+        except DestinationRefused as e:
+            raise StageFailure("OutputForbidden", f"an output may not go to its URL: expected {e}") from None
+        if forbidden:
+            raise StageFailure("OutputForbidden", "an output may not go where Sluice keeps results")
+
+    def _store(self, bucket: str) -> ObjectStorage:
+        if bucket not in self._stores:
+            from functions.results.bucket import open_bucket
+            from functions.results.object_store import ObjectStorage
+
+            endpoint = self._task.deliver.endpoints.get(bucket.partition("://")[0])
+            try:
+                store = open_bucket(bucket, self._credentials, endpoint=endpoint)
+            except SettingsError as e:
+                raise StageFailure("OutputUploadFailed", f"{e}; they belong into the Secret for outputs") from None
+            self._stores[bucket] = ObjectStorage(store, bucket)
+        return self._stores[bucket]
+
+    @cached_property
+    def _http(self) -> GuardedHttp:
+        from functions.staging.guarded_http import GuardedHttp
+
+        private = self._task.fetch.allow_private_addresses
+        return GuardedHttp(frozenset({"https", "http"}), private=private)
+
+
+def _write(target: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file of this machine: beside its name first, so that nobody sees half of it."""
+    draft = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}.new")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644), "wb") as out:
+                out.writelines(chunks)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(draft, target)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as e:
+        raise StorageRefused(f"{target}: {e.strerror}") from e
+    except OSError as e:
+        raise StorageUnavailable(f"{target}: {e.strerror}") from e

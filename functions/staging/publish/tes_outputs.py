@@ -1,0 +1,108 @@
+"""The outputs of a GA4GH TES task: which files the client has declared, and where each goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from functions.staging.publish.tree import Entry, Notice, match, walk
+from functions.workflow.model import DeliveredFile, Manifest, ResultFile, Scope, Streams
+from functions.workflow.tes_task import Output, TesTask, url_of
+from functions.workflow.volume_layout import EXECUTOR_LOGS, LOGS, OUTPUTS
+
+MAX_TAIL = 10_000  # bytes of each stream in the record
+
+
+class Found(NamedTuple):
+    """One file that leaves. `path` is that in the container."""
+
+    entry: Entry
+    path: str
+    url: str
+
+
+def declared(task: TesTask, volume: Path, notice: Notice) -> Iterator[Found]:
+    """Yield the files of all outputs. One that two outputs cover comes twice. Raises as `walk`."""
+    for output in task.outputs:
+        parts = output.path.strip("/").split("/")
+        for entry in match(volume, OUTPUTS, parts, notice, folders=output.type == "DIRECTORY"):
+            path = entry.path.removeprefix(OUTPUTS)
+            yield Found(entry, path, _url(output, path))
+
+
+def entries(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> Iterator[tuple[Entry, str]]:
+    """Yield the files that leave, each with its URL; for the quarantine each file once, and without a URL."""
+    if scope is Scope.ADMIN_LOGS:
+        return
+    seen: set[str] = set()
+    for found in declared(task, volume, notice):
+        if scope is not Scope.QUARANTINE:
+            yield found.entry, found.url
+        elif found.path not in seen:
+            seen.add(found.path)
+            yield found.entry, ""
+
+
+def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files: Sequence[ResultFile]) -> Manifest:
+    """Return the manifest with what was delivered, or put into quarantine, and what executors printed."""
+    quiet: Notice = lambda _path, _kind: None  # noqa: E731
+    if scope is Scope.QUARANTINE:
+        before = replace(before, files=tuple(files))
+    else:
+        sent = (DeliveredFile(each.url, each.path.removeprefix(OUTPUTS), each.size) for each in files)
+        before = replace(before, delivered=tuple(sent))
+    absent = () if scope is Scope.ADMIN_LOGS else missing(task, volume)
+    return replace(before, streams=tails(task, volume, scope, quiet), missing=absent)
+
+
+def missing(task: TesTask, volume: Path) -> tuple[str, ...]:
+    """Return the declared files that are not there. A folder may be empty, and a pattern may match nothing."""
+    files = [each for each in task.outputs if each.type == "FILE" and not each.is_pattern]
+    return tuple(each.path for each in files if not _exists(each, volume))
+
+
+def kept_streams(volume: Path, notice: Notice) -> Iterator[tuple[int, str, Entry]]:
+    """Yield what executors printed: the executor's number, `stdout` or `stderr`, and the file."""
+    for entry in walk(volume, LOGS, notice):
+        _, number, name = (*entry.path.split("/", 2), "", "")[:3]
+        if number.isdecimal() and name in ("stdout", "stderr"):
+            yield int(number), name, entry
+
+
+def tails(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> tuple[Streams, ...]:
+    """Return the ends of what each executor printed; nothing where something stands between it and the client."""
+    if scope is not Scope.ALL:
+        return ()
+    found = {(number, name): entry.tail(MAX_TAIL) for number, name, entry in kept_streams(volume, notice)}
+    numbers = range(len(task.executors))
+    return tuple(Streams(*(_text(found.get((n, name), b"")) for name in ("stdout", "stderr"))) for n in numbers)
+
+
+def log_path(number: int, name: str) -> str:
+    """Return where the operator finds what an executor printed."""
+    return f"{EXECUTOR_LOGS}{number + 1}.{name}.log"
+
+
+def _text(tail: bytes) -> str:
+    """Decode the end of a stream. The record cannot hold NUL."""
+    return tail.decode(errors="replace").replace("\0", "\ufffd")
+
+
+def _exists(output: Output, volume: Path) -> bool:
+    parts = output.path.strip("/").split("/")
+    return any(True for _ in match(volume, OUTPUTS, parts, lambda _path, _kind: None, folders=False))
+
+
+def _url(output: Output, path: str) -> str:
+    """Return where a file goes: below `url` unless the output is that file itself."""
+    url = url_of(output.url)
+    if output.is_pattern:
+        rest = path.removeprefix(output.path_prefix)
+    elif output.type == "DIRECTORY":
+        rest = path.removeprefix(output.path.rstrip("/"))
+    else:
+        return url
+    return f"{url.rstrip('/')}/{quote(rest.lstrip('/'))}"

@@ -1,0 +1,57 @@
+"""Where outputs may go: the environment's URL prefixes, compared part by part after parsing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
+
+SCHEMES = frozenset({"s3", "gs", "az", "https", "http", "file"})
+OWNER = "{owner}"
+ANY = "*"  # as the whole prefix: for a laptop
+
+
+class DestinationRefused(ValueError):
+    """A URL that outputs may not go to; the text says what would do."""
+
+
+def check(url: str, allowed: Sequence[str], owner: str) -> None:
+    """Raise DestinationRefused unless a prefix allows the URL. `{owner}` in a prefix stands for the owner."""
+    wanted = _parts(url)
+    for prefix in allowed:
+        if prefix == ANY:
+            return
+        scheme, host, path = _parts(prefix)
+        path = tuple(owner if part == OWNER else part for part in path)
+        host = owner if host == OWNER else host
+        if wanted[:2] == (scheme, host) and wanted[2][: len(path)] == path:
+            return
+    known = ", ".join(allowed) or "none"
+    raise DestinationRefused(f"a URL below one of the environment's prefixes ({known})")
+
+
+def is_below(url: str, prefix: str) -> bool:
+    """Whether a URL lies below a prefix, or is it. Raises DestinationRefused for what must not be compared."""
+    if urlsplit(prefix).scheme not in SCHEMES:
+        return False
+    scheme, host, path = _parts(prefix)
+    wanted = _parts(url)
+    return wanted[:2] == (scheme, host) and wanted[2][: len(path)] == path
+
+
+def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:
+    """Scheme, host or bucket, and the parts of the path. Raises DestinationRefused for what must not be compared."""
+    try:
+        split = urlsplit(url)
+        host = split.netloc.lower() if split.scheme in ("http", "https") else split.netloc
+    except ValueError:
+        raise DestinationRefused("a URL") from None
+    if split.scheme not in SCHEMES:
+        raise DestinationRefused(f"a URL with one of the schemes {', '.join(sorted(SCHEMES))}")
+    if "@" in split.netloc:
+        raise DestinationRefused("a URL without a user and a password")
+    if not host and split.scheme != "file":
+        raise DestinationRefused("a URL with a bucket or a host")
+    path = tuple(unquote(part) for part in split.path.strip("/").split("/") if part)
+    if any(part in (".", "..") or "/" in part or "\0" in part for part in path) or "//" in split.path.strip("/"):
+        raise DestinationRefused("a URL whose path has no empty parts, `.` and `..`")
+    return split.scheme, host, path
