@@ -41,7 +41,7 @@ export const notice = (kind, ...text) => h("p", { class: `notice ${kind}`, role:
 // The names of columns that begin with a small letter are not shown on a phone.
 export const table = (caption, columns, rows, empty) =>
   rows.length
-    ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    ? h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
         h("table", null,
           h("caption", { class: "unseen" }, caption),
           h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col", class: /^[a-z]/.test(name) ? "wide" : null }, name[0].toUpperCase() + name.slice(1))))),

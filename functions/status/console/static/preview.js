@@ -36,7 +36,7 @@ function cells(path, text, separator) {
   const rows = parse(text, separator, ROWS + 1);
   const cut = (row, tag) => row.slice(0, COLUMNS).map((cell) => h(tag, tag === "th" ? { scope: "col" } : null, cell));
   return h("div", { class: "preview" },
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table ${path}` },
+    h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `Table ${path}` },
       h("table", null, h("thead", null, h("tr", null, cut(rows[0] || [], "th"))), h("tbody", null, rows.slice(1, ROWS).map((row) => h("tr", null, cut(row, "td")))))),
     h("p", { class: "muted" }, `At most ${ROWS} rows are shown.`));
 }
