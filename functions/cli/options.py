@@ -28,6 +28,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 owner_option = click.option(
     "--owner", metavar="ADDRESS", help="The consumer's address.  [default: the address of the key]"
 )
+temporary_folder_option = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the database, logs and working files.  [default: a temporary folder]",
+)
 environments_option = click.option(
     "--environments", type=_FILE, help="YAML file of compute environments, instead of the built-in `ocean-compute`."
 )

@@ -13,7 +13,7 @@ import click
 
 from functions.cli.command_errors import FAILED, INTERRUPTED, fail
 from functions.cli.local_platform import interruptible, running_platform
-from functions.cli.options import environments_option, json_option, print_json, show_option
+from functions.cli.options import environments_option, json_option, print_json, show_option, temporary_folder_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,12 +32,7 @@ _POLL = 0.25  # seconds between two polls of a stage's progress; its end is anno
     help="Folder for the results; those of an earlier run in it are replaced.  [default: out/NAME, where NAME is the "
     "document's name, or its folder's for workflow.json]",
 )
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the database, logs and working files.  [default: a temporary folder]",
-)
+@temporary_folder_option
 @environments_option
 @click.option("--environment", help="The compute environment; required if the file has several.")
 @click.option("--require-isolation", is_flag=True, help="Refuse to run if the algorithm cannot be isolated.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.cli.command_errors import FAILED, fail
-from functions.cli.options import DEFAULT_URL, checked_url, json_option, print_json, read_secret
+from functions.cli.options import checked_url, json_option, print_json, read_secret, url_option
 from functions.cli.tes_run import run
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def tes_server_options(command: F) -> F:
     """Add --url and --token-file to a command, and pass it the `client` built from them."""
 
-    @click.option(
-        "--url", envvar="SLUICE_URL", default=DEFAULT_URL, show_default=True, help="The server; also SLUICE_URL."
-    )
+    @url_option
     @click.option(
         "--token-file",
         envvar="SLUICE_TOKEN_FILE",

@@ -13,7 +13,7 @@ import click
 
 from functions.cli.command_errors import FAILED, INTERRUPTED, fail
 from functions.cli.local_platform import interruptible, running_platform
-from functions.cli.options import environments_option, json_option, print_json, show_option
+from functions.cli.options import environments_option, json_option, print_json, show_option, temporary_folder_option
 
 if TYPE_CHECKING:
     from functions.cli.tes_client import TesClient
@@ -29,12 +29,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the outputs whose `url` is a relative path.  [default: out/NAME, NAME being the file's name]",
 )
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the database, logs and working files.  [default: a temporary folder]",
-)
+@temporary_folder_option
 @environments_option
 @click.option("--require-isolation", is_flag=True, help="Refuse to run if the executors cannot be isolated.")
 @show_option

@@ -74,14 +74,10 @@ def start(
     create = CreateJob(stage, attempt, executor, pause(w.limits, attempt) if again else 0)
     begin = now + timedelta(seconds=create.after)
     after = replace(
-        w,
+        _without_job(w),
         phase=Phase(stage),
         attempt=attempt,
         executor=executor,
-        job_uid=None,
-        job_created_at=None,
-        waiting=None,
-        runs_since=None,
         status=Code.FILTERING if stage is Stage.PUBLISH and is_held_back(w) else STATUS_OF[stage],
         deadline=stage_deadline(remaining(w), stage, begin),
         wake_at=begin + CHECK_AFTER,
@@ -155,31 +151,20 @@ def hold_again(w: Workflow, event: str, now: datetime, reason: str) -> Decision:
 
 
 def _held(w: Workflow) -> Workflow:
-    return replace(
-        w,
-        phase=Phase.HELD,
-        attempt=0,
-        executor=0,
-        job_uid=None,
-        job_created_at=None,
-        waiting=None,
-        runs_since=None,
-        status=Code.FILTERING,
-    )
+    return replace(_without_job(w), phase=Phase.HELD, status=Code.FILTERING)
+
+
+def _without_job(w: Workflow) -> Workflow:
+    """The workflow after its last Job and before the next: no attempt, and no state of a Job or a container."""
+    return replace(w, attempt=0, executor=0, job_uid=None, job_created_at=None, waiting=None, runs_since=None)
 
 
 def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str = "") -> Decision:
     """Finish the workflow. Frees the environment's slot, if the workflow had one."""
     published = before.phase in (Phase.PUBLISH, Phase.HELD, Phase.RELEASE) and not w.removed  # logs, at the least
     after = replace(
-        w,
+        _without_job(w),
         phase=Phase.FINISHED,
-        attempt=0,
-        executor=0,
-        job_uid=None,
-        job_created_at=None,
-        waiting=None,
-        runs_since=None,
         halt=None,
         status=w.ending.code if w.ending else Code.FINISHED,
         deadline=None,
