@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from functions.log import about
 from functions.store import json_columns
 from functions.store.pool import Row
 from functions.store.values import Evidence, Intent, Outgoing
@@ -44,6 +46,8 @@ from functions.workflow.model import (
 from functions.workflow.timing import CHECK_AFTER
 
 # Columns of `jobs`: those of the state, and those of the whole record.
+logger = logging.getLogger(__name__)
+
 STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, executor, ran_seconds, job_uid, job_created_at, waiting,
     runs_since, status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
@@ -114,6 +118,17 @@ def workflow_of(row: Row) -> Workflow:
         head=row["head"],
         salt=row["salt"],
     )
+
+
+def readable_workflows(found: Iterable[Row]) -> list[Workflow]:
+    """The workflows of rows, without those that a newer program has written and that this one cannot read."""
+    workflows = []
+    for row in found:
+        try:
+            workflows.append(workflow_of(row))
+        except ValueError as e:
+            logger.error("a row cannot be read: %s", e, extra=about(workflow=row["workflowid"]))
+    return workflows
 
 
 def state_values(workflow: Workflow) -> dict[str, Any]:

@@ -187,7 +187,7 @@ class SqlStore:
         return bool(self._read(nonces.NONCE_USED, provider=address, nonce=nonce))
 
     def claim_workflows(self, now: datetime, until: datetime, limit: int) -> Sequence[Workflow]:
-        return [rows.workflow_of(row) for row in self._write(CLAIM_WORKFLOWS, now=now, until=until, limit=limit)]
+        return rows.readable_workflows(self._write(CLAIM_WORKFLOWS, now=now, until=until, limit=limit))
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
         due: dict[WorkflowId, None] = {}  # ordered; a workflow may have several intents

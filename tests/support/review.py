@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from support.api import API, function
 from support.world import MemoryStorage, World, record
+from werkzeug.test import Client
 
 from functions import ethereum
 from functions.engine.app import App
 from functions.trust import policy
 from functions.trust.canonical import encode
 from functions.trust.policy import Approval, Policy
-from functions.workflow.model import Hold, Manifest, Record, ResultFile, Stage, WorkflowId
+from functions.workflow.model import Hold, Manifest, Phase, Record, ResultFile, Stage, WorkflowId
 from functions.workflow.stage_task import RELEASE_ATTEMPT
 
 KEYS = tuple("0x" + digits * 32 for digits in ("44", "55"))
@@ -26,7 +28,7 @@ FILES = tuple(
 HOLD_SECONDS = 7200
 
 
-def held_record(app: App, number: int, approvals: int = 1, **options: Any) -> Record:
+def held_record(app: App, number: int | str, approvals: int = 1, **options: Any) -> Record:
     """A submission whose results are always held."""
     new = record(app, number, **options)
     needed = (Approval(PEOPLE, approvals),)
@@ -34,6 +36,36 @@ def held_record(app: App, number: int, approvals: int = 1, **options: Any) -> Re
     limits = replace(new.workflow.limits, hold=Hold.ALWAYS, hold_seconds=HOLD_SECONDS)
     submission = replace(new.submission, policy=policy.encode(merged))
     return Record(replace(new.workflow, limits=limits), submission)
+
+
+class HeldWorld(World):
+    """A World that holds results, and a door to `submit` for those who decide."""
+
+    def __init__(self, store: Any = None) -> None:
+        super().__init__(store=store, max_jobs=1000)
+        self.quarantine = MemoryStorage()
+        self.app.quarantine = self.quarantine
+        self.app.settings = replace(self.app.settings, quarantine_url="memory:held")
+        self.door = Client(function("submit", self.app))
+
+    def until_held(self, approvals: int = 1) -> WorkflowId:
+        """A new workflow whose results are held."""
+        new = held_record(self.app, self.app.new_id(), approvals)
+        w = self.app.transitions.submit(new, "test").workflow.id
+        while self.state(w).phase is not Phase.HELD:
+            self.end_job(w)
+            self.deliver()
+        return w
+
+    def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
+        if exit_code == 0 and leave_results(self, self.quarantine, workflow):
+            self.cluster.finish(self.job(workflow), exit_code, **how)
+        else:
+            super().end_job(workflow, exit_code, **how)
+
+    def decide(self, body: Mapping[str, Any]) -> int:
+        """The status of the answer."""
+        return self.door.post(f"{API}/decisions", json=body).status_code
 
 
 def leave_results(world: World, quarantine: MemoryStorage, workflow: WorkflowId) -> bool:
