@@ -80,9 +80,9 @@ class Held:
     job: str
     head: str
     files: Mapping[str, str]  # the sha256 of each path
-    blocked: frozenset[str]  # paths that no decision can release
+    blocked: frozenset[str]  # paths that no decision can release: the checks block them, or have not seen these bytes
     approvals: tuple[Approval, ...]
-    submitters: frozenset[str]  # lower-case addresses: owner, provider, publisher of the algorithm
+    submitters: frozenset[str]  # addresses in any spelling: owner, provider
 
 
 # Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
@@ -117,7 +117,7 @@ def check(decision: Decision, signature: str, held: Held, earlier: Sequence[Deci
     checkers = {address for approval in held.approvals for address in approval.checkers}
     if decision.by not in checkers:
         raise DecisionRefused(f"{decision.by} is not a checker of these data")
-    if decision.by in held.submitters:
+    if ethereum.comparable(decision.by) in map(ethereum.comparable, held.submitters):
         raise DecisionRefused(f"{decision.by} submitted this job and cannot decide about it")
     if any(each.by == decision.by for each in earlier):
         raise DecisionRefused(f"{decision.by} has decided already")

@@ -143,7 +143,7 @@ class Names(_Rule, frozen=True):
 
 
 class Text(_Rule, frozen=True):
-    """No line is longer than `max_line` characters, and at most `digits` percent of the characters are digits."""
+    """No line is longer than `max_line` bytes, and at most `digits` percent of the bytes are digits."""
 
     level: Level = Level.REVIEW
     max_line: Positive = 500

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -64,8 +64,16 @@ class Report(Struct, frozen=True):
 
     @property
     def blocked(self) -> frozenset[str]:
-        """The paths that no decision can release."""
+        """The paths that the checks block."""
         return frozenset(file.path for file in self.files if file.verdict is CheckVerdict.BLOCK)
+
+    def locked(self, held: Mapping[str, str]) -> frozenset[str]:
+        """The paths of `held` that no decision can release. `held`: the sha256 of each path.
+
+        A file may leave only if the checks have judged these very bytes under this very name.
+        """
+        passed = {(file.path, file.sha256) for file in self.files if file.verdict is not CheckVerdict.BLOCK}
+        return frozenset(path for path, sha256 in held.items() if (path, sha256) not in passed)
 
 
 # Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
@@ -85,7 +93,6 @@ def verdict_of(findings: Iterable[Finding]) -> CheckVerdict:
     return CheckVerdict.REVIEW if Level.REVIEW in levels else CheckVerdict.PASS
 
 
-def worst(files: Iterable[CheckedFile]) -> CheckVerdict:
-    """Return the worst verdict of all files."""
-    order = list(CheckVerdict)
-    return max((file.verdict for file in files), key=order.index, default=CheckVerdict.PASS)
+def worst(files: Iterable[CheckedFile], at_least: CheckVerdict = CheckVerdict.PASS) -> CheckVerdict:
+    """Return the worst verdict of all files. `at_least`: REVIEW if something could not be looked at."""
+    return max((at_least, *(file.verdict for file in files)), key=list(CheckVerdict).index)

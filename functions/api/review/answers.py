@@ -32,14 +32,14 @@ def report_of(held: HeldResults) -> Report | None:
 def to_decide(record: Record, held: HeldResults) -> Held:
     """Return what a decision about this job is compared with."""
     report = report_of(held)
-    people = (record.submission.owner, record.submission.provider)
+    files = {plain_path(file.path): file.plain_sha256 or "" for file in held.manifest.files}
     return Held(
         job=record.workflow.id,
         head=held.head,
-        files={plain_path(file.path): file.plain_sha256 or "" for file in held.manifest.files},
-        blocked=report.blocked if report else frozenset(),
+        files=files,
+        blocked=report.locked(files) if report else frozenset(),
         approvals=policy.decode(record.submission.policy).approvals,
-        submitters=frozenset(person.lower() for person in people),
+        submitters=frozenset((record.submission.owner, record.submission.provider)),
     )
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 import pickletools
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
+from functions.staging.check.inflated import Inflated
 from functions.staging.check.output_files import OutputFile
+from functions.staging.check.tables import parse_json
 from functions.trust import disclosure
 
 MAGIC = {
@@ -33,6 +33,8 @@ MODELS = frozenset((
 ))  # fmt: skip
 _MODEL_MAGIC = {b"\x89HDF\r\n\x1a\n": "HDF5", b"\x93NUMPY": "NumPy", b"RDX": "R data", b"PAR1": "Parquet"}
 _LISTED = 3
+MOST_ENTRIES = 10_000  # of an archive
+MOST_INSIDE = 4 << 20  # bytes of what a gzip file holds that are opened in turn
 
 
 def archives(file: OutputFile, settings: disclosure.Archives) -> Iterator[str]:
@@ -50,7 +52,6 @@ def archive_kind(head: bytes) -> str:
 
 def _listing(content: bytes, depth: int, ratio: int) -> list[str]:
     """What an archive holds, opened `depth` deep, reading at most `ratio` times its size."""
-    most = len(content) * ratio
     kind = archive_kind(content[:512])
     try:
         match kind:
@@ -59,18 +60,25 @@ def _listing(content: bytes, depth: int, ratio: int) -> list[str]:
             case "tar":
                 return _tar_listing(content)
             case "gzip":
-                inside = zlib.decompressobj(31).decompress(content, most)
-                if len(inside) >= most:
-                    return [f"it unpacks to more than {ratio} times its size"]
-                deeper = _listing(inside, depth - 1, ratio) if depth > 1 and archive_kind(inside[:512]) else []
-                return [f"{len(inside)} bytes inside", *deeper]
+                return _gzip_listing(content, depth, ratio)
             case _:
                 return ["it cannot be opened here"]
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, ValueError, RuntimeError, EOFError) as e:
         return [f"it cannot be opened: {type(e).__name__}"]
 
 
+def _gzip_listing(content: bytes, depth: int, ratio: int) -> list[str]:
+    inside = Inflated(zlib.decompressobj(31))
+    inside.feed([content], len(content) * ratio, keep=MOST_INSIDE)
+    if inside.size > len(content) * ratio:
+        return [f"it unpacks to more than {ratio} times its size"]
+    deeper = _listing(inside.head, depth - 1, ratio) if depth > 1 and archive_kind(inside.head[:512]) else []
+    return [f"{inside.size} bytes inside", *deeper]
+
+
 def _zip_listing(content: bytes, depth: int, ratio: int) -> list[str]:
+    if content.count(b"PK\1\2") > MOST_ENTRIES:
+        return [f"more than {MOST_ENTRIES} entries"]
     with zipfile.ZipFile(io.BytesIO(content)) as opened:
         entries = opened.infolist()
         found = [f"{len(entries)} entries: {', '.join(entry.filename for entry in entries[:_LISTED])}"]
@@ -79,6 +87,8 @@ def _zip_listing(content: bytes, depth: int, ratio: int) -> list[str]:
         if sum(entry.file_size for entry in entries) > len(content) * ratio:
             return [*found, f"it unpacks to more than {ratio} times its size"]
         for entry in entries if depth > 1 else []:
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                continue
             with opened.open(entry) as member:
                 head = member.read(512)
             if archive_kind(head):
@@ -127,7 +137,7 @@ def notebooks(file: OutputFile) -> Iterator[str]:
     """Find notebooks that carry what was computed."""
     if file.extension != ".ipynb":
         return
-    value: Any = json.loads(file.whole())
+    value = parse_json(file.whole())
     cells = value.get("cells", []) if isinstance(value, dict) else []
     if any(cell.get("outputs") for cell in cells):
         yield "cells with outputs"

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import combinations, islice
+from itertools import combinations, islice, zip_longest
+from math import comb
 
 from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import DELIMITERS, NotATable, Row, Table, flatten, parse_json, rows_of
 from functions.trust import disclosure
 
-MOST_ROWS = 5_000_000  # of one input; a note says so where there are more
+MOST_ROWS = 50_000_000  # of one input; a note says so where there are more
 MOST_COLUMNS = 12  # of an output row that are combined: those with the most distinct values
+MOST_TRIPLES = 400_000  # of all outputs; of a large table fewer columns or rows are combined, and a note says so
+MOST_MET = 40  # cells of an input row that are combined: those that the fewest output rows hold
 SAMPLE = 50_000  # rows that tell whether an input column is nearly unique
 NEARLY_UNIQUE = 0.9
-BLOCK = 4096  # rows that are compared at once
+BLOCK_CELLS = 50_000  # that are compared at once
+EMPTY = -1  # the number of a cell without content
 _SHOWN = 3
-Triple = tuple[int, ...]
+_BITS = 21  # of a cell's number in a triple's
 
 
 @dataclass(eq=False)
@@ -33,8 +36,8 @@ class OutputTable:
     table: Table
     copied: int = 0
     recognised: int = 0
-    columns: dict[int, set[str]] = field(default_factory=dict)  # the distinct values of each column
-    shared: dict[tuple[int, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    columns: dict[int, set[int]] = field(default_factory=dict)  # the distinct values of each column
+    shared: dict[tuple[int, str], set[int]] = field(default_factory=lambda: defaultdict(set))
 
 
 class Comparison:
@@ -49,71 +52,116 @@ class Comparison:
         self._values = settings.values
         self._cells: dict[str, int] = {}
         self._rows: dict[tuple[int, ...], list[OutputTable]] = defaultdict(list)
-        self._triples: dict[Triple, list[OutputTable]] = defaultdict(list)
-        self._input_rows_of: Counter[Triple] = Counter()  # how many input rows hold the triple
+        self._triples: dict[int, int | tuple[int, ...]] = {}  # the outputs, by their index, that hold a triple
+        self._pairs: set[int] = set()  # the first two cells of each triple
+        self._combined: Counter[int] = Counter()  # in how many output rows a cell is combined
+        self._input_rows_of: Counter[int] = Counter()
         self._copied: set[tuple[int, ...]] = set()
         self.outputs = [OutputTable(path, table) for path, tables in outputs for table in tables]
         self.notes: list[str] = []
-        for output in self.outputs:
-            self._add(output)
+        for index, output in enumerate(self.outputs):
+            self._add(output, index)
 
     @property
     def is_empty(self) -> bool:
         """Whether the outputs hold no cell to compare."""
         return not self._cells
 
-    def _add(self, output: OutputTable) -> None:
-        columns = list(zip(*_even(output.table), strict=True))
-        distinct = [set(map(comparable_cell, column)) - {""} for column in columns]
-        least = self._values.distinct
-        output.columns = {n: values for n, values in enumerate(distinct) if len(values) >= least}
-        widest = sorted(range(len(distinct)), key=lambda n: -len(distinct[n]))[:MOST_COLUMNS]
-        for row in output.table.rows:
-            ids = [self._id(cell) for cell in map(comparable_cell, row) if cell]
-            if len(ids) >= 2:
-                self._rows[tuple(sorted(ids))].append(output)
-            chosen = {self._id(cell) for n in widest if n < len(row) and (cell := comparable_cell(row[n]))}
-            for triple in combinations(sorted(chosen), 3):
-                self._triples[triple].append(output)
+    def _add(self, output: OutputTable, index: int) -> None:
+        width = len(output.table.columns)
+        numbers = [[self._number(cell) for cell in row] for row in output.table.rows]
+        columns = [{row[n] for row in numbers if n < len(row)} - {EMPTY} for n in range(width)]
+        output.columns = {n: values for n, values in enumerate(columns) if len(values) >= self._values.distinct}
+        for row in numbers:
+            filled = [number for number in row if number != EMPTY]
+            if len(filled) >= 2:
+                self._rows[tuple(sorted(filled))].append(output)
+        widest = sorted(range(width), key=lambda n: -len(columns[n]))
+        self._add_triples(output, index, numbers, widest[:MOST_COLUMNS])
 
-    def _id(self, cell: str) -> int:
-        return self._cells.setdefault(cell, len(self._cells))
+    def _add_triples(self, output: OutputTable, index: int, rows: Sequence[Sequence[int]], widest: list[int]) -> None:
+        room = max(0, MOST_TRIPLES - len(self._triples))
+        while len(widest) > 3 and len(rows) * comb(len(widest), 3) > room:
+            widest = widest[:-1]
+        each = comb(len(widest), 3)
+        most = room // each if each else len(rows)
+        if len(rows) > most or (len(widest) < min(MOST_COLUMNS, len(output.table.columns))):
+            compared = f"{min(most, len(rows))} of {len(rows)} rows and {len(widest)} columns"
+            self.notes.append(f"{output.path}: {compared} were compared in threes")
+        for row in rows[:most]:
+            chosen = sorted({row[n] for n in widest if n < len(row)} - {EMPTY})
+            self._combined.update(chosen)
+            for a, b, c in combinations(chosen, 3):
+                self._pairs.add(a << _BITS | b)
+                self._hold((a << _BITS | b) << _BITS | c, index)
+
+    def _hold(self, triple: int, index: int) -> None:
+        known = self._triples.setdefault(triple, index)
+        if known != index and (not isinstance(known, tuple) or index not in known):
+            self._triples[triple] = (*known, index) if isinstance(known, tuple) else (known, index)
+
+    def _number(self, written: str) -> int:
+        cell = comparable_cell(written)
+        return self._cells.setdefault(cell, len(self._cells)) if cell else EMPTY
 
     def read_input(self, name: str, rows: Iterator[Row], header: Row) -> None:
         """Compare one input with all outputs: `header` is its first row, `rows` are the others."""
         unique = _Uniqueness(header)
+        size = max(1, BLOCK_CELLS // max(1, len(header)))
         compared = 0
-        while block := list(islice(rows, BLOCK)):
+        while block := list(islice(rows, size)):
             compared += len(block)
-            cells = [list(map(comparable_cell, row)) for row in block]
-            unique.add(cells)
-            for row in cells:
-                self._compare_row(row)
-            self._compare_columns(name, header, cells)
+            unique.add(block)
+            self._compare_block(name, header, block)
             if compared >= MOST_ROWS:
                 self.notes.append(f"{name}: only its first {MOST_ROWS} rows were compared")
                 break
         self._drop_common(name, header, unique)
 
-    def _compare_row(self, row: Sequence[str]) -> None:
-        known = [number for cell in row if cell and (number := self._cells.get(cell)) is not None]
-        if len(known) < 2:
+    def _compare_block(self, name: str, header: Row, block: Sequence[Row]) -> None:
+        """Compare some rows. Rows that hold the same known cells are compared once."""
+        columns = list(zip_longest(*block, fillvalue=""))
+        found = [self._known_cells(column) for column in columns]
+        for column, known in enumerate(found[: len(header)]):
+            self._share(f"{name}:{header[column]}", set(known.values()))
+        kept = [(column, known) for column, known in zip(columns, found, strict=True) if known]
+        if not kept:
             return
-        whole = tuple(sorted(known))
-        if whole in self._rows and len(known) == sum(map(bool, row)):
-            self._copied.add(whole)
-        if len(known) >= 3:
-            for triple in self._triples.keys() & set(combinations(sorted(set(known)), 3)):
-                self._input_rows_of[triple] += 1
+        may_be_whole = len(kept) == len(columns)
+        for row, times in Counter(zip(*(map(known.get, column) for column, known in kept), strict=True)).items():
+            if may_be_whole and None not in row:
+                self._compare_whole(row)
+            self._compare_triples(row, times)
 
-    def _compare_columns(self, name: str, header: Row, block: Sequence[Sequence[str]]) -> None:
-        width = len(header)
-        for number, column in enumerate(zip(*(row for row in block if len(row) == width), strict=False)):
-            values = set(column)
-            for output in self.outputs:
-                for own, known in output.columns.items():
-                    if found := known & values:
-                        output.shared[own, f"{name}:{header[number]}"] |= found
+    def _known_cells(self, column: Iterable[str]) -> dict[str, int]:
+        """The numbers of a column's cells, as they are written, that some output holds, and of empty ones."""
+        numbers = {written: self._cells.get(cell) if (cell := comparable_cell(written)) else EMPTY for written in set(column)}
+        return {written: number for written, number in numbers.items() if number is not None}
+
+    def _share(self, theirs: str, numbers: set[int]) -> None:
+        for output in self.outputs if numbers else ():
+            for own, known in output.columns.items():
+                if shared := known & numbers:
+                    output.shared[own, theirs] |= shared
+
+    def _compare_whole(self, row: Iterable[int | None]) -> None:
+        whole = tuple(sorted(number for number in row if number is not None and number != EMPTY))
+        if whole in self._rows:
+            self._copied.add(whole)
+
+    def _compare_triples(self, row: Sequence[int | None], times: int) -> None:
+        known = self._combined.keys() & row
+        if len(known) > MOST_MET:
+            known = set(sorted(known, key=self._combined.__getitem__)[:MOST_MET])
+        ordered = sorted(known)
+        for at, a in enumerate(ordered, start=1):
+            for next_, b in enumerate(ordered[at:], start=at + 1):
+                pair = a << _BITS | b
+                if pair in self._pairs:
+                    for c in ordered[next_:]:
+                        triple = pair << _BITS | c
+                        if triple in self._triples:
+                            self._input_rows_of[triple] += times
 
     def _drop_common(self, name: str, header: Row, unique: _Uniqueness) -> None:
         """Forget shared values of columns that hold few different ones, such as a sex or a year."""
@@ -124,13 +172,11 @@ class Comparison:
 
     def finish(self) -> None:
         """Count, once all inputs have passed, what each output shares with them."""
-        recognised: dict[OutputTable, set[Triple]] = defaultdict(set)
         for triple, times in self._input_rows_of.items():
             if times == 1:
-                for output in self._triples[triple]:
-                    recognised[output].add(triple)
-        for output in self.outputs:
-            output.recognised = len(recognised[output])
+                holders = self._triples[triple]
+                for index in holders if isinstance(holders, tuple) else (holders,):
+                    self.outputs[index].recognised += 1
         for row in self._copied:
             for output in self._rows[row]:
                 output.copied += 1
@@ -163,13 +209,13 @@ class _Uniqueness:
         self._seen: list[set[str]] = [set() for _ in header]
         self._rows = 0
 
-    def add(self, block: Sequence[Sequence[str]]) -> None:
+    def add(self, block: Sequence[Row]) -> None:
         if self._rows >= SAMPLE:
             return
         self._rows += len(block)
         for row in block:
             for values, cell in zip(self._seen, row, strict=False):
-                values.add(cell)
+                values.add(comparable_cell(cell))
 
     def is_nearly_unique(self, column: int) -> bool:
         """Whether a value stands for one row of the input. In a column that counts 1, 2, 3 … it does not."""
@@ -184,11 +230,10 @@ def _is_dense(values: set[str]) -> bool:
     return len(numbers) * 2 >= max(numbers) - min(numbers) + 1
 
 
-@lru_cache(1 << 16)  # most cells come again
 def comparable_cell(cell: str) -> str:
     """Return a cell as it is compared: without case, white space, and a number's trailing zeros."""
     text = cell.strip().lower()
-    if "." in text and text.replace(".", "", 1).lstrip("+-").isdigit():
+    if text.endswith(("0", ".")) and "." in text and text.replace(".", "", 1).lstrip("+-").isdigit():
         text = text.rstrip("0").rstrip(".")
     return text
 
@@ -217,10 +262,3 @@ def _guess(head: bytes) -> str:
     counts = {kind: line.count(delimiter.encode()) for kind, delimiter in DELIMITERS.items()}
     kind = max(counts, key=lambda each: counts[each])
     return kind if counts[kind] and b"\0" not in head else ""
-
-
-def _even(table: Table) -> Iterator[Row]:
-    """The rows, all as wide as the header."""
-    width = len(table.columns)
-    for row in table.rows:
-        yield [*row[:width], *[""] * (width - len(row))]

@@ -15,6 +15,7 @@ PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COMPRESSED = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"})  # dense by nature
 TEXTS = frozenset({".txt", ".md", ".html", ".svg"})
 SAMPLE = 4 << 20
+_DIGITS = b"0123456789"
 _LEAST = 1024  # bytes; of less, density says nothing
 
 
@@ -75,10 +76,14 @@ def text(file: OutputFile, settings: disclosure.Text) -> Iterator[str]:
     """Find text that is no prose: long lines, mostly digits."""
     if file.extension not in TEXTS:
         return
-    content = file.whole()
-    longest = max((len(line) for line in content.decode("utf-8", "replace").splitlines()), default=0)
+    longest = open_line = digits = 0  # bytes; of the longest line, of the one that goes on, and all digits
+    for chunk in file.chunks():
+        digits += len(chunk) - len(chunk.translate(None, _DIGITS))
+        first, *others = chunk.splitlines(keepends=True)
+        lengths = [open_line + len(first), *map(len, others)]
+        longest = max(longest, *lengths)
+        open_line = 0 if chunk.endswith((b"\n", b"\r")) else lengths[-1]
     if longest > settings.max_line and file.extension != ".svg":
-        yield f"a line of {longest} characters, more than {settings.max_line}"
-    digits = len(content) - len(content.translate(None, b"0123456789"))
-    if content and digits / len(content) * 100 > settings.digits:
-        yield f"{digits / len(content) * 100:.0f} % of its bytes are digits, more than {settings.digits} %"
+        yield f"a line of {longest} bytes, more than {settings.max_line}"
+    if file.size and digits / file.size * 100 > settings.digits:
+        yield f"{digits / file.size * 100:.0f} % of its bytes are digits, more than {settings.digits} %"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Mapping
 
 from functions.staging.check import pictures
 from functions.staging.check.containers import archive_kind
 from functions.staging.check.output_files import OutputFile
-from functions.staging.check.tables import read_tables
 from functions.trust import disclosure
 
 MAGIC = {
@@ -35,8 +35,11 @@ def kind_of(file: OutputFile) -> str:
     return found or SAME.get(file.extension, file.extension) or "unknown"
 
 
-def types(file: OutputFile, settings: disclosure.Types) -> Iterator[str]:
-    """Find files whose type is not allowed, or that are not what they are called."""
+def types(file: OutputFile, settings: disclosure.Types, no_table: Exception | None = None) -> Iterator[str]:
+    """Find files whose type is not allowed, or that are not what they are called.
+
+    `no_table`: why a file that is called a table could not be read as one.
+    """
     ending = SAME.get(file.extension, file.extension)
     allowed = {SAME.get(each, each) for each in settings.allow}
     if ending not in allowed:
@@ -44,6 +47,9 @@ def types(file: OutputFile, settings: disclosure.Types) -> Iterator[str]:
     kind = kind_of(file)
     if ending and kind != ending:
         yield f"it is called {ending} but begins like {kind}"
+    elif no_table is not None:
+        why = str(no_table) if isinstance(no_table, ValueError) else type(no_table).__name__
+        yield f"it is not a whole {ending} file: {why}"
     elif ending in PARSERS:
         try:
             PARSERS[ending](file)
@@ -52,13 +58,14 @@ def types(file: OutputFile, settings: disclosure.Types) -> Iterator[str]:
 
 
 def _text(file: OutputFile) -> None:
-    content = file.whole()
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        decoded = content.decode()
+        for chunk in file.chunks():
+            if "\0" in decoder.decode(chunk):
+                raise Unparsable("it holds NUL bytes")
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise Unparsable("it is not UTF-8 text") from None
-    if "\0" in decoded:
-        raise Unparsable("it holds NUL bytes")
 
 
 def _png(file: OutputFile) -> None:
@@ -66,7 +73,7 @@ def _png(file: OutputFile) -> None:
 
 
 def _svg(file: OutputFile) -> None:
-    pictures.Svg(file.whole())
+    pictures.Svg.of(file)
 
 
 def _jpeg(file: OutputFile) -> None:
@@ -74,14 +81,7 @@ def _jpeg(file: OutputFile) -> None:
         raise Unparsable("it has no end")
 
 
-def _table(file: OutputFile) -> None:
-    read_tables(file)
-
-
 PARSERS: Mapping[str, Callable[[OutputFile], None]] = {
-    ".csv": _table,
-    ".tsv": _table,
-    ".json": _table,
     ".txt": _text,
     ".md": _text,
     ".html": _text,

@@ -10,18 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from functions.staging.publish.names import published_name
+
 CHUNK = 1 << 20
 HEAD = 64 << 10
-WHOLE = 64 << 20  # what is read into memory at once is not larger
+WHOLE = 32 << 20  # what is read into memory at once is not larger
 
 
-class TooLarge(Exception):
+class TooLarge(ValueError):
     """The file is larger than what a rule reads into memory at once."""
 
 
 @dataclass(frozen=True)
 class OutputFile:
-    """One regular file. `path` is its name below the volume, with `/`: `outputs/plots/a.svg`."""
+    """One regular file. `path` is the name below the volume under which it is published: `outputs/plots/a.svg`."""
 
     path: str
     location: Path
@@ -65,12 +67,12 @@ class OutputFile:
             while chunk := stream.read(CHUNK):
                 yield chunk
 
-    def whole(self) -> bytes:
-        """All bytes. Raises TooLarge above 64 MiB."""
-        if self.size > WHOLE:
-            raise TooLarge(f"it has {self.size} bytes; only {WHOLE} can be looked at in one piece")
+    def whole(self, most: int = WHOLE) -> bytes:
+        """All bytes. Raises TooLarge if there are more than `most`."""
+        if self.size > most:
+            raise TooLarge(f"it has {self.size} bytes; only {most} can be looked at in one piece")
         with self.open() as stream:
-            return stream.read(WHOLE + 1)
+            return stream.read(most)
 
 
 def walk(volume: Path, folder: str) -> Iterator[OutputFile]:
@@ -81,4 +83,9 @@ def walk(volume: Path, folder: str) -> Iterator[OutputFile]:
         for name in sorted(names):
             location = Path(current, name)
             if location.is_file() and not location.is_symlink():
-                yield OutputFile(f"{folder}/{location.relative_to(root).as_posix()}", location)
+                parts = location.relative_to(root).parts
+                yield OutputFile("/".join((folder, *map(_published, parts))), location)
+
+
+def _published(name: str) -> str:
+    return published_name(os.fsencode(name))

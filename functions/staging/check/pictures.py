@@ -7,8 +7,10 @@ import struct
 import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from typing import Self
 from xml.parsers import expat
 
+from functions.staging.check.inflated import Inflated
 from functions.staging.check.output_files import OutputFile
 from functions.trust import disclosure
 
@@ -30,6 +32,13 @@ _PDF_ACTIVE = (b"/JavaScript", b"/JS", b"/Launch", b"/OpenAction", b"/AA", b"/Su
 _EXTERNAL_STYLE = re.compile(r"url\s*\(\s*['\"]?\s*(?!#)(?!data:image/)|@import", re.IGNORECASE)
 
 
+# Bytes. Markup takes many times its size in memory, and a hostile HTML file takes the parser a time that grows with the
+# square of its size.
+LONGEST_MARKUP, LONGEST_HTML = 8 << 20, 256 << 10
+_MOST_NOTED = 100
+_DEEPEST = 1000
+
+
 class Damaged(ValueError):
     """The file is not a whole picture of its kind; the text says where."""
 
@@ -48,7 +57,7 @@ def metadata(file: OutputFile) -> Iterator[str]:
         if content.count(b"%%EOF") > 1 or content.rpartition(b"%%EOF")[2].strip():
             yield "bytes after the end, or several versions in one file"
     elif file.extension == ".svg":
-        yield from _svg_metadata(file.whole())
+        yield from Svg.of(file).metadata
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:
@@ -85,24 +94,24 @@ def _png_metadata(content: bytes) -> Iterator[str]:
 
 def png_pixels(content: bytes, most: int = 256 << 20) -> None:
     """Inflate the picture and compare it with its dimensions. Raises Damaged. At most `most` bytes are inflated."""
-    chunks = list(png_chunks(content))
-    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+    chunks = png_chunks(content)
+    kind, header, _ = next(chunks)
+    if kind != b"IHDR" or len(header) != 13:
         raise Damaged("a PNG without a header")
-    width, height, depth, colour = struct.unpack(">IIBB", chunks[0][1][:10])
+    width, height, depth, colour = struct.unpack(">IIBB", header[:10])
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour)
     if channels is None or not width or not height:
         raise Damaged("a PNG with a wrong header")
     expected = height * (1 + (width * depth * channels + 7) // 8)
     if expected > most:
         raise Damaged(f"a PNG of {width} × {height} pixels, too large to be checked")
-    inflater = zlib.decompressobj()
-    data = b"".join(chunk for kind, chunk, _ in chunks if kind == b"IDAT")
+    inflated = Inflated(zlib.decompressobj())
     try:
-        pixels = len(inflater.decompress(data, expected + 1))
+        inflated.feed((data for kind, data, _ in chunks if kind == b"IDAT"), expected)
     except zlib.error:
         raise Damaged("a PNG whose pixels cannot be read") from None
-    interlaced = chunks[0][1][12] == 1
-    if not pixels or (pixels != expected and not interlaced) or inflater.unused_data:
+    interlaced = header[12] == 1
+    if not inflated.size or (inflated.size != expected and not interlaced) or inflated.rest:
         raise Damaged("a PNG whose pixels do not fit its dimensions")
 
 
@@ -132,16 +141,21 @@ def _jpeg_metadata(content: bytes) -> Iterator[str]:
 class Svg:
     """What an SVG holds: how many marks, what is active, what is metadata. Raises Damaged for what is no SVG."""
 
+    @classmethod
+    def of(cls, file: OutputFile) -> Self:
+        """Read a file. Raises Damaged and TooLarge."""
+        return cls(file.whole(LONGEST_MARKUP))
+
     def __init__(self, content: bytes) -> None:
         self.marks = 0
-        self.active: list[str] = []
-        self.metadata: list[str] = []
+        self.active: dict[str, None] = {}  # each once, in the order of the file
+        self.metadata: dict[str, None] = {}
         self._root = ""
         parser = expat.ParserCreate()
         parser.StartDoctypeDeclHandler = self._doctype
         parser.StartElementHandler = self._element
-        parser.CommentHandler = lambda text: self.metadata.append(f"a comment ({len(text)} characters)")
-        parser.ProcessingInstructionHandler = lambda target, _: self.active.append(f"an instruction {target!r}")
+        parser.CommentHandler = lambda text: self._note(self.metadata, f"a comment ({len(text)} characters)")
+        parser.ProcessingInstructionHandler = lambda target, _: self._note(self.active, f"an instruction {target!r}")
         parser.CharacterDataHandler = self._text
         self._inside: list[str] = []
         parser.EndElementHandler = lambda _: self._inside.pop() and None
@@ -155,23 +169,31 @@ class Svg:
     def _doctype(self, *_: object) -> None:
         raise Damaged("an SVG with a document type; its entities could hide or multiply content")
 
+    @staticmethod
+    def _note(found: dict[str, None], what: str) -> None:
+        if len(found) < _MOST_NOTED:
+            found[what] = None
+
     def _element(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition(":")[2].lower()
         self._root = self._root or name
         self._inside.append(name)
+        if len(self._inside) > _DEEPEST:
+            raise Damaged(f"an SVG whose elements are nested more than {_DEEPEST} deep")
         self.marks += name in MARKS
         if name in _ACTIVE_ELEMENTS:
-            self.active.append(f"<{name}>")
+            self._note(self.active, f"<{name}>")
         if name == "metadata":
-            self.metadata.append("<metadata>")
+            self._note(self.metadata, "<metadata>")
         for key, value in attributes.items():
-            self.active += active_attribute(key, value)
+            for what in active_attribute(key, value):
+                self._note(self.active, what)
             if key.startswith("data-"):
-                self.metadata.append(f"the attribute {key!r}")
+                self._note(self.metadata, f"the attribute {key!r}")
 
     def _text(self, text: str) -> None:
         if self._inside and self._inside[-1] == "style" and _EXTERNAL_STYLE.search(text):
-            self.active.append("a reference to another place in <style>")
+            self._note(self.active, "a reference to another place in <style>")
 
 
 def active_attribute(key: str, value: str) -> list[str]:
@@ -191,14 +213,10 @@ def _stays_inside(target: str) -> bool:
     return target.startswith(("#", "data:image/png;", "data:image/jpeg;")) or not target
 
 
-def _svg_metadata(content: bytes) -> Iterator[str]:
-    yield from dict.fromkeys(Svg(content).metadata)
-
-
 def marks(file: OutputFile, settings: disclosure.Marks) -> Iterator[str]:
     """Find drawings with so many marks that each may be one individual."""
     if file.extension == ".svg":
-        drawn = Svg(file.whole()).marks
+        drawn = Svg.of(file).marks
         if drawn > settings.max:
             yield f"{drawn} marks, more than {settings.max}: each may be one individual"
 
@@ -218,10 +236,10 @@ class _Html(HTMLParser):
 def active(file: OutputFile) -> Iterator[str]:
     """Find scripts, foreign objects and references to other places."""
     if file.extension == ".svg":
-        yield from dict.fromkeys(Svg(file.whole()).active)
+        yield from Svg.of(file).active
     elif file.extension in (".html", ".htm", ".xhtml"):
         parser = _Html()
-        parser.feed(file.whole().decode("utf-8", "replace"))
+        parser.feed(file.whole(LONGEST_HTML).decode("utf-8", "replace"))
         yield from dict.fromkeys(parser.active)
     elif file.head.startswith(PDF):
         content = file.whole()

@@ -37,7 +37,7 @@ def run(task: Task, volume: Path, checker: str) -> Report:
     report = Report(
         policy=PolicyVersion(rules.names, policy.digest(rules)),
         checker=checker,
-        verdict=worst(checked.files),
+        verdict=worst(checked.files, at_least=CheckVerdict.REVIEW if checked.notes else CheckVerdict.PASS),
         files=checked.files,
         notes=checked.notes,
     )

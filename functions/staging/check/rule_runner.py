@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from functions.staging.check import containers, file_rules, kinds, pictures, table_rules
 from functions.staging.check.copies import Comparison, input_rows
 from functions.staging.check.output_files import OutputFile
@@ -19,6 +21,8 @@ from functions.trust.findings import CheckedFile, Finding, verdict_of
 logger = logging.getLogger(__name__)
 Rule = Callable[[], Iterable[str]]
 MOST_FINDINGS = 20  # of one rule in one file
+LONGEST_TEXT = 300  # characters of a finding
+MOST_TEXT = 2 << 20  # characters of all findings; the checker and every function that reads the report hold them
 
 
 @dataclass(frozen=True)
@@ -29,26 +33,36 @@ class Checked:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    tables: list[Table]
+    error: Exception | None = None  # the file is not what its ending says, or cannot be read
+
+
 def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: Checks) -> Checked:
     """Judge each output. No file, however hostile, makes it raise an error."""
-    tables = {file.path: _tables(file) for file in outputs}
-    comparison = Comparison(tables.items(), checks)
-    unread = _compare(comparison, inputs)
+    parsed = {file.path: _parsed(file) for file in outputs}
+    comparison = Comparison(((path, each.tables) for path, each in parsed.items()), checks)
+    is_wanted = {checks.copies.level, checks.values.level} != {Level.OFF} and not comparison.is_empty
+    unread = _compare(comparison, inputs if is_wanted else ())
     crowded = file_rules.sizes(outputs, checks.size)
-    files = []
+    files, spent = [], 0
     for file in outputs:
-        rules = {**_file_rules(file, checks), **_table_rules(file.path, tables[file.path], comparison, checks)}
+        rules = _file_rules(file, parsed[file.path], checks)
+        rules |= _table_rules(file.path, parsed[file.path].tables, comparison, checks)
         findings = [finding for name, rule in rules.items() for finding in _run(name, rule, checks)]
         if (text := crowded.get(file.path)) and checks.size.level is not Level.OFF:
             findings.append(Finding("size", checks.size.level, text))
         kind = kinds.kind_of(file)
-        files.append(CheckedFile(file.path, file.sha256, file.size, kind, verdict_of(findings), tuple(findings)))
+        shown = findings if spent < MOST_TEXT else [structs.replace(finding, text="") for finding in findings]
+        spent += sum(len(finding.text) for finding in findings)
+        files.append(CheckedFile(file.path, file.sha256, file.size, kind, verdict_of(findings), tuple(shown)))
     return Checked(tuple(files), (*unread, *comparison.notes))
 
 
-def _file_rules(file: OutputFile, checks: Checks) -> dict[str, Rule]:
+def _file_rules(file: OutputFile, parsed: _Parsed, checks: Checks) -> dict[str, Rule]:
     return {
-        "type": lambda: kinds.types(file, checks.type),
+        "type": lambda: kinds.types(file, checks.type, parsed.error),
         "size": lambda: file_rules.size(file, checks.size),
         "names": lambda: file_rules.names(file, checks.names),
         "density": lambda: file_rules.density(file, checks.density),
@@ -85,26 +99,32 @@ def _run(name: str, rule: Rule, checks: Checks) -> Iterator[Finding]:
             if count > MOST_FINDINGS:
                 yield Finding(name, level, "and more")
                 return
-            yield Finding(name, level, text)
+            yield Finding(name, level, _shortened(text))
     except Exception as e:
         logger.warning("the rule %s cannot judge a file: %s", name, type(e).__name__)
         why = str(e) if isinstance(e, ValueError) else type(e).__name__
-        yield Finding(name, Level.BLOCK, f"the rule cannot judge this file: {why}")
+        yield Finding(name, Level.BLOCK, _shortened(f"the rule cannot judge this file: {why}"))
 
 
-def _tables(file: OutputFile) -> list[Table]:
-    """The tables of an output. A file that is not a table is the type rule's finding."""
+def _shortened(text: str) -> str:
+    """A text that a report can hold: names and cells of a hostile file may have any length and any characters."""
+    plain = text.encode(errors="backslashreplace").decode()
+    return plain if len(plain) <= LONGEST_TEXT else f"{plain[:LONGEST_TEXT]}…"
+
+
+def _parsed(file: OutputFile) -> _Parsed:
+    """The tables of an output, read once for all rules. Why there are none is the type rule's finding."""
     try:
-        return read_tables(file)
+        return _Parsed(read_tables(file))
     except Exception as e:
         logger.info("no tables in a file: %s", type(e).__name__)
-        return []
+        return _Parsed([], e)
 
 
 def _compare(comparison: Comparison, inputs: Iterable[OutputFile]) -> list[str]:
     """Compare all inputs. Returns notes about those that could not be read as tables."""
     notes: list[str] = []
-    for file in () if comparison.is_empty else inputs:
+    for file in inputs:
         try:
             for name, rows, header in input_rows(file):
                 comparison.read_input(name, rows, header)

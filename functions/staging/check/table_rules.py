@@ -25,6 +25,8 @@ def rows(tables: Sequence[Table], settings: disclosure.Rows) -> Iterator[str]:
     for table in tables:
         if table.count > settings.max:
             yield f"{_at(table)}{table.count} rows, more than {settings.max}"
+        elif not table.whole:
+            yield f"{_at(table)}only {len(table.rows)} of {table.count} rows can be checked"
 
 
 def columns(tables: Sequence[Table], settings: disclosure.Columns) -> Iterator[str]:

@@ -7,14 +7,18 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain
 from typing import Any, BinaryIO
 
 from functions.staging.check.output_files import OutputFile
 
-KEPT_CELLS = 500_000  # the cells of a table that the rules look at; the rest is parsed and counted
+# The part of a table that the rules look at; the rest is parsed and counted, and `rows` finds that it is there.
+KEPT_CELLS, KEPT_CHARACTERS = 300_000, 16 << 20
 MAX_DEPTH = 100
 MAX_COLUMNS = 10_000
+MOST_VALUES = 500_000  # of a JSON file
+BLOCK = 256 << 10  # bytes that are read at once
+LONGEST_LINE, LONGEST_ROW = 1 << 20, 4 << 20  # a row may have line ends in quotes
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Row = Sequence[str]
 
@@ -46,42 +50,108 @@ def read_tables(file: OutputFile) -> list[Table]:
     """Return the tables of a CSV, TSV or JSON file; none of another file. Raises NotATable and TooLarge."""
     if delimiter := DELIMITERS.get(file.extension):
         with file.open() as stream:
-            return [_delimited(rows_of(stream, delimiter))]
+            return [_delimited(stream, delimiter)]
     if file.extension == ".json":
         return flatten(parse_json(file.whole()))
     return []
 
 
 def rows_of(stream: BinaryIO, delimiter: str) -> Iterator[Row]:
-    """The rows of a delimited text, header first. Raises NotATable."""
-    text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+    """The rows of a delimited text, header first; empty lines are left out. Raises NotATable."""
+    yield from _Delimited(stream, delimiter)
+
+
+def _blocks(stream: BinaryIO) -> Iterator[str]:
+    """The text, some whole lines at a time. Raises NotATable if it is not UTF-8, or if a line does not end."""
+    rest, encoding = b"", "utf-8-sig"
+    while chunk := stream.read(BLOCK):
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, -1)) + 1
+        if end:
+            yield _decoded(rest + chunk[:end], encoding)
+            rest, encoding = chunk[end:], "utf-8"
+        else:
+            rest += chunk
+        if len(rest) > LONGEST_LINE:
+            raise NotATable(f"it has a line of more than {LONGEST_LINE} bytes")
+    if rest:
+        yield _decoded(rest, encoding)
+
+
+def _decoded(content: bytes, encoding: str) -> str:
     try:
-        yield from csv.reader(text, delimiter=delimiter, strict=True)
+        text = content.decode(encoding)
     except UnicodeDecodeError:
         raise NotATable("it is not UTF-8 text") from None
-    except csv.Error as e:
-        raise NotATable(f"it cannot be read as a table: {e}") from None
-    finally:
-        text.detach()
+    if "\0" in text:
+        raise NotATable("it holds NUL bytes")
+    return text
 
 
-def _delimited(rows: Iterator[Row]) -> Table:
+class _Delimited:
+    """The rows of a delimited text, without empty lines. Iterate it once, then count what is left."""
+
+    def __init__(self, stream: BinaryIO, delimiter: str) -> None:
+        self._counts = False  # rows need not be parsed any more, where that is not necessary to count them
+        self._counted = 0
+        self._waits = 0  # characters of the blocks since a row has begun
+        self._row_ended_at = 0  # the number of the line
+        self._reader = csv.reader(self._lines(_blocks(stream)), delimiter=delimiter, strict=True)
+
+    def __iter__(self) -> Iterator[Row]:
+        reader = self._reader
+        try:
+            for row in reader:
+                self._row_ended_at = reader.line_num
+                if row:
+                    yield row
+        except csv.Error as e:
+            raise NotATable(f"it cannot be read as a table: {e}") from None
+
+    def count_rest(self, rows: Iterator[Row]) -> int:
+        """How many rows are left in `rows`, this object's iterator."""
+        self._counts = True
+        parsed = sum(1 for _ in rows)
+        return parsed + self._counted
+
+    def _lines(self, blocks: Iterable[str]) -> Iterator[str]:
+        return chain.from_iterable(map(self._block_lines, blocks))
+
+    def _block_lines(self, block: str) -> Iterable[str]:
+        """The lines of a block; none if it was enough to count them."""
+        inside_row = self._reader.line_num != self._row_ended_at
+        if self._counts and not inside_row and '"' not in block:
+            lines = block.split("\n")
+            self._counted += len(lines) - lines.count("") - lines.count("\r")
+            return ()
+        self._waits = self._waits + len(block) if inside_row else 0
+        if self._waits > LONGEST_ROW:
+            raise NotATable(f"it has a row of more than {LONGEST_ROW} characters")
+        return io.StringIO(block, newline="")
+
+
+def _delimited(stream: BinaryIO, delimiter: str) -> Table:
+    source = _Delimited(stream, delimiter)
+    rows = iter(source)
     header = next(rows, None)
     if not header:
         raise NotATable("it has no header")
     if len(header) > MAX_COLUMNS:
         raise NotATable(f"it has {len(header)} columns; at most {MAX_COLUMNS} can be checked")
     table = Table(tuple(cell.strip() for cell in header))
-    kept = list(islice(rows, max(1, KEPT_CELLS // len(header))))
-    if any("\0" in cell for row in kept for cell in row):
-        raise NotATable("it holds NUL bytes")
-    table.rows = [row for row in kept if row]
-    table.count = len(table.rows) + sum(1 for row in rows if row)
+    cells = characters = 0
+    for row in rows:
+        table.rows.append(row)
+        cells, characters = cells + len(row), characters + sum(map(len, row))
+        if cells > KEPT_CELLS or characters > KEPT_CHARACTERS:
+            break
+    table.count = len(table.rows) + source.count_rest(rows)
     return table
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the value of a JSON text. Raises NotATable for what is not JSON, twice-named keys and depth included."""
+    """Return the value of a JSON text. Raises NotATable for what is no JSON, or too deep, or too large."""
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise NotATable(f"it has more than {MOST_VALUES} values, too many to be checked")
     try:
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
