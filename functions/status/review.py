@@ -19,6 +19,7 @@ from functions.results.ports import NotFound
 from functions.store.values import HeldResults, Outgoing
 from functions.trust import policy
 from functions.trust.chain import spell_time
+from functions.workflow.decision import Verdict
 from functions.workflow.model import Record
 from functions.workflow.observation import FileViewed
 
@@ -55,7 +56,9 @@ def held_file(call: Call) -> Response:
     file = waiting.manifest.files[int(index)]
     if not waiting.key.identity:
         raise HttpError(410, "the key of the held files is deleted")
-    call.app.transitions.apply(record.workflow.id, FileViewed(int(index)), cause=reader.address)
+    seen = call.app.transitions.apply(record.workflow.id, FileViewed(int(index)), cause=reader.address)
+    if seen is not Verdict.APPLIED:  # it has ended meanwhile
+        raise HttpError(404, f"no results of a job {record.workflow.id} are held")
     return _decrypted(call, waiting, int(index), plain_path(file.path))
 
 

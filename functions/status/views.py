@@ -51,6 +51,7 @@ class Offer(TypedDict):
     maxJobDuration: int
     lastSeen: str
     allowedChainId: NotRequired[list[int]]
+    policy: NotRequired[str]
 
 
 class StageAttempt(TypedDict):
@@ -124,6 +125,8 @@ def environment(offered: Environment, current_jobs: int, now: datetime) -> Offer
     }
     if offered.allowed_chain_id:
         view["allowedChainId"] = list(offered.allowed_chain_id)
+    if offered.policy:
+        view["policy"] = offered.policy
     return view
 
 

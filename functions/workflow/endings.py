@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from functions.workflow import hold_rules
 from functions.workflow.codes import Code
 from functions.workflow.model import Ending, Outcome, Stage, Workflow
 from functions.workflow.observation import StageEnded
+from functions.workflow.steps import may_be_held
 from functions.workflow.timing import may_follow
 
 # Exit codes of the configure program for which a retry cannot help: the data or the algorithm is at fault.
@@ -81,6 +84,17 @@ def ending(end: StageEnded, reason: str) -> Ending:
         case Stage.PUBLISH | Stage.RELEASE:
             code = Code.UPLOAD_FAILED
     return Ending(code, reason, end.exit_code, end.oom_killed)
+
+
+def told_ending(w: Workflow) -> Ending | None:
+    """The ending as the consumer is told it.
+
+    Where a policy decides about what leaves, an algorithm must not pass data on in its exit code.
+    """
+    ending = w.ending
+    if ending is None or ending.exit_code is None or not (w.limits.checked or may_be_held(w)):
+        return ending
+    return replace(ending, reason=ending.reason.partition(":")[0], exit_code=None)
 
 
 def stopped_ending(w: Workflow) -> Ending:

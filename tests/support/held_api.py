@@ -28,6 +28,9 @@ FILES = tuple(
 )
 
 
+MANIFEST = Manifest(FILES)
+
+
 def held_api(**settings: Any) -> Api:
     made = Api(app(**settings))
     made.app.policies = Policies((POLICY,))
@@ -42,13 +45,13 @@ def replace_policy(environment: Any) -> Any:
     return msgspec.structs.replace(environment, policy="strict")
 
 
-def held(api: Api) -> str:
+def held(api: Api, manifest: Manifest = MANIFEST) -> str:
     """A job whose results are held."""
     job = WorkflowId(api.start()["jobId"])
     for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
         state = api.app.store.state(job)
         assert state is not None
-        end = StageEnded(stage, 1, state.job_uid, Outcome.SUCCEEDED, 0, manifest=Manifest(FILES))
+        end = StageEnded(stage, 1, state.job_uid, Outcome.SUCCEEDED, 0, manifest=manifest)
         assert api.app.transitions.apply(job, end, "test") is Verdict.APPLIED
     assert phase(api, job) is Phase.HELD
     return job

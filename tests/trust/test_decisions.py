@@ -83,6 +83,8 @@ def test_a_checkers_decision_counts() -> None:
         (structs.replace(decision(), head="00" * 32), HELD, (), "", "earlier state"),
         (decision(STRANGER), HELD, (), "", "not a checker"),
         (decision(), replace(HELD, submitters=frozenset({ANNA})), (), "", "submitted this job"),
+        (decision(), replace(HELD, submitters=frozenset({ANNA[2:].upper()})), (), "", "submitted this job"),
+        (decision(), replace(HELD, submitters=frozenset({"0X" + ANNA[2:].upper()})), (), "", "submitted this job"),
         (decision(), HELD, (decision(),), "", "has decided already"),
         (decision(), replace(HELD, blocked=frozenset({"outputs/penguins.svg"})), (), "", "the checks block"),
         (decision(), replace(HELD, files={**FILES, "outputs/more.txt": "00" * 32}), (), "", "undecided"),

@@ -9,6 +9,7 @@ from typing import TypedDict
 from functions.store.ports import Store
 from functions.workflow import codes
 from functions.workflow.document import asset_ids
+from functions.workflow.endings import told_ending
 from functions.workflow.model import Phase, Record, ResultFile, Workflow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -146,7 +147,7 @@ def waiting(workflow: Workflow) -> Waiting | None:
 
 
 def _optional(record: Record, position: int | None) -> _Optional:
-    workflow, ending = record.workflow, record.workflow.ending
+    workflow, ending = record.workflow, told_ending(record.workflow)
     optional: _Optional = {}
     if ending is not None:
         optional["reason"] = ending.reason

@@ -41,6 +41,7 @@ from functions.cluster.ports import (
 from functions.log import about
 from functions.settings import Settings
 from functions.workflow.codes import failed
+from functions.workflow.endings import told_ending
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
@@ -246,7 +247,7 @@ def ping_source(level: TickLevel, namespace: str, broker: str) -> dict[str, Any]
 
 def workflow_status(workflow: Workflow) -> dict[str, Any]:
     """The status of a WorkFlow object, as a merge patch: null removes a field, so a corrected object starts over."""
-    ending, end = workflow.ending, workflow.finished_at
+    ending, end = told_ending(workflow), workflow.finished_at
     has_failed = end is not None and failed(workflow.status)
     reason = ending.reason if ending else ""
     word = reason.partition(":")[0] or ("Finished" if end else workflow.phase.capitalize())

@@ -135,7 +135,8 @@ class Comparison:
 
     def _known_cells(self, column: Iterable[str]) -> dict[str, int]:
         """The numbers of a column's cells, as they are written, that some output holds, and of empty ones."""
-        numbers = {written: self._cells.get(cell) if (cell := comparable_cell(written)) else EMPTY for written in set(column)}
+        cells = {written: comparable_cell(written) for written in set(column)}
+        numbers = {written: self._cells.get(cell) if cell else EMPTY for written, cell in cells.items()}
         return {written: number for written, number in numbers.items() if number is not None}
 
     def _share(self, theirs: str, numbers: set[int]) -> None:
