@@ -82,9 +82,11 @@ def test_f44_of_a_release_and_a_rejection_at_once_one_wins_and_the_other_is_told
         for _ in range(ROUNDS):
             w, head = held(world)
             answers = all_at_once(doors, [signed_decision(w, head, 0), signed_decision(w, head, 1, "reject")])
-            assert sorted(status for status, _ in answers) == [200, 409], answers
-            (lost,) = (body for status, body in answers if status == 409)
-            assert "no decision about job" in lost["error"]
+            (lost,) = ((status, body["error"]) for status, body in answers if status != 200)
+            assert lost in (
+                (409, f"no decision about job {w} is wanted any more"),
+                (404, f"no results of a job {w} are held"),  # it came so late that a rejection had ended the job
+            )
             (line,) = endings(world, w)
             assert line == ("release decided" if answers[0][0] == 200 else "rejected")
             assert len(store.decisions(w)) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,7 +199,7 @@ class Dying(FileStorage):
         super().__init__(root)
         self.calls = calls
 
-    def put(self, key: str, chunks: Iterator[bytes], size: int, content_type: str) -> str:  # type: ignore[override]
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
         self.calls -= 1
         if self.calls < 0:
             raise KeyboardInterrupt
