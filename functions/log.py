@@ -11,9 +11,12 @@ import json
 import logging
 import re
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+# The W3C `traceparent` of what this thread works on. Its ids are in every log line.
+TRACEPARENT: ContextVar[str] = ContextVar("traceparent", default="")
 _WORD = re.compile(r"[^\s\"']+")
 _QUERY = re.compile(r"[?#].*")
 _USERINFO = re.compile(r"://[^/@]*@")
@@ -67,6 +70,7 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": scrub(record.getMessage()),
+            **_trace_ids(),
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -75,6 +79,11 @@ class _JsonLines(logging.Formatter):
             line["error"] = type(error).__name__
             line["at"] = _raised_at(error)
         return printable_json(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def _trace_ids() -> dict[str, str]:
+    traceparent = TRACEPARENT.get()
+    return {"trace_id": traceparent[3:35], "span_id": traceparent[36:52]} if traceparent else {}
 
 
 def _raised_at(error: BaseException) -> str:

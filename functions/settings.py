@@ -138,6 +138,11 @@ class Settings:
         "seconds that a client may pause while it sends a request; its body may come at 32 KiB/s",
     )
     log_level: str = setting("LOG_LEVEL", "INFO", "level of the JSON log")
+    otlp_endpoint: str = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "OTLP/HTTP receiver of traces and metrics, such as `http://collector:4318`; empty: none",
+    )
 
     # operator-engine's one environment, used when there is no environments file
     legacy: Mapping[str, str] = field(default_factory=dict, repr=False, metadata={})

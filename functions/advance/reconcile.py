@@ -24,15 +24,19 @@ def reconcile(app: App, workflow: Workflow, cause: str, pod: str | None = None) 
     if workflow.stage is None:
         return app.transitions.apply(workflow.id, Tick(), cause)
     ref = job_ref(workflow, workflow.stage, workflow.attempt, app.environments, workflow.executor)
-    observation: StageObservation | Tick
     try:
         status = app.cluster.read(ref, pod)
         observation = observation_of(ref, status, _manifest(app, workflow, ref, status))
     except Unavailable:
         if not _is_given_up(app, workflow):
             raise
-        observation = Tick()
-    return app.transitions.apply(workflow.id, observation, cause)
+        return app.transitions.apply(workflow.id, Tick(), cause)
+    verdict = app.transitions.apply(workflow.id, observation, cause)
+    if app.telemetry is not None and verdict is Verdict.APPLIED and status.state is State.ENDED:
+        from functions.engine.spans import tell_pod
+
+        tell_pod(app.telemetry, workflow, ref, status)
+    return verdict
 
 
 def observation_of(ref: JobRef, status: JobStatus, manifest: Manifest | None = None) -> StageObservation | Tick:

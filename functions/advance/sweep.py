@@ -24,6 +24,7 @@ from functions.workflow.tick import AHEAD, TickLevel
 if TYPE_CHECKING:
     from functions.engine.app import App
     from functions.store.values import Outgoing
+    from functions.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -66,6 +67,8 @@ def sweep(app: App, started_by: TickLevel | None = None) -> Counter[str]:
     run.settle(started_by)
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
+    if app.telemetry is not None:
+        run.measure(app.telemetry)
     return run.done
 
 
@@ -161,6 +164,16 @@ class _Sweep:
     def settle(self, started_by: TickLevel | None) -> None:
         """Set the level of the tick."""
         self._guarded(self.app.transitions.tick.settle, started_by)
+
+    def measure(self, telemetry: Telemetry) -> None:
+        """Tell how much was repaired, and the metrics of the record: those who sleep cannot be scraped."""
+        from functions.engine.gauges import measured
+        from functions.instruments import REPAIRS
+
+        for kind, count in self.done.items():
+            telemetry.measure(REPAIRS, count, kind=kind)
+        for each in self._guarded(measured, self.app) or ():
+            telemetry.put(each)
 
     def _guarded(self, action: Callable[..., T], *arguments: object) -> T | None:
         try:

@@ -108,7 +108,7 @@ class Router:
     def _dispatch(self, request: Request, app: Callable[[], App]) -> Response:
         adapter = self._map.bind_to_environ(request.environ)
         try:
-            handler, captured = adapter.match()
+            rule, captured = adapter.match(return_rule=True)
         except MethodNotAllowed:
             allowed = sorted({*adapter.allowed_methods(), "OPTIONS"})
             if request.method == "OPTIONS":
@@ -118,12 +118,26 @@ class Router:
             ) from None
         except NotFound:
             raise HttpError(404, "Not Found: no such path") from None
-        if handler is healthz:
+        if rule.endpoint is healthz:
             return answer(HEALTHY)  # waits for nothing
-        settings = app().settings
+        parts = app()
+        if parts.telemetry is None and "traceparent" not in request.headers:
+            return self._handle(request, parts, rule, captured)
+        from functions.api.request_trace import observed
+
+        with observed(parts.telemetry, request, rule.rule) as outcome:
+            try:
+                response = self._handle(request, parts, rule, captured)
+            except Exception as error:
+                response = _failure(error)
+            outcome.status = response.status_code
+            return response
+
+    def _handle(self, request: Request, app: App, rule: Rule, captured: Mapping[str, Any]) -> Response:
+        settings = app.settings
         body = read_body(request, self._max_body or settings.max_body, settings.client_seconds)
         with self._turn(settings.pool_size):
-            response: Response = handler(Call(request, app(), captured, body))
+            response: Response = rule.endpoint(Call(request, app, captured, body))
             return response
 
     @contextmanager

@@ -31,8 +31,10 @@ class ApiServerEvent:
     body: Mapping[str, Any]
 
 
-def pod_event(ref: JobRef, job: JobStatus, action: Action, event_id: str, at: datetime) -> ApiServerEvent:
-    """The event of the Pod of a Job in the given state."""
+def pod_event(
+    ref: JobRef, job: JobStatus, action: Action, event_id: str, at: datetime, traceparent: str = ""
+) -> ApiServerEvent:
+    """The event of the Pod of a Job in the given state. `traceparent`: of the attempt, if it has one."""
     deletion: dict[str, Any] = {"deletionTimestamp": _timestamp(at)} if action is Action.DELETE else {}
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": ref.name, "uid": job.uid, "controller": True}
     body = {
@@ -48,7 +50,9 @@ def pod_event(ref: JobRef, job: JobStatus, action: Action, event_id: str, at: da
         },
         "status": _pod_status(job),
     }
-    return api_server_event(body, "pods", action, event_id, at)
+    event = api_server_event(body, "pods", action, event_id, at)
+    traced = {"ce-traceparent": traceparent} if traceparent else {}
+    return ApiServerEvent({**event.headers, **traced}, event.body)
 
 
 def _pod_status(job: JobStatus) -> dict[str, Any]:

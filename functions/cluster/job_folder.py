@@ -32,6 +32,8 @@ class JobEnd(Struct, frozen=True):
     exit_code: int | None = None
     reason: str = ""
     oom_killed: bool = False
+    started: float | None = None  # of its program, in seconds since 1970; None if that is not known
+    ended: float | None = None
 
 
 # Made at import, in one thread: msgspec crashes if two threads prepare one type at the same time.

@@ -99,6 +99,7 @@ class StageJob:
     results: str  # storage URL below which publish writes
     may_lack_volume: bool = False  # an earlier stage failed or was stopped, perhaps before it had a volume
     policy: str = ""  # what the data holders ask for, as JSON
+    traceparent: str = ""  # W3C trace context of the attempt; empty if the workflow has none
     held: HeldTask | None = None  # how results are held, and which of them leave
     executor: int = 0  # its number, from 0
     owner: str = ""  # of a TES task
@@ -129,6 +130,8 @@ class JobStatus:
     oom_killed: bool = False
     since: datetime | None = None  # STUCK: the start of the wait; else the start of the container, if known
     until: datetime | None = None  # ENDED: the end of the container, if known
+    scheduled: datetime | None = None  # ENDED: when its Pod got a node, if known
+    prepared: datetime | None = None  # ENDED: when its volumes and network were there, and the image was next
     definitive: bool = False  # STUCK: the registry said that there is no such image, or not for us
     facts: Mapping[str, str] = field(default_factory=dict)  # ENDED: the image that ran, what our program reported
 

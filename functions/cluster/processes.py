@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -186,7 +187,12 @@ def status_of(request: JobRequest, end: JobEnd | None) -> JobStatus:
     """The state of a Job, by its files."""
     if end is None:
         return JobStatus(State.RUNNING, request.uid)
-    return JobStatus(State.ENDED, request.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
+    ended = JobStatus(State.ENDED, request.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
+    return replace(ended, since=_time(end.started), until=_time(end.ended))
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def job_folders(folder: Path) -> Iterator[JobFolder]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from functions.engine.transitions import Transitions
     from functions.results.ports import Storage
     from functions.store.ports import Store
+    from functions.telemetry import Telemetry
     from functions.trust.policy import Policies
     from functions.workflow.environment import Environment
 
@@ -44,6 +45,7 @@ class App:
         storage: Storage | None = None,
         quarantine: Storage | None = None,
         policies: Policies | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -60,6 +62,8 @@ class App:
             self.quarantine = quarantine
         if policies is not None:
             self.policies = policies
+        if telemetry is not None:
+            self.telemetry = telemetry
 
     @cached_property
     def environments(self) -> Mapping[str, Environment]:
@@ -113,6 +117,17 @@ class App:
                 return InstantCluster()
             case other:
                 raise SettingsError(f"SLUICE_CLUSTER must be kubernetes, processes or memory, not {other!r}")
+
+    @cached_property
+    def telemetry(self) -> Telemetry | None:
+        """Where traces and metrics go; None, and nothing is imported, without an endpoint for them."""
+        endpoint = self.settings.otlp_endpoint
+        if not endpoint:
+            return None
+        from functions.telemetry import Telemetry, exporter
+
+        service = self.settings.legacy.get("K_SERVICE", "")  # Knative sets it to the function's name
+        return Telemetry(exporter(endpoint, {"faas.name": service} if service else {}))
 
     @cached_property
     def transitions(self) -> Transitions:

@@ -120,6 +120,7 @@ class Effects:
             results=storage_url(self._app.settings),
             may_lack_volume=current.ending is not None,
             policy=record.submission.policy,
+            traceparent=_traceparent(current, effect),
             held=self._held(tx, record, effect) if may_be_held(current) else None,
         )
         give_up_at = creation_deadline(current.limits, intent.due_at)
@@ -169,6 +170,14 @@ def next_try(intent: Intent, now: datetime) -> datetime:
 def give_up(effect: Effect) -> StageObservation | None:
     """What follows when an effect has failed too often: a stage whose Job was never created has failed."""
     return _refused(effect, "ClusterUnavailable") if isinstance(effect, CreateJob) else None
+
+
+def _traceparent(current: Workflow, effect: CreateJob) -> str:
+    if not current.traceparent:
+        return ""
+    from functions.workflow.trace_context import of_attempt
+
+    return str(of_attempt(current, effect.stage, effect.attempt, effect.executor))
 
 
 def _refused(effect: CreateJob, reason: str) -> StageEnded:

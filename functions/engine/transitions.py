@@ -19,7 +19,7 @@ from functions.cluster.ports import ClusterUnavailable
 from functions.engine.effects import Effects, RetryLater, give_up, next_try
 from functions.engine.tick_control import TickControl
 from functions.errors import Unavailable
-from functions.log import about
+from functions.log import TRACEPARENT, about
 from functions.results.ports import StorageUnavailable
 from functions.trust import chain, facts
 from functions.workflow import decide as rules
@@ -31,6 +31,7 @@ from functions.workflow.timing import remaining, stage_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
+    from functions.engine.spans import Change
     from functions.store.transaction_port import Transaction
     from functions.store.values import Intent
 
@@ -82,6 +83,8 @@ class Transitions:
         """
         now = self._app.clock()
         environment = record.workflow.environment
+        if traceparent := TRACEPARENT.get():
+            record = replace(record, workflow=replace(record.workflow, traceparent=traceparent))
         recorded = chain.recorded_cause(record.workflow, cause)
         submitted = steps.proven(rules.submit(record.workflow, now), facts.of_submission(record))
         decision = self._sealed(submitted, recorded)
@@ -99,10 +102,12 @@ class Transitions:
                 decisions.append((decision, ADMISSION))
                 admitted = [record.workflow.id]
             tx.add(record, decisions)
-            made = [decision for decision, _ in decisions]
+            befores = (record.workflow, *(decision.workflow for decision, _ in decisions))
+            made = [(before, decision) for before, (decision, _) in zip(befores, decisions, strict=False)]
             if slots.queued:
                 admitted = self._admit(tx, made, environment, free, now)
-            self.tick.raise_for_new(tx, made, now)
+            self.tick.raise_for_new(tx, [decision for _, decision in made], now)
+        self._tell(made)
         submission = replace(record, workflow=decision.workflow)
         try:
             self._carry_out_all(admitted, cause)
@@ -132,19 +137,29 @@ class Transitions:
                 return Verdict.UNCHANGED
             decision = rules.decide(current, observation, now)
             if decision.workflow != current:
-                self._save(tx, made, decision, cause)
+                self._save(tx, made, current, decision, cause)
             if decision.slot_freed:
                 admitted = self._admit_next(tx, made, current.environment, now)
         logger.info(
             "%s: %s",
             type(observation).__name__,
             decision.verdict,
-            extra=about(workflow=workflow, phase=decision.workflow.phase, event=cause),
+            extra=about(
+                workflow=workflow,
+                phase=decision.workflow.phase,
+                event=cause,
+                trace_id=current.traceparent[3:35] or None,
+            ),
         )
         # A duplicate may be redelivered because its first handler died before the effects.
         if decision.effects or decision.verdict is Verdict.DUPLICATE:
             self.carry_out(workflow, cause)
         self._carry_out_all(admitted, cause)
+        if self._app.telemetry is not None:
+            from functions.engine.spans import tell_transition
+
+            event, ended = type(observation).__name__, self._app.clock()
+            tell_transition(self._app.telemetry, decision.workflow, event, decision.verdict, now, ended)
         return decision.verdict
 
     def admit(self, environment: str) -> Sequence[WorkflowId]:
@@ -174,19 +189,27 @@ class Transitions:
             self.carry_out(workflow, cause)
 
     @contextmanager
-    def _transaction(self) -> Iterator[tuple[Transaction, list[Decision]]]:
+    def _transaction(self) -> Iterator[tuple[Transaction, list[Change]]]:
         """A transaction, and the list of its decisions. Before the commit the tick is raised for them."""
-        made: list[Decision] = []
+        made: list[Change] = []
         with self._app.store.begin() as tx:
             yield tx, made
-            self.tick.raise_for(tx, made, self._app.clock())
+            self.tick.raise_for(tx, [decision for _, decision in made], self._app.clock())
+        self._tell(made)
 
-    def _save(self, tx: Transaction, made: list[Decision], decision: Decision, cause: str) -> Workflow:
-        """Store a decision. Returns the workflow with the head of its history."""
+    def _tell(self, made: Sequence[Change]) -> None:
+        """Tell telemetry, if there is any, of committed decisions."""
+        if self._app.telemetry is not None and made:
+            from functions.engine import spans
+
+            spans.tell(self._app.telemetry, made, self._app.clock())
+
+    def _save(self, tx: Transaction, made: list[Change], current: Workflow, decision: Decision, cause: str) -> Workflow:
+        """Store a decision about `current`. Returns the workflow with the head of its history."""
         cause = chain.recorded_cause(decision.workflow, cause)
         sealed = self._sealed(decision, cause)
         tx.save(sealed, cause)
-        made.append(sealed)
+        made.append((current, sealed))
         return sealed.workflow
 
     def _sealed(self, decision: Decision, cause: str) -> Decision:
@@ -202,7 +225,7 @@ class Transitions:
         offered = self._app.environments.get(environment)
         return offered.max_jobs if offered else 0
 
-    def _admit_next(self, tx: Transaction, made: list[Decision], environment: str, now: datetime) -> list[WorkflowId]:
+    def _admit_next(self, tx: Transaction, made: list[Change], environment: str, now: datetime) -> list[WorkflowId]:
         """Give the free slots of the environment to queued workflows."""
         slots = tx.slots(environment)
         if not slots.queued:
@@ -210,17 +233,17 @@ class Transitions:
         return self._admit(tx, made, environment, self._slots_of(environment) - slots.taken, now)
 
     def _admit(
-        self, tx: Transaction, made: list[Decision], environment: str, free: int, now: datetime
+        self, tx: Transaction, made: list[Change], environment: str, free: int, now: datetime
     ) -> list[WorkflowId]:
         """Give up to `free` slots to the oldest queued workflows; the caller holds the environment's lock."""
         admitted: list[WorkflowId] = []
         while len(admitted) < free and (queued := tx.oldest_queued(environment)) is not None:
-            self._save(tx, made, rules.decide(queued, Admitted(), now), ADMISSION)
+            self._save(tx, made, queued, rules.decide(queued, Admitted(), now), ADMISSION)
             admitted.append(queued.id)
         return admitted
 
     def _round(
-        self, tx: Transaction, made: list[Decision], current: Workflow, intents: Sequence[Intent], cause: str
+        self, tx: Transaction, made: list[Change], current: Workflow, intents: Sequence[Intent], cause: str
     ) -> _Remaining:
         """Transaction B: carry out intents in their order, up to the first that fails."""
         remaining = _Remaining()
@@ -248,7 +271,8 @@ class Transitions:
                 current = self._created(tx, current, intent, job_uid, now, cause)
             if observation is not None:
                 decision = rules.decide(current, observation, now)
-                current = self._save(tx, made, decision, cause) if decision.workflow != current else current
+                if decision.workflow != current:
+                    current = self._save(tx, made, current, decision, cause)
                 remaining.again = remaining.again or bool(decision.effects)
                 remaining.slot_freed = remaining.slot_freed or decision.slot_freed
         return remaining

@@ -249,7 +249,8 @@ def _has_ended(handle: int, wait: float = 0) -> bool:
 
 
 def _event(request: JobRequest, end: JobEnd | None, action: Action) -> ApiServerEvent:
-    return pod_event(request.job.ref, status_of(request, end), action, str(uuid4()), datetime.now(UTC))
+    job, now = request.job, datetime.now(UTC)
+    return pod_event(job.ref, status_of(request, end), action, str(uuid4()), now, job.traceparent)
 
 
 def _about(request: JobRequest) -> dict[str, Any]:

@@ -56,10 +56,11 @@ def main(spec_file: Path) -> None:
     # A kubelet that found the lock free may have removed the Job meanwhile. From now on it finds the lock held.
     if (folder / "deleted").exists() or not _in_place(folder / "lock", lock):
         return
+    began = time.time()
     end = Supervisor(spec).run()
     if end is not None:
         draft = folder / "end.draft"
-        draft.write_text(json.dumps(end))
+        draft.write_text(json.dumps({**end, "started": began, "ended": time.time()}))
         draft.rename(folder / "end.json")
 
 

@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, executor, ran_seconds, job_uid, job_created_at, waiting,
     runs_since, status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
-    findings, held_until, head, salt"""
+    findings, held_until, head, traceparent, salt"""
 RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted,
     policy, dialect"""
@@ -116,6 +116,7 @@ def workflow_of(row: Row) -> Workflow:
         findings=Findings(row["findings"]),
         held_until=_time(row["held_until"]),
         head=row["head"],
+        traceparent=row["traceparent"],
         salt=row["salt"],
     )
 
@@ -193,6 +194,7 @@ def record_values(record: Record) -> dict[str, Any]:
         "namespace": workflow.environment,
         "limits": json_columns.encode(workflow.limits),
         "reported": workflow.reported,
+        "traceparent": workflow.traceparent,
         "datecreated": workflow.created_at,
         "laststatusupdate": workflow.created_at,
         "agreementid": submission.agreement_id,

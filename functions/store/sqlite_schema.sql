@@ -90,6 +90,7 @@ CREATE TABLE jobs (
     held_until DATETIME,
     head VARCHAR(64) DEFAULT ('') NOT NULL,
     policy TEXT,
+    traceparent VARCHAR(55) DEFAULT ('') NOT NULL,
     dialect VARCHAR(16) DEFAULT 'ocean' NOT NULL,
     salt VARCHAR(64) DEFAULT ('') NOT NULL,
     evidence TEXT,

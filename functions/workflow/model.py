@@ -179,6 +179,7 @@ class Workflow:
     findings: Findings = Findings.NONE
     held_until: datetime | None = None  # set when results are held, and kept
     head: str = ""  # the digest of the last history line
+    traceparent: str = ""  # W3C trace context of the request that submitted it; empty without one
     salt: str = ""  # 64 hex digits; keys the digests of guessable things in the history
 
     @property

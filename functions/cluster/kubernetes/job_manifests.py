@@ -31,6 +31,7 @@ LONGEST_NAME = 63  # of a Job, because it becomes a label
 KEEP_FINISHED_SECONDS = 86_400
 # Not `sluice`: neither the event sources nor the rules must take this Pod for that of a stage.
 PREFETCHER = "sluice-prefetch"
+TRACE_ANNOTATION = "sluice.dev/traceparent"  # the W3C trace context of the attempt
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 
@@ -85,6 +86,9 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
     if job.environment.queue_name:
         manifest["metadata"]["labels"][QUEUE_LABEL] = job.environment.queue_name
         spec["suspend"] = True  # Kueue resumes it
+    if job.traceparent:
+        for metadata in (manifest["metadata"], spec["template"]["metadata"]):
+            metadata["annotations"] = {TRACE_ANNOTATION: job.traceparent}
     return {**manifest, "spec": spec}
 
 

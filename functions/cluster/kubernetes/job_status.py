@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from functions.cluster.kubernetes.objects import (
     Body,
@@ -157,11 +158,18 @@ def status_of_pod(pod: Body, stage: Stage) -> JobStatus:
     status = get_mapping(pod, "status")
     terminated = _terminated(pod)
     if terminated:
-        return _terminated_pod(terminated, status, owner, stage)
+        ended = _terminated_pod(terminated, status, owner, stage)
+        return replace(ended, scheduled=_since(pod, "PodScheduled"), prepared=_since(pod, "PodReadyToStartContainers"))
     if status.get("phase") == "Failed":  # evicted, or refused by its node, before a container could end
         return JobStatus(State.ENDED, owner, Outcome.FAILED, reason=get_text(status, "reason") or "PodFailed")
     since = get_time(get_mapping(_container_state(pod), "running"), "startedAt")
     return _stuck_pod(pod, owner) or replace(running, since=since)
+
+
+def _since(pod: Body, condition: str) -> datetime | None:
+    """Since when a condition is true. That of a Pod that has ended is false, and its time is that of the end."""
+    found = find_condition(pod, condition)
+    return get_time(found, "lastTransitionTime") if found.get("status") == "True" else None
 
 
 def is_disrupted(pod: Body) -> bool:

@@ -79,6 +79,7 @@ def _add_columns() -> None:
         sa.Column("held_until", sa.DateTime),
         sa.Column("head", sa.String(64), nullable=False, server_default=""),
         sa.Column("policy", sa.Text),
+        sa.Column("traceparent", sa.String(55), nullable=False, server_default=""),
         sa.Column("dialect", sa.String(16), nullable=False, server_default="ocean"),
         sa.Column("salt", sa.String(64), nullable=False, server_default=""),
         sa.Column("evidence", sa.Text),
