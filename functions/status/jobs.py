@@ -38,12 +38,11 @@ def result(call: Call) -> Response:
     signer = require_signer(call, message(call.params), prefix=_RESULT_PREFIX)
     job = filter_value(call.params, "jobId")
     with large_record():
-        record = call.app.store.get(WorkflowId(job)) if job else None
+        record, files = (call.app.store.get_published(WorkflowId(job)) if job else None) or (None, ())
     frozen = [freeze.scope for freeze in call.app.store.freezes()]
     consume(call, signer, prefix=_RESULT_PREFIX)
     index = _index(call.params["index"])
     record = own(record, call, bound_to(call, signer))
-    files = record.manifest.files
     if not files:
         raise HttpError(404, f"No results for job {record.workflow.id}")
     if record.workflow.removed or record.workflow.expired:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
 
 import msgspec
 
@@ -15,6 +15,10 @@ from functions.workflow.model import ResultFile, Submission, Workflow
 # Fields of ResultFile that only some files have.
 _PROOFS = ("plain_sha256", "plain_size", "sha512")
 _FOLDERS = {"output": "outputs", "algorithmLog": "logs"}
+
+
+# Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
+_ENTRIES = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def encode(value: object) -> str | None:
@@ -74,6 +78,31 @@ def decode_files(text: str | None) -> tuple[ResultFile, ...]:
     """The files of a list. Ignores what is not a list, and entries that are not objects."""
     entries = _decode(text)
     return tuple(_file(entry) for entry in entries if isinstance(entry, dict)) if isinstance(entries, list) else ()
+
+
+class LazyFiles(Sequence[ResultFile]):
+    """What `decode_files` returns, with each file decoded when it is asked for: a list may have 10 000."""
+
+    def __init__(self, text: str | None) -> None:
+        try:
+            entries = _ENTRIES.decode(text or "[]")
+        except (ValueError, RecursionError):
+            entries = []
+        self._entries = [entry for entry in entries if memoryview(entry)[0] == ord("{")]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, index: int) -> ResultFile: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ResultFile]: ...
+
+    def __getitem__(self, index: int | slice) -> ResultFile | Sequence[ResultFile]:
+        if isinstance(index, slice):
+            return [_file(msgspec.json.decode(entry)) for entry in self._entries[index]]
+        return _file(msgspec.json.decode(self._entries[index]))
 
 
 def decode_texts(text: str | None) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from functions.store.values import (
     TaskQuery,
 )
 from functions.workflow.decision import HistoryEntry
-from functions.workflow.model import Phase, Record, Workflow, WorkflowId
+from functions.workflow.model import Phase, Record, ResultFile, Workflow, WorkflowId
 
 
 class StoreUnavailable(Unavailable):
@@ -62,6 +62,10 @@ class Store(Protocol):
         ...
 
     def get(self, workflow: WorkflowId) -> Record | None: ...
+
+    def get_published(self, workflow: WorkflowId) -> tuple[Record, Sequence[ResultFile]] | None:
+        """The record without its manifest, and its published files, each decoded when it is asked for."""
+        ...
 
     def state(self, workflow: WorkflowId) -> Workflow | None:
         """The workflow without its record, not locked. Enough to drop an event that cannot change anything."""
@@ -115,8 +119,6 @@ class Store(Protocol):
         """Whether `use_nonce` would refuse the nonce now."""
         ...
 
-    # held results
-
     def holds(self, limit: int) -> Sequence[Record]:
         """The workflows that wait for a decision, the earliest end of a hold first."""
         ...
@@ -138,10 +140,7 @@ class Store(Protocol):
         ...
 
     def claim_intents(self, now: datetime, until: datetime, limit: int) -> Sequence[WorkflowId]:
-        """Up to `limit` workflows with open intents that no other sweep gets before `until`.
-
-        A fresh intent is left for CHECK_AFTER to the handler that decided it (functions/workflow/timing.py).
-        """
+        """Up to `limit` workflows with intents open for CHECK_AFTER. No other sweep gets them before `until`."""
         ...
 
     def claim_events(self, now: datetime, until: datetime, limit: int) -> Sequence[Outgoing]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from functions.backoff import Backoff
-from functions.store import history_rows, holds, listing, nonces, rows, tes_rows
+from functions.store import history_rows, holds, json_columns, listing, nonces, rows, tes_rows
 from functions.store.counts import COUNTS, count_of
 from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
 from functions.store.pool import Row, any_of, open_pool
@@ -31,7 +31,7 @@ from functions.store.values import (
     TaskQuery,
 )
 from functions.workflow.decision import HistoryEntry
-from functions.workflow.model import Phase, Record, Stage, Workflow, WorkflowId
+from functions.workflow.model import Phase, Record, ResultFile, Stage, Workflow, WorkflowId
 
 STATE = f"SELECT {rows.STATE} FROM jobs WHERE workflowid = %(workflow)s"
 BY_KEY = f"SELECT {rows.RECORD} FROM jobs WHERE provider = %(provider)s AND idempotency_key = %(key)s"
@@ -126,6 +126,12 @@ class SqlStore:
 
     def get(self, workflow: WorkflowId) -> Record | None:
         return next((rows.record_of(row) for row in self._read(WHOLE, workflow=workflow)), None)
+
+    def get_published(self, workflow: WorkflowId) -> tuple[Record, Sequence[ResultFile]] | None:
+        for row in self._read(WHOLE, workflow=workflow):
+            record = rows.record_of({**row, "outputsurl": None, "admin_files": None})
+            return record, json_columns.LazyFiles(row["outputsurl"])
+        return None
 
     def state(self, workflow: WorkflowId) -> Workflow | None:
         return next((rows.workflow_of(row) for row in self._read(STATE, workflow=workflow)), None)

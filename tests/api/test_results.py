@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from werkzeug.test import TestResponse
 
 from functions import ethereum
 from functions.cluster.ports import JobRef
+from functions.store import json_columns
+from functions.store.sql import SqlStore
 from functions.workflow.decision import Decision, Verdict
 from functions.workflow.model import Manifest, Record, ResultFile, Stage, WorkflowId
 from functions.workflow.observation import DeleteRequested, Tick
@@ -219,3 +222,22 @@ def test_revoked_results_are_gone(api: Api) -> None:
     job = api.finished(Manifest(files=(published(api),)))
     assert api.submit.post(f"{API}/revoke", json={"jobId": job}, headers=ADMIN).status_code == 200
     assert error(fetch(api, job)) == (410, f"The results of job {job} were removed")
+
+
+def test_a_download_decodes_only_its_own_entry_of_a_long_list(
+    tmp_path: Path, monkeypatch: Any, sqlite_url: str
+) -> None:
+    with closing(SqlStore(sqlite_url)) as store:
+        api = Api(app(store, results_url=tmp_path.as_uri()))
+        files = tuple(published(api, name=f"outputs/{n}.csv") for n in range(50))
+        job = api.finished(Manifest(files=files))
+        decoded: list[Any] = []
+        read = json_columns._file
+
+        def counted(entry: Any) -> ResultFile:
+            decoded.append(entry)
+            return read(entry)
+
+        monkeypatch.setattr(json_columns, "_file", counted)
+        assert fetch(api, job, index=30).status_code == 200
+    assert [entry["filename"] for entry in decoded] == ["30.csv"]

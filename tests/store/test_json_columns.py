@@ -31,7 +31,10 @@ files = st.builds(
 
 @given(st.lists(files, max_size=4).map(tuple))
 def test_a_manifest_comes_back_as_it_was_stored(listed: tuple[ResultFile, ...]) -> None:
-    assert json_columns.decode_files(json_columns.encode_files(listed)) == listed
+    stored = json_columns.encode_files(listed)
+    assert json_columns.decode_files(stored) == listed
+    lazy = json_columns.LazyFiles(stored)
+    assert (len(lazy), tuple(lazy), lazy[1:]) == (len(listed), listed, list(listed[1:]))
 
 
 @given(st.dictionaries(texts, json_values, max_size=4), texts)
@@ -47,7 +50,7 @@ def test_any_old_column_is_read_without_an_error(anything: Any) -> None:
         asked, secret = json_columns.decode_document(text)
         assert isinstance(asked, dict)
         assert isinstance(secret, str)
-        json_columns.decode_files(text)
+        assert tuple(json_columns.LazyFiles(text)) == json_columns.decode_files(text)
     json_columns.decode_files(json.dumps([dict.fromkeys(("filename", "filesize", "url", "type", "path"), anything)]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from threading import RLock
@@ -33,7 +34,7 @@ from functions.store.values import (
     TaskQuery,
 )
 from functions.workflow.decision import Emit, HistoryEntry
-from functions.workflow.model import Phase, Record, Workflow, WorkflowId
+from functions.workflow.model import Manifest, Phase, Record, ResultFile, Workflow, WorkflowId
 from functions.workflow.tes_state import state_of
 
 
@@ -76,6 +77,10 @@ class MemoryStore:
     def get(self, workflow: WorkflowId) -> Record | None:
         with self._lock:
             return self._tables.records.get(workflow)
+
+    def get_published(self, workflow: WorkflowId) -> tuple[Record, Sequence[ResultFile]] | None:
+        record = self.get(workflow)
+        return (replace(record, manifest=Manifest()), record.manifest.files) if record else None
 
     def state(self, workflow: WorkflowId) -> Workflow | None:
         record = self.get(workflow)
