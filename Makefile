@@ -59,6 +59,11 @@ clean:  ## remove everything that is built or installed here
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+# roc-validator checks the crates in tests/trust/test_crates.py; its dependencies need other versions than ours.
+.venv-crates:
+	@python3 -m venv .venv-crates
+	@.venv-crates/bin/python -m pip install -q --disable-pip-version-check 'roc-validator>=0.13,<0.14'
+
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing into .venv, with what tests, documentation and releases need …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,otel,docs,release]"

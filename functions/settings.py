@@ -122,6 +122,18 @@ class Settings:
         "NOTIFY_HOLD_URL", (), "JSON array of URLs that get a CloudEvent when results are held, released, …"
     )
 
+    # proofs
+    public_url: str = setting(
+        "PUBLIC_URL", "https://sluice.example", "URL of this deployment; names it in crates, statements and checkpoints"
+    )
+    holder_name: str = setting("HOLDER_NAME", "Data holder", "name of the data holder in crates")
+    signing_key: str = setting(
+        "SIGNING_KEY", "", "Ed25519 key (PEM) that signs statements and checkpoints (docs/trust.md)", secret=True
+    )
+    earlier_signing_key: str = setting(
+        "EARLIER_SIGNING_KEY", "", "the key before SIGNING_KEY; signs too while it is replaced", secret=True
+    )
+
     # results and notifications
     x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
     client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)
@@ -157,6 +169,11 @@ class Settings:
             if f.metadata and (text := _text(environ, f.metadata)) is not None
         }
         return cls(**values, legacy=dict(environ))
+
+    @property
+    def origin(self) -> str:
+        """Return the URL that names this deployment. It ends in `/`."""
+        return f"{self.public_url.rstrip('/')}/"
 
     @property
     def database(self) -> str:

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
+from functions.api.proof import routes as proof
 from functions.api.review import routes as review
 from functions.api.tes import routes as tes
 from functions.engine.app import current_app
@@ -17,6 +18,7 @@ from functions.status.console import routes as console
 _REVIEW = "functions.status.review"
 _CONSOLE = "functions.status.console"
 _TES = "functions.status.tasks"
+_PROOFS = "functions.status.proofs"
 ROUTER = Router(
     [
         routes.JOBS.to(jobs.jobs),
@@ -43,6 +45,8 @@ ROUTER = Router(
         console.OVERVIEW.to(later(f"{_CONSOLE}.pages", "overview")),
         console.WORKFLOWS.to(later(f"{_CONSOLE}.pages", "workflows")),
         console.WORKFLOW.to(later(f"{_CONSOLE}.pages", "workflow")),
+        proof.CRATE.to(later(_PROOFS, "get_crate")),
+        proof.ATTESTATION.to(later(_PROOFS, "attestation")),
         tes.SERVICE_INFO.to(later(_TES, "service_info")),
         tes.LIST.to(later(_TES, "tasks")),
         tes.TASK.to(later(_TES, "task")),

@@ -16,6 +16,7 @@ from functions.workflow.decision import AttemptEnd, CleanUp, Decision, Emit, Rem
 from functions.workflow.model import Ending, Findings, Hold, Manifest, Outcome, Phase, Stage, Stop, Waiting, Workflow
 from functions.workflow.observation import (
     Admitted,
+    Attested,
     DeleteRequested,
     FileViewed,
     HoldRejected,
@@ -55,6 +56,8 @@ def decide(workflow: Workflow, observation: Observation, now: datetime) -> Decis
         case StageEnded() | StageStuck() | StageLost():
             irrelevant = _irrelevance(workflow, observation)
             return Decision(workflow, irrelevant) if irrelevant else _of_stage(workflow, observation, now)
+        case Attested(statement):
+            return steps.proven(steps.applied(workflow, workflow, "attested", now), {"statement": statement})
         case HoldReleased() | HoldRejected() | FileViewed() | Revoked():
             return hold_rules.decide_hold(workflow, observation, now)
         case _:

@@ -94,6 +94,13 @@ class Revoked:
 
 
 @dataclass(frozen=True, slots=True)
+class Attested:
+    """A statement about the workflow was signed. `statement`: its sha256."""
+
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time passed; the Job has not ended.
 
@@ -106,4 +113,4 @@ class Tick:
 
 StageObservation = StageEnded | StageStuck | StageLost
 HoldObservation = HoldReleased | HoldRejected | FileViewed | Revoked
-Observation = Admitted | StageObservation | StopRequested | DeleteRequested | HoldObservation | Tick
+Observation = Admitted | StageObservation | StopRequested | DeleteRequested | HoldObservation | Attested | Tick

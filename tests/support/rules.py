@@ -11,6 +11,7 @@ from functions.workflow.decision import Decision
 from functions.workflow.model import JobUid, Limits, Manifest, Outcome, Phase, ResultFile, Stage, Workflow, WorkflowId
 from functions.workflow.observation import (
     Admitted,
+    Attested,
     DeleteRequested,
     FileViewed,
     HoldRejected,
@@ -63,7 +64,7 @@ def waiting(stage: Stage, reason: str = "ImagePullBackOff", limits: Limits | Non
 def observations(w: Workflow) -> Iterator[Observation]:
     """One of every kind: of the current attempt, of others, with every outcome and the exit codes that matter."""
     yield from (Admitted(), StopRequested(), DeleteRequested(), Tick(), Tick(suspended=True), Tick(runs_since=NOW))
-    yield from (HoldReleased(), HoldRejected(), FileViewed(0), Revoked())
+    yield from (HoldReleased(), HoldRejected(), FileViewed(0), Revoked(), Attested("ab" * 32))
     for stage in Stage:
         if stage is not w.stage:  # for the rules, one other Job is as irrelevant as the next
             yield StageLost(stage, 1)

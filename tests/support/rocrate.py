@@ -1,0 +1,77 @@
+"""roc-validator without a network: it reads the contexts from a cache that is filled from recorded files.
+
+Run as `python -m support.rocrate FOLDER CRATE PROFILE SEVERITY [SKIPPED_CHECK…]` by the interpreter that has it.
+Its many dependencies need other versions than ours, so it lives in an environment of its own: `make .venv-crates`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+CONTEXTS = Path(__file__).parents[1] / "data/ro-crate"
+RECORDED = {
+    "https://w3id.org/ro/crate/1.1/context": "ro-crate-1.1.jsonld",
+    "https://w3id.org/ro/crate/1.2/context": "ro-crate-1.2.jsonld",
+    "https://w3id.org/ro/terms/workflow-run/context": "workflow-run.jsonld",
+}
+
+
+def fill_cache(prefix: Path) -> None:
+    """Put the recorded contexts into the validator's cache."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from requests_cache import CachedSession
+
+    class Recorded(HTTPAdapter):
+        def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+            response = requests.Response()
+            response.status_code = 200
+            response.url, response.request = request.url, request
+            response.headers["Content-Type"] = "application/ld+json"
+            response._content = (CONTEXTS / RECORDED[request.url]).read_bytes()
+            response.raw = _Raw()
+            return response
+
+    session = CachedSession(cache_name=str(prefix), backend="sqlite", expire_after=-1)
+    session.mount("https://", Recorded())
+    for url in RECORDED:
+        session.get(url)
+
+
+class _Raw:
+    """What requests_cache asks of the connection."""
+
+    _request_url = None
+    version, status, reason, headers, decode_content = 11, 200, "OK", None, False
+    _fp = None
+
+    def __getattr__(self, name: str) -> Any:
+        return None
+
+
+def validate(prefix: Path, crate: Path, profile: str, severity: str, skipped: list[str]) -> list[str]:
+    """Return the findings."""
+    from rocrate_validator import services
+    from rocrate_validator.models import Severity, ValidationSettings
+
+    settings = ValidationSettings(
+        rocrate_uri=str(crate),
+        profile_identifier=profile,
+        offline=True,
+        cache_path=str(prefix),
+        requirement_severity=Severity[severity],
+        skip_checks=skipped,
+        abort_on_first=False,
+    )
+    result = services.validate(settings)
+    return [f"{issue.check.identifier}: {issue.message}" for issue in result.get_issues()]
+
+
+if __name__ == "__main__":
+    cache, folder, wanted, level, *skip = sys.argv[1:]
+    if not Path(f"{cache}.sqlite").exists():
+        fill_cache(Path(cache))
+    print(json.dumps(validate(Path(cache), Path(folder), wanted, level, skip)))

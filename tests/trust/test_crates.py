@@ -1,0 +1,277 @@
+"""The crate of a workflow in every state: a valid bag, a graph that meets its profiles, nothing its reader may not know."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.api import ADMIN, API, OWNER
+from support.five_safes_rules import broken
+from support.held_api import KEYS, look
+from support.proofs import (
+    CONTENTS,
+    IMAGE,
+    ProofApi,
+    StoredBytes,
+    held_job,
+    held_proof_api,
+    proof_api,
+    rejected_job,
+    released_job,
+    unpacked,
+)
+
+STATES: dict[str, Callable[[], tuple[ProofApi, str]]] = {
+    "finished": lambda: _made(proof_api(), ProofApi.finished),
+    "failed": lambda: _made(proof_api(), ProofApi.failed),
+    "deleted": lambda: _made(proof_api(), ProofApi.deleted),
+    "held": lambda: _made(held_proof_api(), held_job),
+    "rejected": lambda: _made(held_proof_api(), rejected_job),
+    "released": lambda: _made(held_proof_api(), released_job),
+}
+EDITIONS = ("holder", "consumer")
+
+
+def _made(proofs: ProofApi, make: Callable[[ProofApi], str]) -> tuple[ProofApi, str]:
+    return proofs, make(proofs)
+
+
+def graph_of(bag: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((bag / "data/ro-crate-metadata.json").read_text())
+    return found
+
+
+def entity(graph: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [each for each in graph["@graph"] if kind in (each["@type"], *each["@type"])]
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize("state", STATES)
+def test_each_crate_is_a_bag_that_sha512sum_verifies_and_meets_five_safes(
+    state: str, edition: str, tmp_path: Path
+) -> None:
+    proofs, job = STATES[state]()
+    bag = unpacked(proofs.crate(job, edition), tmp_path)
+    assert (bag / "bagit.txt").read_text() == "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+    assert "External-Identifier: urn:uuid:" in (bag / "bag-info.txt").read_text()
+    for manifest in ("manifest-sha512.txt", "tagmanifest-sha512.txt"):
+        subprocess.run(["sha512sum", "--quiet", "-c", manifest], cwd=bag, check=True)
+    named = {line.split("  ")[1] for line in (bag / "manifest-sha512.txt").read_text().splitlines()}
+    assert named == {str(path.relative_to(bag)) for path in (bag / "data").rglob("*") if path.is_file()}
+    assert broken(graph_of(bag)) == []
+
+
+def test_the_same_record_makes_the_same_bytes() -> None:
+    proofs, job = STATES["finished"]()
+    assert proofs.crate(job) == proofs.crate(job)
+
+
+def test_a_finished_crate_has_the_results_and_says_what_ran_on_what(tmp_path: Path) -> None:
+    proofs, job = STATES["finished"]()
+    bag = unpacked(proofs.crate(job), tmp_path)
+    assert {path: (bag / "data" / path).read_bytes() for path in CONTENTS} == CONTENTS
+    graph = graph_of(bag)
+    (run,) = entity(graph, "CreateAction")
+    (data,) = entity(graph, "DigitalDocument")
+    (image,) = entity(graph, "ContainerImage")
+    assert data["sha256"] == "ef" * 32
+    assert image["sha256"] == IMAGE.removeprefix("sha256:")
+    assert run["containerImage"] == {"@id": image["@id"]}
+    assert {each["@id"] for each in run["result"]} == set(CONTENTS)
+    statistics = next(each for each in graph["@graph"] if each["@id"] == "outputs/statistics.csv")
+    assert statistics["sha256"] == hashlib.sha256(CONTENTS["outputs/statistics.csv"]).hexdigest()
+
+
+@pytest.mark.parametrize("state", ["held", "rejected", "failed", "deleted"])
+def test_what_did_not_leave_is_not_in_a_crate(state: str, tmp_path: Path) -> None:
+    proofs, job = STATES[state]()
+    for edition in EDITIONS:
+        bag = unpacked(proofs.crate(job, edition), tmp_path / edition)
+        assert not (bag / "data/outputs").exists()
+        assert "result" not in entity(graph_of(bag), "CreateAction")[0]
+
+
+def test_the_holder_sees_what_is_withheld_and_who_decided_and_the_consumer_does_not(tmp_path: Path) -> None:
+    proofs, job = STATES["rejected"]()
+    holder = unpacked(proofs.crate(job), tmp_path / "h")
+    withheld = [json.loads(line) for line in (holder / "data/withheld.jsonl").read_text().splitlines()]
+    assert [each["path"] for each in withheld] == ["outputs/a.csv", "outputs/b.svg"]
+    assert "urn:ethereum:0x" in (holder / "data/ro-crate-metadata.json").read_text()
+    assert (holder / "data/decisions.jsonl").exists()
+    consumer = unpacked(proofs.crate(job, "consumer"), tmp_path / "c")
+    everything = "".join(path.read_text() for path in consumer.rglob("*") if path.is_file())
+    for hidden in ("a.csv", "urn:ethereum:", "strict.yaml", OWNER, "withheld.jsonl", "history.jsonl"):
+        assert hidden not in everything
+
+
+def test_the_consumer_of_a_guarded_run_learns_times_to_the_minute(tmp_path: Path) -> None:
+    proofs, job = STATES["held"]()
+    consumer = graph_of(unpacked(proofs.crate(job, "consumer"), tmp_path / "c"))
+    times = [value for each in consumer["@graph"] for name, value in each.items() if name in ("startTime", "endTime")]
+    assert times
+    assert all(time.endswith(":00+00:00") for time in times)
+
+
+def test_a_held_crate_says_that_a_decision_is_wanted(tmp_path: Path) -> None:
+    proofs, job = STATES["held"]()
+    graph = graph_of(unpacked(proofs.crate(job), tmp_path))
+    waiting = [each for each in entity(graph, "AssessAction") if "waits for a decision" in each["name"]]
+    assert [each["actionStatus"] for each in waiting] == ["http://schema.org/PotentialActionStatus"]
+
+
+def test_secrets_and_addresses_of_data_are_not_in_a_crate(tmp_path: Path) -> None:
+    proofs, job = STATES["finished"]()
+    record = proofs.api.app.store.get(job)  # type: ignore[arg-type]
+    assert record is not None
+    bag = unpacked(proofs.crate(job), tmp_path)
+    everything = "".join(path.read_text() for path in bag.rglob("*") if path.is_file())
+    assert record.submission.secret not in everything
+    document = json.loads((bag / "data/workflow/workflow.json").read_text())
+    given = record.submission.document["stages"][0]["input"][0]
+    for name in ("url", "remote"):
+        if given.get(name):
+            assert list(document["stages"][0]["input"][0][name]) == ["redacted"]
+
+
+def test_the_owner_gets_the_consumers_edition_and_nobody_else_gets_any(tmp_path: Path) -> None:
+    proofs, job = STATES["finished"]()
+    answered = proofs.own_crate(job)
+    assert (answered.status_code, answered.mimetype) == (200, "application/zip")
+    assert unpacked(answered.data, tmp_path).name.endswith("-consumer")
+    assert proofs.api.get("/crate", {"jobId": job}).status_code == 400
+    stranger = "0x" + "9" * 40
+    signed = proofs.api.signed(f"{stranger}{job}", owner=stranger, jobId=job)
+    assert proofs.api.get("/crate", signed).status_code == 404
+    assert proofs.api.get("/crate", {"jobId": "unknown"}, headers=ADMIN).status_code == 404
+    assert proofs.api.get("/crate", {"jobId": job, "edition": "gold"}, headers=ADMIN).status_code == 400
+    assert proofs.api.get("/crate", {}, headers=ADMIN).status_code == 400
+
+
+def test_a_checker_gets_the_crates_of_jobs_whose_policy_names_them() -> None:
+    proofs, job = STATES["held"]()
+    assert look(proofs.api, f"/crate?jobId={job}").status_code == 200
+    assert look(proofs.api, f"/crate?jobId={job}", KEYS[2]).status_code == 404
+
+
+def test_frozen_results_leave_in_no_crate_of_their_owner() -> None:
+    proofs, job = STATES["finished"]()
+    frozen = proofs.api.submit.post(f"{API}/freeze", json={"scope": "all"}, headers=ADMIN)
+    assert frozen.status_code == 200
+    assert proofs.own_crate(job).status_code == 403
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered"])
+def test_a_result_that_is_not_what_was_published_cuts_the_connection(damage: str) -> None:
+    proofs, job = STATES["finished"]()
+    storage = proofs.api.app.storage
+    assert isinstance(storage, StoredBytes)
+    url = next(url for url in storage.contents if url.endswith("statistics.csv"))
+    if damage == "missing":
+        del storage.contents[url]
+    else:
+        storage.contents[url] = storage.contents[url].replace(b"152", b"153")
+    with pytest.raises(Exception, match=r"a result cannot be read|not what was published"):
+        proofs.crate(job)
+
+
+def test_many_outputs_are_listed_by_their_folder(tmp_path: Path) -> None:
+    proofs = proof_api()
+    job = proofs.finished({f"outputs/{n}.csv": b"%d" % n for n in range(301)})
+    bag = unpacked(proofs.crate(job), tmp_path)
+    assert entity(graph_of(bag), "CreateAction")[0]["result"] == {"@id": "outputs/"}
+    assert len((bag / "manifest-sha512.txt").read_text().splitlines()) > 301
+    assert broken(graph_of(bag)) == []
+
+
+# --- the seven mutations that the profile's shapes refuse -----------------------------------------
+
+
+def _organisation_as_agent(graph: list[dict[str, Any]]) -> None:
+    _one(graph, "CreateAction")["agent"] = {"@id": _one(graph, "Organization")["@id"]}
+
+
+def _no_run(graph: list[dict[str, Any]]) -> None:
+    graph.remove(_one(graph, "CreateAction"))
+
+
+def _second_run(graph: list[dict[str, Any]]) -> None:
+    second = {**_one(graph, "CreateAction"), "@id": "#second", "instrument": {"@id": "./"}}
+    graph.append(second)
+
+
+def _no_project(graph: list[dict[str, Any]]) -> None:
+    del _one(graph, "./")["sourceOrganization"]
+
+
+def _status_as_iri(graph: list[dict[str, Any]]) -> None:
+    run = _one(graph, "CreateAction")
+    run["actionStatus"] = {"@id": run["actionStatus"]}
+
+
+def _type_for_at_type(graph: list[dict[str, Any]]) -> None:
+    check = _one(graph, "AssessAction")
+    check["type"] = check["@type"]
+
+
+def _unmentioned(graph: list[dict[str, Any]]) -> None:
+    root, check = _one(graph, "./"), _one(graph, "AssessAction")
+    root["mentions"] = [each for each in root["mentions"] if each["@id"] != check["@id"]]
+
+
+MUTATIONS = (
+    *(_organisation_as_agent, _no_run, _second_run, _no_project, _status_as_iri, _type_for_at_type, _unmentioned),
+)
+
+
+def _one(graph: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    return next(each for each in graph if kind == each["@id"] or kind in (each["@type"], *each["@type"]))
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_our_own_shapes_refuse_what_the_profiles_shapes_refuse(
+    mutate: Callable[[list[dict[str, Any]]], None], tmp_path: Path
+) -> None:
+    proofs, job = STATES["finished"]()
+    graph = copy.deepcopy(graph_of(unpacked(proofs.crate(job), tmp_path)))
+    mutate(graph["@graph"])
+    assert broken(graph)
+
+
+# --- roc-validator --------------------------------------------------------------------------------
+
+VALIDATOR = os.environ.get("SLUICE_CRATES_PYTHON") or str(Path(__file__).parents[2] / ".venv-crates/bin/python")
+PROCESS_RUN = ("process-run-crate-0.5", "RECOMMENDED", "ro-crate-1.1_5.3", "ro-crate-1.1_28.1")
+NO_RESULT = ["process-run-crate-0.5_11.1: The Action SHOULD have a result"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which(VALIDATOR) is None:
+        pytest.skip("roc-validator is not installed: `make .venv-crates`")
+    return tmp_path_factory.mktemp("contexts") / "cache"
+
+
+def findings(cache: Path, folder: Path, *wanted: str) -> list[str]:
+    command = [VALIDATOR, "-m", "support.rocrate", str(cache), str(folder), *wanted]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+@pytest.mark.parametrize("state", STATES)
+def test_roc_validator_finds_nothing(state: str, edition: str, tmp_path: Path, cache: Path) -> None:
+    proofs, job = STATES[state]()
+    bag = unpacked(proofs.crate(job, edition), tmp_path)
+    assert findings(cache, bag / "data", "ro-crate-1.2", "REQUIRED") == []
+    expected = [] if state in ("finished", "released") else NO_RESULT
+    assert findings(cache, bag / "data", *PROCESS_RUN) == expected
+    assert findings(cache, bag / "data/workflow", "workflow-ro-crate-1.0", "REQUIRED") == []
