@@ -11,15 +11,16 @@ import msgspec
 from functions.api.http import Route
 from functions.api.ocean import routes
 from functions.status import ocean_descriptions as ocean
+from functions.status import proof_descriptions as proof
 from functions.status import tes_descriptions as tes
 from functions.status.route_description import ERRORS, Error, Operation
 from functions.workflow.document import DIALECT
 
-_OCEAN = {**{route: ocean.OPERATIONS[route] for route in routes.TABLE}, **ocean.REVIEW}
+_OCEAN = {**{route: ocean.OPERATIONS[route] for route in routes.TABLE}, **ocean.REVIEW, **proof.OPERATIONS}
 _TES = tes.OPERATIONS
 DESCRIBED = {**_OCEAN, **_TES}
 _TEXT_SCHEMA = {"type": "string"}
-_PARAMETERS = {**ocean.PARAMETERS, **tes.PARAMETERS}
+_PARAMETERS = {**ocean.PARAMETERS, **proof.PARAMETERS, **tes.PARAMETERS}
 _SCHEMAS = "#/components/schemas/"
 
 

@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request
 
 from functions.api.http import Router
 from functions.api.ocean import routes
+from functions.api.proof import routes as proof
 from functions.api.review import routes as review
 from functions.api.tes import routes as tes
 from functions.status import openapi
@@ -95,7 +96,7 @@ def test_authorised_requests_get_documented_answers(
 
 def test_the_document_describes_exactly_the_routing_table() -> None:
     described = [(path, method.upper()) for path, item in openapi.document()["paths"].items() for method in item]
-    tables = (*routes.TABLE, *review.TABLE, *tes.TABLE)
+    tables = (*routes.TABLE, *review.TABLE, *proof.TABLE, *tes.TABLE)
     assert sorted(described) == sorted((re.sub("<(.*?)>", r"{\1}", route.path), route.method) for route in tables)
     assert set(openapi.DESCRIBED) == set(tables)
 
@@ -116,7 +117,7 @@ def test_a_function_serves_its_part_of_the_routing_table(
     function: str, router: Router, others: set[tuple[str, str]]
 ) -> None:
     served = {(rule.rule, method) for rule in router.rules for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
-    tables = (*routes.TABLE, *review.TABLE, *tes.TABLE)
+    tables = (*routes.TABLE, *review.TABLE, *proof.TABLE, *tes.TABLE)
     assert served == others | {(route.path, route.method) for route in tables if route.function == function}
 
 

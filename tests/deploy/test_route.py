@@ -10,6 +10,7 @@ from support.deployment import SERVING, WITH_FUNCTIONS, of_kind
 
 from functions.api.http import Route
 from functions.api.ocean import routes
+from functions.api.proof import routes as proof
 from functions.api.review import routes as review
 from functions.api.tes import routes as tes
 from functions.status.console import routes as console
@@ -75,7 +76,7 @@ def test_the_gateway_exposes_no_path_that_takes_events(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_the_gateway_sends_every_route_of_the_routing_tables_to_its_function(name: str) -> None:
     reads = [Route("status", "GET", path) for path in ("/spec", "/api/v1/docs/", "/api/v1/docs/swagger-ui.css")]
-    for route in (*routes.TABLE, *review.TABLE, *console.TABLE, *tes.TABLE, *reads):
+    for route in (*routes.TABLE, *review.TABLE, *proof.TABLE, *console.TABLE, *tes.TABLE, *reads):
         assert reached(name, route.method, route.path) == route.function, route
 
 

@@ -104,7 +104,7 @@ class ProofApi:
     def crate(self, job: str, edition: str = "holder") -> bytes:
         answered = self.api.get("/crate", {"jobId": job, "edition": edition}, headers=ADMIN)
         assert answered.status_code == 200, answered.text
-        return answered.data
+        return bytes(answered.data)
 
     def own_crate(self, job: str) -> Any:
         return self.api.get("/crate", self.api.signed(f"{OWNER}{job}", owner=OWNER, jobId=job))

@@ -23,7 +23,7 @@ def fill_cache(prefix: Path) -> None:
     """Put the recorded contexts into the validator's cache."""
     import requests
     from requests.adapters import HTTPAdapter
-    from requests_cache import CachedSession
+    from requests_cache import CachedSession  # type: ignore[import-not-found]
 
     class Recorded(HTTPAdapter):
         def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -54,8 +54,8 @@ class _Raw:
 
 def validate(prefix: Path, crate: Path, profile: str, severity: str, skipped: list[str]) -> list[str]:
     """Return the findings."""
-    from rocrate_validator import services
-    from rocrate_validator.models import Severity, ValidationSettings
+    from rocrate_validator import services  # type: ignore[import-not-found]
+    from rocrate_validator.models import Severity, ValidationSettings  # type: ignore[import-not-found]
 
     settings = ValidationSettings(
         rocrate_uri=str(crate),

@@ -1,4 +1,4 @@
-"""The crate of a workflow in every state: a valid bag, a graph that meets its profiles, nothing its reader may not know."""
+"""The crate of a workflow in every state: a valid bag, a graph that meets its profiles, and no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routing table of proofs: the crate and the statement of a job, and the log of all histories."""
+"""The routing table of proofs: the crate of a job, and the statements about it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,5 @@ from functions.api.ocean.routes import PREFIX
 
 CRATE = Route("status", "GET", f"{PREFIX}/crate")
 ATTESTATION = Route("status", "GET", f"{PREFIX}/attestation")
-CHECKPOINT = Route("status", "GET", f"{PREFIX}/log/checkpoint")
-INCLUSION = Route("status", "GET", f"{PREFIX}/log/proof")
-KEYS = Route("status", "GET", f"{PREFIX}/log/keys")
 
-TABLE = (CRATE, ATTESTATION, CHECKPOINT, INCLUSION, KEYS)
+TABLE = (CRATE, ATTESTATION)
