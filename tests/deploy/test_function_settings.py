@@ -68,6 +68,15 @@ def test_every_secret_file_is_mounted_from_a_key_of_its_secret(name: str) -> Non
             assert (secret["secretName"], key) in templates()
 
 
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_the_tokens_of_tes_are_mounted_where_the_settings_say(name: str) -> None:
+    folder, _, key = of_kind(name, "ConfigMap")["sluice-settings"]["data"]["TES_TOKENS_FILE"].rpartition("/")
+    for function in ("submit", "status"):
+        secret = mounted(function_pods(name)[function], folder)["secret"]
+        assert {"key": key, "path": key} in secret["items"]
+        assert (secret["secretName"], key) in templates()
+
+
 def mounted(pod: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """The volume at a folder of the Pod."""
     names = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
