@@ -15,6 +15,7 @@ from functions.api.tes.list_query import page_token, task_query, view_of
 from functions.api.tes.messages import answer, own_task
 from functions.api.tes.task_view import View, task_view
 from functions.store.values import TaskEntry
+from functions.workflow.destinations import ANY
 from functions.workflow.tes_task import BACKEND_PARAMETERS
 
 # Bytes of tasks and logs in one BASIC or FULL page: a page may have fewer tasks than were asked for.
@@ -91,4 +92,5 @@ def _fitting(entries: Sequence[TaskEntry], view: View) -> Sequence[TaskEntry]:
 
 def _storage(call: Call) -> list[str]:
     """Return the URL prefixes to which outputs may go, in some environment."""
-    return []
+    prefixes = [prefix for environment in call.app.environments.values() for prefix in environment.tes.outputs]
+    return [prefix for prefix in dict.fromkeys(prefixes) if prefix != ANY]

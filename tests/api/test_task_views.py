@@ -97,13 +97,11 @@ def test_a_canceled_task_shows_the_executors_that_ran() -> None:
     assert codes(stored((False,), phase=Phase.ALGORITHM, stop=Stop.REQUESTED)) == []
 
 
-def test_an_executor_that_was_ended_from_outside_has_no_exit_code_of_its_own() -> None:
-    timed_out = ended(0, 0)
-    assert timed_out.end is not None
-    end = replace(timed_out.end, outcome=Outcome.TIMED_OUT, exit_code=None)
+@pytest.mark.parametrize("started", [at(10), None])
+def test_an_executor_that_used_up_its_time_has_run_and_has_no_exit_code_of_its_own(started: datetime | None) -> None:
+    end = AttemptEnd(Stage.ALGORITHM, 1, Outcome.TIMED_OUT, None, "DeadlineExceeded", at(20), 0, started)
     task = stored((False,), phase=Phase.FINISHED)
-    task = replace(task, attempts=[*task.attempts, replace(timed_out, end=end)])
-    assert codes(task) == [-1]
+    assert codes(replace(task, attempts=[Attempt(Stage.ALGORITHM, 1, at(9), None, end)])) == [-1]
 
 
 def test_times_are_told_as_soon_as_they_are_known() -> None:

@@ -122,6 +122,12 @@ def test_equal_tasks_are_different_tasks(tes: TesApi) -> None:
         ({"inputs": [{"content": "x", "path": "/" + "a/" * 400 + "b"}]}, "$.inputs[0].path"),
         ({"inputs": [{"content": "x", "path": "/a/b"}] * 2}, "$.inputs[0].path"),
         ({"outputs": [{"path": "/o/x", "url": ""}]}, "$.outputs[0].url"),
+        ({"outputs": [{"path": "/o/x", "url": "s3://other/k"}]}, "$.outputs[0].url"),
+        ({"outputs": [{"path": "/o/x", "url": "s3://b/../other/k"}]}, "$.outputs[0].url"),
+        ({"outputs": [{"path": "/o/x", "url": "s3://b.other/k"}]}, "$.outputs[0].url"),
+        ({"outputs": [{"path": "/o/x", "url": "s3://"}]}, "$.outputs[0].url"),
+        ({"inputs": [{"url": "ftp://host/f", "path": "/in/f"}]}, "$.inputs[0].url"),
+        ({"inputs": [{"url": "https://host/f", "path": "/in/f", "type": "DIRECTORY"}]}, "$.inputs[0].url"),
         ({"outputs": [{"path": "/o/*", "url": "s3://b/o"}]}, "$.outputs[0].path_prefix"),
         ({"outputs": [{"path": "/o/*", "url": "s3://b/o", "path_prefix": "/p"}]}, "$.outputs[0].path_prefix"),
         ({"outputs": [{"path": "/etc/passwd", "url": "s3://b/o"}]}, "$.outputs[0].path"),
@@ -211,7 +217,7 @@ def test_service_info_has_what_ga4gh_requires_and_what_the_operator_set() -> Non
         "type": {"group": "org.ga4gh", "artifact": "tes", "version": "1.1.0"},
         "organization": {"name": "Org", "url": "https://org.example"},
         "contactUrl": "https://org.example/help",
-        "storage": [],
+        "storage": ["s3://b/", "s3://bucket/", "file:///"],
         "tesResources_backend_parameters": ["environment", "gpus", "maxtime", "use_entrypoint"],
     }
 

@@ -11,15 +11,20 @@ from support.api import Api, app, environments
 from functions.api.auth import tokens
 from functions.engine.app import App
 from functions.store.ports import Store
+from functions.workflow.transfer_policies import DeliveryPolicy, FetchPolicy
 
 BASE = "/ga4gh/tes/v1"
 HELLO: dict[str, Any] = {"name": "CompTest", "executors": [{"image": "alpine", "command": ["echo", "hello"]}]}
 
 
-def tes_app(store: Store | None = None, **settings: Any) -> App:
+def tes_app(store: Store | None = None, *, large: bool = False, **settings: Any) -> App:
     """Parts with one environment that has no free slot: tasks stay queued. Open, unless a setting says otherwise."""
     made = app(store, **{"open_tes": True, **settings})
-    full = msgspec.structs.replace(environments()["ocean-compute"], max_jobs=0)
+    limits: dict[str, Any] = {"cpu_number": 16, "ram_gb": 64, "disk_gb": 100} if large else {}
+    delivery = DeliveryPolicy(outputs=("s3://b/", "s3://bucket/", "file:///"))
+    fetch = FetchPolicy(schemes=("http", "https", "file", "s3"))
+    common: dict[str, Any] = {"max_jobs": 0, "tes": delivery, "fetch": fetch}
+    full = msgspec.structs.replace(environments()["ocean-compute"], **common, **limits)
     made.environments = {full.id: full}
     return made
 

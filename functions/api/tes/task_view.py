@@ -11,7 +11,7 @@ from typing import Any
 
 from functions.api.tes.messages import spell_time
 from functions.store.values import Attempt, StoredTask
-from functions.workflow.model import Phase, Stage, Workflow
+from functions.workflow.model import Outcome, Phase, Stage, Workflow
 
 UNKNOWN_EXIT = -1  # until an executor has ended, and if it was ended from outside; TES requires a number
 _SENT = ("name", "description", "inputs", "outputs", "resources", "executors", "volumes", "tags")
@@ -112,8 +112,11 @@ def _certain(ignore_errors: Sequence[bool]) -> int:
 
 
 def _has_run(attempt: Attempt) -> bool:
-    """Whether the executor's container has run: it has an exit code or a start."""
-    return attempt.end is not None and (attempt.end.exit_code is not None or attempt.end.started_at is not None)
+    """Whether the executor's container has run: it has an exit code or a start, or has used up its time."""
+    end = attempt.end
+    if end is None:
+        return False
+    return end.exit_code is not None or end.started_at is not None or end.outcome is Outcome.TIMED_OUT
 
 
 def _exit_code(attempt: Attempt | None) -> int:
