@@ -64,6 +64,8 @@ def test_the_installed_program_serves(programs: Path, tmp_path: Path) -> None:
         url = server.stdout.readline().split()[-1]
         with urllib.request.urlopen(f"{url}/api/v1/operator/environments", timeout=30) as answer:
             assert [each["id"] for each in json.load(answer)] == ["ocean-compute"]
+        with urllib.request.urlopen(f"{url}/console/app.js", timeout=30) as answer:
+            assert answer.headers["Content-Type"].startswith("text/javascript")
     finally:
         server.terminate()
         server.communicate(timeout=30)

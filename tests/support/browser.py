@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from support.api import ADMIN as ADMIN_HEADER
 from support.api import Api
 from support.serving import serving
 from werkzeug.serving import make_server
@@ -86,6 +87,15 @@ def open_page(browser: Browser, url: str, *, wallet: str | None = None, **contex
         page.expose_function("walletSign", lambda text: ethereum.sign_text(wallet, bytes.fromhex(text[2:]).decode()))
         page.add_init_script(_WALLET)
     return Visit(page, url)
+
+
+def signed_in(open_console: Open, url: str, **context: Any) -> Visit:
+    """The console of an operator of `support.api`."""
+    visit = open_console(url, **context)
+    visit.go()
+    visit.sign_in(ADMIN_HEADER["Admin"])
+    visit.page.get_by_role("button", name="Sign out").wait_for()
+    return visit
 
 
 @contextmanager
