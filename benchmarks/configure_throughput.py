@@ -109,7 +109,10 @@ def _configure(folder: Path, volume: Path, url: str) -> list[str]:
 def _task_file(folder: Path, stage: dict[str, Any], task: dict[str, Any]) -> Path:
     """A task file for a short algorithm."""
     algorithm = {"container": {"entrypoint": "python $ALGO", "image": "python"}, "rawcode": "pass"}
-    document = {"stages": [{"input": [], "algorithm": algorithm, "compute": {}, "output": {}, **stage}]}
+    document = {
+        "dialect": "ocean",
+        "stages": [{"input": [], "algorithm": algorithm, "compute": {}, "output": {}, **stage}],
+    }
     path = folder / "task.json"
     path.write_text(json.dumps({"workflow": "w", "definition": document, **task}))
     return path

@@ -59,7 +59,7 @@ def _run(folder: Path) -> float:
 def _bare(folder: Path) -> float:
     volume, task = folder / "volume", folder / "task.json"
     results = (folder / "results").as_uri()
-    task.write_text(json.dumps({"workflow": "w", "results": results, "definition": WORKFLOW}))
+    task.write_text(json.dumps({"workflow": "w", "results": results, "definition": {"dialect": "ocean", **WORKFLOW}}))
     common = ["--task", str(task), "--volume", str(volume)]
     return sum(
         (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -22,7 +23,7 @@ from uuid import uuid4
 
 from benchmarks import data
 from benchmarks.growth import crowd
-from benchmarks.rows import Row, at_least, at_most
+from benchmarks.rows import Row, at_most
 from benchmarks.serving import Request, cpu, load, served, status_is
 from benchmarks.simulation import Result, Scenario, Simulation
 from benchmarks.workflows import run_all
@@ -33,7 +34,6 @@ from functions.engine.app import App
 from functions.settings import Settings
 from functions.store.postgres import Postgres
 from functions.store.sql import SqlStore
-from functions.store.transaction import SqlTransaction
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Scope, Stage, WorkflowId
@@ -177,7 +177,7 @@ def _wal(app: App) -> float:
 
 
 def _contention(size: Size) -> Iterator[Row]:
-    """Eight threads submit at once. The variants run in turn; the figures are medians."""
+    """Eight threads submit at once, beside a sweep each 20 ms. Both variants run in turn; the figures are medians."""
     names = [f"env-{n:03}" for n in range(100)]
     with data.postgres() as url, closing(SqlStore(url, pool_size=10)) as store:
         app = App(
@@ -185,25 +185,54 @@ def _contention(size: Size) -> Iterator[Row]:
             environments={name: Environment(id=name, max_jobs=1_000_000) for name in names},
             store=store,
         )
-        variants: dict[str, Callable[[], float]] = {
-            "no lock on the tick": lambda: _without_tick_lock(lambda: _submit(app, names, size.submissions)),
-            "100 environments": lambda: _submit(app, names, size.submissions),
-            "sweeps that settle the tick": lambda: _with_settling(app, lambda: _submit(app, names, size.submissions)),
-            "one environment": lambda: _submit(app, names[:1], size.submissions),
-        }
-        rates: dict[str, list[float]] = {name: [] for name in variants}
-        for nth in range(size.rounds + 1):
-            for name, run in variants.items():
-                rate = run()
-                if nth or size.rounds == 1:  # the first is a warm-up
-                    rates[name].append(rate)
-    found = {name: median(rounds) for name, rounds in rates.items()}
-    most, free = found["100 environments"], found["no lock on the tick"]
-    yield Row("scale: submissions by 8 threads, 100 environments", most, "per second")
-    yield Row("scale: the same / without the tick's lock", most / free, "×", at_least(0.8))
-    swept = found["sweeps that settle the tick"]
-    yield Row("scale: the same with a sweep each 20 ms / without", swept / most, "×", at_least(0.8))
-    yield Row("scale: the same in one environment / in 100", found["one environment"] / most, "×")
+        many, one = _Waits(), _Waits()
+        for _ in range(size.rounds):
+            many.during(app, lambda: _submit(app, names, size.submissions))
+            one.during(app, lambda: _submit(app, names[:1], size.submissions))
+    yield Row("scale: submissions by 8 threads, 100 environments", median(many.rates), "per second")
+    yield Row("scale: of their time, waiting for the tick's row", many.share("tick") * 100, "%", at_most(5))
+    yield Row("scale: of their time, waiting for an environment's row", many.share("slots") * 100, "%", at_most(20))
+    yield Row("scale: the same in one environment / in 100", median(one.rates) / median(many.rates), "×")
+    yield Row("scale: of their time, waiting for its row", one.share("slots") * 100, "%")
+
+
+class _Waits:
+    """What submissions wait for, in samples taken every 20 ms, each between two steps of the tick's control."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self._waits: Counter[str] = Counter()  # by table
+        self._samples = 0
+
+    def share(self, table: str) -> float:
+        return self._waits[table] / max(self._samples, 1)
+
+    def during(self, app: App, action: Callable[[], float]) -> None:
+        ended = threading.Event()
+
+        def sample() -> None:
+            while not ended.wait(0.02):
+                app.transitions.tick.settle(TickLevel.FAST)
+                for row in app.store.pool.read(_BUSY):  # type: ignore[attr-defined]
+                    self._samples += row["busy"]
+                    self._waits.update(tick=row["tick"], slots=row["slots"])
+
+        thread = threading.Thread(target=sample)
+        thread.start()
+        try:
+            self.rates.append(action())
+        finally:
+            ended.set()
+            thread.join()
+
+
+_BUSY = """
+    SELECT count(*) AS busy,
+           count(*) FILTER (WHERE wait_event_type = 'Lock' AND query LIKE '%%FROM tick%%FOR%%') AS tick,
+           count(*) FILTER (WHERE wait_event_type = 'Lock' AND query LIKE '%%FROM slots%%') AS slots
+    FROM pg_stat_activity
+    WHERE state <> 'idle' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 
 
 def _submit(app: App, names: list[str], number: int) -> float:
@@ -223,28 +252,6 @@ def _submit(app: App, names: list[str], number: int) -> float:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     return number / (time.perf_counter() - began)
-
-
-def _without_tick_lock(action: Callable[[], float]) -> float:
-    with patch.object(SqlTransaction, "hold_fast_tick", lambda self: True):
-        return action()
-
-
-def _with_settling(app: App, action: Callable[[], float]) -> float:
-    """Beside a thread that settles the tick over and over: far more often than sweeps do."""
-    ended = threading.Event()
-
-    def settle() -> None:
-        while not ended.wait(0.02):
-            app.transitions.tick.settle(TickLevel.FAST)
-
-    thread = threading.Thread(target=settle)
-    thread.start()
-    try:
-        return action()
-    finally:
-        ended.set()
-        thread.join()
 
 
 # --- a million workflows --------------------------------------------------------------------

@@ -132,7 +132,7 @@ class Simulation:
 
     def __init__(self, store: SqlStore, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._dice = random.Random(scenario.seed)
+        self._dice = random.Random(f"{scenario}")
         self._began = self.now = datetime.now(UTC).replace(microsecond=0)
         self._todo: list[tuple[datetime, int, Callable[[], None]]] = []
         self._order = count()
