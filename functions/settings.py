@@ -176,6 +176,11 @@ class Settings:
         return f"{self.public_url.rstrip('/')}/"
 
     @property
+    def runs_images(self) -> bool:
+        """Whether algorithms run in the container images that are asked for."""
+        return self.cluster == "kubernetes"
+
+    @property
     def database(self) -> str:
         """Return the database's URL. Raises SettingsError."""
         from urllib.parse import quote, urlencode

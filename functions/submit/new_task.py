@@ -44,7 +44,7 @@ def prepare(
     )
     record = Record(workflow, submission)
     if app.policies is not None:
-        record = _under_policy(record, task, environment, app.policies)
+        record = _under_policy(record, task, environment, app.policies, app.settings.runs_images)
     _check_size(record, task, environment)
     return record
 
@@ -65,7 +65,9 @@ def _problems(task: TesTask, environment: Environment, owner: str) -> Iterator[t
             yield f"$.outputs[{n}].url", str(e)
 
 
-def _under_policy(record: Record, task: TesTask, environment: Environment, policies: Policies) -> Record:
+def _under_policy(
+    record: Record, task: TesTask, environment: Environment, policies: Policies, runs_images: bool
+) -> Record:
     """Return the record with what the data holders ask for. Raises DocumentError if they refuse an executor."""
     from functions.trust import admission, allow_list, policy
 
@@ -74,8 +76,13 @@ def _under_policy(record: Record, task: TesTask, environment: Environment, polic
     for n, candidate in enumerate(admission.executors(task)):
         if refused := allow_list.refusal(merged, candidate, workflow.created_at.date()):
             raise DocumentError(f"$.executors[{n}]", f"an executor that the data's policy allows: {refused.text}")
+    images = [allow_list.pinned_image(merged, each) for each in admission.executors(task) if runs_images]
     limits = replace(
-        workflow.limits, checked=merged.checks is not None, hold=merged.hold, hold_seconds=merged.hold_seconds or 0
+        workflow.limits,
+        checked=merged.checks is not None,
+        hold=merged.hold,
+        hold_seconds=merged.hold_seconds or 0,
+        images=tuple(images),
     )
     return Record(replace(workflow, limits=limits), replace(record.submission, policy=policy.encode(merged)))
 

@@ -37,18 +37,21 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
     )
     record = Record(workflow, submission)
     if app.policies is not None:
-        record = _under_policy(record, definition, environment, app.policies)
+        record = _under_policy(record, definition, environment, app.policies, app.settings.runs_images)
     _check_size(record, definition, environment)
     return record
 
 
-def _under_policy(record: Record, definition: Definition, environment: Environment, policies: Policies) -> Record:
+def _under_policy(
+    record: Record, definition: Definition, environment: Environment, policies: Policies, runs_images: bool
+) -> Record:
     """Return the record with what the data holders ask for. Raises Invalid if they refuse the algorithm."""
     from functions.trust import admission, allow_list, policy
 
     merged = policies.for_workflow(admission.data_sets(definition), environment.policy)
     workflow = record.workflow
-    refused = allow_list.refusal(merged, admission.candidate(definition), workflow.created_at.date())
+    candidate = admission.candidate(definition)
+    refused = allow_list.refusal(merged, candidate, workflow.created_at.date())
     if refused:
         raise Invalid(f"$.stages[0].algorithm{admission.PLACES[refused.part]}: {refused.text}")
     limits = replace(
@@ -56,6 +59,7 @@ def _under_policy(record: Record, definition: Definition, environment: Environme
         checked=merged.checks is not None,
         hold=merged.hold,
         hold_seconds=merged.hold_seconds or 0,
+        images=(allow_list.pinned_image(merged, candidate),) if runs_images else (),
     )
     submission = replace(record.submission, policy=policy.encode(merged))
     return Record(replace(workflow, limits=limits), submission)

@@ -56,6 +56,15 @@ def refusal(policy: Policy, candidate: Candidate, today: date) -> Refusal | None
     return None
 
 
+def pinned_image(policy: Policy, candidate: Candidate) -> str:
+    """Return the digest of the only image with which the policy lets the algorithm run; empty if it allows any."""
+    for allowed in policy.algorithms:
+        near = [entry for entry in allowed if _matches(entry, candidate)]
+        if near and all(entry.image or entry.container_section_checksum for entry in near):
+            return candidate.image.lower()
+    return ""
+
+
 def _matches(entry: AllowedAlgorithm, candidate: Candidate) -> bool:
     """Whether every field of the entry that is given fits."""
     return (

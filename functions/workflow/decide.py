@@ -196,7 +196,7 @@ def _ended(w: Workflow, end: StageEnded, now: datetime) -> Decision:
     if w.stage in _PUBLISHING and end.outcome is Outcome.SUCCEEDED and end.manifest is None:
         # Without a manifest nothing is published, whatever the exit code says.
         return _stage_over(w, _end(w, Outcome.FAILED, "ManifestMissing", end.exit_code), now)
-    return _stage_over(w, end, now)
+    return _stage_over(w, endings.with_allowed_image(w, end), now)
 
 
 def _end(w: Workflow, outcome: Outcome, reason: str, exit_code: int | None = None) -> StageEnded:

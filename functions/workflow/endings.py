@@ -58,6 +58,18 @@ def reason_of(w: Workflow, end: StageEnded) -> str:
     return end.reason or end.outcome.value
 
 
+def with_allowed_image(w: Workflow, end: StageEnded) -> StageEnded:
+    """The end of an algorithm: a failure if it did not run with the image that a policy demands."""
+    wanted = "".join(w.limits.images[w.executor : w.executor + 1])
+    if end.stage is not Stage.ALGORITHM or end.outcome in (Outcome.STOPPED, Outcome.LOST) or not wanted:
+        return end
+    ran = {end.facts[name] for name in ("image", "imageAsked") if name in end.facts}
+    if wanted in ran or (not ran and end.outcome is not Outcome.SUCCEEDED):
+        return end
+    reason = "AlgorithmNotAllowed" if ran else "ImageUnknown"
+    return replace(end, outcome=Outcome.FAILED, exit_code=None, reason=reason, oom_killed=False)
+
+
 def is_forgiven(w: Workflow, end: StageEnded) -> bool:
     """Whether the task goes on although this executor failed: only if its program itself has ended, with a code."""
     if end.stage is not Stage.ALGORITHM or not any(w.limits.ignore_errors[w.executor : w.executor + 1]):
@@ -86,13 +98,18 @@ def ending(end: StageEnded, reason: str) -> Ending:
     return Ending(code, reason, end.exit_code, end.oom_killed)
 
 
+def withholds_exit_codes(w: Workflow) -> bool:
+    """Whether a policy decides about what leaves."""
+    return w.limits.checked or may_be_held(w)
+
+
 def told_ending(w: Workflow) -> Ending | None:
     """The ending as the consumer is told it.
 
     Where a policy decides about what leaves, an algorithm must not pass data on in its exit code.
     """
     ending = w.ending
-    if ending is None or ending.exit_code is None or not (w.limits.checked or may_be_held(w)):
+    if ending is None or ending.exit_code is None or not withholds_exit_codes(w):
         return ending
     return replace(ending, reason=ending.reason.partition(":")[0], exit_code=None)
 

@@ -33,7 +33,8 @@ def scope(w: Workflow) -> Scope:
         unguarded = Scope.OUTPUTS if guarded else Scope.ALL
         return Scope.QUARANTINE if steps.is_held_back(w) else unguarded
     unprovided = w.ending.code in (Code.DATA_FAILED, Code.ALGORITHM_PROVISIONING_FAILED)
-    return Scope.ADMIN_LOGS if guarded or unprovided else Scope.ALL
+    unseen = any(w.limits.images)  # only an algorithm that succeeded has shown that it ran with an allowed image
+    return Scope.ADMIN_LOGS if guarded or unprovided or unseen else Scope.ALL
 
 
 def allowed(w: Workflow, manifest: Manifest) -> Manifest:

@@ -109,6 +109,7 @@ class Limits:
     disk: int = 1 << 30
     gpus: int = 0
     namespace: str = ""  # where its Jobs run; empty in old records: where the environment's run now
+    images: tuple[str, ...] = ()  # of each executor, the digest of the only image that a policy allows; empty: any
     ignore_errors: tuple[bool, ...] = ()  # of each executor of a TES task; empty for Ocean's document
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.api.tes.messages import spell_time
 from functions.store.values import Attempt, StoredTask
+from functions.workflow.endings import withholds_exit_codes
 from functions.workflow.model import Outcome, Phase, Stage, Workflow
 
 UNKNOWN_EXIT = -1  # until an executor has ended, and if it was ended from outside; TES requires a number
@@ -92,7 +93,7 @@ def _executor_logs(stored: StoredTask, view: View) -> list[dict[str, Any]]:
     logs: list[dict[str, Any]] = []
     for n in range(_shown_count(workflow, executors)):
         log: dict[str, Any] = _times(workflow, n, executors.get(n))
-        log["exit_code"] = _exit_code(executors.get(n))
+        log["exit_code"] = _exit_code(workflow, executors.get(n))
         if view is View.FULL and n < len(streams):
             log |= {"stdout": streams[n].stdout, "stderr": streams[n].stderr}
         logs.append(log)
@@ -119,8 +120,10 @@ def _has_run(attempt: Attempt) -> bool:
     return end.exit_code is not None or end.started_at is not None or end.outcome is Outcome.TIMED_OUT
 
 
-def _exit_code(attempt: Attempt | None) -> int:
+def _exit_code(workflow: Workflow, attempt: Attempt | None) -> int:
     if attempt is None or attempt.end is None or attempt.end.exit_code is None:
+        return UNKNOWN_EXIT
+    if withholds_exit_codes(workflow) and not (workflow.finished and attempt.end.exit_code == 0):
         return UNKNOWN_EXIT
     return attempt.end.exit_code
 

@@ -60,6 +60,7 @@ _PASSING_ERROR = re.compile(
 _UNSPECIFIC_REASONS = frozenset({"Error", ""})
 # The fields in which a Job counts the Pods that it has or had.
 _POD_COUNTERS = ("active", "terminating", "succeeded", "failed", "uncountedTerminatedPods")
+_STATUSES = ("status", "containerStatuses")
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{1,63}")
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 
@@ -158,7 +159,7 @@ def status_of_pod(pod: Body, stage: Stage) -> JobStatus:
     status = get_mapping(pod, "status")
     terminated = _terminated(pod)
     if terminated:
-        ended = _terminated_pod(terminated, status, owner, stage)
+        ended = _terminated_pod(terminated, pod, owner, stage)
         return replace(ended, scheduled=_since(pod, "PodScheduled"), prepared=_since(pod, "PodReadyToStartContainers"))
     if status.get("phase") == "Failed":  # evicted, or refused by its node, before a container could end
         return JobStatus(State.ENDED, owner, Outcome.FAILED, reason=get_text(status, "reason") or "PodFailed")
@@ -187,14 +188,14 @@ def pod_is_noteworthy(pod: Body) -> bool:
     return not is_being_deleted(pod) and bool(_fatal_waiting_reason(pod) or _unschedulable_reason(pod))
 
 
-def _terminated_pod(terminated: Body, status: Body, owner: JobUid | None, stage: Stage) -> JobStatus:
+def _terminated_pod(terminated: Body, pod: Body, owner: JobUid | None, stage: Stage) -> JobStatus:
     code, message = terminated.get("exitCode"), get_text(terminated, "message")
     times = get_time(terminated, "startedAt"), get_time(terminated, "finishedAt")
-    facts = _facts(status, message, stage)
+    facts = _facts(pod, message, stage)
     if code == 0:
         return JobStatus(State.ENDED, owner, Outcome.SUCCEEDED, 0, since=times[0], until=times[1], facts=facts)
     reason = get_text(terminated, "reason")
-    if status.get("reason") == "Evicted":
+    if get_mapping(pod, "status").get("reason") == "Evicted":
         reason = "Evicted"
     elif reason in _UNSPECIFIC_REASONS and stage.is_ours:
         # Our own programs leave `Reason: text` (functions/staging/report.py). Nobody else's message is a reason.
@@ -205,10 +206,21 @@ def _terminated_pod(terminated: Body, status: Body, owner: JobUid | None, stage:
     return replace(ended, since=times[0], until=times[1], facts=facts)
 
 
-def _facts(status: Body, message: str, stage: Stage) -> dict[str, str]:
+def _facts(pod: Body, message: str, stage: Stage) -> dict[str, str]:
     """The image that ran, and what our own program has reported. Nobody else's message is believed."""
-    image = reported_facts.image_of(get_text(_our_container(status), "imageID"))
-    return {**(reported_facts.read(message) if stage.is_ours else {}), **image}
+    return {**(reported_facts.read(message) if stage.is_ours else {}), **_image(pod)}
+
+
+def _image(pod: Body) -> dict[str, str]:
+    """The image as the node tells it, and as the Pod asked for it, if that is another digest.
+
+    Some runtimes tell the digest of their platform's image, or of its configuration, for one that is asked for by the
+    digest of an index. They have compared the bytes with what was asked for.
+    """
+    ran, spec = (_our_container(pod, *where) for where in (_STATUSES, ("spec", "containers")))
+    image = reported_facts.image_of(get_text(ran, "imageID"))
+    asked = reported_facts.image_of(get_text(spec, "image").partition("@")[2]).get("image", "")
+    return {**image, "imageAsked": asked} if asked and asked != image.get("image") else image
 
 
 def _stuck_pod(pod: Body, owner: JobUid | None) -> JobStatus | None:
@@ -233,11 +245,11 @@ def _is_definitive(pod: Body, reason: str) -> bool:
 
 def _container_state(pod: Body) -> Body:
     """The state of our container; a service mesh may have put others beside it."""
-    return get_mapping(_our_container(get_mapping(pod, "status")), "state")
+    return get_mapping(_our_container(pod, *_STATUSES), "state")
 
 
-def _our_container(status: Body) -> Body:
-    containers = get_mappings(status, "containerStatuses")
+def _our_container(pod: Body, part: str, name: str) -> Body:
+    containers = get_mappings(get_mapping(pod, part), name)
     ours = [each for each in containers if len(containers) == 1 or each.get("name") == CONTAINER]
     return ours[0] if ours else {}
 
