@@ -13,8 +13,10 @@ from functions.store.rows import time_of
 from functions.store.values import Listing, Summary
 from functions.workflow.model import Ending, Findings, Phase, Stop, Waiting, WorkflowId
 
+# The expression keeps SQLite from grouping by the index of all workflows by their environment.
 UNFINISHED = """
-    SELECT namespace, phase, count(*) AS workflows FROM jobs WHERE datefinished IS NULL GROUP BY namespace, phase
+    SELECT namespace || '' AS environment, phase, count(*) AS workflows FROM jobs WHERE datefinished IS NULL
+    GROUP BY environment, phase
 """
 _COLUMNS = """
     workflowid, namespace, owner, provider, phase, attempt, status, stopreq, ending, waiting, runs_since,
@@ -23,9 +25,9 @@ _COLUMNS = """
 _UNSUCCESSFUL = "phase = 'finished' AND (status <> 70 OR stopreq <> 0)"
 _STATES = {
     "active": "datefinished IS NULL",
-    "queued": "phase = 'queued'",
+    "queued": "datefinished IS NULL AND phase = 'queued'",
     "running": "datefinished IS NULL AND phase NOT IN ('queued', 'held')",
-    "held": "phase = 'held'",
+    "held": "datefinished IS NULL AND phase = 'held'",
     "succeeded": "phase = 'finished' AND status = 70 AND coalesce(stopreq, 0) = 0",
     "failed": f"{_UNSUCCESSFUL} AND stopreq <> 1",
     "stopped": f"{_UNSUCCESSFUL} AND stopreq = 1",
@@ -33,7 +35,7 @@ _STATES = {
 STATES = tuple(_STATES)
 _DIALECTS = {
     "ocean": "dialect = 'ocean' AND origin IS NULL",
-    "tes": "dialect = 'tes'",
+    "tes": "dialect <> 'ocean' AND dialect = 'tes'",
     "kubernetes": "origin IS NOT NULL",
 }
 DIALECTS = tuple(_DIALECTS)
@@ -96,5 +98,5 @@ def unfinished_of(found: Sequence[Row]) -> Mapping[str, Mapping[Phase, int]]:
     """Workflows by environment and phase."""
     counts: dict[str, dict[Phase, int]] = {}
     for row in found:
-        counts.setdefault(row["namespace"] or "", {})[Phase(row["phase"])] = row["workflows"]
+        counts.setdefault(row["environment"] or "", {})[Phase(row["phase"])] = row["workflows"]
     return counts

@@ -42,6 +42,14 @@ def test_everything_that_the_dockerfile_copies_is_in_the_build_context() -> None
     assert copied == kept
 
 
+def test_the_console_is_in_the_image(image: Image) -> None:
+    folder = "functions/status/console/static"
+    assert [file.name for file in image.at(f"/app/{folder}").iterdir()] != []
+    assert {file.name for file in image.at(f"/app/{folder}").iterdir()} == {
+        file.name for file in (ROOT / folder).iterdir()
+    }
+
+
 # --- bytecode -------------------------------------------------------------------------------
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from support.records import NOW, apply, at, finish, record, start, submit
 
+from functions.store.listing import STATES, UNFINISHED, select
 from functions.store.ports import Store
+from functions.store.sql import SqlStore
 from functions.store.values import Listing
 from functions.workflow.model import Manifest, Outcome, Phase, Stage, Workflow, WorkflowId
 from functions.workflow.observation import StageEnded, StopRequested
@@ -52,6 +56,28 @@ def test_an_id_is_found_by_its_beginning(store: Store, mixed: dict[str, Workflow
     assert found(store, Listing(id_prefix=wanted[:12])) == [wanted]
     assert found(store, Listing(id_prefix=wanted)) == [wanted]
     assert found(store, Listing(id_prefix="%")) == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(Listing(state=state) for state in STATES if state != "succeeded"),
+        Listing(dialect="tes"),
+        Listing(dialect="kubernetes"),
+        Listing(environment="e"),
+        Listing(owner="o"),
+    ],
+    ids=str,
+)
+def test_sqlite_reads_no_more_of_the_record_than_it_must(sqlite_url: str, wanted: Listing) -> None:
+    """Without statistics it could walk through all workflows in the order of their creation."""
+    with closing(SqlStore(sqlite_url)) as store:
+        statement, values = select(wanted)
+        for asked, given in ((statement, values), (UNFINISHED, {})):
+            plan = str(store.pool.read(f"EXPLAIN QUERY PLAN {asked}", given))
+            assert "USING INDEX" in plan
+            assert "ix_jobs_created" not in plan
+            assert asked is statement or "ix_jobs_environment" not in plan
 
 
 def test_a_page_goes_on_where_the_last_one_ended(store: Store) -> None:

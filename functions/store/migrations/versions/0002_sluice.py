@@ -127,6 +127,8 @@ def _index_jobs() -> None:
         ["datecreated", "workflowid"],
         "phase = 'finished' AND (status <> 70 OR stopreq <> 0)",
     )
+    _index("ix_jobs_dialect", "jobs", ["dialect", "datecreated", "workflowid"], "dialect <> 'ocean'")
+    _index("ix_jobs_origin", "jobs", ["datecreated", "workflowid"], "origin IS NOT NULL")
     op.create_index("ix_jobs_environment", "jobs", ["namespace", "datecreated", "workflowid"])
     op.create_index("ix_jobs_agreement", "jobs", ["agreement_key", "datecreated", "workflowid"])
     op.create_index("ix_jobs_owner", "jobs", ["owner_key", "datecreated", "workflowid"])
