@@ -134,6 +134,37 @@ class Client(HttpClient):
             answer.close()
             answer.release_conn()
 
+    # --- proofs ---------------------------------------------------------------------------------
+
+    def crate(self, job_id: str, edition: str | None = None) -> Iterator[bytes]:
+        """The crate of a job, in pieces. Without an `edition`, the one that whoever asks may have."""
+        return self._proof("/crate", job_id, edition)
+
+    def attestation(self, job_id: str) -> Iterator[bytes]:
+        """The signed statements about a job."""
+        return self._proof("/attestation", job_id, None)
+
+    def _proof(self, path: str, job_id: str, edition: str | None) -> Iterator[bytes]:
+        """Ask as an operator, then as the job's owner, then as a checker, until one of them is let in."""
+        fields = {"jobId": job_id, **({"edition": edition} if edition else {})}
+        answer = self._send("GET", path, fields=fields, preload_content=False)
+        if answer.status in (400, 401) and not self._headers:
+            owner = self.job(job_id)["owner"]
+            signed = {"jobId": job_id, "owner": owner, **self._signature(owner, job_id)}
+            answer = self._send("GET", path, fields=signed, preload_content=False)
+        if answer.status in (401, 404) and not self._headers:
+            asked = f"{path}?{urlencode(fields)}"
+            answer = self._send("GET", asked, headers=self._as_checker(asked), preload_content=False)
+        try:
+            if answer.status >= 400:
+                raise self._refused(path, answer.status, answer.read())
+            yield from answer.stream(1 << 20)
+        except urllib3.exceptions.HTTPError as e:
+            raise ServerUnavailable(self.url, why(e)) from None
+        finally:
+            answer.close()
+            answer.release_conn()
+
     # --- requests of the review room ------------------------------------------------------------
 
     def held(self) -> Any:

@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "revoke": "review_commands:revoke",
         "policy": "policy_command:policy",
     },
+    "Proofs": {"crate": "proof_commands:crate", "verify": "proof_commands:verify"},
     "For operators": {
         "history": "job_commands:history",
         "dead-letters": "operator_commands:dead_letters",

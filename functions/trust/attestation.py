@@ -79,3 +79,10 @@ def subject_digests(value: Mapping[str, Any]) -> dict[str, str]:
 def _decode(text: str) -> bytes:
     """Decode either base64 alphabet, as DSSE asks, and refuse everything else."""
     return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+
+
+def is_exact(value: Mapping[str, Any]) -> bool:
+    """Whether the base64 of an envelope is spelled in the one way in which `envelope` spells it."""
+    texts = [value["payload"], *(each["sig"] for each in value["signatures"])]
+    named = all(set(each) == {"keyid", "sig"} for each in value["signatures"])
+    return named and all(base64.b64encode(_decode(text)).decode() == text for text in texts)

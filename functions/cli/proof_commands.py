@@ -1,0 +1,141 @@
+"""Commands about proofs: save the crate of a job, and verify one without a server."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from functions.cli.command_errors import FAILED, CommandError, fail, printable
+from functions.cli.options import json_option, print_json, server_options
+
+if TYPE_CHECKING:
+    from functions.cli.api_client import Client
+
+_CHUNK = 1 << 20
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("job")
+@click.option("--out", type=_NEW_FILE, help="Save the crate here; default: sluice-JOB.zip.")
+@click.option("--attestation", type=_NEW_FILE, help="Save the signed statements here.")
+@click.option("--consumer", is_flag=True, help="The consumer's edition, also for an operator.")
+@json_option
+@server_options
+def crate(client: Client, job: str, out: Path | None, attestation: Path | None, consumer: bool, as_json: bool) -> None:
+    """Save the crate of a job: what ran on which data, who decided, and what left.
+
+    It is a ZIP of a BagIt bag with an RO-Crate (Five Safes 0.4). Operators and checkers get the data holder's edition,
+    the owner of a job the consumer's. `sluice verify` checks it without a server.
+
+    \b
+    Examples:
+      sluice crate JOB
+      sluice crate JOB --out run.zip --attestation run.intoto.jsonl --admin-file admin.txt
+    """
+    target = out or Path(f"sluice-{job}.zip")
+    saved = {"crate": str(target)}
+    edition = "consumer" if consumer else None
+    _save(target, client.crate(job, edition))
+    if attestation is not None:
+        _save(attestation, client.attestation(job))
+        saved["attestation"] = str(attestation)
+    if as_json:
+        print_json(saved)
+    else:
+        click.echo("\n".join(f"{name}: {printable(path)}" for name, path in saved.items()))
+
+
+@click.command()
+@click.argument("bag", type=click.Path(exists=True, path_type=Path))
+@click.option("--attestation", type=_FILE, help="The signed statements (sluice crate --attestation).")
+@click.option("--key", type=_FILE, help="The data holder's public key (PEM), from another place than the bag.")
+@click.option("--proof", type=_FILE, help="The proof of the log (GET /log/proof?head=…).")
+@click.option("--checkpoint", type=_FILE, help="A checkpoint of the log that you have kept.")
+@json_option
+def verify(
+    bag: Path, attestation: Path | None, key: Path | None, proof: Path | None, checkpoint: Path | None, as_json: bool
+) -> None:
+    """Verify BAG, a crate as a ZIP or a folder, without a server.
+
+    It says what is proven, what is not checked, and what no proof can show. docs/trust.md shows the same steps with
+    sha512sum and openssl alone.
+
+    \b
+    Exit codes: 1 if anything is broken, 2 if a file cannot be read as what it should be.
+
+    \b
+    Examples:
+      sluice verify run.zip
+      sluice verify run.zip --attestation run.intoto.jsonl --key holder.pem
+    """
+    from functions.trust.signing import KeyInvalid, read_public
+    from functions.trust.verification import LIMITS, Outcome, Verification
+
+    try:
+        public = read_public(key.read_bytes()) if key else None
+        given = json.loads(proof.read_text()) if proof else None
+        texts = [path.read_text() if path else None for path in (attestation, checkpoint)]
+        steps = list(Verification(_files(bag)).steps(texts[0], public, given, texts[1]))
+    except KeyInvalid as e:
+        fail(f"--key: {e}")
+    except (OSError, ValueError, zipfile.BadZipFile) as e:
+        raise CommandError(f"{printable(str(bag))} cannot be verified: {printable(str(e))}", FAILED) from None
+    broken = [step for step in steps if step.outcome is Outcome.BROKEN]
+    if as_json:
+        print_json({"genuine": not broken, "steps": [{"outcome": s.outcome.value, "text": s.text} for s in steps]})
+    else:
+        for step in steps:
+            click.echo(f"{step.outcome.value:<12} {printable(step.text)}")
+        click.echo("\nNo proof shows:\n" + "\n".join(f"  - {limit}" for limit in LIMITS))
+    if broken:
+        raise SystemExit(FAILED)
+
+
+def _save(target: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file that appears whole or not at all."""
+    draft = target.with_name(f".{target.name}.part")
+    with open(draft, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+    draft.replace(target)
+
+
+def _files(bag: Path) -> Mapping[str, Callable[[], Iterable[bytes]]]:
+    """Return how to read each file of a bag, by its path below the bag's folder."""
+    if bag.is_dir():
+        found = [path for path in bag.rglob("*") if path.is_file()]
+        return {path.relative_to(bag).as_posix(): _reader(path) for path in found}
+    archive = zipfile.ZipFile(bag)
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    folders = {name.partition("/")[0] for name in names}
+    if len(folders) != 1 or len(set(names)) != len(names):
+        raise ValueError("expected one folder, in which no file comes twice")
+    return {name.partition("/")[2]: _member(archive, name) for name in names}
+
+
+def _reader(path: Path) -> Callable[[], Iterator[bytes]]:
+    def read() -> Iterator[bytes]:
+        with open(path, "rb") as file:
+            yield from _chunks(file)
+
+    return read
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> Callable[[], Iterator[bytes]]:
+    def read() -> Iterator[bytes]:
+        with archive.open(name) as file:
+            yield from _chunks(file)
+
+    return read
+
+
+def _chunks(file: Any) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk

@@ -1,0 +1,214 @@
+"""Whoever holds a bag, the statements and the key finds every change, without a server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.proofs import ProofApi, held_job, held_proof_api, proof_api, released_job, signing_pem, unpacked
+
+from functions.cli.main import main
+from functions.trust import attestation, statements
+from functions.trust.run_record import ATTESTED
+from functions.trust.signing import SigningKey, key_id, pem_of
+from functions.trust.verification import Outcome, Verification
+from functions.workflow.model import WorkflowId
+
+KEY = SigningKey(signing_pem().encode())
+OTHER = SigningKey(signing_pem(b"\1" * 32).encode())
+
+
+class Given:
+    """A finished job's bag and its statements."""
+
+    def __init__(self, folder: Path, proofs: ProofApi, job: str, edition: str = "holder") -> None:
+        self.bundle = proofs.attestation(job)
+        bag = unpacked(proofs.crate(job, edition), folder)
+        paths = sorted(path for path in bag.rglob("*") if path.is_file())
+        self.files = {path.relative_to(bag).as_posix(): path.read_bytes() for path in paths}
+
+    def outcomes(self, files: dict[str, bytes] | None = None, bundle: str | None = None, key: Any = KEY) -> list[Any]:
+        read = {path: lambda content=content: [content] for path, content in (files or self.files).items()}
+        steps = Verification(read).steps(bundle or self.bundle, key.public, None, None)
+        return [(step.outcome, step.text) for step in steps]
+
+    def broken(self, **changed: Any) -> list[str]:
+        return [text for outcome, text in self.outcomes(**changed) if outcome is Outcome.BROKEN]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    proofs = proof_api()
+    return Given(tmp_path_factory.mktemp("bag"), proofs, proofs.finished())
+
+
+def test_a_whole_bag_is_proven(whole: Given) -> None:
+    outcomes = whole.outcomes()
+    assert [outcome for outcome, _ in outcomes] == [Outcome.PROVEN] * 4 + [Outcome.OPEN]
+    assert "each of its 2 released files" in outcomes[3][1]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(data=st.data())
+def test_every_change_of_one_byte_of_a_bag_is_found(whole: Given, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(whole.files)))
+    content = bytearray(whole.files[path])
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    assert whole.broken(files={**whole.files, path: bytes(content)})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(data=st.data())
+def test_every_change_of_one_byte_of_a_statement_is_found(whole: Given, data: st.DataObject) -> None:
+    text = bytearray(whole.bundle.encode())
+    place = data.draw(st.integers(0, len(text) - 1))
+    text[place] ^= data.draw(st.integers(1, 127))
+    assert whole.broken(bundle=text.decode("utf-8", "replace"))
+
+
+def test_a_file_that_is_added_or_removed_is_found(whole: Given) -> None:
+    assert whole.broken(files={**whole.files, "data/outputs/more.csv": b"1"})
+    for path in whole.files:
+        assert whole.broken(files={name: each for name, each in whole.files.items() if name != path})
+
+
+def test_the_bag_of_another_run_does_not_fit(whole: Given, tmp_path: Path) -> None:
+    proofs = proof_api()
+    proofs.finished(agreementId="0x0")
+    other = Given(tmp_path, proofs, proofs.finished({"outputs/other.csv": b"1"}))
+    assert whole.broken(bundle=other.bundle)
+
+
+def test_another_key_proves_nothing(whole: Given) -> None:
+    assert whole.broken(key=OTHER)
+
+
+@pytest.mark.parametrize("edition", ["holder", "consumer"])
+def test_both_editions_of_a_released_job_are_subjects_of_one_statement(edition: str, tmp_path: Path) -> None:
+    proofs = held_proof_api()
+    released = Given(tmp_path, proofs, released_job(proofs), edition)
+    assert released.broken() == []
+
+
+def test_a_held_job_has_a_statement_that_names_no_file_and_no_finding(tmp_path: Path) -> None:
+    proofs = held_proof_api()
+    job = held_job(proofs)
+    bundle = proofs.attestation(job)
+    body = json.loads(base64.b64decode(json.loads(bundle.splitlines()[0])["payload"]))
+    assert body["predicate"]["verdict"] == "held"
+    assert "a.csv" not in json.dumps(body)
+    assert "verdict" not in body["predicate"].get("checks", {})
+
+
+def test_the_history_names_a_statement_once(whole: Given) -> None:
+    proofs = proof_api()
+    job = proofs.finished()
+    crate, first = proofs.crate(job), proofs.attestation(job)
+    assert (proofs.crate(job), proofs.attestation(job)) == (crate, first)
+    lines = [line for line, _ in proofs.api.app.store.history(WorkflowId(job))]
+    assert [line.event for line in lines].count(ATTESTED) == 1
+    body = base64.b64decode(json.loads(first.splitlines()[0])["payload"])
+    assert lines[-1].facts == {"statement": statements.payload_digest(body)}
+
+
+def test_a_deployment_without_a_key_says_so() -> None:
+    proofs = proof_api()
+    job = proofs.finished()
+    object.__setattr__(proofs.api.app.settings, "signing_key", "")
+    answered = proofs.api.get("/attestation", {"jobId": job}, headers={"Admin": "myAdminPass"})
+    assert (answered.status_code, "SIGNING_KEY" in answered.text) == (404, True)
+
+
+# --- vectors, and the tools of others --------------------------------------------------------------
+
+
+def test_the_signature_is_that_of_the_recorded_vector() -> None:
+    made = attestation.envelope(b'{"_type":"https://in-toto.io/Statement/v1"}', [KEY])
+    (signature,) = made["signatures"]
+    assert signature["sig"] == (
+        "2WAfaHm5jluo0w+0rk8uVkluELJYWjSmU9x7EUzx+AyteDGJ4/nqyJXfmAUVFIAoQafWm7AxBZNw5M9ixNHiCA=="
+    )
+    assert signature["keyid"] == key_id(KEY.public)
+    assert signature["keyid"].startswith("sha256:21fe31df")
+    assert signature["keyid"].endswith("21b9")
+
+
+def test_openssl_verifies_an_envelope(whole: Given, tmp_path: Path) -> None:
+    value = json.loads(whole.bundle.splitlines()[0])
+    body = base64.b64decode(value["payload"])
+    (tmp_path / "pub.pem").write_bytes(pem_of(KEY.public))
+    (tmp_path / "pae").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(body), body))
+    (tmp_path / "sig").write_bytes(base64.b64decode(value["signatures"][0]["sig"]))
+    command = [
+        "openssl",
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        "pub.pem",
+        "-rawin",
+        "-in",
+        "pae",
+        "-sigfile",
+        "sig",
+    ]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    (tmp_path / "pae").write_bytes(b"DSSEv1 28 application/vnd.in-toto+json 1 x")
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode != 0
+
+
+def test_securesystemslib_verifies_an_envelope(whole: Given) -> None:
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer._key import SSlibKey
+
+    for line in whole.bundle.splitlines():
+        value = json.loads(line)
+        public = SSlibKey(value["signatures"][0]["keyid"], "ed25519", "ed25519", {"public": KEY.public.hex()})
+        assert Envelope.from_dict(value).verify([public], 1)
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    proofs = proof_api()
+    job = proofs.finished()
+    (tmp_path / "run.zip").write_bytes(proofs.crate(job))
+    (tmp_path / "run.intoto.jsonl").write_text(proofs.attestation(job))
+    (tmp_path / "holder.pem").write_bytes(pem_of(KEY.public))
+    return tmp_path
+
+
+def test_sluice_verify_says_what_is_proven_and_what_is_not(saved: Path) -> None:
+    given = ["--attestation", str(saved / "run.intoto.jsonl"), "--key", str(saved / "holder.pem")]
+    ended = CliRunner().invoke(main, ["verify", str(saved / "run.zip"), *given])
+    assert ended.exit_code == 0, ended.output
+    assert "proven       the bag is whole" in ended.output
+    assert "not checked  the log" in ended.output
+    assert "No proof shows:" in ended.output
+
+
+def test_sluice_verify_fails_for_a_changed_folder(saved: Path) -> None:
+    bag = unpacked((saved / "run.zip").read_bytes(), saved / "bag")
+    assert CliRunner().invoke(main, ["verify", str(bag)]).exit_code == 0
+    (bag / "data/outputs/statistics.csv").write_text("another")
+    ended = CliRunner().invoke(main, ["verify", str(bag), "--json"])
+    assert ended.exit_code == 1
+    assert json.loads(ended.output)["genuine"] is False
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\5\6" + b"\0" * 18])
+def test_sluice_verify_refuses_what_is_no_bag(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run.zip").write_bytes(content)
+    ended = CliRunner().invoke(main, ["verify", str(tmp_path / "run.zip")])
+    assert ended.exit_code == 1
+    assert "cannot be verified" in ended.output
