@@ -28,6 +28,7 @@ class Streams:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         named = spec.get("streams")
+        self._program = spec["command"][0] if named else ""
         self._stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._outputs: list[_Output] = []
         self.refused = ""
@@ -87,9 +88,11 @@ class Streams:
                 os.close(output.file)
                 output.file = -1
 
-    def tell(self, text: str) -> None:
-        """Add a line to the last log."""
-        self._outputs[-1].log.write(f"{text}\n".encode())
+    def failure(self, error: BaseException) -> tuple[str, int]:
+        """What to tell about a program that could not be started, and its exit code; for executors as in a shell."""
+        if self._program and isinstance(error, FileNotFoundError):
+            return f"{self._program}: not found", 127
+        return f"the stage could not be started: {error}", 126
 
 
 class _Output:

@@ -154,9 +154,9 @@ class Supervisor:
                 sandbox.run_trusted(self._spec)
             sandbox.run(self._spec, self._report_sender)
         except BaseException as e:
-            os.write(2, f"the stage could not be started: {e}\n".encode())
-            # As shells have it, for executors of tasks.
-            os._exit(127 if isinstance(e, FileNotFoundError) and "streams" in self._spec else 126)
+            text, code = self._streams.failure(e)
+            os.write(2, f"{text}\n".encode())
+            os._exit(code)
         finally:
             os._exit(126)
 

@@ -33,12 +33,17 @@ def state_of(workflow: Workflow) -> TesState:
             return TesState.QUEUED
         case Phase.CONFIGURE:
             return TesState.INITIALIZING
-        case Phase.ALGORITHM if workflow.executor == 0 and workflow.runs_since is None:
+        case Phase.ALGORITHM if _may_not_have_begun(workflow):
             return TesState.INITIALIZING
         case Phase.FINISHED:
             return TesState.COMPLETE if workflow.ending is None else _failed(workflow.ending)
         case _:
             return TesState.RUNNING
+
+
+def _may_not_have_begun(workflow: Workflow) -> bool:
+    """Whether no executor is known to have run. A Job that is being deleted has mostly run."""
+    return workflow.executor == 0 and workflow.runs_since is None and workflow.halt is None
 
 
 def _failed(ending: Ending) -> TesState:

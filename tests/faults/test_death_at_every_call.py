@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from support.api import API, KEY, OWNER, function
 from support.trial import EXPIRY, Trial, W, announced, check_every_death, reach
-from support.world import DOCUMENT, ENVIRONMENT, STAGES, record
+from support.world import DOCUMENT, ENVIRONMENT, STAGES, TASK, record
 from werkzeug.test import Client
 
 from functions.advance import notifications
@@ -124,6 +124,31 @@ def request(what: str, stage: Stage | None) -> Callable[[Trial], Callable[[], An
     return prepare
 
 
+def with_executor(number: int, then: Callable[[Trial], Callable[[], Any]]) -> Callable[[Trial], Callable[[], Any]]:
+    """A task whose executor of that number runs, and what happens then."""
+
+    def prepare(world: Trial) -> Callable[[], Any]:
+        world.app.transitions.submit(record(world.app, 1, document=TASK), "test")
+        while (state := world.state(W)).stage is not Stage.ALGORITHM or state.executor < number:
+            world.end_job(W)
+            world.deliver()
+        world.events.clear()
+        return then(world)
+
+    return prepare
+
+
+def executor_over(exit_code: int) -> Callable[[Trial], Callable[[], Any]]:
+    """The event that ends the executor."""
+
+    def prepare(world: Trial) -> Callable[[], Any]:
+        world.end_job(W, exit_code, reason="" if exit_code == 0 else "Error")
+        event = world.events.pop(0)
+        return lambda: world.receive(*event)
+
+    return prepare
+
+
 def tick(world: Trial) -> Callable[[], Any]:
     """A sweep that finds an ended Job, a queued workflow behind it, and an open intent."""
     submit(world)()
@@ -147,6 +172,11 @@ HANDLERS = {
     "a quota is full": refused_for_now,
     "dead letter": dead_letter,
     "sweep": tick,
+    "executor 1 succeeded": with_executor(0, executor_over(0)),
+    "executor 1 failed and is forgiven": with_executor(0, executor_over(3)),
+    "executor 2 failed": with_executor(1, executor_over(3)),
+    "last executor failed and is forgiven": with_executor(2, executor_over(3)),
+    "stop in executor 2": with_executor(1, lambda world: lambda: world.stop(W)),
     "expiry": expiry,
 }
 

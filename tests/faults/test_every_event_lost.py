@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
-from support.world import World
+from support.world import DOCUMENT, TASK, World
 
 from functions.workflow.codes import Code
 from functions.workflow.model import WorkflowId
@@ -18,13 +20,16 @@ ROUNDS = 200 if os.environ.get("SLUICE_LONG") else 20
 JOBS = 5
 
 
+@pytest.mark.parametrize("document", [DOCUMENT, TASK], ids=["document", "task"])
 @pytest.mark.parametrize("filtered", [True, False], ids=["with a filter", "without"])
-def test_f5_each_stage_ends_within_a_fast_tick_and_ten_seconds_of_its_job(filtered: bool) -> None:
+def test_f5_each_stage_ends_within_a_fast_tick_and_ten_seconds_of_its_job(
+    filtered: bool, document: Mapping[str, Any]
+) -> None:
     dice = random.Random(5)
     longest = timedelta()
     for _ in range(ROUNDS):
         world = World(max_jobs=JOBS, filter_image="operator/filter" if filtered else "")
-        ids = [world.submit() for _ in range(JOBS)]
+        ids = [world.submit(document=document) for _ in range(JOBS)]
         ended: dict[WorkflowId, datetime] = {}  # when the Job of the current stage has ended
         while not all(world.state(w).finished for w in ids):
             for ref in world.cluster.running():

@@ -12,6 +12,7 @@ from typing import Any
 from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
 from support.schedules import Schedule
+from support.world import DOCUMENT, TASK
 
 from functions.cluster.ports import ClusterUnavailable, JobRef, Rejected
 from functions.store.ports import AgreementInUse
@@ -53,8 +54,9 @@ class Chaos(Schedule):
 
     def head_start(self) -> None:
         """The trouble begins at any stage, not only at the first."""
-        w = self.submit()
-        for _ in range(self.dice.randint(0, 3)):
+        is_task = self.dice.random() < 0.4
+        w = self.submit(document=TASK if is_task else DOCUMENT)
+        for _ in range(self.dice.randint(0, 5 if is_task else 3)):
             self.end_job(w)
             self.deliver()
             self.invariants.check()
@@ -74,12 +76,13 @@ class Chaos(Schedule):
     # --- what can happen
 
     def act_submit(self) -> None:
-        self.submit(agreement=f"agreement-{self.dice.randint(1, 8)}")
+        document = TASK if self.dice.random() < 0.4 else DOCUMENT
+        self.submit(agreement=f"agreement-{self.dice.randint(1, 8)}", document=document)
 
     def act_end(self) -> None:
         if ref := self.some_job():
             w = self.state(ref.workflow)
-            if (w.stage, w.attempt) != (ref.stage, ref.attempt):
+            if (w.stage, w.attempt, w.executor) != (ref.stage, ref.attempt, ref.executor):
                 return
             code = 0 if self.dice.random() < 0.85 else self.dice.choice((1, 3, 31, 32, 62))
             self.end_job(ref.workflow, code, reason="" if code == 0 else "Error")

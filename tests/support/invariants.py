@@ -13,6 +13,11 @@ from functions.workflow.tick import TickLevel
 ORDER = list(Stage)
 
 
+def _place(job: Any) -> tuple[int, int, int]:
+    """Where an attempt, or a Job, stands in the order in which they run."""
+    return ORDER.index(job.stage), job.executor, job.attempt
+
+
 @dataclass
 class Invariants:
     """Watches a World. Remembers ends and acknowledged stops, because those must never be taken back."""
@@ -66,7 +71,7 @@ class Invariants:
         for ref in self.world.cluster.present():
             attempts = self.world.store.attempts(ref.workflow)
             for earlier in attempts:
-                before = (ORDER.index(earlier.stage), earlier.attempt) < (ORDER.index(ref.stage), ref.attempt)
+                before = _place(earlier) < _place(ref)
                 assert not before or earlier.end is not None, f"{ref.name} exists beside an open {earlier}"
 
     def _history_is_a_path(self, w: Any) -> None:

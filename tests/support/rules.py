@@ -20,6 +20,7 @@ from functions.workflow.observation import (
     Revoked,
     StageEnded,
     StageLost,
+    StageObservation,
     StageStuck,
     StopRequested,
     Tick,
@@ -38,15 +39,17 @@ def new(limits: Limits | None = None) -> Workflow:
     return submit(Workflow(WorkflowId("w"), "ocean-compute", limits or Limits(), NOW), NOW).workflow
 
 
-def at(stage: Stage, attempt: int = 1, limits: Limits | None = None) -> Workflow:
+def at(stage: Stage, attempt: int = 1, limits: Limits | None = None, executor: int = 0) -> Workflow:
     """A workflow whose `stage` runs."""
     w = decide(new(limits), Admitted(), NOW).workflow
     deadline = stage_deadline(w.limits, stage, NOW)
-    return replace(w, phase=Phase(stage), attempt=attempt, job_uid=UID, job_created_at=NOW, deadline=deadline)
+    w = replace(w, phase=Phase(stage), attempt=attempt, executor=executor, deadline=deadline)
+    return replace(w, job_uid=UID, job_created_at=NOW)
 
 
 def ended(w: Workflow, outcome: Outcome, exit_code: int | None = None, reason: str = "", **more: object) -> Decision:
     assert w.stage is not None
+    more = {"executor": w.executor, **more}
     end = StageEnded(w.stage, w.attempt, UID, outcome, exit_code, reason, **more)  # type: ignore[arg-type]
     return decide(w, end, NOW)
 
@@ -73,10 +76,12 @@ def observations(w: Workflow) -> Iterator[Observation]:
         for attempt in (w.attempt - 1, w.attempt + 1):
             yield StageEnded(stage, attempt, UID, Outcome.SUCCEEDED, 0, manifest=MANIFEST)
         yield StageEnded(stage, w.attempt, JobUid("another"), Outcome.SUCCEEDED, 0)
-        yield from _of_attempt(stage, w.attempt)
+        if w.executor:  # a late event of the executor before
+            yield StageEnded(stage, w.attempt, UID, Outcome.SUCCEEDED, 0, executor=w.executor - 1)
+        yield from (replace(each, executor=w.executor) for each in _of_attempt(stage, w.attempt))
 
 
-def _of_attempt(stage: Stage, attempt: int) -> Iterator[Observation]:
+def _of_attempt(stage: Stage, attempt: int) -> Iterator[StageObservation]:
     """Every way in which the Job of an attempt can be seen."""
     yield StageLost(stage, attempt)
     yield StageStuck(stage, attempt, UID, "ImagePullBackOff", NOW)
@@ -114,7 +119,17 @@ def _shape(w: Workflow) -> Shape:
     A release that is asked for again numbers its attempts on, and the rules see only which of its own attempts runs.
     """
     return (
-        (w.phase, w.attempt % w.limits.attempts, w.job_uid, w.status, w.stop, w.removed, w.expired, w.findings),
+        (
+            w.phase,
+            w.executor,
+            w.attempt % w.limits.attempts,
+            w.job_uid,
+            w.status,
+            w.stop,
+            w.removed,
+            w.expired,
+            w.findings,
+        ),
         w.halt and w.halt.outcome,
         w.ending and w.ending.code,
         *(bool(each) for each in (w.waiting, w.deadline, w.wake_at, w.job_created_at, w.finished_at)),

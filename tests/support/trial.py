@@ -94,7 +94,10 @@ def settled(world: Trial) -> Any:
             (r.workflow.removed, r.workflow.expired),
             r.workflow.ending,
             r.manifest,
-            [(a.stage, a.attempt, a.end and a.end.outcome) for a in world.app.store.attempts(r.workflow.id)],
+            [
+                (a.stage, a.attempt, a.executor, a.end and a.end.outcome)
+                for a in world.app.store.attempts(r.workflow.id)
+            ],
             list(world.lines(r.workflow.id)),
             [decision.by for decision in world.app.store.decisions(r.workflow.id)],
             (held := world.app.store.held(r.workflow.id)) and (held.manifest, bool(held.key.identity)),

@@ -20,9 +20,10 @@ from functions.results.ports import Content
 from functions.settings import Settings
 from functions.workflow.decision import Verdict
 from functions.workflow.document import parse
-from functions.workflow.environment import Environment, grant
+from functions.workflow.environment import Environment, grant, grant_task
 from functions.workflow.model import Manifest, Record, ResultFile, Stage, Submission, Workflow, WorkflowId
 from functions.workflow.observation import DeleteRequested, StopRequested
+from functions.workflow.tes_task import read
 from functions.workflow.tick import PERIODS
 
 # The stages of a workflow whose data have no policy.
@@ -81,6 +82,15 @@ class MemoryStorage:
         raise NotImplementedError
 
 
+TASK: dict[str, Any] = {
+    "executors": [
+        {"image": "alpine", "command": ["sh", "-c", "exit $RANDOM"], "ignore_error": True},
+        {"image": "alpine", "command": ["true"]},
+        {"image": "alpine", "command": ["false"], "ignore_error": True},
+    ]
+}
+
+
 def environment(**changes: Any) -> Environment:
     return Environment(**{"id": ENVIRONMENT, "max_jobs": 4, **changes})
 
@@ -107,9 +117,14 @@ def assemble(
 def record(app: App, number: int | str, agreement: str | None = None, document: Mapping[str, Any] = DOCUMENT) -> Record:
     """A submission as `submit` would record it."""
     id_ = WorkflowId(number if isinstance(number, str) else f"{number:032x}")
-    limits = grant(app.environments[ENVIRONMENT], parse(document))
+    if is_task := "executors" in document:
+        limits = grant_task(app.environments[ENVIRONMENT], read(document))
+    else:
+        limits = grant(app.environments[ENVIRONMENT], parse(document))
     workflow = Workflow(id_, ENVIRONMENT, limits, app.clock())
-    return Record(workflow, Submission(agreement or f"agreement-{id_}", "0xowner", "0xprovider", document, "secret"))
+    dialect = "tes" if is_task else "ocean"
+    asked = Submission(agreement or f"agreement-{id_}", "0xowner", "0xprovider", document, "secret", dialect=dialect)
+    return Record(workflow, asked)
 
 
 def _grid(now: datetime, period: timedelta) -> datetime:
@@ -167,7 +182,7 @@ class World:
         """The Job of the current attempt."""
         state = self.state(workflow)
         assert state.stage is not None
-        return job_ref(state, state.stage, state.attempt, self.app.environments)
+        return job_ref(state, state.stage, state.attempt, self.app.environments, state.executor)
 
     def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
         """The current Job's program ends; a publish that succeeds has left its manifest."""

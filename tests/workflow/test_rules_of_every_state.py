@@ -11,6 +11,7 @@ from functions.workflow.decide import decide
 from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, RemoveQuarantine, Verdict
 from functions.workflow.model import Findings, Hold, JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
 from functions.workflow.observation import HoldReleased, Observation, StageEnded, StageLost, StopRequested, Tick
+from functions.workflow.tes_state import TesState, state_of
 
 Steps = list[tuple[Workflow, Observation, Decision]]
 HELD = Limits(attempts=2, checked=True, hold=Hold.ALWAYS, hold_seconds=86_400 * 60)
@@ -22,6 +23,8 @@ TERMS = {
     "checked": Limits(attempts=2, checked=True),
     "held": HELD,
     "held on findings": HELD_ON_FINDINGS,
+    "task": Limits(attempts=2, ignore_errors=(True, False, True)),
+    "filtered task": Limits(attempts=1, filtered=True, ignore_errors=(False, True)),
 }
 LEGAL_EDGES = {
     (Phase.QUEUED, Phase.QUEUED),
@@ -133,8 +136,8 @@ def test_a_job_is_created_only_on_entering_its_stage_or_its_next_attempt(steps: 
     for w, _, decision in steps:
         after = decision.workflow
         for effect in (e for e in decision.effects if isinstance(e, CreateJob)):
-            assert (effect.stage, effect.attempt) == (after.stage, after.attempt)
-            assert (after.phase, after.attempt) != (w.phase, w.attempt)
+            assert (effect.stage, effect.attempt, effect.executor) == (after.stage, after.attempt, after.executor)
+            assert (after.phase, after.attempt, after.executor) != (w.phase, w.attempt, w.executor)
             assert after.job_uid is None
 
 
@@ -142,7 +145,8 @@ def test_the_next_stage_starts_only_after_the_one_before_was_recorded_as_ended(s
     for w, _, decision in steps:
         if w.stage and decision.workflow.phase is not w.phase:
             assert decision.closed is not None
-            assert (decision.closed.stage, decision.closed.attempt) == (w.stage, w.attempt)
+            closed = decision.closed
+            assert (closed.stage, closed.attempt, closed.executor) == (w.stage, w.attempt, w.executor)
 
 
 def test_attempts_are_bounded_and_an_algorithm_never_runs_twice(states: list[Workflow]) -> None:
@@ -150,6 +154,38 @@ def test_attempts_are_bounded_and_an_algorithm_never_runs_twice(states: list[Wor
         assert w.attempt <= w.limits.attempts
         if w.stage in (Stage.ALGORITHM, Stage.FILTER):
             assert w.attempt == 1
+
+
+def test_executors_run_one_after_the_other_and_each_once(steps: Steps) -> None:
+    for w, _, decision in steps:
+        after = decision.workflow
+        assert after.executor == 0 or after.phase is Phase.ALGORITHM
+        assert after.executor < after.limits.executors
+        if after.phase is Phase.ALGORITHM and w.phase is Phase.ALGORITHM:
+            assert after.executor in (w.executor, w.executor + 1)
+            assert (decision.closed is not None) == (after.executor != w.executor)
+
+
+def test_an_executor_follows_only_a_success_or_an_error_that_may_be_ignored(steps: Steps) -> None:
+    for w, observation, decision in steps:
+        if decision.workflow.phase is w.phase is Phase.ALGORITHM and decision.workflow.executor != w.executor:
+            assert isinstance(observation, StageEnded)
+            if observation.outcome is not Outcome.SUCCEEDED:
+                assert w.limits.ignore_errors[w.executor]
+                assert observation.outcome is Outcome.FAILED
+                assert observation.exit_code is not None
+                assert not observation.oom_killed
+
+
+def test_a_task_never_leaves_a_final_state_and_never_returns_to_an_earlier_one(steps: Steps) -> None:
+    order = ["QUEUED", "INITIALIZING", "RUNNING", "CANCELING", "CANCELED"]
+    final = {TesState.COMPLETE, TesState.EXECUTOR_ERROR, TesState.SYSTEM_ERROR, TesState.CANCELED}
+    for w, observation, decision in steps:
+        before, after = state_of(w), state_of(decision.workflow)
+        assert before == after or before not in final or (before is TesState.CANCELED and after is before), (w, after)
+        if after in order and before in order and observation != Tick(suspended=True):  # it does not run any more
+            assert order.index(after) >= order.index(before), w
+        assert not w.finished or before in final
 
 
 def test_the_end_frees_the_slot_once_and_cleans_up(steps: Steps) -> None:
@@ -198,7 +234,7 @@ def test_time_alone_ends_every_workflow(states: list[Workflow], job_uid: JobUid 
 
 
 def _truth(w: Workflow) -> StageLost | Tick:
-    return StageLost(w.stage, w.attempt) if w.stage else Tick()
+    return StageLost(w.stage, w.attempt, w.executor) if w.stage else Tick()
 
 
 def test_a_halted_stage_is_over_when_its_job_does_not_go_away(states: list[Workflow]) -> None:

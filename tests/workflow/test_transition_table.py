@@ -10,7 +10,7 @@ from functions.workflow.codes import Code
 from functions.workflow.decide import decide
 from functions.workflow.decision import CleanUp, CreateJob, Emit, Report, Verdict
 from functions.workflow.hold_rules import scope
-from functions.workflow.model import Limits, Outcome, Phase, Scope, Stage, Stop
+from functions.workflow.model import Limits, Manifest, Outcome, Phase, Scope, Stage, Stop
 from functions.workflow.observation import (
     Admitted,
     Observation,
@@ -20,7 +20,7 @@ from functions.workflow.observation import (
     StopRequested,
     Tick,
 )
-from functions.workflow.timing import ATTEMPT_PAUSES, DEADLINE_SLACK, pause
+from functions.workflow.timing import ATTEMPT_PAUSES, DEADLINE_SLACK, pause, remaining
 
 
 def test_a_submitted_workflow_waits_for_a_slot() -> None:
@@ -205,3 +205,92 @@ def test_a_workflow_object_is_told_of_every_change() -> None:
     for each in (StopRequested(), StageLost(Stage.ALGORITHM, 1)):
         observation: Observation = each
         assert Report() in decide(w, observation, NOW).effects
+
+
+# --- the executors of a task ----------------------------------------------------------------
+
+TASK = Limits(algorithm_seconds=100, ignore_errors=(True, False))
+
+
+def test_an_executor_that_succeeds_is_followed_by_the_next_one() -> None:
+    d = ended(at(Stage.ALGORITHM, limits=TASK), Outcome.SUCCEEDED, 0)
+    assert d.effects == (CreateJob(Stage.ALGORITHM, 1, 1),)
+    assert (d.workflow.phase, d.workflow.executor, d.workflow.attempt) == (Phase.ALGORITHM, 1, 1)
+    assert [line.event for line in d.lines] == ["executor 1 succeeded"]
+
+
+def test_the_last_executor_is_followed_by_publish() -> None:
+    d = ended(at(Stage.ALGORITHM, limits=TASK, executor=1), Outcome.SUCCEEDED, 0)
+    assert d.effects == (CreateJob(Stage.PUBLISH, 1),)
+
+
+def test_an_error_that_may_be_ignored_is_recorded_and_the_next_executor_runs() -> None:
+    d = ended(at(Stage.ALGORITHM, limits=TASK), Outcome.FAILED, 3, "Error")
+    assert d.workflow.executor == 1
+    assert d.workflow.ending is None
+    assert d.closed is not None
+    assert (d.closed.exit_code, d.closed.reason, d.closed.executor) == (3, "ExecutorExit:3", 0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "exit_code", "reason", "oom"),
+    [
+        (Outcome.FAILED, 137, "OOMKilled", True),
+        (Outcome.FAILED, 137, "Evicted", False),
+        (Outcome.FAILED, None, "Disrupted", False),
+        (Outcome.TIMED_OUT, None, "DeadlineExceeded", False),
+        (Outcome.LOST, None, "Lost", False),
+    ],
+)
+def test_ignore_error_never_forgives_what_is_not_the_programs_own_end(
+    outcome: Outcome, exit_code: int | None, reason: str, oom: bool
+) -> None:
+    """F47"""
+    d = ended(at(Stage.ALGORITHM, limits=TASK), outcome, exit_code, reason, oom_killed=oom)
+    assert d.workflow.phase is Phase.PUBLISH
+    assert failed_with(d)[1] == reason
+
+
+def test_an_error_that_must_not_be_ignored_ends_the_task() -> None:
+    d = ended(at(Stage.ALGORITHM, limits=TASK, executor=1), Outcome.FAILED, 3, "Error")
+    assert d.workflow.phase is Phase.PUBLISH
+    assert failed_with(d) == (Code.ALGORITHM_FAILED, "ExecutorExit:3")
+
+
+def test_a_late_event_of_an_earlier_executor_changes_nothing() -> None:
+    """F47"""
+    w = at(Stage.ALGORITHM, limits=TASK, executor=1)
+    late = decide(w, StageEnded(Stage.ALGORITHM, 1, UID, Outcome.FAILED, 1, executor=0), NOW)
+    assert (late.workflow, late.verdict) == (w, Verdict.DUPLICATE)
+
+
+def test_after_a_stop_no_further_executor_starts() -> None:
+    """F48"""
+    stopped = decide(at(Stage.ALGORITHM, limits=TASK), StopRequested(), NOW).workflow
+    d = decide(stopped, StageEnded(Stage.ALGORITHM, 1, UID, Outcome.SUCCEEDED, 0), NOW)
+    assert d.workflow.phase is Phase.PUBLISH
+
+
+def test_the_time_limit_counts_for_all_executors_together() -> None:
+    w = at(Stage.ALGORITHM, limits=TASK)
+    w = replace(w, job_created_at=NOW - timedelta(seconds=80))
+    d = ended(w, Outcome.SUCCEEDED, 0, started_at=NOW - timedelta(seconds=70), ended_at=NOW)
+    assert d.closed is not None
+    assert d.closed.started_at == NOW - timedelta(seconds=70)
+    assert remaining(d.workflow).algorithm_seconds == 30
+    running = decide(replace(d.workflow, job_uid=UID, job_created_at=NOW), Tick(runs_since=NOW), NOW).workflow
+    assert running.deadline == NOW + timedelta(seconds=30)
+
+
+def test_a_task_without_a_declared_output_has_failed_and_is_not_published_again() -> None:
+    d = ended(at(Stage.PUBLISH, limits=TASK), Outcome.SUCCEEDED, 0, manifest=Manifest(missing=("/work/out.txt",)))
+    assert d.workflow.finished
+    assert failed_with(d) == (Code.UPLOAD_FAILED, "OutputMissing")
+    assert d.manifest is not None
+
+
+def test_a_missing_output_of_a_failed_task_does_not_hide_what_went_wrong_first() -> None:
+    failed = ended(at(Stage.ALGORITHM, limits=TASK, executor=1), Outcome.FAILED, 3, "Error").workflow
+    publishing = replace(failed, job_uid=UID, job_created_at=NOW)
+    d = ended(publishing, Outcome.SUCCEEDED, 0, manifest=Manifest(missing=("/work/out.txt",)))
+    assert failed_with(d) == (Code.ALGORITHM_FAILED, "ExecutorExit:3")

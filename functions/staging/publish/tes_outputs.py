@@ -26,9 +26,13 @@ class Found(NamedTuple):
 
 def declared(task: TesTask, volume: Path, notice: Notice) -> Iterator[Found]:
     """Yield the files of all outputs. One that two outputs cover comes twice. Raises as `walk`."""
+
+    def of_container(path: str, kind: str | None) -> None:
+        notice(path.removeprefix(OUTPUTS), kind)
+
     for output in task.outputs:
         parts = output.path.strip("/").split("/")
-        for entry in match(volume, OUTPUTS, parts, notice, folders=output.type == "DIRECTORY"):
+        for entry in match(volume, OUTPUTS, parts, of_container, folders=output.type == "DIRECTORY"):
             path = entry.path.removeprefix(OUTPUTS)
             yield Found(entry, path, _url(output, path))
 
