@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import schemathesis
@@ -88,7 +89,7 @@ def test_made_up_requests_get_documented_answers(
 ) -> None:
     case = data.draw(schema[path][method].as_strategy(generation_mode=mode))
     # functions-framework itself answers such a path, with 404 in HTML.
-    assume(not any("\n" in str(value) for value in case.path_parameters.values()))
+    assume(not any("\n" in unquote(str(value)) for value in case.path_parameters.values()))
     case.call_and_validate(excluded_checks=EXCLUDED)
 
 
