@@ -3,6 +3,8 @@
 #   docker build -t REGISTRY/sluice:0.1.0 .
 # The target `migrate` adds Alembic, which only `sluice migrate` and POST /pgsqlinit need:
 #   docker build --target migrate -t REGISTRY/sluice:0.1.0-migrate .
+# The target `otel` adds OpenTelemetry, for functions that push traces and metrics (docs/observability.md):
+#   docker build --target otel -t REGISTRY/sluice:0.1.0-otel .
 
 # The digest is that of the index for all architectures, so both amd64 and arm64 build from it.
 FROM python:3.12-slim@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea AS base
@@ -35,6 +37,11 @@ RUN python tools/image_requirements.py migrate > requirements.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile -r requirements.txt -c constraints.txt \
  && python -B -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
+FROM build AS build-otel
+RUN python tools/image_requirements.py otel > requirements.txt \
+ && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile -r requirements.txt -c constraints.txt \
+ && python -B -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
 FROM base AS runtime
 LABEL org.opencontainers.image.title="Sluice" \
       org.opencontainers.image.description="Compute-to-data on Knative: functions, stage programs and CLI" \
@@ -50,6 +57,10 @@ CMD ["gunicorn", "--config", "/app/gunicorn.conf.py"]
 
 FROM runtime AS migrate
 COPY --from=build-migrate /opt/venv /opt/venv
+COPY --from=build /app /app
+
+FROM runtime AS otel
+COPY --from=build-otel /opt/venv /opt/venv
 COPY --from=build /app /app
 
 FROM runtime AS functions

@@ -24,6 +24,7 @@ class Instrument(NamedTuple):
     kind: Kind
     unit: str
     meaning: str
+    labels: tuple[str, ...] = ()  # those that its measurements may have
 
     @property
     def prometheus(self) -> str:
@@ -48,17 +49,29 @@ class Measurement(NamedTuple):
 
 
 # Computed from the record: `GET /metrics`, and pushed by the sweep.
-WORKFLOWS = Instrument("sluice.workflows", Kind.GAUGE, "{workflow}", "Unfinished workflows.")
+WORKFLOWS = Instrument("sluice.workflows", Kind.GAUGE, "{workflow}", "Unfinished workflows.", ("environment", "phase"))
 OLDEST_WORKFLOW = Instrument(
-    "sluice.oldest_workflow.age", Kind.GAUGE, "s", "Time since the oldest unfinished workflow was submitted."
+    "sluice.oldest_workflow.age",
+    Kind.GAUGE,
+    "s",
+    "Time since the oldest unfinished workflow was submitted.",
+    ("environment", "phase"),
 )
-SLOTS = Instrument("sluice.environment.slots", Kind.GAUGE, "{workflow}", "Workflows that may run at once.")
+SLOTS = Instrument(
+    "sluice.environment.slots", Kind.GAUGE, "{workflow}", "Workflows that may run at once.", ("environment",)
+)
 HOLD_ENDS = Instrument(
     "sluice.hold.remaining", Kind.GAUGE, "s", "Time until the first of the held results expires; absent without any."
 )
-EFFECTS = Instrument("sluice.open_effects", Kind.GAUGE, "{effect}", "Effects that are decided and not carried out.")
+EFFECTS = Instrument(
+    "sluice.open_effects", Kind.GAUGE, "{effect}", "Effects that are decided and not carried out.", ("kind",)
+)
 OLDEST_EFFECT = Instrument(
-    "sluice.oldest_effect.age", Kind.GAUGE, "s", "Time since the oldest open effect was due; 0 if none is due."
+    "sluice.oldest_effect.age",
+    Kind.GAUGE,
+    "s",
+    "Time since the oldest open effect was due; 0 if none is due.",
+    ("kind",),
 )
 DEAD_LETTERS = Instrument(
     "sluice.dead_letters", Kind.GAUGE, "{event}", "Events that nobody could handle; at most 1000."
@@ -69,15 +82,35 @@ OF_THE_RECORD = (WORKFLOWS, OLDEST_WORKFLOW, SLOTS, HOLD_ENDS, EFFECTS, OLDEST_E
 
 # Counted as things happen, and pushed by OpenTelemetry alone: a function that sleeps forgets them.
 REQUESTS = Instrument(
-    "http.server.request.duration", Kind.HISTOGRAM, "s", "Time until a request was answered, by route and status."
+    "http.server.request.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time until a request was answered, by route and status.",
+    ("http.request.method", "http.route", "http.response.status_code", "url.scheme", "error.type"),
 )
 TRANSITIONS = Instrument(
-    "sluice.transition", Kind.HISTOGRAM, "s", "Time of one transition: lock, decide, commit; then its effects."
+    "sluice.transition",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one transition: lock, decide, commit; then its effects.",
+    ("event", "verdict"),
 )
-STAGES = Instrument("sluice.stage.duration", Kind.HISTOGRAM, "s", "Time of one attempt of a stage, by its outcome.")
-QUEUE_TIME = Instrument("sluice.queue.duration", Kind.HISTOGRAM, "s", "Time that a workflow waited for a slot.")
+STAGES = Instrument(
+    "sluice.stage.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time of one attempt of a stage, by its outcome.",
+    ("environment", "stage", "outcome"),
+)
+QUEUE_TIME = Instrument(
+    "sluice.queue.duration", Kind.HISTOGRAM, "s", "Time that a workflow waited for a slot.", ("environment",)
+)
 WORKFLOW_TIME = Instrument(
-    "sluice.workflow.duration", Kind.HISTOGRAM, "s", "Time from submission to end, by Ocean's status."
+    "sluice.workflow.duration",
+    Kind.HISTOGRAM,
+    "s",
+    "Time from submission to end, by Ocean's status.",
+    ("environment", "status"),
 )
-REPAIRS = Instrument("sluice.sweep.repairs", Kind.COUNTER, "{repair}", "What sweeps found undone, by kind.")
+REPAIRS = Instrument("sluice.sweep.repairs", Kind.COUNTER, "{repair}", "What sweeps found undone, by kind.", ("kind",))
 PUSHED = (REQUESTS, TRANSITIONS, STAGES, QUEUE_TIME, WORKFLOW_TIME, REPAIRS)

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.api import ADMIN, Api, app
 
+from functions.engine.gauges import measured
 from functions.instruments import OF_THE_RECORD, PUSHED, WORKFLOWS, Kind, Measurement
 from functions.status.metrics import text
 
@@ -58,6 +59,12 @@ def test_every_metric_of_the_record_is_documented_once_and_described(api: Api) -
     names = re.findall(r"# TYPE (\S+) gauge", answered)
     assert len(names) == len(set(names))
     assert set(names) | {"sluice_hold_remaining_seconds"} == {each.prometheus for each in OF_THE_RECORD}
+
+
+def test_measurements_have_the_labels_of_their_instruments(api: Api) -> None:
+    api.start()
+    for each in measured(api.app):
+        assert tuple(each.labels) == each.instrument.labels
 
 
 def test_names_follow_the_conventions() -> None:

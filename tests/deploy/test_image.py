@@ -17,7 +17,8 @@ from support.served import free_port, get_when_up
 
 from functions.store.migrate import migrate
 
-pytestmark = pytest.mark.xdist_group("image")
+# The first test builds all stages.
+pytestmark = [pytest.mark.xdist_group("image"), pytest.mark.timeout(600)]
 MOST_BYTES = 130e6  # what the image may add to its base, which has about 125 MB (measured once at 181 MB at most)
 WITHOUT_SOURCES = 0x1  # the flag of bytecode that is used whatever becomes of the sources; PEP 552
 STAGES = sorted(f"functions.staging.{file.parent.name}" for file in (ROOT / "functions/staging").glob("*/__main__.py"))
@@ -113,7 +114,7 @@ def test_the_image_adds_little_to_its_base(image: Image) -> None:
     assert sum(file.stat().st_size for file in ours if file.is_file() and not file.is_symlink()) < MOST_BYTES
 
 
-@pytest.mark.parametrize("package", ["kubernetes", "alembic", "sqlalchemy"])
+@pytest.mark.parametrize("package", ["kubernetes", "alembic", "sqlalchemy", "opentelemetry"])
 def test_packages_that_no_function_needs_are_left_out(package: str, image: Image) -> None:
     assert "No module named" in python(image, "-c", f"import {package}").stderr
 
@@ -127,6 +128,11 @@ def test_the_variant_for_migrations_upgrades_a_database(
     assert done.returncode == 0, done.stderr
     again = python(image, "-m", "functions.cli.main", "migrate", DATABASE_URL=empty_postgres_url)
     assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
+
+
+def test_the_variant_for_telemetry_has_what_exports_it(stages: Mapping[str, Image]) -> None:
+    done = python(stages["otel"], "-c", "import functions.otlp")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_kubeconfig_in_the_image_is_refused_with_a_reason(image: Image) -> None:

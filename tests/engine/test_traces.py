@@ -21,7 +21,7 @@ from functions.advance.notifications import hold_event
 from functions.advance.sweep import sweep
 from functions.cluster.ports import JobRef
 from functions.engine import gauges
-from functions.instruments import OF_THE_RECORD
+from functions.instruments import OF_THE_RECORD, PUSHED
 from functions.store.values import Outgoing
 from functions.workflow.model import Manifest, Outcome, Stage, WorkflowId
 from functions.workflow.observation import DeleteRequested, StageEnded, StageLost
@@ -171,6 +171,16 @@ def test_no_token_signature_or_query_is_told(api: Api, receiver: Receiver) -> No
     told = b"".join(body for _, _, body in receiver.requests)
     for secret in ("myAdminPass", signed["providerSignature"], "0xowner", "jobId=", "0xagreement"):
         assert secret.encode() not in told
+
+
+def test_pushed_metrics_have_the_labels_of_their_instruments(api: Api, receiver: Receiver) -> None:
+    run(api)
+    flushed(api)
+    pushed = {each.name: each for each in PUSHED}
+    assert pushed.keys() - receiver.metrics.keys() == {"sluice.sweep.repairs"}
+    for name in pushed.keys() & receiver.metrics.keys():
+        for labels, _ in receiver.metrics[name]:
+            assert labels.keys() - {"error.type"} == set(pushed[name].labels) - {"error.type"}
 
 
 def test_the_sweep_pushes_the_metrics_of_the_record_and_its_repairs(api: Api, receiver: Receiver) -> None:

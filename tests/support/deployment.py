@@ -28,7 +28,7 @@ SERVING = "serving.knative.dev/"
 def rendered(name: str) -> tuple[Manifest, ...]:
     """`base`, an overlay, or `install`: everything in k8s_install."""
     if name == "install":
-        files = sorted(f for f in INSTALL.iterdir() if f.name != "kustomization.yaml")
+        files = sorted(f for f in INSTALL.iterdir() if f.is_file() and f.name != "kustomization.yaml")
         return tuple(obj for file in files for obj in read(file))
     folder = "base" if name == "base" else f"overlays/{name}"
     return tuple(render(ROOT / "knative" / folder))
