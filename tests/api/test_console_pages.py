@@ -70,6 +70,12 @@ def test_a_workflow_is_shown_without_its_secret_and_its_urls(operator: Api) -> N
         assert hidden not in shown.text
 
 
+def test_of_many_files_the_first_are_shown(operator: Api) -> None:
+    file = ResultFile("outputs/a.csv", 4, "output", "file:///x")
+    shown = read(operator, f"workflows/{operator.finished(Manifest((file,) * 600))}")
+    assert (len(shown["files"]), shown["fileCount"]) == (500, 600)
+
+
 def test_a_queued_workflow_shows_its_place(operator: Api) -> None:
     jobs = [operator.start(agreementId=f"0xc{n}")["jobId"] for n in range(6)]
     assert read(operator, f"workflows/{jobs[5]}")["queuePosition"] == 2

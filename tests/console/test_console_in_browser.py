@@ -60,8 +60,6 @@ def test_a_wrong_secret_is_refused_and_the_admin_value_opens_the_console(laptop:
     visit.sign_in("guessed")
     page.get_by_role("alert").get_by_text("neither an Admin value").wait_for()
     assert visit.violations() == []
-    assert any("401" in error for error in visit.errors)  # Chromium logs each failed request
-    visit.errors.clear()
     visit.sign_in(ADMIN)
     page.get_by_role("navigation").get_by_role("link", name="Operations").wait_for()
     assert page.evaluate("document.cookie") == ""
@@ -152,7 +150,6 @@ def test_a_checker_looks_at_held_files_and_releases_some(
     page.locator(".notice", has_text="The results are released.").wait_for()
     visit.go("held")
     page.get_by_text("Nothing waits for a decision.").wait_for()
-    visit.errors.clear()  # what was decided is answered with 404
 
 
 def test_an_operator_sees_what_was_decided_and_by_whom(laptop: Laptop, held: str, operator: Visit) -> None:
@@ -174,7 +171,6 @@ def test_a_freeze_is_made_shown_and_lifted(operator: Visit, tmp_path: Path) -> N
     page.get_by_label("Scope").fill("nonsense")
     page.get_by_role("button", name="Freeze", exact=True).click()
     page.get_by_role("alert").get_by_text("expected `all`").wait_for()
-    operator.errors.clear()  # Chromium logs the answer 400
     page.get_by_label("Scope").fill("environment:elsewhere")
     page.get_by_label("Reason").fill("maintenance")
     page.get_by_role("button", name="Freeze", exact=True).click()

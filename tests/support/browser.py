@@ -47,7 +47,8 @@ class Visit:
         page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}"))
 
     def _listen(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        # Chromium logs each failed request by itself; the page shows it.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
             self.errors.append(message.text)
 
     def go(self, path: str = "") -> None:

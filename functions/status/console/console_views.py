@@ -37,6 +37,7 @@ class Viewer:
         return self.owner is None or comparable(self.owner) == comparable(owner)
 
 
+MOST_FILES = 500  # that a page shows
 # What the history states of the bytes that were used and made.
 _STATED = ("algorithm", "image", "inputs", "outputs")
 _OWN_STAGES = (Stage.CONFIGURE, Stage.ALGORITHM)
@@ -143,7 +144,8 @@ def workflow(
         "what": _what(record, history),
         "attempts": [_attempt(each, view) for each, view in zip(seen, attempt_views(seen), strict=True)],
         "history": history_view(record, history) if viewer.sees_all else [],
-        "files": [] if gone else [_file(each) for each in record.manifest.files],
+        "files": [] if gone else [_file(each) for each in record.manifest.files[:MOST_FILES]],
+        "fileCount": len(record.manifest.files),
         "adminFiles": [] if gone or not viewer.sees_all else [_file(each) for each in record.manifest.admin_files],
         "warnings": list(record.manifest.warnings),
     }

@@ -76,7 +76,7 @@ addEventListener("hashchange", ({ oldURL, newURL }) => {
   main.focus({ preventScroll: true });
 });
 addEventListener("pace", bar);
-addEventListener("signed-out", () => enter(null));
+addEventListener("signed-out", () => who && enter(null));
 
 bar();
 try {

@@ -50,8 +50,7 @@ export default function open(main, { who, id }) {
     const report = it.job.report?.files.find((checked) => checked.path === each.path);
     const kept = it.withheld.has(each.path);
     const choose = (withhold) => () => {
-      if (withhold) it.withheld.add(each.path);
-      else it.withheld.delete(each.path);
+      it.withheld[withhold ? "add" : "delete"](each.path);
       draw();
     };
     const radio = (withhold, label) =>
@@ -83,7 +82,6 @@ export default function open(main, { who, id }) {
   }
 
   function decide() {
-    const command = commands();
     const released = it.job.files.filter((each) => !it.withheld.has(each.path)).length;
     return [
       h("label", null, h("span", null, "Reason. It is signed and kept with the decision."),
@@ -94,7 +92,7 @@ export default function open(main, { who, id }) {
             button("Sign: reject all", () => signed("reject"), { class: "danger", disabled: it.busy }))
         : h("p", { class: "muted" }, "This browser has no wallet. Sign on the command line, with the checker's key:"),
       h("details", { open: !hasWallet() }, h("summary", null, "Commands to paste"),
-        Object.values(command).map((text) => h("div", { class: "command" }, h("pre", { tabindex: "0" }, text), copyButton(text)))),
+        commands().map((text) => h("div", { class: "command" }, h("pre", { tabindex: "0" }, text), copyButton(text)))),
       who.role === "operator" ? button("Reject all as operator", rejectAsOperator, { class: "danger", disabled: it.busy }) : null,
     ];
   }
@@ -103,7 +101,7 @@ export default function open(main, { who, id }) {
     const end = `--key-file checker.key --url ${quote(location.origin)}`;
     const withheld = [...it.withheld].sort().map((path) => `--withhold ${quote(path)} `).join("");
     const reason = `--reason ${quote(it.reason || "…")}`;
-    return { release: `sluice release ${quote(id)} ${withheld}${reason} ${end}`, reject: `sluice reject ${quote(id)} ${reason} ${end}` };
+    return [`sluice release ${quote(id)} ${withheld}${reason} ${end}`, `sluice reject ${quote(id)} ${reason} ${end}`];
   }
 
   const signed = (kind) => act(async () => {

@@ -55,6 +55,7 @@ function results(job) {
   const none = gone || (job.state === "held" ? "The results are held: nothing has left." : job.finished ? "There are none." : "None yet.");
   return [
     job.warnings.map((text) => notice("warn", text)),
+    job.fileCount > job.files.length ? notice("calm", `The first ${job.files.length} of ${job.fileCount} files.`) : null,
     table("Results", ["File", "Size", "type", "SHA-256"], [...job.files.map(line("")), ...job.adminFiles.map(line(", for operators"))], none),
   ];
 }
