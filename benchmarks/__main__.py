@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from benchmarks.rows import Row
 
-BENCHES = ("cold_start", "events", "workflows", "laptop", "growth", "idle", "configure_throughput", "scale")
+BENCHES = ("cold_start", "events", "workflows", "laptop", "growth", "idle", "configure_throughput", "scale", "checks")
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from functools import reduce
+from functools import lru_cache, reduce
 from posixpath import normpath
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -205,6 +205,7 @@ def covers_data(entry: str, name: str) -> bool:
     return url == prefix or url.startswith(f"{prefix}/")
 
 
+@lru_cache(4096)  # the entries of the policies, again and again
 def _plain_url(url: str) -> str:
     """Return one spelling of a URL: lower-case scheme and host, no escapes, no dot segments, no query."""
     try:
