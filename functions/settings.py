@@ -58,6 +58,11 @@ class Settings:
     storage_secret: str = setting(
         "STORAGE_SECRET", "sluice-storage", "Secret with the storage's credentials, mounted into publish"
     )
+    tes_output_secret: str = setting(
+        "TES_OUTPUT_SECRET",
+        "sluice-tes-outputs",
+        "Secret with the credentials of the storages that outputs of TES tasks go to, mounted into publish",
+    )
     operator_secret: str = setting(
         "OPERATOR_SECRET", "sluice-operator", "Secret with the operator's private key, mounted into configure"
     )

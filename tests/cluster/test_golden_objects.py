@@ -13,6 +13,7 @@ from support.stage_objects import PLAIN, RICH, make, objects
 
 from functions.cluster.ports import StageJob
 from functions.workflow.model import Stage
+from functions.workflow.tes_task import read
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -66,6 +67,49 @@ def test_the_objects_of_a_workflow_match_the_golden_file() -> None:
 def test_the_job_of_a_stage_matches_the_golden_file(stage: Stage) -> None:
     made, expected = golden(stage, readable(make(stage))[3])
     assert made == expected
+
+
+TASK = read(
+    {
+        "executors": [
+            {"image": "alpine", "command": ["true"]},
+            {
+                "image": "quay.io/team/tool:1.0",
+                "command": ["sh", "-c", "echo $HOME $(date) 'a b'"],
+                "workdir": "/work",
+                "stdin": "/in/a.csv",
+                "stdout": "/work/out.txt",
+                "env": {"GREETING": "it's $5", "HOME": "/work"},
+            },
+        ],
+        "inputs": [
+            {"path": "/in/a.csv", "url": "https://data.example/a.csv"},
+            {"path": "/script.sh", "content": "echo"},
+        ],
+        "outputs": [{"path": "/work/out.txt", "url": "s3://tes/out.txt"}],
+        "volumes": ["/shared"],
+    }
+)
+
+
+def test_the_job_of_an_executor_matches_the_golden_file() -> None:
+    job = readable(make(Stage.ALGORITHM, definition=TASK, executor=1, attempt=1))[3]
+    made, expected = golden("executor", job)
+    assert made == expected
+
+
+def test_the_publish_of_a_task_has_the_credentials_for_its_outputs_apart_from_those_of_the_results() -> None:
+    made, expected = golden("publish-task", readable(make(Stage.PUBLISH, definition=TASK))[3])
+    assert made == expected
+
+
+def test_an_image_with_its_own_entrypoint_gets_the_command_as_arguments() -> None:
+    resources = {"backend_parameters": {"Use_Entrypoint": "true"}}
+    task = read({"executors": [{"image": "a", "command": ["--x", "$y"]}], "resources": resources})
+    job = readable(make(Stage.ALGORITHM, definition=task))[3]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["--x", "$$y"]
+    assert "command" not in container
 
 
 def test_an_environment_with_every_option_changes_what_the_golden_file_lists() -> None:

@@ -1,8 +1,8 @@
-# Runs one executor of a TES task: the program and the arguments after $4, without a shell in between. $1 is how many
-# bytes of each stream are kept, $2 the file that becomes stdin, $3 and $4 the files for stdout and stderr; each may be
-# empty. What the program prints goes to the container's log, up to the cap to the folder of kept streams, and whole to
+# Runs one executor of a TES task: the program and the arguments after $5, without a shell in between. $1 is the folder
+# of kept streams, $2 how many bytes of each are kept, $3 the file that becomes stdin, $4 and $5 the files for stdout and
+# stderr; each may be empty. What the program prints goes to the container's log, up to the cap to the folder of kept streams, and whole to
 # the client's file. The exit code is the program's own. Needs sh, mkdir, mkfifo, tee, head and cat.
-kept=/.sluice; pipes=$kept/pipes; limit=$1; in=${2:-/dev/null}; out=$3; err=$4; shift 4
+kept=$1; pipes=$kept/pipes; limit=$2; in=${3:-/dev/null}; out=$4; err=$5; shift 5
 mkdir "$pipes" && mkfifo "$pipes/1" "$pipes/2" "$pipes/stdout" "$pipes/stderr" || exit 125
 
 # Whatever happens to a file (cap, full disk), its pipe is drained: the program never waits for its log.

@@ -20,8 +20,8 @@ def command(job: StageJob, task: TesTask) -> dict[str, Any]:
     if task.uses_entrypoint:
         return {"args": argv, **place}
     files = [no_expansion(path) for path in (executor.stdin, executor.stdout, executor.stderr)]
-    kept = str(job.environment.publish.max_log_bytes)
-    return {"command": ["sh", "-c", no_expansion(script("executor.sh")), "executor", kept, *files, *argv], **place}
+    kept = [LOGS, str(job.environment.publish.max_log_bytes)]
+    return {"command": ["sh", "-c", no_expansion(script("executor.sh")), "executor", *kept, *files, *argv], **place}
 
 
 def variables(job: StageJob, task: TesTask) -> dict[str, str]:

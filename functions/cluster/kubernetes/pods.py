@@ -20,6 +20,7 @@ from functions.workflow.volume_layout import ADMIN_LOGS, FILTER_FOLDER, LOGS, OU
 
 TASK_FOLDER = "/workflow"
 CREDENTIALS_FOLDER = "/credentials"
+OUTPUT_CREDENTIALS_FOLDER = "/output-credentials"
 # The only part of the admin logs that a filter sees: a folder that configure made for the filter's own log.
 FILTER_LOGS = "/sluice"
 TASK_KEY, SECRET_KEY = "task.json", "secret"
@@ -180,6 +181,8 @@ def _env(job: StageJob, base_name: str) -> list[dict[str, Any]]:
     variables = {"HOME": "/tmp"}  # noqa: S108 - an emptyDir of this Pod
     if _has_credentials(job.stage):
         variables["SLUICE_CREDENTIALS"] = CREDENTIALS_FOLDER
+    if _delivers(job):
+        variables["SLUICE_OUTPUT_CREDENTIALS"] = OUTPUT_CREDENTIALS_FOLDER
     if not job.stage.is_ours:
         variables |= stage_command.environment_variables(job, VOLUME)
     env: list[dict[str, Any]] = [{"name": name, "value": no_expansion(text)} for name, text in variables.items()]
@@ -215,6 +218,7 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
     if job.stage.is_ours:
         logs = {"name": "volume", "mountPath": f"{VOLUME}/{ADMIN_LOGS}", "subPath": ADMIN_LOGS}
         credentials = {"name": "credentials", "mountPath": CREDENTIALS_FOLDER, "readOnly": True}
+        deliveries = {"name": "output-credentials", "mountPath": OUTPUT_CREDENTIALS_FOLDER, "readOnly": True}
         # The data are gone by the time of a release: it has an empty folder in their place.
         volume = [{"name": "volume", "mountPath": VOLUME, "subPath": "data"}, logs]
         return [
@@ -222,6 +226,7 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
             *([{"name": "volume", "mountPath": VOLUME}] if job.stage is Stage.RELEASE else volume),
             {"name": "task", "mountPath": TASK_FOLDER, "readOnly": True},
             *([credentials] if _has_credentials(job.stage) else []),
+            *([deliveries] if _delivers(job) else []),
         ]
     mounts += [
         {"name": "volume", "mountPath": VOLUME, "subPath": "data", "readOnly": True},
@@ -235,6 +240,8 @@ def _mounts(job: StageJob) -> list[dict[str, Any]]:
 
 def _volumes(job: StageJob, settings: Settings, base_name: str) -> list[dict[str, Any]]:
     claim: dict[str, Any] = {"persistentVolumeClaim": {"claimName": base_name}}
+    if _task(job):  # its /tmp is a folder of the volume, too
+        return [{"name": "volume", **claim}]
     volumes: list[dict[str, Any]] = [
         {"name": "tmp", "emptyDir": {}},
         {"name": "volume", **({"emptyDir": {}} if job.stage is Stage.RELEASE else claim)},
@@ -246,8 +253,19 @@ def _volumes(job: StageJob, settings: Settings, base_name: str) -> list[dict[str
     if _has_credentials(job.stage):
         name = settings.operator_secret if job.stage is Stage.CONFIGURE else settings.storage_secret
         # Optional: data behind plain URLs and a storage that recognises the Pod need no credentials.
-        volumes.append({"name": "credentials", "secret": {"secretName": name, "optional": True, "defaultMode": 0o440}})
+        volumes.append(_credentials("credentials", name))
+    if _delivers(job):
+        volumes.append(_credentials("output-credentials", settings.tes_output_secret))
     return volumes
+
+
+def _credentials(volume: str, secret: str) -> dict[str, Any]:
+    return {"name": volume, "secret": {"secretName": secret, "optional": True, "defaultMode": 0o440}}
+
+
+def _delivers(job: StageJob) -> bool:
+    """Whether the stage writes outputs of a TES task to the URLs of its client."""
+    return job.stage in (Stage.PUBLISH, Stage.RELEASE) and isinstance(job.definition, TesTask)
 
 
 def _has_credentials(stage: Stage) -> bool:
