@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Raw
 
-from functions.workflow.destinations import DestinationRefused, check
+from functions.results.storage import storage_url
+from functions.settings import SettingsError
+from functions.workflow.destinations import DestinationRefused, check, is_below
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
 from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
@@ -30,7 +32,7 @@ def prepare(
 ) -> Record:
     """Return the record of a new task. Raises DocumentError, with the JSON path and what was expected there."""
     task, id_ = accepted.task, WorkflowId(app.new_id())
-    for path, expected in _problems(task, environment, owner):
+    for path, expected in _problems(task, environment, owner, _results_url(app)):
         raise DocumentError(path, expected)
     workflow = Workflow(id_, environment.id, grant_task(environment, task), app.clock())
     submission = Submission(
@@ -49,7 +51,15 @@ def prepare(
     return record
 
 
-def _problems(task: TesTask, environment: Environment, owner: str) -> Iterator[tuple[str, str]]:
+def _results_url(app: App) -> str:
+    """Return where results are kept; empty where that is not known here."""
+    try:
+        return storage_url(app.settings)
+    except SettingsError:
+        return ""
+
+
+def _problems(task: TesTask, environment: Environment, owner: str, results: str) -> Iterator[tuple[str, str]]:
     for n, each in enumerate(task.inputs):
         if each.content:
             continue
@@ -61,8 +71,12 @@ def _problems(task: TesTask, environment: Environment, owner: str) -> Iterator[t
     for n, output in enumerate(task.outputs):
         try:
             check(url_of(output.url), environment.tes.outputs, owner)
+            forbidden = is_below(url_of(output.url), results)
         except DestinationRefused as e:
             yield f"$.outputs[{n}].url", str(e)
+            continue
+        if forbidden:
+            yield f"$.outputs[{n}].url", "a URL apart from where Sluice keeps results"
 
 
 def _under_policy(
