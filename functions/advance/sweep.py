@@ -63,6 +63,7 @@ def sweep(app: App, started_by: TickLevel | None = None) -> Counter[str]:
             run.collect_orphans(namespace)
         app.store.prune_nonces(forgettable(app.clock()))
         app.store.prune_dead_letters(app.clock() - LETTER_AGE, LETTERS)
+    run.extend_log()
     run.deliver()  # late, because the receiver may be slow
     run.settle(started_by)
     if run.done:
@@ -160,6 +161,15 @@ class _Sweep:
                 continue
             self._guarded(self.app.cluster.clean_up, workflow, namespace)
             self.done["orphans removed"] += 1
+
+    def extend_log(self) -> None:
+        """Log the histories that have grown, and sign the log. Without a key nothing is imported."""
+        if not self.app.settings.signing_key:
+            return
+        from functions.engine import transparency
+
+        while self._in_time() and (new := self._guarded(transparency.extend, self.app)):
+            self.done["heads logged"] += new
 
     def settle(self, started_by: TickLevel | None) -> None:
         """Set the level of the tick."""

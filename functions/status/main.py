@@ -19,6 +19,7 @@ _REVIEW = "functions.status.review"
 _CONSOLE = "functions.status.console"
 _TES = "functions.status.tasks"
 _PROOFS = "functions.status.proofs"
+_LOG = "functions.status.transparency_log"
 ROUTER = Router(
     [
         routes.JOBS.to(jobs.jobs),
@@ -47,6 +48,9 @@ ROUTER = Router(
         console.WORKFLOW.to(later(f"{_CONSOLE}.pages", "workflow")),
         proof.CRATE.to(later(_PROOFS, "get_crate")),
         proof.ATTESTATION.to(later(_PROOFS, "attestation")),
+        proof.CHECKPOINT.to(later(_LOG, "checkpoint")),
+        proof.INCLUSION.to(later(_LOG, "inclusion")),
+        proof.KEYS.to(later(_LOG, "keys")),
         tes.SERVICE_INFO.to(later(_TES, "service_info")),
         tes.LIST.to(later(_TES, "tasks")),
         tes.TASK.to(later(_TES, "task")),

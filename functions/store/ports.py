@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from functions.errors import Unavailable
+from functions.store.log_port import Log
 from functions.store.transaction_port import Transaction
 from functions.store.values import (
     Attempt,
@@ -47,6 +48,11 @@ class Store(Protocol):
     """The record. Every method may raise StoreUnavailable."""
 
     def begin(self) -> AbstractContextManager[Transaction]: ...
+
+    @property
+    def log(self) -> Log:
+        """The log of all histories, for reading."""
+        ...
 
     def find(self, query: Query) -> Sequence[Record]: ...
 

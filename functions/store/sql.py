@@ -13,6 +13,7 @@ from functions.backoff import Backoff
 from functions.store import history_rows, holds, json_columns, listing, nonces, rows, tes_rows
 from functions.store.counts import COUNTS, count_of
 from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
+from functions.store.log_rows import SqlLog
 from functions.store.pool import Row, any_of, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.store.values import (
@@ -103,6 +104,10 @@ class SqlStore:
     def begin(self) -> Iterator[SqlTransaction]:
         with self.pool.transaction() as session:
             yield SqlTransaction(session)
+
+    @property
+    def log(self) -> SqlLog:
+        return SqlLog(self.pool.read)
 
     def close(self) -> None:
         """Close the pool's connections."""

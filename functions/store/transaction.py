@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from functions.store import history_rows, holds, nonces, rows, tes_rows
+from functions.store.log_rows import SqlLog
 from functions.store.pool import Row, Session
 from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
 from functions.trust.policy import Budget
@@ -79,6 +80,10 @@ class SqlTransaction:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.tick_level = TickLevel.NONE
+
+    @property
+    def log(self) -> SqlLog:
+        return SqlLog(self._session.execute)
 
     def hold_fast_tick(self) -> bool:
         return self._one(HOLD_FAST_TICK) is not None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+from functions.store.log_port import Log
 from functions.store.values import (
     Freeze,
     HeldResults,
@@ -23,6 +24,11 @@ from functions.workflow.tick import TickLevel
 
 class Transaction(Protocol):
     """One transaction. What `lock`, `slots`, `oldest_queued` and `lock_tick` return stays locked until it ends."""
+
+    @property
+    def log(self) -> Log:
+        """The log of all histories, in this transaction."""
+        ...
 
     @property
     def tick_level(self) -> TickLevel:

@@ -68,6 +68,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLeaf:
+    """One leaf of the log. `data`: 64 hex digits, the head of the history of the workflow `subject`."""
+
+    kind: str
+    subject: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldKey:
     """The age key of one workflow's quarantine. `identity` opens it; empty once it is deleted."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from support.memory_counts import counted
 from support.memory_listing import is_wanted, summary_of
+from support.memory_log import MemoryLog
 from support.memory_transaction import STAGES, MemoryTransaction, Tables
 
 from functions.ethereum import comparable
@@ -60,6 +61,10 @@ class MemoryStore:
                 raise
             finally:
                 self._open = False
+
+    @property
+    def log(self) -> MemoryLog:
+        return MemoryLog(self._tables)
 
     def find(self, query: Query) -> Sequence[Record]:
         with self._lock:

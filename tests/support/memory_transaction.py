@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from support.memory_holds import ABSENT, HoldTables, HoldTransaction
+from support.memory_log import LogTables, MemoryLog
 
 from functions.ethereum import comparable
 from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
@@ -43,6 +44,7 @@ class Tables:
     used_nonces: dict[tuple[str, int], bool] = field(default_factory=dict)
     holding: HoldTables = field(default_factory=HoldTables)
     dead_letters: list[Mapping[str, Any]] = field(default_factory=list)
+    log: LogTables = field(default_factory=LogTables)
     evidence: dict[WorkflowId, Evidence] = field(default_factory=dict)
     tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
 
@@ -55,6 +57,10 @@ class MemoryTransaction(HoldTransaction):
         self._tables = tables
         self._ids = ids
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+
+    @property
+    def log(self) -> MemoryLog:
+        return MemoryLog(self._tables, self._put)
 
     @property
     def tick_level(self) -> TickLevel:

@@ -1,0 +1,43 @@
+"""The port to the log of all histories: a hash tree that only grows (functions/trust/merkle.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from functions.store.values import LogLeaf
+from functions.trust.merkle import Node
+
+
+class Log(Protocol):
+    """Reads and extends the log. A store's own log only reads."""
+
+    def lock(self) -> int | None:
+        """Lock the log against all others and return its size; None if somebody else extends it now."""
+        ...
+
+    def take_heads(self, limit: int) -> Sequence[LogLeaf]:
+        """Return the heads of up to `limit` histories that have grown since they were logged, as logged now.
+
+        Where the last line of a history names a statement, the head that the statement is about comes before it.
+        """
+        ...
+
+    def node(self, level: int, position: int) -> bytes:
+        """Return the hash of a complete subtree."""
+        ...
+
+    def extend(
+        self, size: int, leaves: Sequence[LogLeaf], nodes: Mapping[Node, bytes], root: bytes, note: str, at: datetime
+    ) -> None:
+        """Append `leaves` to the log of `size` leaves, with the `nodes` that they complete and a signed checkpoint."""
+        ...
+
+    def position(self, data: str) -> int | None:
+        """Return the position of the first leaf with this data, 64 hex digits; None if there is none."""
+        ...
+
+    def checkpoint(self) -> str | None:
+        """Return the newest signed checkpoint; None as long as there is none."""
+        ...

@@ -1,0 +1,99 @@
+"""The log of all histories in SQL: leaves, the complete subtrees above them, signed checkpoints.
+
+Only what is new is written, and a proof reads a number of rows that grows with the logarithm of the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from functions.store.pool import Row, any_of
+from functions.store.values import LogLeaf
+from functions.trust.merkle import Node, leaf_hash
+
+Run = Callable[[str, Mapping[str, Any]], Sequence[Row]]
+
+LOCK = "SELECT size FROM log_size FOR UPDATE SKIP LOCKED"
+GROW = "UPDATE log_size SET size = %(size)s"
+# Claims workflows whose history has grown. What others hold is taken by the next sweep.
+TAKE = """
+    WITH grown AS (
+        SELECT workflowid FROM jobs WHERE step > logged_step
+        ORDER BY workflowid LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET logged_step = step WHERE workflowid IN (SELECT workflowid FROM grown)
+    RETURNING workflowid, step, head
+"""
+# A line that names a statement follows the head that the statement is about.
+STATED = """
+    SELECT line.workflow, line.step, stated.digest FROM history line
+    JOIN history stated ON stated.workflow = line.workflow AND stated.step = line.step - 1
+    WHERE line.event = 'attested' AND line.workflow IN ({workflows})
+"""
+LEAF = "SELECT data FROM log_leaves WHERE position = %(position)s"
+NODE = "SELECT hash FROM log_nodes WHERE level = %(level)s AND position = %(position)s"
+POSITION = "SELECT min(position) AS position FROM log_leaves WHERE data = %(data)s"
+NEWEST = "SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
+CHECKPOINT = """
+    INSERT INTO log_checkpoints (size, at, root, note) VALUES (%(size)s, %(at)s, %(root)s, %(note)s)
+"""
+
+
+class SqlLog:
+    """See the port. Statements run in the transaction, or on the pool, that `run` belongs to."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def lock(self) -> int | None:
+        return next((row["size"] for row in self._run(LOCK, {})), None)
+
+    def take_heads(self, limit: int) -> Sequence[LogLeaf]:
+        grown = self._run(TAKE, {"limit": limit})
+        if not grown:
+            return ()
+        names, ids = any_of([row["workflowid"] for row in grown])
+        stated = {
+            (row["workflow"], row["step"]): row["digest"] for row in self._run(STATED.format(workflows=names), ids)
+        }
+        leaves = []
+        for row in sorted(grown, key=lambda row: str(row["workflowid"])):
+            job = row["workflowid"]
+            heads = (stated.get((job, row["step"]), ""), row["head"])
+            leaves += [LogLeaf("history", job, head) for head in heads if head]
+        return leaves
+
+    def node(self, level: int, position: int) -> bytes:
+        if level == 0:
+            (row,) = self._run(LEAF, {"position": position})
+            return leaf_hash(bytes.fromhex(row["data"]))
+        (row,) = self._run(NODE, {"level": level, "position": position})
+        return bytes.fromhex(row["hash"])
+
+    def extend(
+        self, size: int, leaves: Sequence[LogLeaf], nodes: Mapping[Node, bytes], root: bytes, note: str, at: datetime
+    ) -> None:
+        new = [(size + n, leaf.kind, leaf.subject, leaf.data) for n, leaf in enumerate(leaves)]
+        self._insert("log_leaves", ("position", "kind", "subject", "data"), new)
+        inner = [(level, position, hash_.hex()) for (level, position), hash_ in nodes.items() if level]
+        self._insert("log_nodes", ("level", "position", "hash"), inner)
+        grown = size + len(leaves)
+        self._run(CHECKPOINT, {"size": grown, "at": at, "root": root.hex(), "note": note})
+        self._run(GROW, {"size": grown})
+
+    def position(self, data: str) -> int | None:
+        return next((row["position"] for row in self._run(POSITION, {"data": data})), None)
+
+    def checkpoint(self) -> str | None:
+        return next((row["note"] for row in self._run(NEWEST, {})), None)
+
+    def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert all rows in one statement. Names of tables and columns are constants of ours."""
+        if not rows:
+            return
+        places = (", ".join(f"%({column}_{n})s" for column in columns) for n in range(len(rows)))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({'), ('.join(places)})"
+        values = {f"{c}_{n}": value for n, row in enumerate(rows) for c, value in zip(columns, row, strict=True)}
+        self._run(statement, values)

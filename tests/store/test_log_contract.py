@@ -1,0 +1,142 @@
+"""What every adapter promises about the log of all histories: it only grows, and each head has its place in it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.memory_store import MemoryStore
+from support.records import NOW, record, submit
+
+from functions.store.ports import Store
+from functions.store.values import LogLeaf
+from functions.trust import chain, merkle
+from functions.trust.checkpoint import Checkpoint
+from functions.trust.merkle import leaf_hash
+from functions.workflow import decide as rules
+from functions.workflow.model import Workflow
+from functions.workflow.observation import Attested, StopRequested
+
+
+def sealed(store: Store) -> Workflow:
+    """A workflow whose history is chained."""
+    new = record()
+    decision = chain.seal(rules.submit(new.workflow, NOW), "test")
+    with store.begin() as tx:
+        tx.add(new, [(decision, "test")])
+    return decision.workflow
+
+
+def step(store: Store, workflow: Workflow, seen: Attested | StopRequested) -> Workflow:
+    with store.begin() as tx:
+        current = tx.lock(workflow.id)
+        assert current is not None
+        decision = chain.seal(rules.decide(current, seen, NOW), "test")
+        tx.save(decision, "test")
+    return decision.workflow
+
+
+def log_all(store: Store, limit: int = 100) -> list[LogLeaf]:
+    with store.begin() as tx:
+        size = tx.log.lock()
+        assert size is not None
+        leaves = list(tx.log.take_heads(limit))
+        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.node)
+        if leaves:
+            tx.log.extend(size, leaves, nodes, b"\0" * 32, f"note {size + len(leaves)}", NOW)
+    return leaves
+
+
+def test_a_history_that_has_grown_is_logged_once(store: Store) -> None:
+    first, second = sealed(store), sealed(store)
+    assert {leaf.data for leaf in log_all(store)} == {first.head, second.head}
+    assert log_all(store) == []
+    stopped = step(store, first, StopRequested())
+    assert log_all(store) == [LogLeaf("history", first.id, stopped.head)]
+    assert [store.log.position(head) for head in (stopped.head, "00" * 32)] == [2, None]
+    assert store.log.checkpoint() == "note 3"
+
+
+def test_the_head_that_a_statement_is_about_is_logged_before_the_line_that_names_it(store: Store) -> None:
+    workflow = sealed(store)
+    attested = step(store, workflow, Attested("ab" * 32))
+    assert [leaf.data for leaf in log_all(store)] == [workflow.head, attested.head]
+
+
+def test_a_batch_leaves_the_rest_for_the_next(store: Store) -> None:
+    heads = {sealed(store).head for _ in range(5)}
+    found = [log_all(store, 2) for _ in range(4)]
+    assert [len(leaves) for leaves in found] == [2, 2, 1, 0]
+    assert {leaf.data for leaves in found for leaf in leaves} == heads
+
+
+def test_the_stored_nodes_make_the_proofs_of_every_leaf(store: Store) -> None:
+    heads = []
+    for _ in range(3):
+        heads += [sealed(store).head for _ in range(3)]
+        log_all(store)
+    log, size = store.log, 9
+    root = merkle.root(size, log.node)
+    for head in heads:
+        index = log.position(head)
+        assert index is not None
+        path = merkle.inclusion_proof(index, size, log.node)
+        assert merkle.root_of_inclusion(index, size, bytes.fromhex(head), path) == root
+    old = merkle.root(3, log.node)
+    assert merkle.is_consistent(3, old, size, root, merkle.consistency_proof(3, size, log.node))
+    assert log.node(0, 0) == leaf_hash(bytes.fromhex(next(h for h in heads if log.position(h) == 0)))
+
+
+def test_a_failed_transaction_logs_nothing(store: Store) -> None:
+    workflow = sealed(store)
+    with pytest.raises(RuntimeError):
+        _log_and_fail(store, workflow)
+    assert store.log.checkpoint() is None
+    assert [leaf.data for leaf in log_all(store)] == [workflow.head]
+
+
+def _log_and_fail(store: Store, workflow: Workflow) -> None:
+    with store.begin() as tx:
+        assert tx.log.lock() == 0
+        leaves = tx.log.take_heads(10)
+        tx.log.extend(0, leaves, merkle.append(0, [bytes.fromhex(workflow.head)], tx.log.node), b"", "x", NOW)
+        raise RuntimeError
+
+
+def test_two_sweeps_never_extend_the_log_at_once(postgres_url: str) -> None:
+    from functions.store.sql import SqlStore
+
+    first, second = SqlStore(postgres_url), SqlStore(postgres_url)
+    seen: list[int | None] = []
+
+    def other() -> None:
+        with second.begin() as tx:
+            seen.append(tx.log.lock())
+
+    with first.begin() as tx:
+        assert tx.log.lock() == 0
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(30)
+    assert seen == [None]
+    first.close()
+    second.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_log_that_grows_in_any_batches_has_the_same_root(batches: list[int]) -> None:
+    store = MemoryStore()
+    for count in batches:
+        for _ in range(count):
+            submit(store, record())
+        for _ in range(count):
+            sealed(store)
+        log_all(store)
+    size = sum(batches)
+    data = [bytes.fromhex(store._tables.log.leaves[n].data) for n in range(size)]
+    whole = merkle.append(0, data, lambda level, position: whole[level, position])
+    assert merkle.root(size, store.log.node) == merkle.root(size, lambda level, position: whole[level, position])
+    assert Checkpoint("o", size, merkle.root(size, store.log.node)).size == size

@@ -1,0 +1,62 @@
+"""The log of all histories in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from functions.store.values import LogLeaf
+from functions.trust.merkle import Node, leaf_hash
+from functions.trust.run_record import ATTESTED
+
+
+@dataclass(slots=True)
+class LogTables:
+    leaves: dict[int, LogLeaf] = field(default_factory=dict)
+    nodes: dict[Node, bytes] = field(default_factory=dict)
+    notes: dict[int, str] = field(default_factory=dict)
+    logged: dict[str, int] = field(default_factory=dict)
+
+
+class MemoryLog:
+    """See the port."""
+
+    def __init__(self, tables: Any, put: Callable[[dict[Any, Any], Any, Any], None] | None = None) -> None:
+        self._records, self._history, self._log = tables.records, tables.history, tables.log
+        self._put = put or (lambda table, key, value: table.__setitem__(key, value))
+
+    def lock(self) -> int | None:
+        return len(self._log.leaves)
+
+    def take_heads(self, limit: int) -> Sequence[LogLeaf]:
+        grown = [r.workflow for r in self._records.values() if r.workflow.step > self._log.logged.get(r.workflow.id, 0)]
+        leaves = []
+        for w in sorted(grown, key=lambda w: str(w.id))[:limit]:
+            self._put(self._log.logged, w.id, w.step)
+            (last, _) = self._history[w.id, w.step]
+            if last.event == ATTESTED:
+                leaves.append(LogLeaf("history", w.id, self._history[w.id, w.step - 1][0].digest))
+            leaves.append(LogLeaf("history", w.id, w.head))
+        return [leaf for leaf in leaves if leaf.data]
+
+    def node(self, level: int, position: int) -> bytes:
+        if level == 0:
+            return leaf_hash(bytes.fromhex(self._log.leaves[position].data))
+        return bytes(self._log.nodes[level, position])
+
+    def extend(
+        self, size: int, leaves: Sequence[LogLeaf], nodes: Mapping[Node, bytes], root: bytes, note: str, at: datetime
+    ) -> None:
+        for n, leaf in enumerate(leaves):
+            self._put(self._log.leaves, size + n, leaf)
+        for node, hash_ in nodes.items():
+            self._put(self._log.nodes, node, hash_)
+        self._put(self._log.notes, size + len(leaves), note)
+
+    def position(self, data: str) -> int | None:
+        return min((n for n, leaf in self._log.leaves.items() if leaf.data == data), default=None)
+
+    def checkpoint(self) -> str | None:
+        return self._log.notes[max(self._log.notes)] if self._log.notes else None
