@@ -18,19 +18,18 @@ from functions.workflow.tes_task import TesTask
 def task_json(job: StageJob) -> bytes:
     """Return the content of the task file of configure and publish."""
     environment = job.environment
-    return stage_task.encode(
-        stage_task.Task(
-            workflow=job.workflow,
-            definition=job.definition,
-            results=job.results,
-            fetch=environment.fetch,
-            publish=environment.publish,
-            policy=msgspec.Raw(job.policy.encode() or b"{}"),
-            held=job.held,
-            deliver=environment.tes,
-            owner=job.owner,
-        )
+    task = stage_task.Task(
+        workflow=job.workflow,
+        definition=job.definition,
+        results=job.results,
+        fetch=environment.fetch,
+        publish=environment.publish,
+        policy=msgspec.Raw(job.policy.encode() or b"{}"),
+        held=job.held,
     )
+    if isinstance(job.definition, TesTask):
+        task = msgspec.structs.replace(task, deliver=environment.tes, owner=job.owner)
+    return stage_task.encode(task)
 
 
 def ocean(job: StageJob) -> Definition:

@@ -17,7 +17,7 @@ RELEASE_ATTEMPT = 1
 
 
 class HeldTask(Struct, frozen=True, kw_only=True):
-    """How results are held: where, and encrypted to which key. For release also which files leave, and the key.
+    """The place and the key of held results. For release also the files that leave, and the key that decrypts.
 
     `quarantine` is a storage URL, `recipient` an age recipient, `identity` the age identity that opens it.
     """
@@ -50,8 +50,6 @@ class Task(ConfigureTask, frozen=True, kw_only=True):
     def recipient(self) -> str | None:
         """The age recipient to which the consumer wants the outputs encrypted."""
         return self.definition.stage.output.publicKey if isinstance(self.definition, Definition) else None
-
-    executors: int = 1  # how many of a TES task ran
 
 
 def encode(task: Task) -> bytes:
