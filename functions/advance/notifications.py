@@ -15,7 +15,7 @@ from functions.api.review.answers import report_of, summary
 from functions.log import about
 from functions.store.values import Outgoing
 from functions.trust.chain import spell_time
-from functions.workflow.document import asset_ids
+from functions.workflow.asset_ids import asset_ids
 from functions.workflow.model import Record
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _event(outgoing: Outgoing, subject: str, data: dict[str, Any]) -> dict[str, 
 
 
 def payload(record: Record, private_key: str) -> dict[str, Any]:
-    """What is sent, keys in operator-engine's order; without a key the signature is null."""
+    """The body of a notification, keys in operator-engine's order; without a private key the signature is null."""
     algorithm, inputs = asset_ids(record.submission.document, unnamed=None)
     job, secret = record.workflow.id, record.submission.secret
     return {

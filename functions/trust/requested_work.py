@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from functions.trust import chain
-from functions.workflow.document import DocumentError, asset_ids, parse
+from functions.workflow.asset_ids import asset_ids
+from functions.workflow.document import DocumentError, parse
 from functions.workflow.model import Submission
 
 # Fields of either kind of document that may hold a secret or say where data lie.

@@ -7,7 +7,7 @@ old clients send and nothing reads (`nodeUri`, `brizoUri`, …) are accepted and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -52,14 +52,12 @@ class Remote(Struct, frozen=True, omit_defaults=True):
     algouserdata: Any = None
 
 
-class Input(Struct, frozen=True, omit_defaults=True):
-    """One data set: files by `url`, or `remote`. `checksum`: sha256 of each url, in the same order."""
+class _Files:
+    """The `url` and `checksum` of an asset: each one text, a list, or nothing."""
 
-    index: int = 0
-    id: str = ""
-    url: str | list[str] | None = None
-    remote: Remote | None = None
-    checksum: str | list[str] | None = None
+    __slots__ = ()
+    url: str | list[str] | None
+    checksum: str | list[str] | None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -68,6 +66,16 @@ class Input(Struct, frozen=True, omit_defaults=True):
     @property
     def checksums(self) -> tuple[str, ...]:
         return _as_tuple(self.checksum)
+
+
+class Input(_Files, Struct, frozen=True, omit_defaults=True):
+    """One data set: files by `url`, or `remote`. `checksum`: sha256 of each url, in the same order."""
+
+    index: int = 0
+    id: str = ""
+    url: str | list[str] | None = None
+    remote: Remote | None = None
+    checksum: str | list[str] | None = None
 
     @property
     def folder(self) -> str:
@@ -89,7 +97,7 @@ class Container(Struct, frozen=True, omit_defaults=True):
         return f"{self.image}:{self.tag}"
 
 
-class Algorithm(Struct, frozen=True, omit_defaults=True):
+class Algorithm(_Files, Struct, frozen=True, omit_defaults=True):
     """The algorithm: `rawcode`, files by `url`, or `remote`. `checksum`: sha256 of each file, in the same order."""
 
     container: Container
@@ -100,14 +108,6 @@ class Algorithm(Struct, frozen=True, omit_defaults=True):
     checksum: str | list[str] | None = None
     algouserdata: Any = None
     algocustomdata: Any = msgspec.UNSET
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        return _as_tuple(self.url)
-
-    @property
-    def checksums(self) -> tuple[str, ...]:
-        return _as_tuple(self.checksum)
 
     @property
     def folder(self) -> str:
@@ -173,19 +173,6 @@ def parse(document: Any, *, schemes: frozenset[str] = SCHEMES) -> Definition:
     for path, expected in _problems(definition, schemes):
         raise DocumentError(path, expected)
     return definition
-
-
-def asset_ids(document: Mapping[str, Any], *, unnamed: str | None) -> tuple[str | None, list[str]]:
-    """Return the ids of the algorithm and of the inputs of an unchecked document, such as an old database may hold.
-
-    `unnamed` stands for an algorithm without the key `id`. Inputs without an id are left out.
-    """
-    stages = document.get("stages")
-    stage = stages[0] if isinstance(stages, list) and stages and isinstance(stages[0], dict) else {}
-    algorithm, inputs = stage.get("algorithm"), stage.get("input")
-    algorithm_id = algorithm.get("id", unnamed) if isinstance(algorithm, dict) else unnamed
-    items = inputs if isinstance(inputs, list) else []
-    return algorithm_id, [item["id"] for item in items if isinstance(item, dict) and "id" in item]
 
 
 def _problems(definition: Definition, schemes: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from functions.store.ports import Store
 from functions.workflow import codes
-from functions.workflow.document import asset_ids
+from functions.workflow.asset_ids import asset_ids
 from functions.workflow.endings import told_ending
 from functions.workflow.model import Phase, Record, ResultFile, Workflow
 
@@ -43,7 +43,7 @@ class _Assets(TypedDict):
 
 
 class Waiting(TypedDict):
-    """Why the container of a stage does not run yet, and since when."""
+    """The reason why the container of a stage does not run yet, and the time since when."""
 
     reason: str
     since: str
