@@ -126,10 +126,10 @@ def crowd(stack: ExitStack, server: str, size: int) -> App:
     from functions.store.migrate import migrate
 
     name = f"crowd_{size}"
-    _run(server, f"CREATE DATABASE {name}")
+    run_script(server, f"CREATE DATABASE {name}")
     url = server.replace("/postgres?", f"/{name}?", 1)
     migrate(url)
-    _run(
+    run_script(
         url,
         # Generated data: skip the constraint checks and the waits for the disk.
         "SET session_replication_role = replica",
@@ -142,7 +142,7 @@ def crowd(stack: ExitStack, server: str, size: int) -> App:
     return stack.enter_context(data.open_app(stack.enter_context(data.environment(url))))
 
 
-def _run(url: str, *statements: str, **parameters: Any) -> None:
+def run_script(url: str, *statements: str, **parameters: Any) -> None:
     import psycopg2
 
     with closing(psycopg2.connect(url)) as connection:

@@ -22,7 +22,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 from benchmarks import data
-from benchmarks.growth import crowd
+from benchmarks.growth import crowd, run_script
 from benchmarks.rows import Row, at_most
 from benchmarks.serving import Request, cpu, load, served, status_is
 from benchmarks.simulation import Result, Scenario, Simulation
@@ -47,7 +47,7 @@ class Size:
     workflows: int = 400
     discarded: int = 4000
     crowd: int = 1_000_000
-    scenarios: tuple[Scenario, ...] = (Scenario(1, 300), Scenario(12, 120), Scenario(100, 15))
+    scenarios: tuple[Scenario, ...] = (Scenario(1, 300), Scenario(12, 90), Scenario(100, 10))
     submissions: int = 200  # of a round
     rounds: int = 9
 
@@ -62,7 +62,6 @@ def measure(short: bool = False) -> Iterator[Row]:
     yield from _contention(size)
     with ExitStack() as stack:
         app = crowd(stack, stack.enter_context(data.postgres()), size.crowd)
-        yield from _rows(app, size.crowd)
         for scenario in size.scenarios:
             yield from _simulated(app, scenario)
 
@@ -76,21 +75,16 @@ class _CountingApi(Api):
     def __init__(self) -> None:
         super().__init__(Access("", lambda: ""), 1)
         self.calls = 0
-        self.created: list[str] = []
+        self.created: list[dict[str, Any]] = []
 
     def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         self.calls += 1
-        self.created.append(json.dumps(body))
-        return {**body, "metadata": {**body["metadata"], "uid": str(uuid4())}}
+        self.created.append({**body, "metadata": {**body["metadata"], "uid": str(uuid4())}})
+        return self.created[-1]
 
     def get(self, path: str, **query: str) -> Mapping[str, Any]:
         self.calls += 1
-        return next(made for made in map(self._made, self.created) if made["metadata"]["name"] == path.split("/")[-1])
-
-    @staticmethod
-    def _made(text: str) -> dict[str, Any]:
-        made: dict[str, Any] = json.loads(text)
-        return {**made, "metadata": {**made["metadata"], "uid": "uid"}}
+        return next(made for made in self.created if made["metadata"]["name"] == path.split("/")[-1])
 
 
 def _kubernetes() -> Iterator[Row]:
@@ -113,7 +107,7 @@ def _kubernetes() -> Iterator[Row]:
             )
         )
     yield Row("scale: objects that Sluice creates for a workflow", len(api.created), "")
-    yield Row("scale: their size as JSON", sum(map(len, api.created)) / 1024, "KiB")
+    yield Row("scale: their size as JSON", len(json.dumps(api.created)) / 1024, "KiB")
     yield Row("scale: calls to create them", api.calls, "", at_most(8))
 
 
@@ -130,6 +124,7 @@ def _unit_costs(size: Size) -> Iterator[Row]:
         served("advance", healthy, environ) as advance,
         served("status", healthy, environ) as status,
     ):
+        empty = _stored(app, url)
         parts = {"submit": submit.process.pid, "advance": advance.process.pid, "Postgres": _postgres_pid(app)}
         run_all(app, submit.port, advance.port, "warm", max(4, size.workflows // 10))
         before, wal = {name: cpu(pid) for name, pid in parts.items()}, _wal(app)
@@ -138,6 +133,9 @@ def _unit_costs(size: Size) -> Iterator[Row]:
             milliseconds = (cpu(pid) - before[name]) / size.workflows * 1000
             yield Row(f"scale: CPU of {name} for a workflow", milliseconds, "ms")
         yield Row("scale: WAL of a workflow", (_wal(app) - wal) / size.workflows / 1024, "KiB")
+        (found,) = app.store.pool.read("SELECT count(*) AS workflows FROM jobs")  # type: ignore[attr-defined]
+        stored = (_stored(app, url) - empty) / found["workflows"] / 1024
+        yield Row("scale: stored of a finished workflow, with indexes", stored, "KiB", at_most(16))
         discard = _cpu_of(advance.process.pid, advance.port, _discarded(size.discarded))
         yield Row("scale: CPU of advance for an event that changes nothing", discard, "ms")
         question = _cpu_of(status.process.pid, status.port, _questions(app, size.workflows))
@@ -165,6 +163,14 @@ def _questions(app: App, number: int) -> list[Request]:
 def _postgres_pid(app: App) -> int:
     (row,) = app.store.pool.read("SHOW data_directory")  # type: ignore[attr-defined]
     return int(Path(row["data_directory"], "postmaster.pid").read_text().split()[0])
+
+
+def _stored(app: App, url: str) -> int:
+    """Bytes of all tables and indexes, without what is dead in them."""
+    run_script(url, "VACUUM FULL")
+    size = "SELECT sum(pg_total_relation_size(oid))::bigint AS bytes FROM pg_class WHERE relkind = 'r'"
+    (row,) = app.store.pool.read(f"{size} AND relnamespace = 'public'::regnamespace")  # type: ignore[attr-defined]
+    return int(row["bytes"])
 
 
 def _wal(app: App) -> float:
@@ -255,11 +261,6 @@ def _submit(app: App, names: list[str], number: int) -> float:
 
 
 # --- a million workflows --------------------------------------------------------------------
-
-
-def _rows(app: App, size: int) -> Iterator[Row]:
-    (row,) = app.store.pool.read("SELECT pg_database_size(current_database()) AS bytes")  # type: ignore[attr-defined]
-    yield Row(f"scale: bytes of a finished workflow, with indexes, among {size:,}", row["bytes"] / size, "")
 
 
 @contextmanager

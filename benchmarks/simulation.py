@@ -149,6 +149,8 @@ class Simulation:
             cluster=self.cluster,
             storage=_Storage(),
         )
+        with store.begin() as tx:
+            self.cluster.tick = tx.read_tick().applied  # as an earlier simulation on this record has left it
 
     def run(self) -> Result:
         """Simulate until every workflow is finished, or LONGEST after the last came."""
