@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from functions.api.auth.principal import LOCAL
 from functions.cluster.events import Action, pod_event
 from functions.cluster.instant import InstantCluster
 from functions.cluster.ports import JobRef, JobStatus, State
@@ -69,6 +70,7 @@ def environment(url: str, cluster: str = "memory") -> Iterator[dict[str, str]]:
             "DATABASE_URL": url,
             "SLUICE_CLUSTER": cluster,
             "SIGNATURE_REQUIRED": "0",
+            "SLUICE_OPEN_TES": "1",
             "ENVIRONMENTS_FILE": str(path),
             "RESULTS_URL": Path(folder, "results").as_uri(),
             "LOG_LEVEL": "WARNING",
@@ -126,6 +128,17 @@ def running_workflow(url: str, workflow: str) -> bytes:
     with environment(url) as environ, open_app(environ) as app:
         app.transitions.submit(record(app, workflow), "bench")
     return ended(workflow, Stage.CONFIGURE)
+
+
+def task(url: str) -> str:
+    """Create a GA4GH TES task. Returns its id."""
+    from functions.submit.new_task import prepare
+    from functions.workflow.tes_checks import accept
+
+    with environment(url) as environ, open_app(environ) as app:
+        accepted = accept({"executors": [{"image": "alpine", "command": ["true"]}]})
+        record = prepare(app, accepted, LOCAL, app.environments[ENVIRONMENT])
+        return app.transitions.submit(record, "bench").workflow.id
 
 
 def ended(workflow: str, stage: Stage) -> bytes:

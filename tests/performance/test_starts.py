@@ -14,6 +14,7 @@ from support.api import Api, app
 from support.statements import statements
 
 from benchmarks import data
+from functions.api.auth.tokens import digest
 from functions.store.migrate import migrate
 from functions.store.sql import SqlStore
 from functions.workflow.model import Stage
@@ -35,6 +36,9 @@ HEAVY = {
 # What only telemetry needs. It is light, but without an endpoint not even that is imported.
 OF_TELEMETRY = {"functions.telemetry", "functions.otlp", "functions.api.request_trace", "functions.engine.spans"}
 
+# What only a JWT needs.
+HEAVY |= {"jwt", "cryptography"}
+
 DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 _ANSWER = """
 import json, sys
@@ -51,13 +55,16 @@ print(json.dumps({"status": status, "modules": sorted(sys.modules)}))
 """
 
 
-def answered(function: str, *, endpoint: str = "", **request: Any) -> tuple[int | None, set[str]]:
+def answered(
+    function: str, *, endpoint: str = "", variables: dict[str, str] | None = None, **request: Any
+) -> tuple[int | None, set[str]]:
     """The status with which a new process answers, and the heavy modules that it has imported by then."""
     asked = {"function": function, **({"request": request} if request else {})}
+    telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else {}
     run = subprocess.run(
         [sys.executable, "-c", _ANSWER],
         input=json.dumps(asked),
-        env={"DATABASE_URL": DATABASE, "PATH": "", **({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint} if endpoint else {})},
+        env={"DATABASE_URL": DATABASE, "PATH": "", **telemetry, **(variables or {})},
         capture_output=True,
         text=True,
         check=True,
@@ -84,6 +91,20 @@ def test_a_route_without_database_imports_no_database_driver(path: str) -> None:
 def test_a_route_with_database_imports_the_driver_and_nothing_else() -> None:
     status, modules = answered("status", path="/api/v1/operator/environments")
     assert (status, modules) == (503, {"psycopg2"})
+
+
+@pytest.mark.parametrize(
+    "path", ["/ga4gh/tes/v1/tasks/7", "/ga4gh/tes/v1/tasks?name_prefix=a", "/ga4gh/tes/v1/tasks/7?view=FULL"]
+)
+def test_a_read_of_tes_imports_the_driver_and_nothing_else(path: str) -> None:
+    assert answered("status", path=path, variables={"SLUICE_OPEN_TES": "1"}) == (503, {"psycopg2"})
+
+
+def test_a_token_of_the_file_imports_no_library_for_jwts(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"{digest('secret')} alice\n")
+    asked: dict[str, Any] = {"path": "/ga4gh/tes/v1/tasks/7", "headers": {"Authorization": "Bearer secret"}}
+    assert answered("status", variables={"TES_TOKENS_FILE": str(file)}, **asked) == (503, {"psycopg2"})
 
 
 def test_with_an_endpoint_a_function_starts_as_before_and_its_answer_imports_no_sdk() -> None:
