@@ -139,14 +139,14 @@ def test_a_hostile_picture_is_shown_and_runs_nothing(api: Api, open_console: Ope
 @contextmanager
 def another_site(target: str) -> Iterator[str]:
     """A page on another port of this machine, so on the same site, which tries to freeze everything."""
-    html = f"""<form action="{target}" method="post" enctype="text/plain" target="frame">
-        <input name='{{"scope": "all", "a": "' value='"}}'></form>
+    html = f"""<form action="{target}?scope=all" method="post" target="frame"></form>
         <iframe name="frame"></iframe><script>
         const send = (options) => fetch("{target}", {{
             method: "POST", credentials: "include", body: '{{"scope": "all"}}', ...options }}).catch(() => 0);
         const json = {{"Content-Type": "application/json"}};
         Promise.all([
             send({{mode: "no-cors"}}),
+            fetch("{target}?scope=all", {{method: "POST", mode: "no-cors", credentials: "include"}}),
             send({{headers: json}}),
             send({{headers: {{...json, "Sluice-Console": "1"}}}}),
             new Promise((done) => {{ document.querySelector("iframe").onload = done; document.forms[0].submit(); }}),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
 ADMIN = "console-admin"  # of the laptop that the browser visits
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 800}
 _CHANGES = ("/decisions", "/freeze", "/revoke", "/release")
