@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""The pauses between tries."""
 
 from __future__ import annotations
 

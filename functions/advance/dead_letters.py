@@ -46,7 +46,7 @@ def receive(call: http.Call) -> Response:
 
 
 def reason_of(attributes: Mapping[str, str]) -> str:
-    """Why the event was not delivered, in one line; never empty."""
+    """The reason why the event was not delivered, in one line; never empty."""
     code, text = attributes.get(_CODE, "").strip(), _text(attributes.get(_DATA, ""))
     answered = {"": "", "-1": "no answer"}.get(code, f"status {code}")
     return ": ".join(part for part in (answered, text) if part)[:MAX_TEXT] or NO_REASON
@@ -66,7 +66,7 @@ def _kept(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 def _identity(data: Any) -> dict[str, str]:
-    """Which object the event is about; in Reference mode the names are not in `metadata`."""
+    """The names of the object that the event is about; in Reference mode they are not in `metadata`."""
     if not isinstance(data, dict):
         return {}
     names = data["metadata"] if isinstance(data.get("metadata"), dict) else data

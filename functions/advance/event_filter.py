@@ -1,4 +1,4 @@
-"""Which events may matter. Pure.
+"""The filter of events: which of them may change a workflow. Pure.
 
 An event is a hint; the cluster is the truth. `hint_of` drops most events by their body alone, before any I/O, because
 they cannot change anything.

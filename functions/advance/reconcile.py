@@ -40,7 +40,7 @@ def reconcile(app: App, workflow: Workflow, cause: str, pod: str | None = None) 
 
 
 def observation_of(ref: JobRef, status: JobStatus, manifest: Manifest | None = None) -> StageObservation | Tick:
-    """What the state of a Job means to the rules. `manifest`: the manifest of a publish that succeeded."""
+    """Turn the state of a Job into an observation. `manifest`: the manifest of a publish that succeeded."""
     match status.state:
         case State.RUNNING:
             return Tick(runs_since=status.since)

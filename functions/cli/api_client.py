@@ -168,7 +168,7 @@ class Client(HttpClient):
     # --- requests of the review room ------------------------------------------------------------
 
     def held(self) -> Any:
-        """What waits for a decision: for a checker the jobs whose policy names the key, for an operator all."""
+        """The jobs that wait for a decision: for a checker those whose policy names the key, for an operator all."""
         return self._json("GET", "/held", headers=self._as_checker("/held"))
 
     def held_job(self, job_id: str) -> Any:

@@ -110,7 +110,7 @@ def checked_url(url: str) -> str:
 
 
 def _problem(url: str) -> str:
-    """What is wrong with the URL of a server; empty if nothing is. Does not repeat a password."""
+    """The fault in the URL of a server, without a password in it; empty if there is none."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -90,7 +90,7 @@ def activity(description: str) -> Iterator[None]:
 
 
 def format_waiting(waiting: Any) -> str:
-    """What a stage waits for, and since when; empty if it does not wait."""
+    """The reason for which a stage waits, and since when; empty if it does not wait."""
     return f"{waiting['reason']}, since {format_time(waiting['since'])}" if waiting else ""
 
 

@@ -100,7 +100,7 @@ def _introduce(platform: Platform, folder: Path, open_to_documents: bool) -> Non
 
 
 def _provider(platform: Platform) -> str:
-    """What a Provider in front of this platform needs to know."""
+    """The line for the operator of a Provider in front of this platform."""
     if not platform.consumer_address:
         return "there is no operator key, so no Provider can serve data here; set OPERATOR_PRIVATE_KEY_FILE"
     made = f", its key is {platform.key_file}" if platform.key_file else ""
@@ -108,5 +108,5 @@ def _provider(platform: Platform) -> str:
 
 
 def program_name() -> str:
-    """How to call this program again: by the path it was called with, which need not be on the PATH."""
+    """The command that calls this program again: by the path it was called with, which need not be on the PATH."""
     return shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "sluice" else "sluice"

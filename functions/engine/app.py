@@ -86,7 +86,7 @@ class App:
 
     @cached_property
     def quarantine(self) -> Storage:
-        """Where held results wait. Raises SettingsError if a policy holds results and QUARANTINE_URL is not set."""
+        """The storage of held results. Raises SettingsError if a policy holds results and QUARANTINE_URL is not set."""
         from functions.results.storage import open_quarantine
 
         return open_quarantine(self.settings)

@@ -168,7 +168,7 @@ def next_try(intent: Intent, now: datetime) -> datetime:
 
 
 def give_up(effect: Effect) -> StageObservation | None:
-    """What follows when an effect has failed too often: a stage whose Job was never created has failed."""
+    """The observation when an effect has failed too often: a stage whose Job was never created has failed."""
     return _refused(effect, "ClusterUnavailable") if isinstance(effect, CreateJob) else None
 
 

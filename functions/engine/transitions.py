@@ -47,7 +47,7 @@ CREATED_LATE = timedelta(minutes=1)
 
 @dataclass(slots=True)
 class _Remaining:
-    """What is left to do after one transaction B."""
+    """The work that is left after one transaction B."""
 
     slot_freed: bool = False
     again: bool = False  # new intents were decided
@@ -221,7 +221,7 @@ class Transitions:
         return chain.seal(replace(decision, effects=wanted), cause)
 
     def _slots_of(self, environment: str) -> int:
-        """How many workflows may run; 0 if the environment is not offered any more."""
+        """The number of workflows that may run at once; 0 if the environment is not offered any more."""
         offered = self._app.environments.get(environment)
         return offered.max_jobs if offered else 0
 

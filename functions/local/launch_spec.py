@@ -32,7 +32,7 @@ _NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCom
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What is the same for all Jobs of a platform."""
+    """The options that are the same for all Jobs of a platform."""
 
     isolation: str
     platform: Path  # its folder, which no algorithm may see

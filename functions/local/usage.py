@@ -1,4 +1,4 @@
-"""How much memory and disk a stage uses, from /proc. Only the standard library: the supervisor imports it."""
+"""The memory and the disk that a stage uses, from /proc. Only the standard library: the supervisor imports it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OpenFiles(NamedTuple):
 
 
 class SharedMemory(NamedTuple):  # no dataclass: its import takes 30 ms
-    """What a stage in a sandbox has for itself: its own /dev/shm, and its own System V segments."""
+    """The shared memory of a stage in a sandbox: its own /dev/shm, and its own System V segments."""
 
     device: int = 0  # of /dev/shm; 0: the stage has none of its own
     used: int = 0  # bytes in both

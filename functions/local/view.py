@@ -1,4 +1,4 @@
-"""What an algorithm in the sandbox sees of this machine's files, as a list of mounts.
+"""The files of this machine that an algorithm in the sandbox sees, as a list of mounts.
 
 The view starts empty. It gets the folders of programs, a made /etc, a few devices, its own /proc, /tmp and /data, and
 what `--show` names. Nothing here touches the kernel; functions/local/sandbox.py mounts the list in its order.
@@ -213,7 +213,7 @@ def _installation(prefix: str, homes: frozenset[str]) -> Iterator[str]:
 
 
 def _beside(folder: str, homes: frozenset[str]) -> Iterator[str]:
-    """What the programs in a `bin` folder need of its parent, which may hold private files too."""
+    """The folders beside a `bin` folder that its programs need. Their parent may hold private files too."""
     parent = os.path.dirname(folder)
     if _holds_any(parent, homes):
         return

@@ -38,7 +38,7 @@ def jittered(seconds: float) -> float:
 
 
 class RetryPolicy(NamedTuple):
-    """How often to try without progress, how long to pause, and the timeouts of one connection. All in seconds."""
+    """The number of tries without progress, the pauses between them, and the timeouts of one connection, in seconds."""
 
     tries: int = 6
     absent: int = 4  # tries for a server that never answered; with the defaults this takes 2 to 4 seconds

@@ -1,4 +1,4 @@
-"""What metrics are made of: one statement that counts what is unfinished, open and kept."""
+"""The counts for metrics: one statement counts unfinished workflows, open intents and kept rows."""
 
 from __future__ import annotations
 

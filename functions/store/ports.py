@@ -84,7 +84,7 @@ class Store(Protocol):
         ...
 
     def evidence(self, workflow: WorkflowId) -> Evidence:
-        """What proofs need beside the history; empty for an unknown workflow."""
+        """The evidence that proofs need beside the history; empty for an unknown workflow."""
         ...
 
     def attempts(self, workflow: WorkflowId) -> Sequence[Attempt]:

@@ -105,7 +105,7 @@ class Transaction(Protocol):
         ...
 
     def held(self, workflow: WorkflowId) -> HeldResults | None:
-        """What is held of a workflow; None if nothing ever was."""
+        """The held results of a workflow; None if there never were any."""
         ...
 
     def decisions(self, workflow: WorkflowId) -> Sequence[StoredDecision]:
@@ -117,7 +117,7 @@ class Transaction(Protocol):
         ...
 
     def freezes(self) -> Sequence[Freeze]:
-        """What is frozen now."""
+        """The freezes that hold now."""
         ...
 
     def freeze(self, freeze: Freeze) -> bool:

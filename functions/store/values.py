@@ -61,7 +61,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a proof needs beside the history: what configure fetched, and the report of the disclosure checks."""
+    """The evidence of a proof beside the history: the fetched files, and the report of the disclosure checks."""
 
     fetched: tuple[FetchedFile, ...] = ()
     report: str = ""
@@ -86,7 +86,7 @@ class HoldKey:
 
 @dataclass(frozen=True, slots=True)
 class HeldResults:
-    """What waits for a decision, or waited. `head`: of the history when the hold began."""
+    """Results that wait for a decision, or waited. `head`: of the history when the hold began."""
 
     workflow: WorkflowId
     head: str
@@ -116,7 +116,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which records to find. All conditions that are given must hold. The newest records come first.
+    """The conditions on records to find. All that are given must hold. The newest records come first.
 
     Spellings of one transaction id or one address are equal; see functions.ethereum.comparable.
     """
@@ -133,7 +133,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Which summaries to list. All conditions that are given must hold. The newest come first."""
+    """The conditions on summaries to list. All that are given must hold. The newest come first."""
 
     state: str | None = None  # one of functions.store.listing.STATES
     dialect: str | None = None  # one of functions.store.listing.DIALECTS
@@ -169,7 +169,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """Which GA4GH TES tasks to find. All conditions that are given must hold. The newest tasks come first."""
+    """The conditions on GA4GH TES tasks to find. All that are given must hold. The newest tasks come first."""
 
     owner: str | None = None
     name_prefix: str = ""

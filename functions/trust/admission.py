@@ -1,4 +1,4 @@
-"""What a policy must know of what was submitted: its data sets, and its algorithm or executors. Pure."""
+"""The parts of a submission that a policy judges: its data sets, and its algorithm or executors. Pure."""
 
 from __future__ import annotations
 

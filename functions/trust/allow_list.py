@@ -32,7 +32,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why it may not run. `part`: `rawcode`, `custom`, or `algorithm`."""
+    """The reason why an algorithm may not run. `part`: `rawcode`, `custom`, or `algorithm`."""
 
     part: str
     text: str

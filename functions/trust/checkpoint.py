@@ -26,7 +26,7 @@ class CheckpointInvalid(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was signed: the log's name, how many leaves it has, and their root."""
+    """The signed content: the log's name, how many leaves it has, and their root."""
 
     origin: str
     size: int

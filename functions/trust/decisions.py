@@ -1,4 +1,4 @@
-"""Decisions about held results: what a checker signs, whether it counts, and what several of them come to. Pure.
+"""Decisions about held results: their signed form, the rules by which one counts, and the outcome of several. Pure.
 
 A checker signs the canonical JSON of the decision with a wallet's key (EIP-191). It names each file by its sha256, and
 the `head` of the history at the moment the results were held: an old page cannot approve a new state.
@@ -28,14 +28,14 @@ class DecisionRefused(ValueError):
 
 
 class FileVerdict(StrEnum):
-    """What becomes of one file."""
+    """The decision about one file."""
 
     RELEASE = "release"
     WITHHOLD = "withhold"
 
 
 class Verdict(StrEnum):
-    """What becomes of the results as a whole."""
+    """The decision about the results as a whole."""
 
     RELEASE = "release"
     REJECT = "reject"
@@ -50,7 +50,7 @@ class DecidedFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decision(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a checker signs. `by` is the address of the key, `at` the checker's clock, `nonce` is used once."""
+    """The signed content. `by` is the address of the key, `at` the checker's clock, `nonce` is used once."""
 
     v: Annotated[int, Meta(ge=1, le=1)]
     job: str
@@ -75,7 +75,7 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a decision is held against: the results as they wait."""
+    """The held results, as a decision is compared with them."""
 
     job: str
     head: str
@@ -151,7 +151,7 @@ def _check_files(decision: Decision, held: Held) -> None:
 
 
 class State(StrEnum):
-    """What the decisions about one job come to."""
+    """The state of a job's results after the decisions so far."""
 
     PENDING = "pending"
     RELEASED = "released"
@@ -160,7 +160,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the decisions about one job come to. `released`: paths that every decision releases."""
+    """The outcome of the decisions about one job. `released`: paths that every decision releases."""
 
     state: State
     given: int  # how many persons have agreed to release
@@ -169,7 +169,7 @@ class Result:
 
 
 def result(approvals: Sequence[Approval], decisions: Sequence[Decision]) -> Result:
-    """Return what decisions that count come to. One rejects; each approval must be met to release.
+    """Return the outcome of the decisions that count. One rejects; each approval must be met to release.
 
     Where two persons disagree about a file, it is withheld.
     """

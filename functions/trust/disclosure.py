@@ -1,4 +1,4 @@
-"""What the disclosure checks look for, rule by rule, and which of two settings is the stricter one.
+"""The settings of the disclosure checks, rule by rule, and the stricter one of two settings.
 
 Each rule has a `level`: what a finding of it means for the file. `off` switches the rule off, `review` asks for a
 person's eye, `block` keeps the file in.
@@ -25,7 +25,7 @@ Percent = Annotated[int, Meta(ge=0, le=100)]
 
 
 class Level(StrEnum):
-    """What a finding means, from the loosest to the strictest."""
+    """The weight of a finding, from the loosest to the strictest."""
 
     OFF = "off"
     REVIEW = "review"
@@ -196,7 +196,7 @@ def _higher_level(one: Level, other: Level) -> Level:
 
 
 def _common(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """What both allow; None allows everything."""
+    """The names that both allow; None allows everything."""
     if one is None or other is None:
         return _sorted(other if one is None else one)
     return _sorted(set(one) & set(other))

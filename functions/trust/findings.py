@@ -1,4 +1,4 @@
-"""What the disclosure checks found: the report `checks.json`, one entry for each file."""
+"""The findings of the disclosure checks: the report `checks.json`, one entry for each file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = 1
 
 
 class CheckVerdict(StrEnum):
-    """What the findings come to, from the best to the worst."""
+    """The result of all findings, from the best to the worst."""
 
     PASS = "pass"  # noqa: S105 - a verdict
     REVIEW = "review"
@@ -22,7 +22,7 @@ class CheckVerdict(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """What one rule found in one file. `text` may quote data: it is for checkers alone."""
+    """One finding of one rule in one file. `text` may quote data: it is for checkers alone."""
 
     rule: str
     level: Level
@@ -41,7 +41,7 @@ class CheckedFile(Struct, frozen=True):
 
 
 class PolicyVersion(Struct, frozen=True):
-    """Which policy was checked."""
+    """The policy that was checked."""
 
     names: tuple[str, ...]
     sha256: str
@@ -59,7 +59,7 @@ class Report(Struct, frozen=True):
 
     @property
     def findings(self) -> int:
-        """How many findings there are in all files."""
+        """The number of findings in all files."""
         return sum(len(file.findings) for file in self.files)
 
     @property

@@ -1,4 +1,4 @@
-"""What a freeze covers: everything, an environment, or a data set. Pure.
+"""The scope of a freeze: everything, an environment, or a data set. Pure.
 
 A scope is spelled `all`, `environment:<id>`, or `data:<DID or URL prefix>`.
 """

@@ -83,7 +83,7 @@ class WrittenPolicy(_Written, frozen=True):
 
 
 class Approval(_Written, frozen=True):
-    """So many of these persons, by address, must agree before results are released."""
+    """The persons of whom `needed` must agree before results are released, by their addresses."""
 
     checkers: tuple[str, ...]
     needed: int
@@ -98,7 +98,7 @@ class Budget(_Written, frozen=True):
 
 
 class Policy(_Written, frozen=True):
-    """What counts for one workflow: one written policy, or several merged. Its order is canonical.
+    """The policy of one workflow: one written policy, or several merged. Its order is canonical.
 
     `algorithms`: lists of which each must hold the algorithm; no list allows any. `approvals`: each must be met.
     """

@@ -157,7 +157,7 @@ def _check_again(w: Workflow, at: datetime | None) -> Decision:
 
 
 def _irrelevance(w: Workflow, observation: StageObservation) -> Verdict | None:
-    """Why an observation of a stage is not about the current attempt; None if it is."""
+    """The verdict on an observation that is not about the current attempt; None if it is."""
     if w.finished:
         return Verdict.LATE
     if w.stage is None:

@@ -1,4 +1,4 @@
-"""What can be decided about a workflow: its new state, the effects to carry out, and a line of its history."""
+"""Decisions about a workflow: its new state, the effects to carry out, and a line of its history."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """How the attempt that this decision closes has ended."""
+    """The end of the attempt that a decision closes."""
 
     stage: Stage
     attempt: int

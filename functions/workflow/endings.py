@@ -1,4 +1,4 @@
-"""How stages and workflows end: whether another attempt may help, and what the consumer is told. Pure."""
+"""The ends of stages and workflows: whether another attempt may help, and the reason that is given. Pure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _has_exited(end: StageEnded) -> bool:
 
 
 def ending(end: StageEnded, reason: str) -> Ending:
-    """What the consumer is told if the workflow ends because of this attempt."""
+    """The ending of the workflow if it ends because of this attempt."""
     if end.outcome is Outcome.STOPPED:
         return Ending(Code.FINISHED, reason)
     match end.stage:

@@ -23,7 +23,7 @@ BLOCKED = Ending(Code.FILTER_REFUSED, "OutputBlocked")
 
 
 def scope(w: Workflow) -> Scope:
-    """What the publish stage of this workflow may let out.
+    """The scope of the publish stage: what it may let out.
 
     Where something stands between the algorithm and the consumer, only outputs that it has passed leave: nothing after
     a failure or a stop, and never what the algorithm has printed, which may be the data themselves.
@@ -38,7 +38,7 @@ def scope(w: Workflow) -> Scope:
 
 
 def allowed(w: Workflow, manifest: Manifest) -> Manifest:
-    """What of a manifest becomes results: files only where the scope lets any out, whatever publish has written."""
+    """The part of a manifest that becomes results: files only if the scope lets any out, whatever publish wrote."""
     return manifest if scope(w) in (Scope.ALL, Scope.OUTPUTS) else replace(manifest, files=(), warnings=())
 
 

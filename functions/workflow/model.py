@@ -29,7 +29,7 @@ class Stage(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a workflow stands: the name of the running stage, or a wait. HELD waits for a decision, without a Job."""
+    """The phase of a workflow: the name of the running stage, or a wait. HELD waits for a decision, without a Job."""
 
     QUEUED = "queued"
     CONFIGURE = "configure"
@@ -43,7 +43,7 @@ class Phase(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt of a stage ended."""
+    """The outcome of one attempt of a stage."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -61,7 +61,7 @@ class Stop(IntEnum):
 
 
 class Scope(StrEnum):
-    """What the publish stage may publish."""
+    """The files that the publish stage may publish."""
 
     ALL = "all"  # outputs and the algorithm's logs, to the consumer; admin logs
     OUTPUTS = "outputs"  # outputs that passed a filter; the algorithm's log is one of the admin logs
@@ -78,7 +78,7 @@ class Hold(StrEnum):
 
 
 class Findings(StrEnum):
-    """What the disclosure checks found: nothing, something for a person's eye, something that may not leave."""
+    """The findings of the disclosure checks: none, some that a person should see, or some that block a file."""
 
     NONE = ""
     REVIEW = "review"
@@ -91,7 +91,7 @@ WAITING = (Phase.QUEUED, Phase.HELD, Phase.FINISHED)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the environment grants a workflow, fixed at its submission. Seconds, cores, bytes."""
+    """The limits that the environment grants a workflow, fixed at its submission. Seconds, cores, bytes."""
 
     algorithm_seconds: int = 60
     stage_seconds: int = 3600  # configure, filter and publish, each
@@ -114,13 +114,13 @@ class Limits:
 
     @property
     def executors(self) -> int:
-        """How many Jobs the algorithm stage has, one after the other."""
+        """The number of Jobs of the algorithm stage, one after the other."""
         return len(self.ignore_errors) or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a workflow will end. Recorded once it is known; final once `finished_at` is set."""
+    """The ending of a workflow. Recorded once it is known; final once `finished_at` is set."""
 
     code: int  # Ocean status
     reason: str  # machine-readable: `OOMKilled`, `AlgorithmExit:3`, `StopRequested`, …
@@ -138,7 +138,7 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why the stage's container does not run, and since when."""
+    """The reason why the stage's container does not run, and since when."""
 
     reason: str  # `ImagePullBackOff`, `Unschedulable`, …
     since: datetime
@@ -248,7 +248,7 @@ class FetchedFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was published: `files` for the consumer, `admin_files` for the operator only.
+    """The list of published files: `files` for the consumer, `admin_files` for the operator only.
 
     `warnings` tell the consumer what was not published, or under another name. Of a TES task also what was delivered,
     and what each executor printed where nothing filters or holds it.
@@ -269,7 +269,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What was asked for and by whom. It never changes after the submission."""
+    """The request and its owner. It never changes after the submission."""
 
     agreement_id: str
     owner: str

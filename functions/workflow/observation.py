@@ -1,4 +1,4 @@
-"""What can be observed of a workflow: requests of users, the state of its Jobs, and the passing of time."""
+"""Observations of a workflow: requests of users, the state of its Jobs, and the passing of time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the tick that starts a sweep must come. Pure."""
+"""The levels of the tick that starts a sweep, and the level that the record needs. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOURLY_WITHIN = timedelta(minutes=70)
 
 
 class TickLevel(IntEnum):
-    """How often the tick comes. A higher level comes more often."""
+    """The frequency of the tick. A higher level comes more often."""
 
     NONE = 0  # no workflow is unfinished, except held ones that are due much later; the hourly tick remains
     SLOW = 1

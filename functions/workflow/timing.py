@@ -50,7 +50,7 @@ def may_follow(limits: Limits, stage: Stage, attempt: int) -> bool:
 
 
 def patience(limits: Limits, stuck: StageStuck) -> timedelta:
-    """How long a Pod may wait for that reason."""
+    """The time that a Pod may wait for that reason."""
     longest = timedelta(seconds=limits.start_seconds if stuck.reason in SLOW_STARTS else limits.stuck_seconds)
     return min(longest, DEFINITIVE_PATIENCE) if stuck.definitive else longest
 
@@ -78,12 +78,12 @@ def remaining(w: Workflow) -> Limits:
 
 
 def stage_seconds(limits: Limits, stage: Stage) -> int:
-    """How long the container of a stage may run."""
+    """The time that the container of a stage may run."""
     return limits.algorithm_seconds if stage is Stage.ALGORITHM else limits.stage_seconds
 
 
 def job_seconds(limits: Limits, stage: Stage) -> int:
-    """How long the Job may exist. Its clock runs while its Pod still waits; the stage's begins with the container."""
+    """The time that the Job may exist. Its clock includes the wait of its Pod; the stage's does not."""
     return limits.start_seconds + stage_seconds(limits, stage)
 
 

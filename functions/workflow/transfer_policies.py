@@ -1,4 +1,4 @@
-"""What configure may fetch and publish may upload: parts of an environment, and of the stage programs' task file.
+"""The limits of fetching and publishing: parts of an environment, and of the stage programs' task file.
 
 A module of its own, so that configure need import neither the whole environment nor the whole task.
 """
@@ -29,7 +29,7 @@ def described(description: str) -> Meta:
 
 
 class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """What configure may fetch, and how much of it."""
+    """The sources that configure may fetch from, and the amount."""
 
     schemes: Annotated[tuple[Scheme, ...], described("URL schemes of data and algorithms")] = (
         "https",
@@ -65,7 +65,7 @@ class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
 
 
 class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """How much may be published."""
+    """The amount that may be published."""
 
     max_bytes: Annotated[int, above_zero("Bytes of all files of a workflow together")] = 100 * GIB
     max_files: Annotated[int, above_zero("Files of a workflow; each is listed in every status of the job")] = 10_000

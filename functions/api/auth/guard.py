@@ -1,4 +1,4 @@
-"""What a route asks of its caller: an allowed signer with a fresh nonce, or the `Admin` header.
+"""The checks that routes make of their caller: an allowed signer with a fresh nonce, or the `Admin` header.
 
 A signed route calls `require_signer`, does its work, and calls `consume` right before it answers. A request that is
 answered with 503 has therefore not used its nonce and may be sent again unchanged. Routes that change something call

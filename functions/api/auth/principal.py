@@ -1,4 +1,4 @@
-"""Who calls: a principal, known by a token that it sends as bearer or as the password of basic authentication.
+"""The caller: a principal, known by a token that it sends as bearer or as the password of basic authentication.
 
 A token is one of the operator's file (`tokens`), or a JWT of the OpenID Connect issuer (`oidc`).
 """

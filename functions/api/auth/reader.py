@@ -1,4 +1,4 @@
-"""Who may read held results: a checker, by a signature of a wallet's key, or an operator, by the `Admin` header.
+"""The readers of held results: checkers, by a signature of a wallet's key, and operators, by the `Admin` header.
 
 A checker sends `Authorization: Checker <nonce>:<signature>`. Signed is, as wallets do (EIP-191), the text
 `sluice checker <METHOD> <path with query> <nonce>`. A nonce is the current time and is used once.
@@ -23,13 +23,13 @@ WINDOW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Reader:
-    """Who asks. `address` is empty for an operator."""
+    """The caller. `address` is empty for an operator."""
 
     address: str = ""
 
     @property
     def name(self) -> str:
-        """How the history names them."""
+        """The name in the history."""
         return self.address or ADMIN
 
 

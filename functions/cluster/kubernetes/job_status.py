@@ -1,4 +1,4 @@
-"""What a Job and its Pods say about the Job's state. Pure.
+"""The state of a Job, read from the Job and its Pods. Pure.
 
 Used on the body of an event, to tell whether the Job is worth a read, and on the live objects, to tell its state.
 Each rule rests on what a real cluster sent; the tests in tests/cluster/ replay it.

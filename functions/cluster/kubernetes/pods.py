@@ -79,7 +79,7 @@ def prefetch_spec(job: StageJob) -> dict[str, Any]:
 
 
 def _common_spec(job: StageJob, *, with_pull_secret: bool) -> dict[str, Any]:
-    """What the Pods of all stages have in common in one environment."""
+    """The part of the spec that the Pods of all stages have in common in one environment."""
     environment = job.environment
     user = environment.run_as_user
     spec: dict[str, Any] = {

@@ -51,7 +51,7 @@ def archive_kind(head: bytes) -> str:
 
 
 def _listing(content: bytes, depth: int, ratio: int) -> list[str]:
-    """What an archive holds, opened `depth` deep, reading at most `ratio` times its size."""
+    """List the content of an archive: opened `depth` deep, and reading at most `ratio` times its size."""
     kind = archive_kind(content[:512])
     try:
         match kind:
@@ -120,7 +120,7 @@ def _is_pickle(head: bytes) -> bool:
 
 
 def _imports(content: bytes) -> str:
-    """What a pickle would import when loaded. It is only disassembled."""
+    """List the names that a pickle would import when loaded. It is only disassembled."""
     named: list[str] = []
     try:
         for opcode, argument, _ in islice(pickletools.genops(content), 100_000):

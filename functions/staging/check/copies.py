@@ -204,7 +204,7 @@ class Comparison:
 
 
 class _Uniqueness:
-    """Which columns of an input hold nearly as many values as rows, judged by its first rows."""
+    """Finds the columns of an input that hold nearly as many values as rows, judged by its first rows."""
 
     def __init__(self, header: Row) -> None:
         self._seen: list[set[str]] = [set() for _ in header]

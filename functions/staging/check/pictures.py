@@ -139,7 +139,7 @@ def _jpeg_metadata(content: bytes) -> Iterator[str]:
 
 
 class Svg:
-    """What an SVG holds: how many marks, what is active, what is metadata. Raises Damaged for what is no SVG."""
+    """The content of an SVG: its number of marks, active parts and metadata. Raises Damaged if it is no SVG."""
 
     @classmethod
     def of(cls, file: OutputFile) -> Self:
@@ -197,7 +197,7 @@ class Svg:
 
 
 def active_attribute(key: str, value: str) -> list[str]:
-    """What an attribute would do: run a script, or load something from elsewhere."""
+    """Find an attribute that would run a script, or load something from elsewhere."""
     name = key.rpartition(":")[2].lower()
     if name.startswith("on"):
         return [f"the handler {key!r}"]

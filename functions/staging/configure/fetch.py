@@ -28,7 +28,7 @@ class Body(NamedTuple):
 
 
 class DataSource(Protocol):
-    """Where a file comes from."""
+    """The origin of a file."""
 
     @property
     def where(self) -> str:
