@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +17,6 @@ from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
-
-LONGEST_PREVIEW = 4000  # characters of a file that a terminal shows
-_TEXTS = (".csv", ".tsv", ".json", ".txt", ".md", ".svg")
 
 
 @click.command()
@@ -61,12 +61,15 @@ def held(client: Client, as_json: bool) -> None:
 @click.command()
 @click.argument("job")
 @click.option("--file", "index", type=int, help="Show this file, by its number.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="With --file: write the file there.")
 @json_option
 @server_options
-def review(client: Client, job: str, index: int | None, as_json: bool) -> None:
+def review(client: Client, job: str, index: int | None, out: Path | None, as_json: bool) -> None:
     """Show a held job: its files, what the checks found, and the decisions so far.
 
-    With --file the file itself is shown. The server records each view of a file in the job's history.
+    With --file the file itself is shown: a table or a text in part, a picture where the terminal can (kitty, Ghostty,
+    iTerm2, WezTerm, mintty). --out writes it to a file instead, which must not exist yet. The server records each view
+    of a file in the job's history.
 
     \b
     Examples:
@@ -75,39 +78,65 @@ def review(client: Client, job: str, index: int | None, as_json: bool) -> None:
     """
     from functions.cli import terminal
 
+    if out is not None and index is None:
+        fail("--out: name the file with --file")
     found = client.held_job(job)
     if index is not None:
-        _show_file(client, job, found, index)
+        _show_file(client, job, found, index, out)
         return
     if as_json:
         print_json(found)
         return
-    out = terminal.console()
+    screen = terminal.console()
     findings = {each["path"]: each["findings"] for each in (found["report"] or {"files": []})["files"]}
     for file in found["files"]:
         blocked = "  BLOCKED" if file["blocked"] else ""
-        out.print(terminal.text(f"{file['index']}  {printable(file['path'])}  {file['size']} bytes{blocked}", "bold"))
-        out.print(terminal.text(f"   sha256 {printable(file['sha256'])}", "dim"))
+        screen.print(
+            terminal.text(f"{file['index']}  {printable(file['path'])}  {file['size']} bytes{blocked}", "bold")
+        )
+        screen.print(terminal.text(f"   sha256 {printable(file['sha256'])}", "dim"))
         for each in findings.get(file["path"], ()):
             found_by = ": ".join(printable(each[name]) for name in ("level", "rule", "text"))
-            out.print(terminal.text(f"   {found_by}"))
+            screen.print(terminal.text(f"   {found_by}"))
     for note in (found["report"] or {"notes": []})["notes"]:
-        out.print(terminal.text(f"note: {printable(note)}"))
+        screen.print(terminal.text(f"note: {printable(note)}"))
     approvals = found["approvals"]
-    out.print(terminal.text(f"until {found['until']}; {approvals['given']} of {approvals['needed']} approvals"))
+    screen.print(terminal.text(f"until {found['until']}; {approvals['given']} of {approvals['needed']} approvals"))
 
 
-def _show_file(client: Client, job: str, found: dict[str, Any], index: int) -> None:
-    paths = {each["index"]: each["path"] for each in found["files"]}
+def _show_file(client: Client, job: str, found: dict[str, Any], index: int, out: Path | None) -> None:
+    paths = {each["index"]: str(each["path"]) for each in found["files"]}
     if index not in paths:
         fail(f"job {job} holds no file {index}; `sluice review {job}` lists them")
-    content = client.held_file(job, index)
-    if not str(paths[index]).lower().endswith(_TEXTS):
-        click.echo(
-            f"{printable(paths[index])}: {len(content)} bytes, not a text; GET /heldFile of the API sends its bytes"
-        )
+    if out is None:
+        _preview(paths[index], client.held_file(job, index), f"sluice review {job} --file {index} --out FILE")
         return
-    click.echo("\n".join(map(printable, content.decode("utf-8", "replace")[:LONGEST_PREVIEW].split("\n"))))
+    try:
+        with open(out, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(client.held_file(job, index))
+    except OSError as e:
+        fail(f"--out: {out} cannot be written: {e.strerror}")
+
+
+def _preview(path: str, content: bytes, to_file: str) -> None:
+    """Show a file, or say how to see it."""
+    from functions.cli import previews, terminal
+
+    kind, screen = previews.kind_of(path), terminal.console()
+    shows = previews.protocol(os.environ) if screen.is_terminal else None
+    if (drawn := previews.picture(kind, content, shows)) is not None:
+        sys.stdout.write(drawn)
+    elif (rows := previews.table(kind, content)) is not None:
+        (header, *others), left_out = rows
+        _print_rows(screen, header, others)
+        if left_out:
+            screen.print(terminal.text(f"{left_out}; {len(content)} bytes in all", "dim"))
+    elif (lines := previews.text(kind, content)) is not None:
+        for line in lines:
+            screen.print(terminal.text(line))
+    else:
+        viewer = ", then img2sixel FILE" if shows is previews.Protocol.SIXEL else ""
+        screen.print(terminal.text(f"{path}: {len(content)} bytes, not shown here; see it with: {to_file}{viewer}"))
 
 
 @click.command()

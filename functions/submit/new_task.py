@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from functions.results.storage import storage_url
 from functions.settings import SettingsError
+from functions.submit.new_workflow import check_quarantine
 from functions.workflow.destinations import DestinationRefused, check, is_below
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
@@ -47,6 +48,7 @@ def prepare(
     record = Record(workflow, submission)
     if app.policies is not None:
         record = _under_policy(record, task, environment, app.policies, app.settings.runs_images)
+    check_quarantine(app, record)
     _check_size(record, task, environment)
     return record
 

@@ -38,8 +38,17 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
     record = Record(workflow, submission)
     if app.policies is not None:
         record = _under_policy(record, definition, environment, app.policies, app.settings.runs_images)
+    check_quarantine(app, record)
     _check_size(record, definition, environment)
     return record
+
+
+def check_quarantine(app: App, record: Record) -> None:
+    """Raises SettingsError if results may be held and have no place to wait, before anything is recorded."""
+    if record.workflow.limits.hold is not Hold.NEVER:
+        from functions.results.storage import quarantine_url
+
+        quarantine_url(app.settings)
 
 
 def _under_policy(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from support.held_api import BEN, CHECKERS, KEYS, as_operator, decide, decision,
 from functions import ethereum
 from functions.advance.sweep import sweep
 from functions.api.auth.reader import text_to_sign
+from functions.store.values import Query
 from functions.trust.policy import Checker, Policies, WrittenPolicy
 from functions.workflow.model import Hold, Phase, WorkflowId
 
@@ -157,3 +159,10 @@ def test_who_submitted_a_job_cannot_decide_about_it(api: Api) -> None:
 def test_a_freeze_of_something_that_is_no_scope_is_refused(api: Api, scope: object) -> None:
     refused = api.submit.post(f"{API}/freeze", json={"scope": scope}, headers=ADMIN)
     assert (refused.status_code, "`scope`: expected" in refused.text) == (400, True)
+
+
+def test_results_that_would_have_no_place_to_wait_are_refused_before_anything_is_recorded(api: Api) -> None:
+    api.app.settings = replace(api.app.settings, quarantine_url="")
+    refused = api.post(api.start_body())
+    assert (refused.status_code, "configured wrongly" in refused.text) == (500, True)
+    assert api.app.store.find(Query()) == []
