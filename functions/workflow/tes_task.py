@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from posixpath import dirname
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
@@ -74,6 +75,21 @@ class Output(_Part, frozen=True):
         if self.is_pattern:
             return dirname(WILDCARDS.split(self.path, maxsplit=1)[0] + "*")
         return self.path if self.type == "DIRECTORY" else dirname(self.path)
+
+    def url_for(self, path: str) -> str | None:
+        """Return where the file at a container path goes; None if this output does not cover it."""
+        wanted, given = self.path.strip("/").split("/"), path.strip("/").split("/")
+        deeper = len(given) - len(wanted)
+        if (deeper <= 0 if self.type == "DIRECTORY" else deeper != 0) or not all(map(part_matches, given, wanted)):
+            return None
+        url = url_of(self.url)
+        if self.is_pattern:
+            rest = path.removeprefix(self.path_prefix)
+        elif self.type == "DIRECTORY":
+            rest = path.removeprefix(self.path.rstrip("/"))
+        else:
+            return url
+        return f"{url.rstrip('/')}/{quote(rest.lstrip('/'))}"
 
 
 class Executor(_Part, frozen=True):
@@ -156,6 +172,13 @@ def read(document: Mapping[str, Any]) -> TesTask:
         return msgspec.convert(document, TesTask)
     except msgspec.ValidationError as e:
         raise DocumentError("$", f"a task that was accepted before: {e}") from None
+
+
+def part_matches(name: str, pattern: str) -> bool:
+    """Whether a file name is what an output asks for. A leading dot must be in the pattern, as in a shell."""
+    if not WILDCARDS.search(pattern):
+        return name == pattern
+    return fnmatchcase(name, pattern) and (not name.startswith(".") or pattern.startswith("."))
 
 
 def url_of(text: str) -> str:

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from functions.staging.check.output_files import walk
+from functions.staging.check.output_files import OutputFile, walk
 from functions.staging.check.rule_runner import check
 from functions.staging.command_line import parse_arguments
+from functions.staging.publish.tes_outputs import container_path, covered
 from functions.staging.report import finish, log_to
 from functions.trust import policy
 from functions.trust.disclosure import Checks
 from functions.trust.findings import CheckVerdict, PolicyVersion, Report, worst
 from functions.untrusted import parse_json
 from functions.workflow.stage_task import Task
+from functions.workflow.tes_task import TesTask
 from functions.workflow.volume_layout import CHECK_LOG, CHECKS_REPORT, INPUTS, OUTPUTS
 
 EXIT_CODES = {CheckVerdict.PASS: 0, CheckVerdict.REVIEW: 10, CheckVerdict.BLOCK: 11}
@@ -32,8 +34,8 @@ REASONS = {CheckVerdict.PASS: "Completed", CheckVerdict.REVIEW: "Review", CheckV
 def run(task: Task, volume: Path, checker: str) -> Report:
     """Judge the outputs on the volume and write the report."""
     rules = policy.decode(bytes(task.policy).decode())
-    outputs = list(walk(volume, OUTPUTS))
-    checked = check(outputs, walk(volume, INPUTS), rules.checks or Checks())
+    outputs, inputs = _files(task, volume)
+    checked = check(outputs, inputs, rules.checks or Checks())
     report = Report(
         policy=PolicyVersion(rules.names, policy.digest(rules)),
         checker=checker,
@@ -46,6 +48,21 @@ def run(task: Task, volume: Path, checker: str) -> Report:
     draft.write_bytes(msgspec.json.encode(report))
     draft.replace(target)
     return report
+
+
+def _files(task: Task, volume: Path) -> tuple[list[OutputFile], Iterable[OutputFile]]:
+    """Return the files that want to leave, and the data that they may be copies of."""
+    if not isinstance(task.definition, TesTask):
+        return list(walk(volume, OUTPUTS)), walk(volume, INPUTS)
+    places = list(walk(volume, OUTPUTS))
+    leaving = [file for file in places if covered(task.definition, file.path)]
+    given = {each.path.rstrip("/") for each in task.definition.inputs}
+    return leaving, [file for file in places if _is_given(container_path(file.path), given)]
+
+
+def _is_given(path: str, inputs: set[str]) -> bool:
+    """Whether a file is an input of the task, or in one."""
+    return any(path == each or path.startswith(f"{each}/") for each in inputs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

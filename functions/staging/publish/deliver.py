@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from functions.results.ports import StorageRefused, StorageUnavailable
 from functions.settings import SettingsError
+from functions.staging.command_line import delivery_credentials
 from functions.staging.report import StageFailure
 from functions.workflow.destinations import DestinationRefused, check, is_below
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from functions.results.object_store import ObjectStorage
     from functions.staging.guarded_http import GuardedHttp
     from functions.workflow.stage_task import Task
+
+
+def destinations_of(task: Task) -> Destinations:
+    """Return where the outputs of a TES task go, with the credentials for them. Raises UnicodeError and OSError."""
+    return Destinations(task, delivery_credentials(os.environ), task.results)
 
 
 class Destinations:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from functions.results.layout import attempt_folder, encode
 from functions.results.ports import Storage, StorageUnavailable
 from functions.settings import SettingsError
-from functions.staging.command_line import credentials_of, delivery_credentials, parse_arguments
+from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.progress import ProgressReporter
 from functions.staging.publish import tes_outputs
 from functions.staging.publish.survey import MOST_WARNINGS, Survey
@@ -257,9 +257,8 @@ def _run(given: Mapping[str, str], volume: Path) -> str:
 
 
 def _destinations(task: Task) -> Destination | None:
-    """Where the outputs of a TES task go, with the credentials for them. Raises UnicodeError and OSError."""
     if not isinstance(task.definition, TesTask):
         return None
-    from functions.staging.publish.deliver import Destinations
+    from functions.staging.publish.deliver import destinations_of
 
-    return Destinations(task, delivery_credentials(os.environ), task.results)
+    return destinations_of(task)

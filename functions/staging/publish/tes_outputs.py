@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import unquote
 
 from functions.staging.publish.tree import Entry, Notice, match, walk
 from functions.workflow.model import DeliveredFile, Manifest, ResultFile, Scope, Streams
-from functions.workflow.tes_task import Output, TesTask, url_of
+from functions.workflow.tes_task import Output, TesTask
 from functions.workflow.volume_layout import EXECUTOR_LOGS, LOGS, OUTPUTS
 
 MAX_TAIL = 10_000  # bytes of each stream in the record
@@ -33,8 +33,8 @@ def declared(task: TesTask, volume: Path, notice: Notice) -> Iterator[Found]:
     for output in task.outputs:
         parts = output.path.strip("/").split("/")
         for entry in match(volume, OUTPUTS, parts, of_container, folders=output.type == "DIRECTORY"):
-            path = entry.path.removeprefix(OUTPUTS)
-            yield Found(entry, path, _url(output, path))
+            path = container_path(entry.path)
+            yield Found(entry, path, output.url_for(path) or "")
 
 
 def entries(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> Iterator[tuple[Entry, str]]:
@@ -56,10 +56,23 @@ def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files:
     if scope is Scope.QUARANTINE:
         before = replace(before, files=tuple(files))
     else:
-        sent = (DeliveredFile(each.url, each.path.removeprefix(OUTPUTS), each.size) for each in files)
+        sent = (DeliveredFile(each.url, container_path(each.path), each.size) for each in files)
         before = replace(before, delivered=tuple(sent))
     absent = () if scope is Scope.ADMIN_LOGS else missing(task, volume)
     return replace(before, streams=tails(task, volume, scope, quiet), missing=absent)
+
+
+def container_path(published: str) -> str:
+    """Return where a file of `outputs/…` is in the container: its own name, if that is plain text."""
+    path = published.removeprefix(OUTPUTS)
+    raw = unquote(path)
+    return raw if raw.isprintable() and "\ufffd" not in raw else path
+
+
+def covered(task: TesTask, published: str) -> list[str]:
+    """Return the URLs that a file of `outputs/…` goes to; none if the client has not declared it."""
+    path = container_path(published)
+    return [url for output in task.outputs if (url := output.url_for(path)) is not None]
 
 
 def missing(task: TesTask, volume: Path) -> tuple[str, ...]:
@@ -98,15 +111,3 @@ def _text(tail: bytes) -> str:
 def _exists(output: Output, volume: Path) -> bool:
     parts = output.path.strip("/").split("/")
     return any(True for _ in match(volume, OUTPUTS, parts, lambda _path, _kind: None, folders=False))
-
-
-def _url(output: Output, path: str) -> str:
-    """Return where a file goes: below `url` unless the output is that file itself."""
-    url = url_of(output.url)
-    if output.is_pattern:
-        rest = path.removeprefix(output.path_prefix)
-    elif output.type == "DIRECTORY":
-        rest = path.removeprefix(output.path.rstrip("/"))
-    else:
-        return url
-    return f"{url.rstrip('/')}/{quote(rest.lstrip('/'))}"

@@ -8,12 +8,11 @@ import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from functions.staging.publish.names import published_name
 from functions.staging.report import StageFailure
-from functions.workflow.tes_task import WILDCARDS
+from functions.workflow.tes_task import WILDCARDS, part_matches
 
 MAX_DEPTH = 100  # each open folder holds a file descriptor
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -118,8 +117,7 @@ def _matching(fd: int, pattern: str) -> list[bytes]:
     if not WILDCARDS.search(pattern):
         name = os.fsencode(pattern)
         return [name] if os.access(name, os.F_OK, dir_fd=fd, follow_symlinks=False) else []
-    names = [name for name in os.listdir(fd) if fnmatchcase(name, pattern) and (name[0] != "." or pattern[0] == ".")]
-    return sorted(map(os.fsencode, names))
+    return sorted(os.fsencode(name) for name in os.listdir(fd) if part_matches(name, pattern))
 
 
 def _walk(fd: int, path: str, notice: Notice, depth: int) -> Generator[Entry]:

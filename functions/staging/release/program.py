@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from functions.results.age import NotDecrypted, decrypt
@@ -18,12 +19,15 @@ from functions.results.layout import attempt_folder, plain_path
 from functions.results.ports import NotFound, Storage, StorageUnavailable
 from functions.settings import SettingsError
 from functions.staging.command_line import credentials_of, parse_arguments
-from functions.staging.publish.upload import StreamFile, Uploader, upload_failure
+from functions.staging.publish.deliver import destinations_of
+from functions.staging.publish.tes_outputs import container_path, covered
+from functions.staging.publish.upload import Destination, StreamFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import parse_json
 from functions.workflow.codes import Code
-from functions.workflow.model import Manifest, ResultFile, WorkflowId
+from functions.workflow.model import DeliveredFile, Manifest, ResultFile, WorkflowId
 from functions.workflow.stage_task import RELEASE_ATTEMPT, HeldTask, Task
+from functions.workflow.tes_task import TesTask
 from functions.workflow.volume_layout import RELEASE_LOG
 
 CHANGED = "QuarantineChanged"
@@ -41,13 +45,14 @@ class Release:
     held: HeldTask
     quarantine: Storage
     results: Storage
+    destinations: Destination | None = None  # where the outputs of a TES task go
 
     def run(self) -> Manifest:
         """Copy all files, then write the manifest. Raises StageFailure."""
         workflow = WorkflowId(self.task.workflow)
         uploader = Uploader(self.results, attempt_folder(workflow, RELEASE_ATTEMPT))
         files = tuple(self._copy(file, uploader) for file in self.held.files)
-        manifest = Manifest(files, self.held.admin_files)
+        manifest = Manifest(files, self.held.admin_files, delivered=tuple(self._deliver()))
         try:
             self.results.put_manifest(workflow, RELEASE_ATTEMPT, manifest)
         except StorageUnavailable as e:
@@ -63,6 +68,20 @@ class Release:
             )
         except _Changed as e:
             raise StageFailure(CHANGED, f"{path}: {e}") from None
+
+    def _deliver(self) -> Iterator[DeliveredFile]:
+        """Write the files of a TES task to the URLs that its client gave."""
+        task = self.task.definition
+        if not isinstance(task, TesTask) or self.destinations is None:
+            return
+        uploader = Uploader(self.destinations, "")
+        for file in self.held.files:
+            path = plain_path(file.path)
+            for url in covered(task, path):
+                size = file.plain_size or file.size
+                stream = StreamFile(path, partial(self._plain, file), partial(int, size), key=url)
+                sent = uploader.upload_stream(stream)
+                yield DeliveredFile(url, container_path(path), sent.size)
 
     def _plain(self, file: ResultFile) -> Iterator[bytes]:
         """Yield the decided bytes. Raises _Changed at the end if they are others, so that nothing is stored."""
@@ -117,5 +136,5 @@ def _run(file: Path) -> str:
     except (SettingsError, UnicodeError) as e:
         # Not final: the operator may correct the Secret before the last attempt.
         raise StageFailure("ResultUploadFailed", f"the storages cannot be used: {e}") from None
-    manifest = Release(task, task.held, quarantine, results).run()
+    manifest = Release(task, task.held, quarantine, results, destinations_of(task)).run()
     return f"files: {len(manifest.files)}"

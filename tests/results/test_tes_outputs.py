@@ -1,0 +1,225 @@
+"""The outputs of a GA4GH TES task: which files leave, where they go, and what is said of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.results.age import encrypt, new_identity
+from functions.results.files import FileStorage
+from functions.staging.publish.deliver import Destinations
+from functions.staging.publish.program import publish
+from functions.staging.release.program import Release
+from functions.staging.report import StageFailure
+from functions.workflow.destinations import DestinationRefused, check, is_below
+from functions.workflow.model import Manifest, ResultFile, Scope
+from functions.workflow.stage_task import HeldTask, Task
+from functions.workflow.tes_checks import accept
+from functions.workflow.transfer_policies import DeliveryPolicy, PublishPolicy
+
+Publish = Callable[..., Manifest]
+
+
+def _task(*outputs: dict[str, Any], results: str = "file:///var/results", allowed: str = "*", **more: Any) -> Task:
+    body = {"executors": [{"image": "a", "command": ["x"]}] * 2, "outputs": list(outputs)}
+    deliver = DeliveryPolicy(outputs=(allowed,))
+    return Task(workflow="w1", definition=accept(body).task, results=results, deliver=deliver, owner="ann", **more)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Path:
+    root = tmp_path / "volume"
+    for name in ("outputs/work/sub", "outputs/vol/deep/er", "outputs/in", "logs/0", "logs/1", "adminlogs"):
+        (root / name).mkdir(parents=True)
+    for name in ("work/a.txt", "work/b.txt", "work/.hidden.txt", "work/sub/c.txt", "vol/x", "vol/deep/er/y", "in/data"):
+        (root / "outputs" / name).write_text(name)
+    (root / "logs/0/stdout").write_bytes(b"x" * 20_000 + b"end\xff\0")
+    (root / "logs/1/stderr").write_bytes(b"oops\n")
+    return root
+
+
+@pytest.fixture
+def run(volume: Path, tmp_path: Path) -> Publish:
+    def run(task: Task, scope: Scope = Scope.ALL) -> Manifest:
+        storage = FileStorage(tmp_path / "results")
+        return publish(task, volume, 1, scope, storage, destinations=Destinations(task, {}, task.results))
+
+    return run
+
+
+def _output(path: str, url: Path | str, **more: Any) -> dict[str, Any]:
+    return {"path": path, "url": url.as_uri() if isinstance(url, Path) else url, **more}
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_file_goes_to_its_url_and_a_folder_below_it(run: Publish, tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    outputs = (_output("/work/a.txt", sent / "A"), _output("/vol", sent / "v", type="DIRECTORY"))
+    manifest = run(_task(*outputs))
+    assert _files(sent) == {"A": "work/a.txt", "v/x": "vol/x", "v/deep/er/y": "vol/deep/er/y"}
+    assert [(each.path, each.size) for each in manifest.delivered] == [
+        ("/work/a.txt", 10),
+        ("/vol/deep/er/y", 13),
+        ("/vol/x", 5),
+    ]
+    assert manifest.files == ()
+    assert {file.path for file in manifest.admin_files} >= {"adminlogs/executor-1.stdout.log"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix", "sent"),
+    [
+        ("/work/*.txt", "/work", {"a.txt", "b.txt"}),
+        ("/work/?.txt", "/work/", {"a.txt", "b.txt"}),
+        ("/work/[!a].txt", "/", {"work/b.txt"}),
+        ("/work/.*.txt", "/work", {".hidden.txt"}),
+        ("/*/*.txt", "/", {"work/a.txt", "work/b.txt"}),
+        ("/work/**/c.txt", "/work", {"sub/c.txt"}),
+        ("/work/*.nothing", "/work", set()),
+    ],
+)
+def test_wildcards_are_those_of_a_shell(
+    run: Publish, tmp_path: Path, pattern: str, prefix: str, sent: set[str]
+) -> None:
+    manifest = run(_task(_output(pattern, tmp_path / "sent", path_prefix=prefix)))
+    assert set(_files(tmp_path / "sent")) == sent
+    assert manifest.missing == ()
+
+
+def test_a_folder_that_a_pattern_matches_is_skipped_with_a_warning(run: Publish, tmp_path: Path) -> None:
+    manifest = run(_task(_output("/work/s*", tmp_path / "sent", path_prefix="/work")))
+    assert manifest.warnings == ("/work/sub is not published: it is a folder",)
+
+
+def test_links_are_skipped_with_a_warning_also_on_the_way(run: Publish, volume: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (volume / "outputs/work/link").symlink_to(tmp_path / "secret")
+    (volume / "outputs/way").symlink_to(tmp_path)
+    outputs = (_output("/work/link", tmp_path / "sent/1"), _output("/way/secret", tmp_path / "sent/2"))
+    manifest = run(_task(*outputs))
+    assert not (tmp_path / "sent").exists()
+    assert manifest.missing == ("/work/link", "/way/secret")
+    assert set(manifest.warnings) == {
+        f"{path} is not published: it is a symbolic link" for path in ("/work/link", "/way")
+    }
+
+
+def test_a_missing_file_is_named_and_the_others_are_delivered(run: Publish, tmp_path: Path) -> None:
+    manifest = run(_task(_output("/work/never", tmp_path / "n"), _output("/work/a.txt", tmp_path / "a")))
+    assert manifest.missing == ("/work/never",)
+    assert (tmp_path / "a").exists()
+
+
+def test_the_ends_of_the_streams_are_in_the_manifest(run: Publish) -> None:
+    streams = run(_task()).streams
+    assert len(streams) == 2
+    assert streams[0].stdout == "x" * 9995 + "end\ufffd\ufffd"
+    assert (streams[1].stdout, streams[1].stderr) == ("", "oops\n")
+
+
+def test_behind_a_filter_nothing_that_was_printed_is_told(run: Publish, tmp_path: Path) -> None:
+    manifest = run(_task(_output("/work/a.txt", tmp_path / "a")), Scope.OUTPUTS)
+    assert manifest.streams == ()
+    assert [each.path for each in manifest.delivered] == ["/work/a.txt"]
+
+
+def test_after_a_filter_has_refused_nothing_leaves_and_nothing_is_missing(run: Publish, tmp_path: Path) -> None:
+    manifest = run(_task(_output("/work/a.txt", tmp_path / "a")), Scope.ADMIN_LOGS)
+    assert (manifest.delivered, manifest.missing, manifest.streams) == ((), (), ())
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_existing_file_is_replaced(run: Publish, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    run(_task(_output("/work/a.txt", tmp_path / "a")))
+    assert (tmp_path / "a").read_text() == "work/a.txt"
+
+
+def test_too_many_files_end_the_stage(run: Publish, volume: Path, tmp_path: Path) -> None:
+    for n in range(50):
+        (volume / f"outputs/work/{n}.many").touch()
+    task = _task(_output("/work/*.many", tmp_path / "s", path_prefix="/work"), publish=PublishPolicy(max_files=49))
+    with pytest.raises(StageFailure) as failure:
+        run(task)
+    assert failure.value.reason == "TooManyResults"
+
+
+@pytest.mark.parametrize("url", ["file:///elsewhere/x", "s3://other/x", "https://user:pw@example.org/x"])
+def test_a_url_that_the_environment_does_not_allow_is_refused_at_the_end_too(run: Publish, url: str) -> None:
+    with pytest.raises(StageFailure) as failure:
+        run(_task(_output("/work/a.txt", url), allowed="s3://tes/{owner}"))
+    assert failure.value.reason == "OutputForbidden"
+
+
+def test_nothing_is_written_below_the_results(run: Publish, tmp_path: Path) -> None:
+    results = (tmp_path / "results").as_uri()
+    with pytest.raises(StageFailure) as failure:
+        run(_task(_output("/work/a.txt", f"{results}/w2/manifest.json"), results=results))
+    assert failure.value.reason == "OutputForbidden"
+
+
+def test_a_destination_that_cannot_be_written_fails_the_upload(run: Publish, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StageFailure) as failure:
+        run(_task(_output("/work/a.txt", tmp_path / "file/below")))
+    assert failure.value.reason == "ResultUploadFailed"
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("s3://b/x/y", True),
+        ("s3://b/x", True),
+        ("s3://b/xy", False),
+        ("s3://b/x/../y", False),
+        ("s3://b/x/%2e%2e/y", False),
+        ("s3://b/x%2Fy", False),
+        ("s3://b/", False),
+        ("s3://", False),
+        ("s3://c/ann/1", True),
+        ("s3://c/bob/1", False),
+        ("s3://c/{owner}/1", False),
+        ("gs://b/x/y", False),
+        ("ftp://b/x/y", False),
+        ("https://h/up?signature=1", True),
+        ("https://me@h/up", False),
+        ("//h/up", False),
+    ],
+)
+def test_urls_are_compared_part_by_part(url: str, allowed: bool) -> None:
+    prefixes = ("s3://b/x/", "s3://c/{owner}", "https://h/")
+    if allowed:
+        check(url, prefixes, "ann")
+    else:
+        with pytest.raises(DestinationRefused):
+            check(url, prefixes, "ann")
+
+
+def test_a_url_below_another_is_found_by_its_parts() -> None:
+    assert is_below("s3://b/results/w", "s3://b/results")
+    assert not is_below("s3://b/results2/w", "s3://b/results")
+    assert not is_below("s3://b/x", "ipfs://")
+
+
+def test_what_was_held_is_delivered_by_its_release(tmp_path: Path) -> None:
+    identity, recipient = new_identity()
+    quarantine, results = FileStorage(tmp_path / "quarantine"), FileStorage(tmp_path / "results")
+    plain = b"work/a.txt"
+    stored = b"".join(encrypt(iter([plain]), recipient))
+    url = quarantine.put("w1/1/outputs/work/a.txt.age", iter([stored]), len(stored), "")
+    from hashlib import sha256
+
+    file = ResultFile(
+        "outputs/work/a.txt.age", len(stored), "output", url, plain_sha256=sha256(plain).hexdigest(), plain_size=10
+    )
+    held = HeldTask(quarantine="", recipient=recipient, identity=identity, files=(file,))
+    task = _task(_output("/work/*.txt", tmp_path / "sent", path_prefix="/work"), held=held)
+    manifest = Release(task, held, quarantine, results, Destinations(task, {}, task.results)).run()
+    assert (tmp_path / "sent/a.txt").read_bytes() == plain
+    assert [(each.path, each.size) for each in manifest.delivered] == [("/work/a.txt", 10)]
