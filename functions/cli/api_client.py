@@ -17,6 +17,12 @@ API = "/api/v1/operator"
 _LONGEST_EVENT = 1 << 20  # bytes of one line of a log's stream
 
 
+class _ConsolePages(HttpClient):
+    """The routes that the console's pages read."""
+
+    prefix = "/console/api"
+
+
 class Client(HttpClient):
     """Talks to one server with one key. Its methods return parsed JSON, and raise ApiError and ServerUnavailable."""
 
@@ -91,6 +97,10 @@ class Client(HttpClient):
 
     def running(self) -> Any:
         return self._json("GET", "/runningjobs", fields={})
+
+    def console_page(self, path: str, **fields: str) -> Any:
+        """What a page of the console reads, as an operator sees it."""
+        return _ConsolePages(self.url, self._headers)._json("GET", path, fields=fields)
 
     def info(self, job_id: str) -> Any:
         """The status object with all attempts of all stages."""

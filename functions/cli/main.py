@@ -24,6 +24,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "stop": "job_commands:stop",
         "delete": "job_commands:delete",
         "console": "console_command:console",
+        "top": "top_command:top",
     },
     "Tasks of GA4GH TES": {"tes": "tes_commands:tes"},
     "Review held results": {

@@ -39,6 +39,13 @@ NUMBERS = {"since", "created", "ended", "dateCreated", "dateFinished", "at"}  # 
 ANSWERS = {
     "/compute": [FAILED],
     "/runningjobs": [RUNNING],
+    "/console/api/overview": {"environments": [{"id": "e", "slots": "1"}], "freezes": []},
+    "/console/api/workflows": {
+        "workflows": [
+            dict.fromkeys(("id", "environment", "owner", "state", "phase", "attempt", "reason"), "x")
+            | {"created": "1.0"}
+        ]
+    },
     "/history": [{"step": "1", "at": "1.0", "event": "e", "after": "a", "reason": "r", "cause": "c"}],
     "/dead-letters": [{"id": "1", "reason": "r"}],
     "/environments": [
@@ -96,6 +103,7 @@ COMMANDS = [
     ["environments"],
     ["history", "job1"],
     ["dead-letters"],
+    ["top"],
     ["results", "job1"],
     ["results", "job1", "--out", "out"],
     ["stop", "job1"],
