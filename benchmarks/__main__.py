@@ -15,7 +15,18 @@ from collections.abc import Iterator
 
 from benchmarks.rows import Row
 
-BENCHES = ("cold_start", "events", "workflows", "laptop", "growth", "idle", "configure_throughput", "scale", "checks")
+BENCHES = (
+    "cold_start",
+    "events",
+    "workflows",
+    "laptop",
+    "growth",
+    "idle",
+    "configure_throughput",
+    "scale",
+    "checks",
+    "observing",
+)
 
 
 def main() -> int:
