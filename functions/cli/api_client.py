@@ -154,6 +154,10 @@ class Client(HttpClient):
         """The signed statements about a job."""
         return self._proof("/attestation", job_id, None)
 
+    def log_proof(self, head: str) -> Any:
+        """The place of a head in the log, and the newest checkpoint."""
+        return self._json("GET", "/log/proof", fields={"head": head})
+
     def _proof(self, path: str, job_id: str, edition: str | None) -> Iterator[bytes]:
         """Ask as an operator, then as the job's owner, then as a checker, until one of them is let in."""
         fields = {"jobId": job_id, **({"edition": edition} if edition else {})}

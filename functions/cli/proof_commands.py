@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,19 @@ _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("job")
 @click.option("--out", type=_NEW_FILE, help="Save the crate here; default: sluice-JOB.zip.")
 @click.option("--attestation", type=_NEW_FILE, help="Save the signed statements here.")
+@click.option("--proof", type=_NEW_FILE, help="Save the proof of the log here; needs --attestation.")
 @click.option("--consumer", is_flag=True, help="The consumer's edition, also for an operator.")
 @json_option
 @server_options
-def crate(client: Client, job: str, out: Path | None, attestation: Path | None, consumer: bool, as_json: bool) -> None:
+def crate(
+    client: Client,
+    job: str,
+    out: Path | None,
+    attestation: Path | None,
+    proof: Path | None,
+    consumer: bool,
+    as_json: bool,
+) -> None:
     """Save the crate of a job: what ran on which data, who decided, and what left.
 
     It is a ZIP of a BagIt bag with an RO-Crate (Five Safes 0.4). Operators and checkers get the data holder's edition,
@@ -37,7 +47,7 @@ def crate(client: Client, job: str, out: Path | None, attestation: Path | None, 
     \b
     Examples:
       sluice crate JOB
-      sluice crate JOB --out run.zip --attestation run.intoto.jsonl --admin-file admin.txt
+      sluice crate JOB --out run.zip --attestation run.intoto.jsonl --proof run.proof.json
     """
     target = out or Path(f"sluice-{job}.zip")
     saved = {"crate": str(target)}
@@ -46,6 +56,12 @@ def crate(client: Client, job: str, out: Path | None, attestation: Path | None, 
     if attestation is not None:
         _save(attestation, client.attestation(job))
         saved["attestation"] = str(attestation)
+    if proof is not None and attestation is None:
+        fail("--proof needs --attestation, which names the head of the history")
+    if proof is not None and attestation is not None:
+        found = client.log_proof(_stated_head(attestation.read_text()))
+        _save(proof, [json.dumps(found).encode()])
+        saved["proof"] = str(proof)
     if as_json:
         print_json(saved)
     else:
@@ -96,6 +112,12 @@ def verify(
         click.echo("\nNo proof shows:\n" + "\n".join(f"  - {limit}" for limit in LIMITS))
     if broken:
         raise SystemExit(FAILED)
+
+
+def _stated_head(bundle: str) -> str:
+    """Return the head that a statement names. Nothing is verified here."""
+    body = json.loads(b64decode(json.loads(bundle.partition("\n")[0])["payload"]))
+    return str(body["predicate"]["history"]["head"])
 
 
 def _save(target: Path, chunks: Iterable[bytes]) -> None:

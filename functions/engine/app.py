@@ -6,6 +6,7 @@ imports a function in gunicorn's arbiter and then forks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -39,6 +40,7 @@ class App:
         *,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = lambda: uuid4().hex,
+        new_salt: Callable[[], str] = lambda: os.urandom(32).hex(),
         environments: Mapping[str, Environment] | None = None,
         store: Store | None = None,
         cluster: Cluster | None = None,
@@ -50,6 +52,7 @@ class App:
         self.settings = settings
         self.clock = clock
         self.new_id = new_id
+        self.new_salt = new_salt
         if environments is not None:
             self.environments = environments
         if store is not None:

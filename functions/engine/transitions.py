@@ -85,9 +85,9 @@ class Transitions:
         environment = record.workflow.environment
         if traceparent := TRACEPARENT.get():
             record = replace(record, workflow=replace(record.workflow, traceparent=traceparent))
+        record = replace(record, workflow=replace(record.workflow, salt=self._app.new_salt()))
         recorded = chain.recorded_cause(record.workflow, cause)
-        submitted = steps.proven(rules.submit(record.workflow, now), facts.of_submission(record))
-        decision = self._sealed(submitted, recorded)
+        decision = self._sealed(steps.proven(rules.submit(record.workflow, now), facts.of_submission(record)), recorded)
         decisions = [(decision, recorded)]
         admitted: list[WorkflowId] = []
         with self._app.store.begin() as tx:

@@ -56,7 +56,9 @@ def result(call: Call) -> Response:
         raise HttpError(404, f"No such index {index} in this compute job")
     from functions.status.results import respond
 
-    return respond(call.request, files[index], call.app.storage)
+    response = respond(call.request, files[index], call.app.storage)
+    response.headers["Sluice-Head"] = record.workflow.head  # of the history; see the status object
+    return response
 
 
 def is_covered(record: Record, scopes: Sequence[str]) -> bool:

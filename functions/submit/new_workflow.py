@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,6 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
         limits=grant(environment, definition),
         created_at=app.clock(),
         reported=submission.origin is not None,
-        salt=os.urandom(32).hex(),
     )
     record = Record(workflow, submission)
     if app.policies is not None:

@@ -113,6 +113,7 @@ def app(store: Store | None = None, **other: Any) -> App:
         settings(**other),
         clock=Clock(),
         new_id=lambda: f"{next(numbers):032x}",
+        new_salt=lambda: "5a" * 32,
         environments=environments(),
         store=store or MemoryStore(),
         cluster=MemoryCluster(),

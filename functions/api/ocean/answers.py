@@ -55,6 +55,7 @@ class _Optional(TypedDict, total=False):
     waiting: Waiting | None
     queuePosition: int
     warnings: list[str]
+    head: str
 
 
 class Status(_Head, _Assets, _Optional):
@@ -62,7 +63,8 @@ class Status(_Head, _Assets, _Optional):
 
     `reason` and `terminationDetails` are present only if the job ends abnormally, `waiting` while a stage waits for its
     container, `queuePosition` (from 1) while the job is one of the first 1000 that wait for a slot of its environment.
-    `warnings`, if there are any, name outputs that were not published, or that have another name.
+    `warnings`, if there are any, name outputs that were not published, or that have another name. `head` is the digest
+    of the job's last history line: keep it, and no line before it can be changed unseen (docs/trust.md).
     """
 
     dateFinished: str | None
@@ -158,6 +160,8 @@ def _optional(record: Record, position: int | None) -> _Optional:
         optional["queuePosition"] = position
     if record.manifest.warnings and not _gone(workflow):
         optional["warnings"] = list(record.manifest.warnings)
+    if workflow.head:
+        optional["head"] = workflow.head
     return optional
 
 
