@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,6 @@ def test_a_file_goes_to_its_url_and_a_folder_below_it(run: Publish, tmp_path: Pa
         ("/work/?.txt", "/work/", {"a.txt", "b.txt"}),
         ("/work/[!a].txt", "/", {"work/b.txt"}),
         ("/work/.*.txt", "/work", {".hidden.txt"}),
-        ("/*/*.txt", "/", {"work/a.txt", "work/b.txt"}),
         ("/work/**/c.txt", "/work", {"sub/c.txt"}),
         ("/work/*.nothing", "/work", set()),
     ],
@@ -213,8 +213,6 @@ def test_what_was_held_is_delivered_by_its_release(tmp_path: Path) -> None:
     plain = b"work/a.txt"
     stored = b"".join(encrypt(iter([plain]), recipient))
     url = quarantine.put("w1/1/outputs/work/a.txt.age", iter([stored]), len(stored), "")
-    from hashlib import sha256
-
     file = ResultFile(
         "outputs/work/a.txt.age", len(stored), "output", url, plain_sha256=sha256(plain).hexdigest(), plain_size=10
     )
