@@ -106,10 +106,16 @@ class JobFolder:
     @property
     def started(self) -> bool:
         """Whether a supervisor ever took the Job. Each Job runs once."""
+        return self.started_at is not None
+
+    @property
+    def started_at(self) -> float | None:
+        """When a supervisor took the Job, in seconds since 1970: it then wrote its process id into the lock."""
         try:
-            return self.lock.stat().st_size > 0
+            status = self.lock.stat()
         except FileNotFoundError:
-            return False
+            return None
+        return status.st_mtime if status.st_size else None
 
     @property
     def deleted(self) -> bool:

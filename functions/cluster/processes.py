@@ -81,7 +81,7 @@ class ProcessCluster:
             return JobStatus(State.GONE)
         folder, request = found
         with _io():
-            status = status_of(request, folder.end())
+            status = status_of(request, folder.end(), folder.started_at)
             ours = status.state is State.ENDED and ref.stage.is_ours
             return replace(status, facts=folder.reported_facts()) if ours else status
 
@@ -183,10 +183,10 @@ def tick_level(folder: Path) -> TickLevel:
     return TickLevel[name] if name in TickLevel.__members__ else TickLevel.NONE
 
 
-def status_of(request: JobRequest, end: JobEnd | None) -> JobStatus:
-    """The state of a Job, by its files."""
+def status_of(request: JobRequest, end: JobEnd | None, started: float | None = None) -> JobStatus:
+    """The state of a Job, by its files. `started`: when it was taken, while it has not ended."""
     if end is None:
-        return JobStatus(State.RUNNING, request.uid)
+        return JobStatus(State.RUNNING, request.uid, since=_time(started))
     ended = JobStatus(State.ENDED, request.uid, end.outcome, end.exit_code, end.reason, end.oom_killed)
     return replace(ended, since=_time(end.started), until=_time(end.ended))
 

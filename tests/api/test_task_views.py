@@ -144,6 +144,8 @@ def test_the_reason_of_an_end_and_of_a_wait_are_told() -> None:
     failed = log(stored(ran=(3,), phase=Phase.FINISHED, ending=FAILED))
     assert failed["metadata"] == {"environment": "lab", "reason": "ExecutorExit:3"}
     assert failed["system_logs"] == ["ended: ExecutorExit:3"]
+    late = log(stored(phase=Phase.FINISHED, ending=Ending(Code.FINISHED, "DeadlineExceeded")))
+    assert "maxtime" in late["system_logs"][0]
     waits = log(stored(phase=Phase.CONFIGURE, waiting=Waiting("Unschedulable", at(2))))
     assert waits["metadata"] == {"environment": "lab", "waiting": "Unschedulable"}
     assert waits["system_logs"] == ["waiting: Unschedulable"]

@@ -70,6 +70,28 @@ def _metadata(workflow: Workflow) -> dict[str, str]:
     return metadata
 
 
+# What a reason means, where its name alone does not say what to change.
+_MEANINGS = {
+    "DataUnavailable": "an input could not be fetched",
+    "DataForbidden": "an input's URL is not allowed in this environment",
+    "DataTooLarge": "the inputs are larger than the environment allows",
+    "DeadlineExceeded": "the executors had too little time; see the backend parameter maxtime",
+    "OOMKilled": "the executor had too little memory; see ram_gb",
+    "ImagePullBackOff": "the executor's image could not be pulled",
+    "Unschedulable": "no node has room for the executor",
+    "OutputMissing": "an output that the task declares was not made",
+    "OutputForbidden": "an output may not go to its URL",
+    "OutputUploadFailed": "an output could not be written to its URL",
+    "QueueTimeout": "no slot of the environment became free in time",
+    "Lost": "the executor's Job or its node is gone",
+    "Disrupted": "the executor's node was drained",
+}
+
+
+def _explained(reason: str) -> str:
+    return f"{reason} ({_MEANINGS[reason]})" if reason in _MEANINGS else reason
+
+
 def _system_logs(stored: StoredTask) -> list[str]:
     """Return what belongs to no executor: why the task ended so, and what was not done as it was asked for."""
     record = stored.record
@@ -77,7 +99,7 @@ def _system_logs(stored: StoredTask) -> list[str]:
     if record.workflow.waiting is not None:
         lines.append(f"waiting: {record.workflow.waiting.reason}")
     if record.workflow.ending is not None:
-        lines.append(f"ended: {record.workflow.ending.reason}")
+        lines.append(f"ended: {_explained(record.workflow.ending.reason)}")
     if record.workflow.finished and record.workflow.limits.filtered:
         lines.append("what the executors printed is not shown: the environment filters what leaves it")
     return lines
