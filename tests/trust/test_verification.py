@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,21 @@ def test_securesystemslib_verifies_an_envelope(whole: Given) -> None:
         value = json.loads(line)
         public = SSlibKey(value["signatures"][0]["keyid"], "ed25519", "ed25519", {"public": KEY.public.hex()})
         assert Envelope.from_dict(value).verify([public], 1)
+
+
+def test_the_steps_of_the_documentation_verify_a_crate_without_sluice(saved: Path) -> None:
+    if missing := [tool for tool in ("jq", "unzip", "openssl") if shutil.which(tool) is None]:
+        pytest.skip(f"{missing[0]} is not installed")
+    page = (Path(__file__).parents[2] / "docs/trust.md").read_text()
+    steps = re.search(r"### The same without Sluice\n\n```sh\n(.*?)```", page, re.DOTALL)
+    assert steps
+    ended = subprocess.run(["bash", "-euo", "pipefail", "-c", steps[1]], cwd=saved, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "Signature Verified Successfully" in ended.stdout
+    digests = re.findall("^([0-9a-f]{64})  -$", ended.stdout, re.MULTILINE)
+    previous = re.findall("^([0-9a-f]{64})$", ended.stdout, re.MULTILINE)
+    assert digests[:-1] == previous[1:]
+    assert digests
 
 
 # --- the command -----------------------------------------------------------------------------------
