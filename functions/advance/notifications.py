@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from functions.api.review.answers import report_of, summary
@@ -16,7 +17,7 @@ from functions.log import about
 from functions.store.values import Outgoing
 from functions.trust.chain import spell_time
 from functions.workflow.asset_ids import asset_ids
-from functions.workflow.model import Record
+from functions.workflow.model import Phase, Record, Workflow
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -45,7 +46,16 @@ def deliver(app: App, outgoing: Outgoing) -> bool:
         return True
     if outgoing.kind in url_of:
         return _post(urls[0], payload(record, settings.operator_private_key), JSON, outgoing)
+    if _is_stale_reminder(outgoing, record.workflow):
+        return True
     return _post_all(urls, hold_event(app, record, outgoing), outgoing)
+
+
+def _is_stale_reminder(outgoing: Outgoing, workflow: Workflow) -> bool:
+    """Whether it reminds of results that wait no longer. The first event of a hold is told even then."""
+    if outgoing.kind != "held" or workflow.phase is Phase.HELD or workflow.held_until is None:
+        return False
+    return outgoing.due_at > workflow.held_until - timedelta(seconds=workflow.limits.hold_seconds)
 
 
 def hold_event(app: App, record: Record, outgoing: Outgoing) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from cloudevents.conversion import from_http
 from cloudevents.http import CloudEvent
 from coincurve import PublicKey
 from support.api import ADMIN, API, NOW, Api, app
-from support.held_api import KEYS, as_operator, held, held_api, look
+from support.held_api import KEYS, as_operator, decide, decision, held, held_api, look
 from werkzeug.test import Client
 
 from functions import ethereum
@@ -173,6 +173,25 @@ def test_what_nobody_could_be_told_of_is_shown_to_operators_and_its_checkers() -
     assert all(each["tries"] > 0 for each in shown)
     assert [each["about"] for each in look(api, "/held").json["undelivered"]] == [job]
     assert look(api, "/held", KEYS[2]).json == {"held": [], "undelivered": []}
+
+
+def test_nobody_is_reminded_of_results_that_wait_no_longer(receiver: Receiver) -> None:
+    def told() -> list[str]:
+        sweep(api.app)
+        kinds = [event["type"].split(".")[3] for _, event in receiver.got]
+        receiver.got.clear()
+        return kinds
+
+    api = held_api(notify_hold_urls=(receiver.url,))
+    job = held(api)
+    api.app.clock.pass_(seconds=43_200)  # type: ignore[attr-defined]
+    assert told() == ["held", "held"], "at the beginning, and at half of the time"
+    other = held(api, agreementId="0xother")
+    for each in (job, other):
+        assert decide(api, decision(api, each, verdict="reject")).status_code == 200
+    api.app.clock.pass_(seconds=86_400)  # type: ignore[attr-defined]
+    assert sorted(told()) == ["held", "rejected", "rejected"], "the other job was held, and nobody is reminded of it"
+    assert api.app.store.undelivered(10) == []
 
 
 def test_a_broker_takes_what_is_told_and_no_trigger_of_ours_selects_it() -> None:

@@ -45,9 +45,9 @@ def replace_policy(environment: Any) -> Any:
     return msgspec.structs.replace(environment, policy="strict")
 
 
-def held(api: Api, manifest: Manifest = MANIFEST) -> str:
+def held(api: Api, manifest: Manifest = MANIFEST, **submission: Any) -> str:
     """A job whose results are held."""
-    job = WorkflowId(api.start()["jobId"])
+    job = WorkflowId(api.start(**submission)["jobId"])
     for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
         state = api.app.store.state(job)
         assert state is not None
