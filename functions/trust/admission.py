@@ -42,7 +42,7 @@ def candidate(definition: Definition) -> Candidate:
     raw = algorithm.rawcode or ""
     return Candidate(
         did=algorithm.id,
-        image=algorithm.container.checksum,
+        image=algorithm.container.reference.partition("@")[2],
         entrypoint=algorithm.container.entrypoint,
         files=(hashlib.sha256(raw.encode(errors="surrogatepass")).hexdigest(),) if raw else None,
         raw=bool(raw),

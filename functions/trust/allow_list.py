@@ -42,16 +42,17 @@ def refusal(policy: Policy, candidate: Candidate, today: date) -> Refusal | None
     """Return why the policy refuses the algorithm; None if it may run, as far as is known."""
     if candidate.custom and not policy.custom_data:
         return Refusal("custom", f"the policy {_named(policy)} refuses data of the consumer's own")
-    if candidate.raw and not policy.raw_code and not policy.algorithms:
+    if candidate.raw and policy.no_raw_code:
         return Refusal("rawcode", f"the policy {_named(policy)} refuses code that comes in the request")
     for allowed in policy.algorithms:
         near = [entry for entry in allowed if _matches(entry, candidate)]
         if not near:
             return Refusal("algorithm", f"the policy {_named(policy)} does not list this algorithm{_hint(candidate)}")
-        if all(entry.until is not None and entry.until < today for entry in near):
+        valid = [entry for entry in near if entry.until is None or entry.until >= today]
+        if not valid:
             last = max(entry.until for entry in near if entry.until is not None)
             return Refusal("algorithm", f"the policy {_named(policy)} listed this algorithm until {last}")
-        if candidate.raw and not policy.raw_code and not any(entry.sha256 or entry.files_checksum for entry in near):
+        if candidate.raw and not policy.raw_code and not any(entry.sha256 or entry.files_checksum for entry in valid):
             return Refusal("rawcode", f"the policy {_named(policy)} does not list the sha256 of this code")
     return None
 

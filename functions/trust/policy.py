@@ -106,6 +106,7 @@ class Policy(_Written, frozen=True):
     names: tuple[str, ...] = ()
     algorithms: tuple[tuple[AllowedAlgorithm, ...], ...] = ()
     raw_code: bool = True
+    no_raw_code: bool = False  # a part refuses it and lists nothing: the list of another cannot vouch for it
     custom_data: bool = True
     hold: Hold = Hold.NEVER
     approvals: tuple[Approval, ...] = ()
@@ -132,6 +133,7 @@ def of_written(written: WrittenPolicy) -> Policy:
         names=(written.id,),
         algorithms=(_ordered({each for entries in lists for each in entries}),) if lists else (),
         raw_code=written.raw_code,
+        no_raw_code=not written.raw_code and not lists,
         custom_data=written.custom_data,
         hold=written.hold,
         approvals=(Approval(checkers=checkers, needed=written.approvals),) if held else (),
@@ -154,6 +156,7 @@ def merge(one: Policy, other: Policy) -> Policy:
         names=_ordered({*one.names, *other.names}),
         algorithms=_ordered({*one.algorithms, *other.algorithms}),
         raw_code=one.raw_code and other.raw_code,
+        no_raw_code=one.no_raw_code or other.no_raw_code,
         custom_data=one.custom_data and other.custom_data,
         hold=max(one.hold, other.hold, key=list(Hold).index),
         approvals=_ordered({*one.approvals, *other.approvals}),
@@ -214,7 +217,16 @@ def _plain_url(url: str) -> str:
     except ValueError:
         return url
     path = normpath(f"/{unquote(parts.path)}").lstrip("/")
-    return f"{parts.scheme.lower()}://{(parts.hostname or '').rstrip('.')}{port}/{path}"
+    return f"{parts.scheme.lower()}://{_plain_host(parts.hostname or '')}{port}/{path}"
+
+
+def _plain_host(host: str) -> str:
+    """Return the one name that is looked up: other letters and full-width ones are mapped as the resolver does."""
+    name = unquote(host).rstrip(".")
+    try:
+        return name.encode("idna").decode().lower().rstrip(".")
+    except UnicodeError:
+        return name.lower()
 
 
 # Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.

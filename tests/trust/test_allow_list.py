@@ -7,9 +7,13 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from functions.trust.allow_list import Candidate, refusal
-from functions.trust.policy import AllowedAlgorithm, WrittenPolicy, merge, of_written
+from functions.trust.admission import candidate
+from functions.trust.allow_list import Candidate, pinned_image, refusal
+from functions.trust.policy import AllowedAlgorithm, Policy, WrittenPolicy, merge, of_written
+from functions.workflow.document import parse
 
 TODAY = date(2026, 11, 27)
 SHA, IMAGE, ENTRY = "a4" * 32, "sha256:" + "1d" * 32, "python3 $ALGO"
@@ -96,3 +100,69 @@ def test_where_two_data_sets_meet_both_must_list_it() -> None:
     other = of_written(WrittenPolicy(id="other", algorithms=(AllowedAlgorithm(sha256="b5" * 32),)))
     assert refusal(one, KNOWN, TODAY) is None
     assert refusal(merge(one, other), KNOWN, TODAY) is not None
+
+
+SHAS, IMAGES = (SHA, "b5" * 32), (IMAGE, "sha256:" + "2e" * 32)
+entries = st.builds(
+    AllowedAlgorithm,
+    did=st.sampled_from(["", "did:op:sizes"]),
+    sha256=st.sampled_from([None, *SHAS]),
+    image=st.sampled_from([None, *IMAGES]),
+    entrypoint=st.sampled_from([None, ENTRY]),
+    until=st.sampled_from([None, date(2026, 11, 26), date(2027, 1, 1)]),
+)
+policies = st.builds(
+    WrittenPolicy,
+    id=st.sampled_from(["one", "two"]),
+    algorithms=st.none() | st.lists(entries, max_size=2).map(tuple),
+    publisher_trusted_algorithms=st.none() | st.lists(entries, max_size=1).map(tuple),
+    raw_code=st.booleans(),
+    custom_data=st.booleans(),
+).map(of_written)
+candidates = st.builds(
+    Candidate,
+    did=st.sampled_from(["", "did:op:sizes"]),
+    image=st.sampled_from(["", *IMAGES]),
+    entrypoint=st.sampled_from([ENTRY, "sh"]),
+    files=st.sampled_from([None, *((sha,) for sha in SHAS)]),
+    raw=st.booleans(),
+    custom=st.booleans(),
+)
+
+
+@given(policies, policies, policies, candidates)
+def test_what_one_data_set_refuses_no_other_can_allow(one: Policy, two: Policy, three: Policy, c: Candidate) -> None:
+    together = refusal(merge(merge(one, two), three), c, TODAY)
+    for part in (one, two, three, merge(one, three)):
+        if refusal(part, c, TODAY) is not None:
+            assert together is not None
+        if pinned := pinned_image(part, c):
+            assert together is not None or pinned_image(merge(merge(one, two), three), c) == pinned
+
+
+def test_the_list_of_another_data_set_does_not_vouch_for_code_of_the_request() -> None:
+    closed = of_written(WrittenPolicy(id="closed", raw_code=False))
+    listing = of_written(WrittenPolicy(id="open", algorithms=(AllowedAlgorithm(sha256=SHA),)))
+    raw = replace(KNOWN, raw=True)
+    assert refusal(listing, raw, TODAY) is None
+    assert refusal(merge(closed, listing), raw, TODAY) is not None
+
+
+def test_an_entry_whose_last_day_is_over_does_not_vouch_for_code_of_the_request() -> None:
+    over = AllowedAlgorithm(sha256=SHA, until=date(2026, 11, 26))
+    assert "sha256 of this code" in why(replace(KNOWN, raw=True), over, AllowedAlgorithm(image=IMAGE), raw_code=False)
+
+
+@pytest.mark.parametrize(
+    "checksum", [IMAGE.upper(), f"SHA256:{IMAGE[7:]}", IMAGE[7:], f" {IMAGE}", f"sha256-{IMAGE[7:]}"]
+)
+def test_an_image_counts_as_named_by_digest_only_if_it_is_pulled_by_it(checksum: str) -> None:
+    stage = {
+        "algorithm": {"container": {"entrypoint": ENTRY, "image": "evil", "checksum": checksum}, "rawcode": "x"},
+        "compute": {},
+        "input": [],
+        "output": {},
+    }
+    found = candidate(parse({"stages": [stage]}))
+    assert found.image == ""
+    assert "by digest" in why(replace(found, files=None), AllowedAlgorithm(image=IMAGE))

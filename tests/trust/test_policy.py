@@ -150,6 +150,11 @@ def test_the_policy_of_a_workflow_is_that_of_its_data(
         "https://data.example.org/whales/../penguins/a.csv",
         "https://data.example.org//penguins//a.csv",
         "https://user:secret@data.example.org/penguins/a.csv?x=1",
+        "https://d%61ta.example.org/penguins/a.csv",
+        "https://\uff44ata.example.org/penguins/a.csv",
+        "https://data\u3002example.org/penguins/a.csv",
+        "https://DATA.EXAMPLE.ORG../penguins/a.csv",
+        "https://data.example.org:0443/penguins/./a.csv",
     ],
 )
 def test_another_spelling_of_a_url_does_not_escape_its_policy(url: str) -> None:
