@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.records import at_once
 from support.tes import HELLO, TesApi, tes_app, tokens_file
 
 from functions.store.ports import Store
@@ -84,6 +85,14 @@ def test_a_repeated_request_with_a_key_gets_the_first_tasks_id(store: Store, tmp
     assert alice.post("/tasks", json={**HELLO, "name": "other"}, headers=key).status_code == 422
     assert alice.as_caller("bob").post("/tasks", json=HELLO, headers=key).json["id"] != first
     assert alice.listed() == [first]
+
+
+def test_of_concurrent_requests_with_one_key_all_get_one_task(store: Store) -> None:
+    tes = TesApi(tes_app(store))
+    answers = at_once(8, lambda _: tes.post("/tasks", json=HELLO, headers={"Idempotency-Key": "k"}))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert {answer.json["id"] for answer in answers} == set(tes.listed())
+    assert len(tes.listed()) == 1
 
 
 def test_a_strange_key_is_refused(tes: TesApi) -> None:
