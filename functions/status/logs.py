@@ -10,7 +10,7 @@ import codecs
 import json
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain as one_after_another
 from threading import Lock
@@ -27,7 +27,7 @@ from functions.status.admin import MAX_LOG, job_of, printed
 from functions.status.jobs import is_covered, own
 from functions.status.log_stream import LogStream, Position
 from functions.workflow import codes
-from functions.workflow.model import Hold, Record, Stage, Workflow, WorkflowId
+from functions.workflow.model import Hold, Record, ResultFile, Stage, Workflow, WorkflowId
 
 # At most this much is returned of a log that is not followed, from its end; and at most MAX_LOG bytes.
 MAX_LINES = 10_000
@@ -186,6 +186,8 @@ def _published(wanted: _Wanted, record: Record, since: int | None = None) -> Con
     """The published log from byte `since` on, or else its end; None if there is none for this reader."""
     files = (*(() if wanted.owned else record.manifest.admin_files), *record.manifest.files)
     found = next((file for file in files if file.type == _LOG_TYPES[wanted.stage]), None)
+    if found is None and wanted.stage is Stage.ALGORITHM:
+        found = _of_last_executor(files)
     if found is None or record.workflow.removed or record.workflow.expired:
         return None
     start = max(0, found.size - MAX_LOG) if since is None else min(since, found.size)
@@ -193,6 +195,12 @@ def _published(wanted: _Wanted, record: Record, since: int | None = None) -> Con
         return wanted.call.app.storage.open(found, start, found.size)
     except NotFound:
         return None
+
+
+def _of_last_executor(files: Iterable[ResultFile]) -> ResultFile | None:
+    """What the last executor of a task printed; None if it was no task."""
+    printed_by = [file for file in files if file.type == "executorLog" and file.path.endswith(".stdout.log")]
+    return max(printed_by, key=lambda file: (len(file.path), file.path), default=None)  # 10 comes after 9
 
 
 def _no_log(workflow: Workflow, stage: Stage) -> str:

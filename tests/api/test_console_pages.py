@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from support.api import ADMIN, OWNER, Api
+from support.api import ADMIN, OWNER, Api, settings
 from support.console import PAGE, clock, read
 
+from functions.results.storage import open_storage
 from functions.workflow.model import Manifest, Outcome, ResultFile, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
 
@@ -74,6 +76,18 @@ def test_of_many_files_the_first_are_shown(operator: Api) -> None:
     file = ResultFile("outputs/a.csv", 4, "output", "file:///x")
     shown = read(operator, f"workflows/{operator.finished(Manifest((file,) * 600))}")
     assert (len(shown["files"]), shown["fileCount"]) == (500, 600)
+
+
+def test_the_log_of_a_task_is_that_of_its_last_executor(operator: Api, tmp_path: Path) -> None:
+    operator.app.storage = open_storage(settings(results_url=tmp_path.as_uri()))
+    logs = []
+    for number in (1, 9, 10):
+        name, text = f"executor-{number}.stdout.log", f"executor {number}".encode()
+        url = operator.app.storage.put(f"j/1/adminlogs/{name}", [text], len(text), "text/plain")
+        logs.append(ResultFile(f"adminlogs/{name}", len(text), "executorLog", url))
+    job = operator.finished(Manifest((), tuple(logs)))
+    asked = operator.status.get(f"/api/v1/operator/logs?jobId={job}", headers=PAGE)
+    assert (asked.status_code, asked.text) == (200, "executor 10")
 
 
 def test_a_queued_workflow_shows_its_place(operator: Api) -> None:
