@@ -31,6 +31,7 @@ refs = st.builds(
     stage=st.sampled_from(Stage),
     attempt=st.integers(1, 99),
     namespace=st.just("demo"),
+    executor=st.integers(0, 63),
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from support.fake_kube import FakeKube
 from support.kube_world import KubeWorld
+from support.world import TASK
 
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.workflow.codes import Code
@@ -29,6 +30,19 @@ def test_a_workflow_without_faults_takes_at_most_12_calls_and_no_list(world: Kub
         world.end_pod(workflow)
     assert (world.state(workflow).finished, world.state(workflow).status) == (True, Code.FINISHED)
     assert world.kube.calls.total() <= 12, world.kube.calls
+    assert not [call for call in world.kube.calls if call[0] == "list"]
+
+
+def test_each_further_executor_of_a_task_takes_at_most_3_calls(world: KubeWorld) -> None:
+    workflow = world.submit(document=TASK)
+    world.end_pod(workflow)
+    for number in range(len(TASK["executors"])):
+        state = world.state(workflow)
+        assert (state.stage, state.executor) == (Stage.ALGORITHM, number)
+        world.end_pod(workflow)
+    world.end_pod(workflow)
+    assert (world.state(workflow).finished, world.state(workflow).status) == (True, Code.FINISHED)
+    assert world.kube.calls.total() <= 12 + 3 * (len(TASK["executors"]) - 1), world.kube.calls
     assert not [call for call in world.kube.calls if call[0] == "list"]
 
 
