@@ -30,7 +30,7 @@ def make(folder: JobFolder, job: StageJob, task: TesTask, options: LaunchOptions
         "isolation": options.isolation,
         "user": user,
         "view": _view(folder, job, task, options) if inside else None,
-        "command": executor.command if inside or _needs_no_places(task) else _NO_PLACES,
+        "command": executor.command,
         "environ": {**home_variables(scratch), **executor.env},
         "cwd": (executor.workdir or "/") if inside else scratch,
         "termination": None,
@@ -44,13 +44,10 @@ def make(folder: JobFolder, job: StageJob, task: TesTask, options: LaunchOptions
     }
 
 
-_NO_PLACES = ["/bin/sh", "-c", "echo 'without a sandbox this machine has no paths for a task' >&2; exit 125"]
-
-
-def _needs_no_places(task: TesTask) -> bool:
-    """Whether the task runs without a sandbox, too: it names no path."""
+def needs_places(task: TesTask) -> bool:
+    """Whether the task names a path. Only a sandbox can have files at the paths of a container."""
     places = task.places
-    return not (places.folders or places.input_files or any(each.stdin for each in task.executors))
+    return bool(places.folders or places.input_files or any(each.stdin for each in task.executors))
 
 
 def _streams(folder: JobFolder, job: StageJob, executor: Executor, user: tuple[int, int] | None) -> dict[str, Any]:

@@ -172,6 +172,10 @@ class Kubelet:
 
     def _start_or_lose(self, folder: JobFolder, request: JobRequest) -> JobEnd | None:
         """Start the Job. If it was started before, its supervisor was killed: kill what it left and return the end."""
+        if reason := launch_spec.refusal(request.job, self._options):
+            refused = JobEnd(Outcome.FAILED, reason=reason)
+            write_atomically(folder.end_file, msgspec.json.encode(refused))
+            return refused
         if not folder.started:
             # A supervisor that cannot take the lock (for example on a full disk) is started again after a pause.
             if time.monotonic() >= self._not_before.get(request.uid, 0):

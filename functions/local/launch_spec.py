@@ -100,6 +100,15 @@ def unreachable(platform: Path) -> Path | None:
     return None
 
 
+def refusal(job: StageJob, options: LaunchOptions) -> str:
+    """The reason for which this machine cannot run the Job; empty if it can."""
+    if options.isolation == "sandbox" or job.stage is not Stage.ALGORITHM or not isinstance(job.definition, TesTask):
+        return ""
+    from functions.local import executor_spec
+
+    return "NoIsolation" if executor_spec.needs_places(job.definition) else ""
+
+
 def make(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
     """The launch spec of one Job."""
     if job.stage.is_ours:

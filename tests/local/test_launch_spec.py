@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.processes import (
@@ -12,6 +14,9 @@ from support.processes import (
     shell_job,
     volume,
 )
+
+from functions.local.launch_spec import LaunchOptions, refusal
+from functions.workflow.tes_task import read
 
 
 def test_the_program_gets_oceans_variables_and_none_of_the_platforms(
@@ -45,3 +50,12 @@ def test_other_users_cannot_read_the_files_of_a_job(driver: ProcessDriver) -> No
     folder = driver.folder / job.ref.namespace / job.workflow / "algorithm-1"
     assert folder.stat().st_mode & 0o077 == 0
     assert all(file.stat().st_mode & 0o077 == 0 for file in (folder / "job.json", folder / "launch.json"))
+
+
+def test_without_a_sandbox_a_task_that_names_paths_is_refused_and_another_runs(tmp_path: Path) -> None:
+    options = LaunchOptions("none", tmp_path)
+    echo = {"executors": [{"image": "a", "command": ["echo"]}]}
+    named = {**echo, "volumes": ["/v"]}
+    runs, refused = (replace(shell_job("true"), definition=read(task)) for task in (echo, named))
+    assert (refusal(runs, options), refusal(refused, options)) == ("", "NoIsolation")
+    assert refusal(refused, LaunchOptions("sandbox", tmp_path)) == ""
