@@ -11,6 +11,7 @@ import msgspec
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.errors import BudgetUsedUp
+from functions.ethereum import comparable
 from functions.results.layout import plain_path
 from functions.results.storage import quarantine_url
 from functions.store.values import Freeze, HoldKey, StoredDecision
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 def count_run(tx: Transaction, record: Record, now: datetime) -> None:
     """Count a new workflow against the budgets of its policies. Raises BudgetUsedUp."""
     for budget in policy.decode(record.submission.policy).budgets:
-        if not tx.use_budget(budget, record.submission.owner, record.workflow.id, now):
+        if not tx.use_budget(budget, comparable(record.submission.owner), record.workflow.id, now):
             runs = f"{budget.per_owner} workflows of one owner in {budget.days} days"
             raise BudgetUsedUp(f"the policy {budget.policy} allows {runs}, and they are used up")
 

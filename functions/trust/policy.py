@@ -203,7 +203,7 @@ class Policies(Struct, frozen=True):
 def covers_data(entry: str, name: str) -> bool:
     """Whether a policy's entry names this data set. A URL prefix ends at a `/`: `…/a` does not cover `…/ab`."""
     if "://" not in entry:
-        return entry == name
+        return entry.lower() == name.lower()
     prefix, url = _plain_url(entry).rstrip("/"), _plain_url(name)
     return url == prefix or url.startswith(f"{prefix}/")
 

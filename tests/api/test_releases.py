@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.api import ADMIN, API, DOCUMENT, Api
+from support.api import ADMIN, API, DOCUMENT, OWNER, Api
 from support.held_api import FILES, decide, decision, fail_release, held, held_api, phase, release_attempts
+from support.world import MemoryStorage
 
 from functions.advance.sweep import sweep
 from functions.cluster import stage_command
@@ -18,6 +19,7 @@ from functions.cluster.kubernetes import job_manifests
 from functions.cluster.ports import JobRef, StageJob
 from functions.results.age import new_identity
 from functions.results.layout import encode as encode_manifest
+from functions.trust.policy import Policies, Runs, WrittenPolicy
 from functions.workflow import stage_task
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Manifest, Outcome, Phase, Stage, WorkflowId
@@ -101,3 +103,40 @@ def test_what_a_rejected_job_has_stored_expires(api: Api, tried: bool) -> None:
     state = api.app.store.state(WorkflowId(job))
     assert state is not None
     assert (state.phase, state.expired) == (Phase.FINISHED, True)
+
+
+def test_revoked_results_are_gone_for_everybody(api: Api) -> None:
+    def read(job: str) -> int:
+        return api.get("/getResult", api.signed(f"{OWNER}{job}", owner=OWNER, jobId=job, index=0)).status_code
+
+    def revoke(job: str, **headers: str) -> int:
+        return api.submit.post(f"{API}/revoke", json={"jobId": job}, headers=headers).status_code
+
+    api.app.storage = MemoryStorage()
+    job = held(api)
+    assert revoke(job, **ADMIN) == 409, "nothing has left yet"
+    decide(api, decision(api, job))
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    left = replace(FILES[0], path="outputs/a.csv", url="memory:released")
+    api.app.storage.put_manifest(WorkflowId(job), 1, Manifest((left,)))
+    end = StageEnded(Stage.RELEASE, 1, state.job_uid, Outcome.SUCCEEDED, 0, manifest=Manifest((left,)))
+    assert api.app.transitions.apply(WorkflowId(job), end, "test") is Verdict.APPLIED
+    assert [each["filename"] for each in api.jobs(job)[0]["results"]] == ["a.csv"]
+    assert revoke(job) == 400, "without the operator's header"
+    for _ in range(2):
+        assert revoke(job, **ADMIN) == 200
+    assert (read(job), api.jobs(job)[0]["results"], api.jobs(job)[0]["removed"]) == (410, "", 1)
+    assert api.app.storage.manifest(WorkflowId(job), 1) is None
+    assert revoke("unknown", **ADMIN) == 404
+
+
+def test_a_budget_counts_an_owner_in_every_spelling(api: Api) -> None:
+    written = WrittenPolicy(id="strict", runs=Runs(per_owner=2, days=30))
+    api.app.policies = Policies((written,))
+    for n, owner in enumerate((OWNER, OWNER.lower())):
+        assert api.post(api.start_body(agreementId=f"0x{n}", owner=owner)).status_code == 200
+    for owner in (OWNER, OWNER[2:], OWNER.upper().replace("0X", "0x")):
+        refused = api.post(api.start_body(agreementId="0x9", owner=owner))
+        assert refused.status_code not in (200, 500)
+        assert "are used up" in refused.text

@@ -128,6 +128,7 @@ KNOWN = Policies((PENGUINS, WHALES, STRICT))
         (("did:op:penguins",), "strict", ("penguins",)),
         (("did:op:penguins", "did:op:whales"), "", ("penguins", "whales")),
         (("did:op:penguins", "did:op:unknown"), "strict", ("penguins", "strict")),
+        (("did:op:PENGUINS",), "strict", ("penguins",)),
         (("https://data.example.org/penguins/2007.csv",), "", ("penguins",)),
         (("https://data.example.org/penguins",), "", ("penguins",)),
         (("https://data.example.org/penguins-and-whales",), "", ()),
