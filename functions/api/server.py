@@ -12,7 +12,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from functions.api.watchdog import WATCHDOG, Deadline
+from functions.api.watchdog import STOPPING, WATCHDOG, Deadline
 
 
 class Worker(ThreadWorker):
@@ -39,6 +39,11 @@ class Worker(ThreadWorker):
         self.pending_conns.append(conn)
         poller: Any = self.poller
         poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Take no more requests, and let long answers end."""
+        STOPPING.set()
+        super().handle_exit(sig, frame)  # type: ignore[no-untyped-call]
 
     def handle(self, conn: Any) -> Any:
         """Serve one request of a connection, in a thread of the pool."""

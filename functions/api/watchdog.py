@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 _TICK = 0.25  # seconds between two checks while a request is being received
 _IDLE = 20  # checks without a request until the thread sleeps; waking it costs more than a check
+STOPPING = threading.Event()  # set when the process is told to end: answers that could last for minutes end then
 SLOWEST = 32 * 1024  # bytes per second; a slower body is refused
 
 

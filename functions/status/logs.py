@@ -21,6 +21,7 @@ from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.auth.session import Role, session_of
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
+from functions.api.watchdog import STOPPING
 from functions.ethereum import comparable
 from functions.results.ports import Content, NotFound
 from functions.status.admin import MAX_LOG, job_of, printed
@@ -283,11 +284,14 @@ def _event(position: Position, decoder: codecs.IncrementalDecoder, text: str) ->
 
 
 def _is_gone(call: Call) -> Callable[[], bool]:
-    """Return a test of whether the client has closed its connection: while nothing is sent, no write tells."""
+    """Return a test of whether the client has closed its connection, or the process is told to end.
+
+    While nothing is sent, no write tells the former.
+    """
     environ = call.request.environ
     sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     if sock is None:
-        return lambda: False
+        return STOPPING.is_set
     poller = select.poll()
     poller.register(sock, select.POLLRDHUP)
-    return lambda: bool(poller.poll(0))
+    return lambda: STOPPING.is_set() or bool(poller.poll(0))

@@ -140,6 +140,19 @@ def test_a_client_that_leaves_a_followed_log_gives_its_thread_back(port: int, tm
             time.sleep(0.1)
 
 
+def test_a_followed_log_does_not_keep_a_server_from_its_end(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/sluice.db"
+    migrate(database)
+    job = Api(app(SqlStore(database))).start()["jobId"]
+    settings = {"DATABASE_URL": database, "SLUICE_CLUSTER": "memory", "ALLOWED_ADMINS": '["secret"]'}
+    head = f"GET /api/v1/operator/logs?jobId={job}&follow=1 HTTP/1.1\r\nHost: localhost\r\nAdmin: secret\r\n\r\n"
+    with one_served("status", **settings) as (port, process), connected(port) as sock:
+        sock.sendall(head.encode())
+        assert sock.recv(12) == b"HTTP/1.1 200"
+        process.terminate()
+        assert process.wait(PATIENCE) == 0, "it is killed after 55 s"
+
+
 @pytest.mark.parametrize("stall", ["in the body", "in a chunk"])
 def test_a_body_that_stops_coming_is_answered_with_408(port: int, stall: str) -> None:
     with connected(port) as sock:
