@@ -13,13 +13,15 @@ from urllib.parse import urlencode
 
 import pytest
 from support.api import OWNER, Api, app
+from support.clusters import stage_job
 from support.served import CONFIG, configured, one_served
 
 from functions import ethereum
+from functions.cluster.processes import ProcessCluster
 from functions.local.http_server import Server, function
 from functions.store.migrate import migrate
 from functions.store.sql import SqlStore
-from functions.workflow.model import Manifest, ResultFile
+from functions.workflow.model import Manifest, ResultFile, Stage, WorkflowId
 
 CLIENTS = 8  # as many as the server has threads for requests
 PATIENCE = 20  # seconds until a test gives up on an answer
@@ -136,6 +138,33 @@ def test_a_client_that_leaves_a_followed_log_gives_its_thread_back(port: int, tm
     give_up = time.monotonic() + PATIENCE
     with ExitStack() as stack:
         while not followed(stack.enter_context(connected(port))):
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+
+
+def test_a_client_that_does_not_read_a_followed_log_gives_its_thread_back(tmp_path: Path, hasty: Path) -> None:
+    database, cluster = f"sqlite:///{tmp_path}/sluice.db", tmp_path / "cluster"
+    migrate(database)
+    store = SqlStore(database)
+    job = WorkflowId(Api(app(store)).start()["jobId"])
+    (attempt,) = store.attempts(job)
+    made = stage_job(job, Stage.CONFIGURE, namespace="ocean-compute")
+    ProcessCluster(cluster, new_uid=lambda: str(attempt.job_uid)).create(made)
+    # More than the buffers of a connection hold.
+    (cluster / "ocean-compute" / job / "configure-1" / "output.log").write_bytes(bytes(32 << 20))
+    environ = {"DATABASE_URL": database, "SLUICE_CLUSTER": "processes", "SLUICE_PROCESS_DIR": str(cluster)}
+    path = f"/api/v1/operator/logs?jobId={job}&component=configure&follow=1"
+
+    def followed(port: int, stack: ExitStack) -> bytes:
+        sock = stack.enter_context(connected(port))
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAdmin: secret\r\n\r\n".encode())
+        return sock.recv(12)
+
+    with ExitStack() as stack, configured("status", hasty, {**environ, "ALLOWED_ADMINS": '["secret"]'}) as (port, _):
+        for _ in range(CLIENTS // 2):
+            assert followed(port, stack) == b"HTTP/1.1 200"
+        give_up = time.monotonic() + PATIENCE
+        while followed(port, stack) != b"HTTP/1.1 200":
             assert time.monotonic() < give_up
             time.sleep(0.1)
 
