@@ -15,10 +15,11 @@ from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.auth.reader import require_reader
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
+from functions.api.review.answers import may_see
 from functions.engine.app import App
 from functions.status.jobs import is_covered, own
 from functions.status.zip_stream import respond
-from functions.trust import canonical, crate, decisions, policy, statements
+from functions.trust import canonical, crate, decisions, statements
 from functions.trust.attestation import envelope
 from functions.trust.run_record import ATTESTED, Edition, RunRecord
 from functions.trust.signing import KeyInvalid, SigningKey
@@ -92,7 +93,7 @@ def _visible(call: Call) -> tuple[Record, Edition]:
         return _of_owner(call), Edition.CONSUMER
     reader = require_reader(call)
     record = _record(call)
-    if record is None or not _may_see(reader.address, record):
+    if record is None or not may_see(reader.address, record):
         raise HttpError(404, f"No job {filter_value(call.params, 'jobId')}")
     wanted = str(call.params.get("edition", Edition.HOLDER))
     if wanted not in list(Edition):
@@ -117,7 +118,3 @@ def _record(call: Call) -> Record | None:
     if not job:
         raise HttpError(400, "`jobId` is required")
     return call.app.store.get(WorkflowId(job))
-
-
-def _may_see(address: str, record: Record) -> bool:
-    return not address or address in policy.decode(record.submission.policy).checkers

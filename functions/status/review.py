@@ -13,11 +13,10 @@ from werkzeug.wrappers import Response
 from functions.api.auth.reader import Reader, require_reader
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
-from functions.api.review.answers import held_record, report_of, summary, to_decide
+from functions.api.review.answers import held_record, may_see, report_of, summary, to_decide
 from functions.results.layout import plain_path
 from functions.results.ports import NotFound
 from functions.store.values import HeldResults, Outgoing
-from functions.trust import policy
 from functions.trust.chain import spell_time
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Record
@@ -31,7 +30,7 @@ _HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content
 def held(call: Call) -> Response:
     """GET /held: list what waits for a decision, the earliest end first, and events that could not be delivered."""
     reader = require_reader(call)
-    records = [record for record in call.app.store.holds(PAGE) if _may_see(reader, record)]
+    records = [record for record in call.app.store.holds(PAGE) if may_see(reader.address, record)]
     undelivered = [_plain_event(event) for event in call.app.store.undelivered(PAGE) if _may_know(call, reader, event)]
     return answer({"held": [_summary(call, record) for record in records], "undelivered": undelivered})
 
@@ -85,13 +84,9 @@ def _decrypted(call: Call, waiting: HeldResults, index: int, path: str) -> Respo
 
 def _visible(call: Call, reader: Reader, job: str) -> tuple[Record, HeldResults]:
     record, waiting = held_record(call, job)
-    if not _may_see(reader, record):
+    if not may_see(reader.address, record):
         raise HttpError(404, f"no results of a job {job} are held")
     return record, waiting
-
-
-def _may_see(reader: Reader, record: Record) -> bool:
-    return not reader.address or reader.address in policy.decode(record.submission.policy).checkers
 
 
 def _may_know(call: Call, reader: Reader, event: Outgoing) -> bool:
@@ -99,7 +94,7 @@ def _may_know(call: Call, reader: Reader, event: Outgoing) -> bool:
     if not reader.address:
         return True
     record = call.app.store.get(event.workflow) if event.workflow else None
-    return record is not None and _may_see(reader, record)
+    return record is not None and may_see(reader.address, record)
 
 
 def _plain_event(event: Outgoing) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +14,7 @@ import msgspec
 import pytest
 from support.api import ADMIN, OWNER, Api
 from support.held_api import KEYS, decide, decision, fail_release, held, held_api, look
+from werkzeug.test import TestResponse
 
 from functions.advance import notifications
 from functions.advance.sweep import sweep
@@ -111,6 +114,8 @@ def told_to_others(api: Api, job: str) -> list[str]:
         *(api.get("/getResult", api.signed(f"{OWNER}{job}", **own, index=n)) for n in (-1, 0, 1, 99)),
         *(api.get("/logs", api.signed(f"{OWNER}{job}", **own, component=stage)) for stage in Stage),
         api.get("/logs", api.signed(f"{OWNER}{job}", **own, follow=1)),
+        *(api.get(path, api.signed(f"{OWNER}{job}", **own)) for path in ("/crate", "/attestation")),
+        *(look(api, f"{path}?jobId={job}", KEYS[2]) for path in ("/crate", "/attestation")),
         *(api.get(path, {"jobId": job}) for path in ("/info", "/history", "/logs", "/runningjobs", "/list", "/held")),
         *(look(api, path, KEYS[2]) for path in ("/held", f"/held/{job}", f"/heldFile?jobId={job}&index=0", "/freeze")),
         api.get(f"/held/{job}"),
@@ -129,7 +134,15 @@ def told_to_others(api: Api, job: str) -> list[str]:
     ]
     payload = notifications.payload(record, "")
     told = [json.dumps(each) for each in (*events, payload, workflow_status(record.workflow))]
-    return [*(f"{answer.status} {answer.headers} {answer.text}" for answer in answers), *told]
+    return [*(f"{answer.status} {answer.headers} {body_of(answer)}" for answer in answers), *told]
+
+
+def body_of(answer: TestResponse) -> str:
+    """Its text; of a zip file the names and contents of all that is inside."""
+    if not answer.data.startswith(b"PK"):
+        return answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as opened:
+        return "\n".join(f"{name} {opened.read(name).decode(errors='replace')}" for name in opened.namelist())
 
 
 def decision_of_a_stranger(job: str) -> dict[str, Any]:

@@ -166,3 +166,14 @@ def test_results_that_would_have_no_place_to_wait_are_refused_before_anything_is
     refused = api.post(api.start_body())
     assert (refused.status_code, "configured wrongly" in refused.text) == (500, True)
     assert api.app.store.find(Query()) == []
+
+
+def test_who_submitted_a_job_as_a_checker_of_one_data_set_sees_nothing_of_the_others(api: Api) -> None:
+    both = (*CHECKERS, Checker(name="consumer", address=ethereum.address(KEYS[2])))
+    api.app.policies = Policies((WrittenPolicy(id="strict", hold=Hold.ALWAYS, checkers=both),))
+    owner = ethereum.address(KEYS[2])[2:]
+    job = held(api, owner=owner)
+    assert look(api, "/held", KEYS[2]).json == {"held": [], "undelivered": []}
+    for path in (f"/held/{job}", f"/heldFile?jobId={job}&index=0", f"/crate?jobId={job}"):
+        assert look(api, path, KEYS[2]).status_code == 404
+    assert look(api, f"/held/{job}").status_code == 200

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.api.http import Call, HttpError
+from functions.ethereum import comparable
 from functions.results.layout import plain_path
 from functions.store.values import HeldResults, StoredDecision
 from functions.trust import decisions, findings, policy
@@ -41,6 +42,16 @@ def to_decide(record: Record, held: HeldResults) -> Held:
         approvals=policy.decode(record.submission.policy).approvals,
         submitters=frozenset((record.submission.owner, record.submission.provider)),
     )
+
+
+def may_see(address: str, record: Record) -> bool:
+    """Whether a checker may look at held results of this job, and at what was found; an operator has no address.
+
+    Who submitted the job may not: as a checker of one data set they would see what was computed from another.
+    """
+    submitters = map(comparable, (record.submission.owner, record.submission.provider))
+    checkers = policy.decode(record.submission.policy).checkers
+    return not address or (address in checkers and comparable(address) not in submitters)
 
 
 def result_of(record: Record, stored: Sequence[StoredDecision]) -> decisions.Result:
