@@ -104,8 +104,8 @@ def task_view(
             mirrors.setdefault(folder, list(_mirror(folder)))
     return [
         *machine,
-        *closed,
         *(mount for folder in sorted(mirrors) for mount in mirrors[folder]),
+        *closed,  # after the mirrors, which show again what is in a folder
         *(Mount("bind", target, source, writable=writable) for target, source, writable in places),
     ]
 

@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 
 from functions.workflow.container_paths import PathRefused, check_path, plan
-from functions.workflow.document import DIALECT, MAX_DEPTH, DocumentError
+from functions.workflow.document import MAX_DEPTH, DocumentError
 from functions.workflow.field_checks import depth_left
 from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
 
-IGNORED = ("id", "state", "logs", "creation_time", DIALECT)  # what only the server sets
 _ENV_NAME = re.compile(r"[^=\0]+")
 
 
@@ -34,7 +33,7 @@ def accept(body: Any) -> AcceptedTask:
         raise DocumentError("$", "a task: a JSON object with `executors`")
     if depth_left(body, MAX_DEPTH) < 0:
         raise DocumentError("$", f"at most {MAX_DEPTH} levels of nesting")
-    kept = {key: each for key, each in _without_nulls(body).items() if key not in IGNORED}
+    kept = {key: each for key, each in _without_nulls(body).items() if key in TesTask.__struct_fields__}
     try:
         task = msgspec.convert(kept, TesTask)
     except msgspec.ValidationError as e:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from functions.local import view
-from functions.local.view import Mount, conflict, visible
+from functions.local.view import Mount, conflict, task_view, visible
 
 
 @pytest.fixture
@@ -144,3 +144,13 @@ def test_what_lies_in_the_platforms_folder_is_not_shown(home: Path, tmp_path: Pa
 def test_a_folder_that_cannot_be_shown_is_refused(path: str, problem: str) -> None:
     assert problem in conflict(Path(path))
     assert bool(problem) == bool(conflict(Path(path)))
+
+
+def test_a_place_of_a_task_never_uncovers_the_folder_of_the_platform(tmp_path: Path) -> None:
+    platform, shown = tmp_path / "shown/platform", tmp_path / "shown"
+    platform.mkdir(parents=True)
+    place = (f"{shown}/new/place", str(tmp_path), True)
+    mounts = task_view([place], platform=platform, user=(1, 1), shared_memory=1, shown=[shown])
+    (last,) = [mount for mount in mounts if mount.target == str(platform)][-1:]
+    assert (last.kind, last.mode) == ("tmpfs", "000")
+    assert mounts[-1] == Mount("bind", place[0], place[1], writable=True)

@@ -28,13 +28,22 @@ def _output(path: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_a_task_is_kept_as_it_came() -> None:
-    task = _with(name="n", tags={"a": "b"}, resources={"ram_gb": 1.5, "cpu_cores": 2}, unknown=1)
+    task = _with(name="n", tags={"a": "b"}, resources={"ram_gb": 1.5, "cpu_cores": 2})
     assert accept(task).kept == task
     assert read(task) == accept(task).task
 
 
-def test_nulls_and_what_only_the_server_sets_are_dropped() -> None:
-    task = _with(id="x", state="UNKNOWN", logs=None, creation_time="now", inputs=None, tags={"a": None, "b": "c"})
+def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> None:
+    task = _with(
+        id="x",
+        dialect="ocean",
+        chainId="1" * 300,
+        state="UNKNOWN",
+        logs=None,
+        creation_time="now",
+        inputs=None,
+        tags={"a": None, "b": "c"},
+    )
     assert accept(task).kept == _with(tags={"b": "c"})
 
 
