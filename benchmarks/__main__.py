@@ -26,6 +26,7 @@ BENCHES = (
     "scale",
     "checks",
     "observing",
+    "proofs",
 )
 
 

@@ -19,6 +19,7 @@ from functions.log import about
 from functions.results.ports import StorageUnavailable
 from functions.store.ports import AgreementInUse
 from functions.submit.new_task import PROVIDER, prepare
+from functions.trust.chain import PERSON
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment
 from functions.workflow.model import Record, WorkflowId
@@ -51,7 +52,7 @@ def cancel(call: Call) -> Response:
     principal = require_principal(call)
     task = own_task(call, principal)
     try:
-        call.app.transitions.apply(task.id, StopRequested(), cause=principal.owner)
+        call.app.transitions.apply(task.id, StopRequested(), cause=f"{PERSON}{principal.owner}")
     except (ClusterUnavailable, StorageUnavailable):
         logger.warning("the cancel is recorded; the sweep carries it out", extra=about(workflow=task.id))
     return answer({})
@@ -113,7 +114,7 @@ def _canonical(record: Record) -> bytes:
 
 def _submitted(call: Call, record: Record) -> WorkflowId:
     try:
-        return call.app.transitions.submit(record, record.submission.owner).workflow.id
+        return call.app.transitions.submit(record, f"{PERSON}{record.submission.owner}").workflow.id
     except AgreementInUse:
         # A concurrent copy of this request, with the same key, was first.
         first = _first(call, record)

@@ -20,8 +20,10 @@ from functions.workflow.model import Workflow, WorkflowId
 VERSION = 1
 _GENESIS = b"sluice/history/v1\n"
 MAX_CAUSE = 255  # characters; an event's id may have any length
-_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
-_KEYED = "address:"
+# Who caused a line: an Ethereum address, or another name that the caller marks as a person's.
+_PERSON = re.compile("0x[0-9a-fA-F]{40}|user:.+", re.DOTALL)
+PERSON = "user:"
+_KEYED = "person:"
 
 
 class ChainBroken(ValueError):
@@ -114,18 +116,18 @@ def keyed(salt: bytes, content: bytes) -> str:
 
 
 def recorded_cause(workflow: Workflow, cause: str) -> str:
-    """Return a cause as the history keeps it: an address only as its salted digest, so that it can be forgotten."""
-    if workflow.salt and _ADDRESS.fullmatch(cause):
-        return _address(workflow, cause)
+    """Return a cause as the history keeps it: a person only as a salted digest, so that it can be forgotten."""
+    if workflow.salt and _PERSON.fullmatch(cause):
+        return _keyed_name(workflow, cause)
     return canonical.storable(cause)[:MAX_CAUSE]
 
 
 def named_cause(workflow: Workflow, cause: str, known: Iterable[str]) -> str:
-    """Return a recorded cause with the address, if it is one of those that are known."""
+    """Return a recorded cause with the person's name, if it is one of those that are known."""
     if not workflow.salt or not cause.startswith(_KEYED):
         return cause
-    return next((address for address in known if _address(workflow, address) == cause), cause)
+    return next((name for name in known if _keyed_name(workflow, name) == cause), cause)
 
 
-def _address(workflow: Workflow, address: str) -> str:
-    return f"{_KEYED}{salted(bytes.fromhex(workflow.salt), address.lower())}"
+def _keyed_name(workflow: Workflow, name: str) -> str:
+    return f"{_KEYED}{salted(bytes.fromhex(workflow.salt), name.removeprefix(PERSON).lower())}"

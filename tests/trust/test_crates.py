@@ -29,6 +29,8 @@ from support.proofs import (
     unpacked,
 )
 
+from functions.workflow.model import Manifest, Stage
+
 STATES: dict[str, Callable[[], tuple[ProofApi, str]]] = {
     "finished": lambda: _made(proof_api(), ProofApi.finished),
     "failed": lambda: _made(proof_api(), ProofApi.failed),
@@ -275,3 +277,40 @@ def test_roc_validator_finds_nothing(state: str, edition: str, tmp_path: Path, c
     expected = [] if state in ("finished", "released") else NO_RESULT
     assert findings(cache, bag / "data", *PROCESS_RUN) == expected
     assert findings(cache, bag / "data/workflow", "workflow-ro-crate-1.0", "REQUIRED") == []
+
+
+# --- GA4GH TES --------------------------------------------------------------------------------------
+
+TASK: dict[str, Any] = {
+    "name": "count penguins",
+    "inputs": [{"name": "penguins", "url": "https://data.example.org/secret-place.csv", "path": "/data/in.csv"}],
+    "executors": [
+        {"image": "docker.io/library/alpine:3.20", "command": ["wc", "-l", "/data/in.csv"], "env": {"TOKEN": "hidden"}},
+        {"image": "python:3.12", "command": ["python3", "-c", "print(1)"]},
+    ],
+}
+
+
+def test_a_task_of_tes_has_a_crate_too(tmp_path: Path) -> None:
+    from functions.api.auth.principal import LOCAL
+    from functions.submit.new_task import prepare
+    from functions.trust.chain import PERSON
+    from functions.workflow.tes_checks import accept
+
+    proofs = proof_api()
+    made = proofs.api.app
+    record = prepare(made, accept(TASK), LOCAL, made.environments["ocean-compute"])
+    job: Any = made.transitions.submit(record, f"{PERSON}somebody").workflow.id
+    proofs.end(job, Stage.CONFIGURE)
+    proofs.end(job, Stage.ALGORITHM)
+    proofs.end(job, Stage.ALGORITHM, executor=1)
+    proofs.end(job, Stage.PUBLISH, manifest=Manifest())
+    bag = unpacked(proofs.crate(job), tmp_path)
+    graph = graph_of(bag)
+    assert broken(graph) == []
+    (run,) = entity(graph, "CreateAction")
+    assert run["description"] == "wc -l /data/in.csv; python3 -c print(1)"
+    assert [image["name"] for image in entity(graph, "ContainerImage")] == [e["image"] for e in TASK["executors"]]
+    everything = "".join(path.read_text() for path in bag.rglob("*") if path.is_file())
+    for hidden in ("secret-place", "hidden", "somebody"):
+        assert hidden not in everything

@@ -1,0 +1,148 @@
+"""The cost of proofs: what the chain and its facts add to a transition, and the log with up to a million leaves.
+
+The chain's share is the CPU time of the functions that make it, of all CPU time of transitions in a SQLite record; the
+database's own work counts as all. The log is in Postgres: 500 heads are appended, and a head's place is proven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import wraps
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks import data
+from benchmarks.rows import Row, at_most
+from functions.engine.app import App
+from functions.store.migrate import migrate
+from functions.store.sql import SqlStore
+from functions.store.values import LogLeaf
+from functions.trust import chain, facts, merkle
+from functions.trust.merkle import Node
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Manifest, Outcome, Record, Stage
+from functions.workflow.observation import StageEnded
+
+SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (100, 300)
+NEW = 500
+IMAGE = "sha256:" + "cd" * 32
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def measure(short: bool = False) -> Iterator[Row]:
+    yield from _transitions(20 if short else 400)
+    yield from _log(SHORT_SIZES if short else SIZES, 1 if short else 15)
+
+
+# --- transitions ------------------------------------------------------------------------------
+
+
+def _transitions(workflows: int) -> Iterator[Row]:
+    with TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/sluice.db"
+        migrate(url)
+        with data.environment(url) as environ, data.open_app(environ) as app:
+            yield _share(app, workflows)
+
+
+def _share(app: App, workflows: int) -> Row:
+    """The CPU time of whole workflows, and how much of it the chain and its facts take."""
+    spent = [0.0]
+    timed = [
+        patch.object(chain, "seal", _timed(chain.seal, spent)),
+        patch.object(chain, "recorded_cause", _timed(chain.recorded_cause, spent)),
+        patch.object(facts, "of_submission", _timed(facts.of_submission, spent)),
+    ]
+    for each in timed:
+        each.start()
+    began = time.thread_time()
+    for number in range(workflows):
+        _run(app, data.record(app, f"{number:032x}"))
+    total = time.thread_time() - began
+    for each in timed:
+        each.stop()
+    return Row("proofs: chain and facts, of a workflow's CPU time", 100 * spent[0] / total, "%", at_most(5))
+
+
+def _run(app: App, record: Record) -> None:
+    app.transitions.submit(record, "0x" + "ab" * 20)
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
+        state = app.store.state(record.workflow.id)
+        assert state is not None
+        seen = StageEnded(stage, 1, state.job_uid, Outcome.SUCCEEDED, 0, manifest=Manifest(), facts={"image": IMAGE})
+        assert app.transitions.apply(record.workflow.id, seen, "bench") is Verdict.APPLIED
+
+
+def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    @wraps(function)
+    def timed(*arguments: Any) -> Any:
+        began = time.thread_time()
+        try:
+            return function(*arguments)
+        finally:
+            spent[0] += time.thread_time() - began
+
+    return timed
+
+
+# --- the log ------------------------------------------------------------------------------------
+
+
+def _log(sizes: tuple[int, ...], rounds: int) -> Iterator[Row]:
+    appended: dict[int, float] = {}
+    proven: dict[int, float] = {}
+    with data.postgres() as url, closing(SqlStore(url)) as store:
+        size = 0
+        for wanted in sizes:
+            while size < wanted:
+                count = min(5000, wanted - size)
+                _extend(store, size, count)
+                size += count
+            rounds_of: list[float] = []
+            for _ in range(rounds):
+                began = time.perf_counter()
+                _extend(store, size, NEW)
+                rounds_of.append(time.perf_counter() - began)
+                size += NEW
+            appended[wanted] = median(rounds_of)
+            proven[wanted] = median(_prove(store, size, n) for n in range(rounds * 3))
+    for wanted in sizes:
+        yield Row(f"proofs: {NEW} new heads, among {wanted:,}", appended[wanted] * 1000, "ms")
+        yield Row(f"proofs: place of a head, among {wanted:,}", proven[wanted] * 1000, "ms")
+    least, most = sizes[0], sizes[-1]
+    yield Row(f"proofs: {NEW} new heads, {most:,} / {least:,}", appended[most] / appended[least], "×", at_most(1.5))
+    yield Row(f"proofs: place of a head, {most:,} / {least:,}", proven[most] / proven[least], "×", at_most(4))
+
+
+def _extend(store: SqlStore, size: int, count: int) -> None:
+    leaves = [LogLeaf("history", "w", _head(size + n)) for n in range(count)]
+    with store.begin() as tx:
+        assert tx.log.lock() == size
+        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.node)
+        root = merkle.root(size + count, _nodes(nodes, tx.log.node))
+        tx.log.extend(size, leaves, nodes, root, "note", NOW)
+
+
+def _nodes(new: Mapping[Node, bytes], stored: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    return lambda level, position: new.get((level, position)) or stored(level, position)
+
+
+def _prove(store: SqlStore, size: int, number: int) -> float:
+    wanted = _head((number * 7919) % size)
+    began = time.perf_counter()
+    index = store.log.position(wanted)
+    assert index is not None
+    path = merkle.inclusion_proof(index, size, store.log.node)
+    taken = time.perf_counter() - began
+    assert len(path) <= 21
+    return taken
+
+
+def _head(number: int) -> str:
+    return hashlib.sha256(b"%d" % number).hexdigest()
