@@ -56,7 +56,7 @@ function set(node, name, value) {
   if (name.startsWith("on")) node[name] = value;
   else if (name === "style") for (const [property, text] of Object.entries(value || {})) node.style.setProperty(property, text);
   else if (name === "value" || name === "checked" || name === "selected") node[name] = value ?? "";
-  else if (name === "href" && !/^(#|\/api\/|\/console\/|data:)/.test(value)) node.removeAttribute("href");
+  else if (name === "href" && !value?.startsWith("#")) node.removeAttribute("href");
   else if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else node.setAttribute(name, value === true ? "" : value);
 }
