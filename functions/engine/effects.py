@@ -53,10 +53,10 @@ FROZEN_PAUSE = timedelta(minutes=1)  # until it is checked again whether a freez
 class RetryLater(Exception):
     """The cluster refuses for now. The sweep tries again at `at`; the event need not be sent again."""
 
-    def __init__(self, at: datetime, reason: str) -> None:
+    def __init__(self, at: datetime, reason: str = "") -> None:
         super().__init__(reason)
         self.at = at
-        self.reason = reason  # for the owner
+        self.reason = reason  # for the owner; empty for a freeze, which is not the owner's to know
 
 
 class Effects:
@@ -105,7 +105,7 @@ class Effects:
         except DocumentError:  # not recorded by us, such as a row that operator-service has inserted
             return None, _refused(effect, "DocumentInvalid")
         if intent.frozen and _is_frozen(tx, current, effect, definition):
-            raise RetryLater(now + FROZEN_PAUSE, "Frozen")
+            raise RetryLater(now + FROZEN_PAUSE)
         job = StageJob(
             workflow=current.id,
             stage=effect.stage,

@@ -280,7 +280,7 @@ class Transitions:
     def _tell_wait(self, tx: Transaction, current: Workflow, intent: Intent, reason: str, cause: str) -> None:
         """Record why the Job of the current attempt cannot be created yet, since its creation was due."""
         is_current = current.stage is not None and intent.effect == _creation(current, current.stage)
-        if is_current and (current.waiting is None or current.waiting.reason != reason):
+        if reason and is_current and (current.waiting is None or current.waiting.reason != reason):
             waiting = replace(current, waiting=Waiting(reason, intent.due_at))
             tx.save(Decision(waiting, Verdict.UNCHANGED), cause)
 

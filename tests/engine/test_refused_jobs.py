@@ -4,6 +4,7 @@ import pytest
 from support.world import World, record
 
 from functions.cluster.ports import ClusterUnavailable, Rejected
+from functions.store.values import Freeze
 from functions.workflow.codes import Code
 from functions.workflow.model import Phase, Stage, Waiting, WorkflowId
 
@@ -74,4 +75,15 @@ def test_the_owner_sees_that_a_job_waits_for_a_quota_until_it_is_created() -> No
         assert world.state(w).waiting == Waiting("QuotaExceeded", began)
         world.tick()
     assert [ref.stage for ref in world.cluster.running()] == [Stage.CONFIGURE]
+    assert world.state(w).waiting is None
+
+
+def test_the_owner_does_not_see_that_a_job_waits_for_a_freeze() -> None:
+    world = World()
+    w = world.reached(Stage.ALGORITHM)
+    with world.app.store.begin() as tx:
+        tx.freeze(Freeze("all", world.clock(), "admin", "an incident"))
+    world.end_job(w)
+    world.deliver()
+    assert (world.state(w).stage, world.cluster.running()) == (Stage.PUBLISH, [])
     assert world.state(w).waiting is None

@@ -62,7 +62,8 @@ class Status(_Head, _Assets, _Optional):
     """The status object of a job. Times are seconds since 1970, as strings.
 
     `reason` and `terminationDetails` are present only if the job ends abnormally, `waiting` while a stage waits for its
-    container, `queuePosition` (from 1) while the job is one of the first 1000 that wait for a slot of its environment.
+    container or a quota, `queuePosition` (from 1) while the job is one of the first 1000 that wait for a slot of its
+    environment.
     `warnings`, if there are any, name outputs that were not published, or that have another name. `head` is the digest
     of the job's last history line: keep it, and no line before it can be changed unseen (docs/trust.md).
     """
