@@ -6,30 +6,24 @@ import json
 import shlex
 from collections.abc import Sequence
 
-import msgspec
-
 from functions.cluster.ports import StageJob
-from functions.workflow import stage_task, volume_layout
+from functions.workflow import task_writer, volume_layout
 from functions.workflow.document import Definition
 from functions.workflow.model import Stage
 from functions.workflow.tes_task import TesTask
 
 
 def task_json(job: StageJob) -> bytes:
-    """Return the content of the task file of configure and publish."""
-    environment = job.environment
-    task = stage_task.Task(
-        workflow=job.workflow,
-        definition=job.definition,
+    """Return the content of the task file of configure, publish and release."""
+    return task_writer.task_json(
+        job.workflow,
+        job.definition,
+        job.environment,
+        owner=job.owner,
+        policy=job.policy,
         results=job.results,
-        fetch=environment.fetch,
-        publish=environment.publish,
-        policy=msgspec.Raw(job.policy.encode() or b"{}"),
         held=job.held,
     )
-    if isinstance(job.definition, TesTask):
-        task = msgspec.structs.replace(task, deliver=environment.tes, owner=job.owner)
-    return stage_task.encode(task)
 
 
 def ocean(job: StageJob) -> Definition:

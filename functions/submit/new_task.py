@@ -7,16 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from msgspec import Raw
-
 from functions.results.storage import storage_url
 from functions.settings import SettingsError
 from functions.submit.new_workflow import check_quarantine
 from functions.workflow.destinations import DestinationRefused, check, is_below
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
-from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
-from functions.workflow.stage_task import MAX_HELD_LIST, MAX_SIZE, Task, encode
+from functions.workflow.model import Record, Submission, Workflow, WorkflowId
+from functions.workflow.task_writer import size_and_limit
 from functions.workflow.tes_task import TesTask, url_of
 
 if TYPE_CHECKING:
@@ -105,16 +103,6 @@ def _under_policy(
 
 def _check_size(record: Record, task: TesTask, environment: Environment) -> None:
     """Refuse a task that no Secret can hold. Raises DocumentError."""
-    whole = Task(
-        workflow=record.workflow.id,
-        definition=task,
-        results="",
-        fetch=environment.fetch,
-        publish=environment.publish,
-        deliver=environment.tes,
-        owner=record.submission.owner,
-        policy=Raw(record.submission.policy.encode() or b"{}"),
-    )
-    most = MAX_SIZE if record.workflow.limits.hold is Hold.NEVER else MAX_SIZE - MAX_HELD_LIST
-    if (size := len(encode(whole))) > most:
+    size, most = size_and_limit(record, task, environment)
+    if size > most:
         raise DocumentError("$", f"a task of at most {most} bytes, not {size}; put a large `content` behind a `url`")

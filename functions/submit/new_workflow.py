@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Raw
-
 from functions.workflow.document import Definition, DocumentError, parse
 from functions.workflow.environment import Environment, grant
-from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
-from functions.workflow.stage_task import MAX_HELD_LIST, MAX_SIZE, Task, encode
+from functions.workflow.model import Record, Submission, Workflow, WorkflowId
+from functions.workflow.task_writer import size_and_limit
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -74,16 +72,8 @@ def _under_policy(
 
 def _check_size(record: Record, definition: Definition, environment: Environment) -> None:
     """Refuse a document that no Secret can hold. Raises Invalid."""
-    task = Task(
-        workflow=record.workflow.id,
-        definition=definition,
-        results="",
-        fetch=environment.fetch,
-        publish=environment.publish,
-        policy=Raw(record.submission.policy.encode() or b"{}"),
-    )
-    most = MAX_SIZE if record.workflow.limits.hold is Hold.NEVER else MAX_SIZE - MAX_HELD_LIST
-    if (size := len(encode(task))) > most:
+    size, most = size_and_limit(record, definition, environment)
+    if size > most:
         raise Invalid(
             f"$: expected a document of at most {most} bytes for the stages, not {size}; "
             "put a large algorithm behind `url` instead of `rawcode`, and data into `input`"

@@ -65,13 +65,8 @@ def walk(volume: Path, folder: str, notice: Notice) -> Generator[Entry]:
 
     Never follows symbolic links. A missing folder is empty. Raises TreeRefused and TreeChanged.
     """
-    try:
-        fd = os.open(volume / folder, _FOLDER)
-    except FileNotFoundError:
-        return
-    except OSError as e:
-        raise _error(folder, e, final=(*_DENIED, *_NOT_A_FOLDER)) from e
-    yield from _walk(fd, folder, notice, MAX_DEPTH)
+    if (fd := _open_top(volume, folder)) is not None:
+        yield from _walk(fd, folder, notice, MAX_DEPTH)
 
 
 def match(volume: Path, folder: str, parts: Sequence[str], notice: Notice, *, folders: bool) -> Generator[Entry]:
@@ -79,13 +74,18 @@ def match(volume: Path, folder: str, parts: Sequence[str], notice: Notice, *, fo
 
     With `folders`, a folder that matches stands for all files below it. Never follows links. Raises as `walk`.
     """
+    if (fd := _open_top(volume, folder)) is not None:
+        yield from _match(fd, folder, parts, notice, folders)
+
+
+def _open_top(volume: Path, folder: str) -> int | None:
+    """Open a folder of the volume; None if there is none. Raises TreeRefused."""
     try:
-        fd = os.open(volume / folder, _FOLDER)
+        return os.open(volume / folder, _FOLDER)
     except FileNotFoundError:
-        return
+        return None
     except OSError as e:
         raise _error(folder, e, final=(*_DENIED, *_NOT_A_FOLDER)) from e
-    yield from _match(fd, folder, parts, notice, folders)
 
 
 def _match(fd: int, path: str, parts: Sequence[str], notice: Notice, folders: bool) -> Generator[Entry]:
