@@ -1,12 +1,12 @@
 """A cluster that refuses a Job, or does not answer."""
 
 import pytest
-from support.world import World, record
+from support.world import TASK, World, record
 
 from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.store.values import Freeze
 from functions.workflow.codes import Code
-from functions.workflow.model import Phase, Stage, Waiting, WorkflowId
+from functions.workflow.model import Outcome, Phase, Stage, Waiting, WorkflowId
 
 
 def test_a_job_that_the_cluster_rejects_for_good_fails_its_stage_with_the_reason() -> None:
@@ -18,6 +18,19 @@ def test_a_job_that_the_cluster_rejects_for_good_fails_its_stage_with_the_reason
     ending = world.state(w).ending
     assert ending is not None
     assert (world.state(w).status, ending.reason) == (31, "Invalid")
+
+
+def test_the_refusal_of_a_later_executor_ends_that_executor() -> None:
+    world = World()
+    w = world.submit(document=TASK)
+    world.end_job(w)
+    world.deliver()
+    assert world.state(w).stage is Stage.ALGORITHM
+    world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
+    world.end_job(w)
+    world.deliver()
+    ends = [(each.executor, each.end and each.end.outcome) for each in world.app.store.attempts(w)]
+    assert ends[1:3] == [(0, Outcome.SUCCEEDED), (1, Outcome.FAILED)]
 
 
 def test_a_job_that_the_cluster_refuses_for_now_is_tried_again_by_the_sweep() -> None:

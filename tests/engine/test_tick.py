@@ -106,6 +106,17 @@ def test_a_submission_that_cannot_create_the_tick_is_refused_and_leaves_nothing(
     assert levels(world) == (TickLevel.FAST,) * 3
 
 
+def test_a_submission_is_refused_if_the_tick_may_be_gone_and_cannot_be_created() -> None:
+    """The record was lowered to none, and the cluster was not told yet: whether it has a tick is not known."""
+    world = World()
+    with world.app.store.begin() as tx:
+        tx.lock_tick()
+        tx.save_tick(Tick(TickLevel.NONE, TickLevel.SLOW))
+    world.cluster.fail_next("set_tick", ClusterUnavailable("down"))
+    with pytest.raises(ClusterUnavailable):
+        world.submit()
+
+
 def test_a_tick_that_cannot_be_made_fast_now_is_made_fast_by_the_next_slow_one() -> None:
     world = World(max_job_duration=24 * 3600)
     w = world.with_running_algorithm()
