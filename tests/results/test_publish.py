@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.publishing import OUTPUTS, task, volume
+from support.publishing import OUTPUTS, content, task, volume
 
 from functions.results.age import new_identity
 from functions.results.files import FileStorage
@@ -22,14 +22,6 @@ from functions.workflow.stage_task import MAX_HELD_LIST, HeldTask
 from functions.workflow.transfer_policies import PublishPolicy
 
 W = WorkflowId("w1")
-
-
-def content(storage: Storage, file: ResultFile) -> bytes:
-    found = storage.open(file)
-    try:
-        return b"".join(found.chunks)
-    finally:
-        found.close()
 
 
 def names(files: tuple[ResultFile, ...]) -> list[str]:

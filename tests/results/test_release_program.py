@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pyrage
 import pytest
-from support.publishing import task, volume, write_task
+from support.publishing import content, task, volume, write_task
 
 from functions.results.age import decrypt, encrypt, new_identity
 from functions.results.files import FileStorage
@@ -47,14 +47,6 @@ def held(tmp_path: Path, storage: Storage, quarantine: Storage, public_key: str 
 def run(given: Task, storage: Storage, quarantine: Storage) -> Manifest:
     assert given.held is not None
     return Release(given, given.held, quarantine, storage).run()
-
-
-def content(storage: Storage, file: ResultFile) -> bytes:
-    found = storage.open(file)
-    try:
-        return b"".join(found.chunks)
-    finally:
-        found.close()
 
 
 def stored(root: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -152,3 +153,12 @@ def unpacked(archive: bytes, folder: Path) -> Path:
         packed.extractall(folder)
     (bag,) = folder.iterdir()
     return bag
+
+
+def openssl_verifies(folder: Path, pem: bytes, signed: bytes, signature: bytes) -> bool:
+    """Whether openssl, which shares no code with us, finds an Ed25519 signature right. It writes into `folder`."""
+    (folder / "pub.pem").write_bytes(pem)
+    (folder / "signed").write_bytes(signed)
+    (folder / "signature").write_bytes(signature)
+    command = "openssl pkeyutl -verify -pubin -inkey pub.pem -rawin -in signed -sigfile signature"
+    return subprocess.run(command.split(), cwd=folder, capture_output=True).returncode == 0

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from functions.results.ports import Storage
 from functions.workflow.document import parse
+from functions.workflow.model import ResultFile
 from functions.workflow.stage_task import Task
 from functions.workflow.transfer_policies import PublishPolicy
 
@@ -47,3 +49,11 @@ OUTPUTS = {
     "plots/y.png": b"\x89PNG",
     "z": b"z" * 9,
 }
+
+
+def content(storage: Storage, file: ResultFile) -> bytes:
+    found = storage.open(file)
+    try:
+        return b"".join(found.chunks)
+    finally:
+        found.close()
