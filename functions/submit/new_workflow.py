@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.workflow.document import Definition, DocumentError, parse
 from functions.workflow.environment import Environment, grant
-from functions.workflow.model import Record, Submission, Workflow, WorkflowId
+from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
 from functions.workflow.task_writer import size_and_limit
 
 if TYPE_CHECKING:
