@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import ADMIN, API, OWNER
+from support.api import OWNER
 from support.five_safes_rules import broken
-from support.held_api import KEYS, look
 from support.proofs import (
     CONTENTS,
     IMAGE,
     ProofApi,
-    StoredBytes,
     held_job,
     held_proof_api,
     proof_api,
@@ -141,47 +139,6 @@ def test_secrets_and_addresses_of_data_are_not_in_a_crate(tmp_path: Path) -> Non
     for name in ("url", "remote"):
         if given.get(name):
             assert list(document["stages"][0]["input"][0][name]) == ["redacted"]
-
-
-def test_the_owner_gets_the_consumers_edition_and_nobody_else_gets_any(tmp_path: Path) -> None:
-    proofs, job = STATES["finished"]()
-    answered = proofs.own_crate(job)
-    assert (answered.status_code, answered.mimetype) == (200, "application/zip")
-    assert unpacked(answered.data, tmp_path).name.endswith("-consumer")
-    assert proofs.api.get("/crate", {"jobId": job}).status_code == 400
-    stranger = "0x" + "9" * 40
-    signed = proofs.api.signed(f"{stranger}{job}", owner=stranger, jobId=job)
-    assert proofs.api.get("/crate", signed).status_code == 404
-    assert proofs.api.get("/crate", {"jobId": "unknown"}, headers=ADMIN).status_code == 404
-    assert proofs.api.get("/crate", {"jobId": job, "edition": "gold"}, headers=ADMIN).status_code == 400
-    assert proofs.api.get("/crate", {}, headers=ADMIN).status_code == 400
-
-
-def test_a_checker_gets_the_crates_of_jobs_whose_policy_names_them() -> None:
-    proofs, job = STATES["held"]()
-    assert look(proofs.api, f"/crate?jobId={job}").status_code == 200
-    assert look(proofs.api, f"/crate?jobId={job}", KEYS[2]).status_code == 404
-
-
-def test_frozen_results_leave_in_no_crate_of_their_owner() -> None:
-    proofs, job = STATES["finished"]()
-    frozen = proofs.api.submit.post(f"{API}/freeze", json={"scope": "all"}, headers=ADMIN)
-    assert frozen.status_code == 200
-    assert proofs.own_crate(job).status_code == 403
-
-
-@pytest.mark.parametrize("damage", ["missing", "altered"])
-def test_a_result_that_is_not_what_was_published_cuts_the_connection(damage: str) -> None:
-    proofs, job = STATES["finished"]()
-    storage = proofs.api.app.storage
-    assert isinstance(storage, StoredBytes)
-    url = next(url for url in storage.contents if url.endswith("statistics.csv"))
-    if damage == "missing":
-        del storage.contents[url]
-    else:
-        storage.contents[url] = storage.contents[url].replace(b"152", b"153")
-    with pytest.raises(Exception, match=r"a result cannot be read|not what was published"):
-        proofs.crate(job)
 
 
 def test_many_outputs_are_listed_by_their_folder(tmp_path: Path) -> None:
