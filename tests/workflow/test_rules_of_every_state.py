@@ -253,3 +253,9 @@ def test_only_the_current_attempts_own_job_is_believed() -> None:
     for end in others:
         earlier = (order.index(end.stage), end.attempt) < (order.index(Stage.PUBLISH), 2)
         assert decide(w, end, NOW).verdict is (Verdict.DUPLICATE if earlier else Verdict.FOREIGN)
+
+
+def test_a_job_of_the_same_name_with_another_uid_is_not_believed() -> None:
+    w = replace(new(), phase=Phase.ALGORITHM, attempt=1, job_uid=UID, deadline=LONG_AFTER)
+    after = decide(w, StageEnded(Stage.ALGORITHM, 1, JobUid("another"), Outcome.SUCCEEDED, 0), NOW)
+    assert (after.verdict, after.workflow, after.effects) == (Verdict.FOREIGN, w, ())
