@@ -15,6 +15,7 @@ from functions.workflow.document import MAX_DEPTH, DocumentError
 from functions.workflow.field_checks import depth_left
 from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
 
+STREAMS = ("stdin", "stdout", "stderr")
 _ENV_NAME = re.compile(r"[^=\0]+")
 
 
@@ -65,6 +66,8 @@ def _expected(fault: str) -> str:
 def _problems(task: TesTask) -> Iterator[tuple[str, str]]:
     for n, executor in enumerate(task.executors):
         yield from _executor_problems(executor, f"$.executors[{n}]")
+        if task.uses_entrypoint and (name := next((name for name in STREAMS if getattr(executor, name)), "")):
+            yield f"$.executors[{n}].{name}", "nothing, as `use_entrypoint` leaves the image's streams as they are"
     for n, item in enumerate(task.inputs):
         here = f"$.inputs[{n}]"
         if not item.url and not item.content:

@@ -90,6 +90,10 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
             "$.resources.backend_parameters",
         ),
         (_with(resources={"backend_parameters": {"GPUs": "1", "gpus": "1"}}), "$.resources.backend_parameters"),
+        (
+            _executor(stdout="/work/out") | {"resources": {"backend_parameters": {"use_entrypoint": "true"}}},
+            "$.executors[0].stdout",
+        ),
         (_with(resources={"backend_parameters": {"maxtime": "soon"}}), "$.resources.backend_parameters.maxtime"),
     ],
 )
