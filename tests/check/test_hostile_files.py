@@ -29,7 +29,7 @@ from functions.staging.check.rule_runner import LONGEST_TEXT, MOST_TEXT
 from functions.staging.check.tables import rows_of
 from functions.staging.publish.program import publish
 from functions.trust import findings, policy
-from functions.trust.disclosure import Checks, Columns, Copies, Level, Rows, Types, Values
+from functions.trust.disclosure import Checks, Columns, Copies, Level, Rows, Size, Types, Values
 from functions.trust.findings import CheckVerdict
 from functions.trust.policy import Policy
 from functions.workflow.model import Scope
@@ -125,6 +125,27 @@ def test_a_hostile_file_is_judged_with_bounded_memory_and_does_not_pass(tmp_path
     assert not Path("/tmp/was-loaded").exists()
 
 
+MANY = {
+    "large.csv": lambda: b"a,b,c\n" + b"1,2,3\n" * 200_000,
+    "large.json": lambda: b"[" + b'{"a":1},' * 100_000 + b"{}]",
+    "cells.csv": lambda: b"a\n" + (b"x" * 100_000 + b"\n") * 10,
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_fifty_files_take_no_more_memory_than_two(tmp_path: Path, name: str) -> None:
+    content = MANY[name]()
+    root = volume(tmp_path / "v", {f"{n:02}{name}": content for n in range(50)})
+    rules = Policy(names=("p",), checks=Checks(rows=Rows(max=10**9), size=Size(max_total_bytes=10**9)))
+    given = msgspec.structs.replace(task(), policy=msgspec.Raw(policy.encode(rules).encode()))
+    command = [sys.executable, "-m", "functions.staging.check", "--volume", str(root)]
+    command += ["--task", str(write_task(tmp_path / "task", given))]
+    environment = {**os.environ, "TERMINATION_LOG": str(tmp_path / "message")}
+    code, memory = measured(command, environment, tmp_path / "stderr")
+    assert code in (0, 10, 11)
+    assert memory < LIMIT, f"{memory / MIB:.0f} MiB"
+
+
 def judge(root: Path, files: dict[bytes, bytes], checks: Checks) -> findings.Report:
     """The report about files whose names are bytes."""
     volume(root, {})
@@ -185,10 +206,11 @@ def test_inputs_are_not_read_where_no_rule_compares_with_them(tmp_path: Path) ->
 
 
 def test_rows_that_no_rule_can_look_at_keep_a_table_in(tmp_path: Path) -> None:
-    long = b"n,mean\n" + b"12,3.4\n" * 200_000
+    long = b"n,mean\n" + b"12,3.4\n" * 300_000
     report = judge(tmp_path / "v", {b"a.csv": long}, Checks(rows=Rows(max=10**9)))
     found = [finding.text for finding in report.files[0].findings if finding.rule == "rows"]
-    assert found == ["only 150001 of 200000 rows can be checked"]
+    kept = -(-tables.KEPT // (2 * tables.CELL + len("123.4")))
+    assert found == [f"only {kept} of 300000 rows can be checked"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +244,6 @@ def test_the_rest_of_a_table_is_counted_as_it_is_parsed(written: list[list[str]]
     for kept in (0, 1, 3):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tables, "BLOCK", 16)
-            patch.setattr(tables, "KEPT_CELLS", kept)
             source = tables._Delimited(io.BytesIO(content), ",")
             rows = iter(source)
             before = sum(1 for _ in islice(rows, kept))

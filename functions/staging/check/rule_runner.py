@@ -14,13 +14,14 @@ from msgspec import structs
 from functions.staging.check import containers, file_rules, kinds, pictures, table_rules
 from functions.staging.check.copies import Comparison, input_rows
 from functions.staging.check.output_files import OutputFile
-from functions.staging.check.tables import NotATable, Table, read_tables
+from functions.staging.check.tables import KEPT, NotATable, Table, read_tables
 from functions.trust.disclosure import Checks, Level
 from functions.trust.findings import CheckedFile, Finding, verdict_of
 
 logger = logging.getLogger(__name__)
 Rule = Callable[[], Iterable[str]]
 MOST_FINDINGS = 20  # of one rule in one file
+KEPT_OF_ALL = 2 * KEPT  # bytes, about, of the tables of all files
 LONGEST_TEXT = 300  # characters of a finding
 MOST_TEXT = 2 << 20  # characters of all findings; the checker and every function that reads the report hold them
 
@@ -41,7 +42,10 @@ class _Parsed:
 
 def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: Checks) -> Checked:
     """Judge each output. No file, however hostile, makes it raise an error."""
-    parsed = {file.path: _parsed(file) for file in outputs}
+    parsed, left = {}, KEPT_OF_ALL
+    for file in outputs:
+        parsed[file.path] = _parsed(file, min(KEPT, left))
+        left = max(0, left - sum(table.size for table in parsed[file.path].tables))
     comparison = Comparison(((path, each.tables) for path, each in parsed.items()), checks)
     is_wanted = {checks.copies.level, checks.values.level} != {Level.OFF} and not comparison.is_empty
     unread = _compare(comparison, inputs if is_wanted else ())
@@ -112,10 +116,10 @@ def _shortened(text: str) -> str:
     return plain if len(plain) <= LONGEST_TEXT else f"{plain[:LONGEST_TEXT]}…"
 
 
-def _parsed(file: OutputFile) -> _Parsed:
+def _parsed(file: OutputFile, keep: int) -> _Parsed:
     """The tables of an output, read once for all rules. Why there are none is the type rule's finding."""
     try:
-        return _Parsed(read_tables(file))
+        return _Parsed(read_tables(file, keep))
     except Exception as e:
         logger.info("no tables in a file: %s", type(e).__name__)
         return _Parsed([], e)

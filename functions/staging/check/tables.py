@@ -13,10 +13,11 @@ from typing import Any, BinaryIO
 from functions.staging.check.output_files import OutputFile
 
 # The part of a table that the rules look at; the rest is parsed and counted, and `rows` finds that it is there.
-KEPT_CELLS, KEPT_CHARACTERS = 300_000, 16 << 20
+KEPT = 24 << 20  # bytes, about, of one table
+CELL = 64  # bytes, about, beside its characters
 MAX_DEPTH = 100
 MAX_COLUMNS = 10_000
-MOST_VALUES = 500_000  # of a JSON file
+VALUE = 64  # bytes, about, of a value of a JSON file
 BLOCK = 256 << 10  # bytes that are read at once
 LONGEST_LINE, LONGEST_ROW = 1 << 20, 4 << 20  # a row may have line ends in quotes
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -37,6 +38,11 @@ class Table:
     place: str = ""
 
     @property
+    def size(self) -> int:
+        """Bytes of memory, about, that the kept rows take."""
+        return sum(CELL * len(row) + sum(map(len, row)) for row in self.rows)
+
+    @property
     def whole(self) -> bool:
         """Whether every row is kept."""
         return self.count == len(self.rows)
@@ -46,13 +52,16 @@ class Table:
         return (row[number] for row in self.rows if number < len(row))
 
 
-def read_tables(file: OutputFile) -> list[Table]:
-    """Return the tables of a CSV, TSV or JSON file; none of another file. Raises NotATable and TooLarge."""
+def read_tables(file: OutputFile, keep: int = KEPT) -> list[Table]:
+    """Return the tables of a CSV, TSV or JSON file; none of another file. Raises NotATable and TooLarge.
+
+    About `keep` bytes of memory are used.
+    """
     if delimiter := DELIMITERS.get(file.extension):
         with file.open() as stream:
-            return [_delimited(stream, delimiter)]
+            return [_delimited(stream, delimiter, keep)]
     if file.extension == ".json":
-        return flatten(parse_json(file.whole()))
+        return flatten(parse_json(file.whole(), keep))
     return []
 
 
@@ -129,7 +138,7 @@ class _Delimited:
         return io.StringIO(block, newline="")
 
 
-def _delimited(stream: BinaryIO, delimiter: str) -> Table:
+def _delimited(stream: BinaryIO, delimiter: str, keep: int) -> Table:
     source = _Delimited(stream, delimiter)
     rows = iter(source)
     header = next(rows, None)
@@ -138,20 +147,19 @@ def _delimited(stream: BinaryIO, delimiter: str) -> Table:
     if len(header) > MAX_COLUMNS:
         raise NotATable(f"it has {len(header)} columns; at most {MAX_COLUMNS} can be checked")
     table = Table(tuple(cell.strip() for cell in header))
-    cells = characters = 0
     for row in rows:
         table.rows.append(row)
-        cells, characters = cells + len(row), characters + sum(map(len, row))
-        if cells > KEPT_CELLS or characters > KEPT_CHARACTERS:
+        keep -= CELL * len(row) + sum(map(len, row))
+        if keep <= 0:
             break
     table.count = len(table.rows) + source.count_rest(rows)
     return table
 
 
-def parse_json(content: bytes) -> Any:
+def parse_json(content: bytes, keep: int = KEPT) -> Any:
     """Return the value of a JSON text. Raises NotATable for what is no JSON, or too deep, or too large."""
-    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise NotATable(f"it has more than {MOST_VALUES} values, too many to be checked")
+    if sum(map(content.count, (b",", b"[", b"{"))) * VALUE > keep:
+        raise NotATable(f"it has more than {keep // VALUE} values, too many to be checked")
     try:
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError:
