@@ -29,8 +29,9 @@ from functions.workflow.decision import (
     Report,
 )
 from functions.workflow.document import DocumentError
+from functions.workflow.environment import Environment
 from functions.workflow.hold_rules import scope
-from functions.workflow.model import JobUid, Outcome, Workflow
+from functions.workflow.model import JobUid, Outcome, Submission, Workflow
 from functions.workflow.observation import StageEnded, StageLost, StageObservation
 from functions.workflow.steps import may_be_held
 from functions.workflow.tes_task import document_of
@@ -106,23 +107,8 @@ class Effects:
             return None, _refused(effect, "DocumentInvalid")
         if intent.frozen and _is_frozen(tx, current, effect, definition):
             raise RetryLater(now + FROZEN_PAUSE)
-        job = StageJob(
-            workflow=current.id,
-            stage=effect.stage,
-            attempt=effect.attempt,
-            executor=effect.executor,
-            owner=record.submission.owner,
-            environment=environment,
-            limits=remaining(current),
-            definition=definition,
-            secret=record.submission.secret,
-            scope=scope(current),
-            results=storage_url(self._app.settings),
-            may_lack_volume=current.ending is not None,
-            policy=record.submission.policy,
-            traceparent=_traceparent(current, effect),
-            held=self._held(tx, record, effect) if may_be_held(current) else None,
-        )
+        held = self._held(tx, record, effect) if may_be_held(current) else None
+        job = self._job(current, record.submission, environment, definition, effect, held)
         give_up_at = creation_deadline(current.limits, intent.due_at)
         try:
             return self._app.cluster.create(job), None
@@ -138,6 +124,33 @@ class Effects:
             if now >= give_up_at:
                 return None, _refused(effect, "ClusterUnavailable")
             raise
+
+    def _job(
+        self,
+        current: Workflow,
+        submission: Submission,
+        environment: Environment,
+        definition: Document,
+        effect: CreateJob,
+        held: HeldTask | None,
+    ) -> StageJob:
+        return StageJob(
+            workflow=current.id,
+            stage=effect.stage,
+            attempt=effect.attempt,
+            executor=effect.executor,
+            owner=submission.owner,
+            environment=environment,
+            limits=remaining(current),
+            definition=definition,
+            secret=submission.secret,
+            scope=scope(current),
+            results=storage_url(self._app.settings),
+            may_lack_volume=current.ending is not None,
+            policy=submission.policy,
+            traceparent=_traceparent(current, effect),
+            held=held,
+        )
 
     def _held(self, tx: Transaction, record: Record, effect: CreateJob) -> HeldTask:
         from functions.engine import holding
