@@ -94,9 +94,7 @@ def publish(
     else:
         manifest = replace(manifest, files=tuple(files))
     if quarantine is not None:
-        # Their stored bytes never leave as they are: release encrypts anew, or not at all.
-        manifest = replace(manifest, files=tuple(replace(file, sha512=None) for file in files))
-        _check_held_list(manifest)
+        manifest = _held(manifest, files)
     try:
         destination.put_manifest(workflow, attempt, manifest)
     except StorageUnavailable as e:
@@ -105,11 +103,14 @@ def publish(
     return manifest
 
 
-def _check_held_list(manifest: Manifest) -> None:
-    """Refuse a list of files that does not fit into the task of a release. Raises StageFailure."""
+def _held(manifest: Manifest, files: Iterable[ResultFile]) -> Manifest:
+    """Return the manifest of a quarantine. Raises StageFailure if its list does not fit into the task of a release."""
+    # The stored bytes never leave as they are: release encrypts anew, or not at all.
+    manifest = replace(manifest, files=tuple(replace(file, sha512=None) for file in files))
     if (size := len(encode(replace(manifest, report="", fetched=())))) > MAX_HELD_LIST:
         text = f"the list of {len(manifest.files)} files takes {size} bytes, and {MAX_HELD_LIST} can be held"
         raise StageFailure("TooManyResults", f"{text}; write fewer files")
+    return manifest
 
 
 def _report(volume: Path) -> str:
