@@ -45,9 +45,9 @@ def seal(decision: Decision, cause: str) -> Decision:
     head = workflow.head or genesis(workflow.id)
     sealed = []
     for entry in decision.lines:
-        entry = replace(entry, reason=canonical.storable(entry.reason))
-        head = digest(line(workflow.id, entry, cause, head))
-        sealed.append(replace(entry, digest=head))
+        values = line(workflow.id, entry, cause, head)
+        head = digest(values)
+        sealed.append(replace(entry, reason=values["reason"], digest=head))
     if not sealed:
         return decision
     return replace(decision, workflow=replace(workflow, head=head), lines=tuple(sealed))
@@ -67,12 +67,14 @@ def line(job: WorkflowId, entry: HistoryEntry, cause: str, previous: str) -> dic
         "after": entry.after.value,
         "status": int(entry.status),
         "event": entry.event,
-        "reason": entry.reason,
+        "reason": canonical.storable(entry.reason),
         "attempt": entry.attempt,
         "cause": cause,
         "prev": previous,
     }
-    return {**values, "facts": dict(entry.facts)} if entry.facts else values
+    if entry.facts:
+        values["facts"] = dict(entry.facts)
+    return values
 
 
 def digest(values: Mapping[str, Any]) -> str:
