@@ -33,8 +33,8 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     the same job.
 
     \b
-    Exit codes: 1 if the job has not ended yet or a file is damaged, 2 if there is no such job or the folder holds other
-    files.
+    Exit codes: 1 if the job has not ended yet, its results were removed or a file is damaged, 2 if there is no such job
+    or the folder holds other files.
 
     \b
     Examples:
@@ -47,6 +47,8 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     if not watch.has_ended(found) and out is not None:
         state = watch.status_text(found)
         fail(f"job {job} has no results before it ends; its state is: {state} (see `sluice status {job}`)", FAILED)
+    if found.get("removed") and out is not None:
+        fail(f"the results of job {job} were removed: the job was deleted, or the operator has revoked them", FAILED)
     listed = found["results"] or []
     if out is None:
         _list(found, listed, as_json)

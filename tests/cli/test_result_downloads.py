@@ -28,6 +28,13 @@ def downloader(api: FakeApi) -> Downloader:
     return Downloader(Client(api.url, "0x" + "11" * 32), "job1", OWNER, pause=lambda seconds: None)
 
 
+def test_results_that_were_removed_are_not_taken_for_none(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
+    api.put("GET", "/compute", [job(results="", removed=1)])
+    ended = sluice("results", "job1", "--out", tmp_path / "out", "--url", api.url)
+    assert (ended.exit_code, "were removed" in ended.output) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_results_are_saved_in_the_folder_and_logs_in_a_subfolder(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
     api.results = [("plots/a.svg", b"<svg/>"), ("empty", b""), ("algorithm.log", b"hi")]
     kinds = ["output", "output", "algorithmLog"]
