@@ -10,7 +10,15 @@ from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 from functions.workflow.decide import decide
 from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, RemoveQuarantine, Verdict
 from functions.workflow.model import Findings, Hold, JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
-from functions.workflow.observation import HoldReleased, Observation, StageEnded, StageLost, StopRequested, Tick
+from functions.workflow.observation import (
+    Admitted,
+    HoldReleased,
+    Observation,
+    StageEnded,
+    StageLost,
+    StopRequested,
+    Tick,
+)
 from functions.workflow.tes_state import TesState, state_of
 
 Steps = list[tuple[Workflow, Observation, Decision]]
@@ -259,3 +267,10 @@ def test_a_job_of_the_same_name_with_another_uid_is_not_believed() -> None:
     w = replace(new(), phase=Phase.ALGORITHM, attempt=1, job_uid=UID, deadline=LONG_AFTER)
     after = decide(w, StageEnded(Stage.ALGORITHM, 1, JobUid("another"), Outcome.SUCCEEDED, 0), NOW)
     assert (after.verdict, after.workflow, after.effects) == (Verdict.FOREIGN, w, ())
+
+
+def test_only_a_queued_workflow_is_admitted(states: list[Workflow]) -> None:
+    for w in (w for w in states if w.phase is not Phase.QUEUED):
+        again = decide(w, Admitted(), NOW)
+        verdict = Verdict.LATE if w.finished else Verdict.DUPLICATE
+        assert (again.verdict, again.workflow, again.effects) == (verdict, w, ())

@@ -1,6 +1,7 @@
 """What a stop and a delete come to in each stage."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support.rules import LONG_AFTER, MANIFEST, NOW, UID, at, ended, new
@@ -12,6 +13,7 @@ from functions.workflow.observation import (
     DeleteRequested,
     StageLost,
     StopRequested,
+    Tick,
 )
 
 
@@ -45,6 +47,19 @@ def test_a_stop_while_publishing_lets_publish_end() -> None:
 def test_a_second_stop_is_a_duplicate() -> None:
     w = decide(at(Stage.ALGORITHM), StopRequested(), NOW).workflow
     assert decide(w, StopRequested(), NOW).verdict is Verdict.DUPLICATE
+
+
+def test_a_second_delete_is_a_duplicate() -> None:
+    w = decide(at(Stage.ALGORITHM), DeleteRequested(), NOW).workflow
+    again = decide(w, DeleteRequested(), NOW)
+    assert (again.verdict, again.workflow, again.effects) == (Verdict.DUPLICATE, w, ())
+
+
+def test_a_pod_that_still_runs_gives_a_halted_stage_no_more_time() -> None:
+    w = decide(replace(at(Stage.ALGORITHM), runs_since=None), StopRequested(), NOW).workflow
+    assert w.halt is not None
+    seen = decide(w, Tick(runs_since=NOW), NOW + timedelta(seconds=1)).workflow
+    assert replace(seen, wake_at=w.wake_at) == w
 
 
 @pytest.mark.parametrize("stage", list(Stage))
