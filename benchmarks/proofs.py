@@ -32,6 +32,7 @@ from functions.workflow.observation import StageEnded
 
 SIZES, SHORT_SIZES = (1_000, 100_000, 1_000_000), (100, 2_000)
 NEW = 500
+PART = 50_000  # leaves that one transaction fills in
 FILL_LEAVES = """
     INSERT INTO log_leaves (position, kind, subject, data)
     SELECT n, 'history', 'w', encode(sha256(n::text::bytea), 'hex') FROM generate_series(%(size)s, %(wanted)s - 1) n
@@ -110,8 +111,10 @@ def _log(sizes: tuple[int, ...], rounds: int) -> Iterator[Row]:
     with data.postgres() as url, closing(SqlStore(url)) as store:
         size = 0
         for wanted in sizes:
-            _fill(store, size, wanted)
-            size = wanted
+            while size < wanted:
+                part = min(wanted, size + PART)
+                _fill(store, size, part)
+                size = part
             rounds_of: list[float] = []
             for _ in range(rounds):
                 began = time.perf_counter()
