@@ -134,6 +134,11 @@ def test_a_stage_past_its_deadline_is_halted_and_counts_as_timed_out() -> None:
     assert decide(halted, StageLost(Stage.ALGORITHM, 1), w.deadline).workflow.stop is Stop.TIMED_OUT
 
 
+def test_the_owner_is_told_of_a_time_limit_only_for_the_algorithm() -> None:
+    w = ended(at(Stage.CONFIGURE, limits=Limits(attempts=1)), Outcome.TIMED_OUT, reason="DeadlineExceeded").workflow
+    assert (w.phase, w.stop) == (Phase.PUBLISH, Stop.NONE)
+
+
 def test_a_suspended_job_does_not_run_out_of_time_until_the_queue_does() -> None:
     w = at(Stage.ALGORITHM, limits=Limits(queue_seconds=7200))
     assert w.deadline is not None
