@@ -49,6 +49,12 @@ def test_a_second_stop_is_a_duplicate() -> None:
     assert decide(w, StopRequested(), NOW).verdict is Verdict.DUPLICATE
 
 
+def test_a_queued_workflow_is_deleted_at_once() -> None:
+    d = decide(new(), DeleteRequested(), NOW)
+    assert (d.workflow.phase, d.workflow.status, d.workflow.removed) == (Phase.FINISHED, 70, True)
+    assert not any(isinstance(effect, DeleteJob) for effect in d.effects)
+
+
 def test_a_second_delete_is_a_duplicate() -> None:
     w = decide(at(Stage.ALGORITHM), DeleteRequested(), NOW).workflow
     again = decide(w, DeleteRequested(), NOW)
