@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from functions.staging.check.output_files import OutputFile
 
 # The part of a table that the rules look at; the rest is parsed and counted, and `rows` finds that it is there.
-KEPT = 24 << 20  # bytes, about, of one table
+KEPT = 16 << 20  # bytes, about, of one table
 CELL = 64  # bytes, about, beside its characters
 MAX_DEPTH = 100
 MAX_COLUMNS = 10_000
