@@ -19,6 +19,8 @@ from functions.store.ports import AgreementInUse
 from functions.workflow.model import Outcome, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
+TASKS = 0.2  # of the workflows are tasks with several executors
+
 
 class Chaos(Schedule):
     """A World whose processes die, whose events get lost, doubled, reordered and forged."""
@@ -54,7 +56,7 @@ class Chaos(Schedule):
 
     def head_start(self) -> None:
         """The trouble begins at any stage, not only at the first."""
-        is_task = self.dice.random() < 0.4
+        is_task = self.dice.random() < TASKS
         w = self.submit(document=TASK if is_task else DOCUMENT)
         for _ in range(self.dice.randint(0, 5 if is_task else 3)):
             self.end_job(w)
@@ -76,7 +78,7 @@ class Chaos(Schedule):
     # --- what can happen
 
     def act_submit(self) -> None:
-        document = TASK if self.dice.random() < 0.4 else DOCUMENT
+        document = TASK if self.dice.random() < TASKS else DOCUMENT
         self.submit(agreement=f"agreement-{self.dice.randint(1, 8)}", document=document)
 
     def act_end(self) -> None:
@@ -211,11 +213,11 @@ ACTIONS = [
     (Chaos.act_stop, 1),
     (Chaos.act_delete, 1),
     (Chaos.act_end, 12),
-    (Chaos.act_kill, 3),
+    (Chaos.act_kill, 4),
     (Chaos.act_vanish, 1),
     (Chaos.act_stick, 2),
     (Chaos.act_begin, 1),
-    (Chaos.act_suspend, 6),
+    (Chaos.act_suspend, 8),
     (Chaos.act_deliver, 12),
     (Chaos.act_deliver_again, 2),
     (Chaos.act_drop, 2),
