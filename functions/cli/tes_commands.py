@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
 from functions.cli.command_errors import FAILED, fail
 from functions.cli.options import checked_url, json_option, print_json, read_secret, url_option
-from functions.cli.tes_run import run
+from functions.cli.tes_run import local_urls, outputs_option, read_task, relative_urls, run
 
 if TYPE_CHECKING:
     from functions.cli.options import F
     from functions.cli.tes_client import TesClient
 
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -56,22 +57,28 @@ tes.add_command(run)
 
 @tes.command()
 @click.argument("task", type=_FILE)
+@outputs_option
 @json_option
 @tes_server_options
-def submit(client: TesClient, task: Path, as_json: bool) -> None:
+def submit(client: TesClient, task: Path, out: Path | None, as_json: bool) -> None:
     """Create the task that the file TASK describes. Prints its id.
 
-    TASK is the JSON body of a POST to /ga4gh/tes/v1/tasks. It is sent as it is.
+    TASK is the JSON body of a POST to /ga4gh/tes/v1/tasks. For a server on this machine, a `url` of an input may be a
+    path relative to TASK, a `url` of an output a path relative to --out. All else is sent as it is.
 
     \b
-    Example:
-      sluice tes submit task.json
+    Examples:
+      sluice tes submit examples/tes/task.json
+      sluice tes submit task.json --url https://sluice.example --token-file token
     """
-    try:
-        body = json.loads(task.read_bytes())
-    except (OSError, ValueError, RecursionError) as e:
-        fail(f"{task}: not JSON ({e})")
-    id = client.create(body)
+    body = read_task(task)
+    if urlsplit(client.url).hostname not in _THIS_MACHINE:
+        for _, path, _ in relative_urls(body):
+            fail(
+                f"{path}: expected an absolute URL such as s3://bucket/key; "
+                f"{client.url} cannot reach files of this machine"
+            )
+    id = client.create(local_urls(body, task, out))
     if as_json:
         print_json({"id": id})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 _POLL = 0.25  # seconds between two polls; the end of a stage is announced
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 
-
-@click.command()
-@click.argument("task", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
+outputs_option = click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the outputs whose `url` is a relative path.  [default: out/NAME, NAME being the file's name]",
 )
+
+
+@click.command()
+@click.argument("task", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@outputs_option
 @temporary_folder_option
 @environments_option
 @click.option("--require-isolation", is_flag=True, help="Refuse to run if the executors cannot be isolated.")
@@ -61,7 +63,7 @@ def run(
     from functions.cli.run import platform_folder
     from functions.cli.tes_client import TesClient
 
-    body = local_urls(_read(task), task.parent, out or Path("out") / task.stem)
+    body = local_urls(read_task(task), task, out)
     with (
         interruptible(),
         platform_folder(folder) as place,
@@ -87,25 +89,33 @@ def run(
         raise SystemExit(INTERRUPTED if interrupted else FAILED)
 
 
-def local_urls(task: Any, inputs: Path, outputs: Path) -> Any:
-    """Return the task with file: URLs instead of relative paths."""
-    if not isinstance(task, dict):
-        return task
-    folders = {"inputs": inputs, "outputs": outputs}
-    for name, folder in folders.items():
-        files = task.get(name)
-        for file in files if isinstance(files, list) else []:
-            url = file.get("url") if isinstance(file, dict) else None
-            if isinstance(url, str) and url and not url.startswith("/") and not _SCHEME.match(url):
-                file["url"] = Path(normpath(folder.absolute() / url)).as_uri()
-    return task
-
-
-def _read(file: Path) -> Any:
+def read_task(file: Path) -> Any:
+    """Return the content of a JSON file. Ends the command if it is none."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as e:
         fail(f"{file}: not JSON ({e})")
+
+
+def local_urls(task: Any, file: Path, out: Path | None) -> Any:
+    """Return the task of `file` with file: URLs instead of relative paths. Ends the command if an input is missing."""
+    folders = {"inputs": file.parent, "outputs": out or Path("out") / file.stem}
+    for field, path, holder in relative_urls(task):
+        place = Path(normpath(folders[field].absolute() / holder["url"]))
+        if field == "inputs" and "content" not in holder and not place.exists():
+            fail(f"{path}: expected a URL, or a path relative to {file}; {place} does not exist")
+        holder["url"] = place.as_uri()
+    return task
+
+
+def relative_urls(task: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield each input and output whose `url` is a relative path, after its field and the JSON path of the `url`."""
+    for field in ("inputs", "outputs"):
+        files = task.get(field) if isinstance(task, dict) else None
+        for n, holder in enumerate(files if isinstance(files, list) else []):
+            url = holder.get("url") if isinstance(holder, dict) else None
+            if isinstance(url, str) and url and "\0" not in url and not url.startswith("/") and not _SCHEME.match(url):
+                yield field, f"$.{field}[{n}].url", holder
 
 
 def _wait_for_end(client: TesClient, id: str, pause: Callable[[float], object]) -> bool:

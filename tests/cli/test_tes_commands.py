@@ -152,11 +152,37 @@ def test_relative_urls_become_files_beside_the_task_and_below_the_folder_of_outp
         "inputs": [{"url": "../data/a b.csv"}, {"url": "s3://b/k"}, {"url": "/srv/x"}, {"content": "x"}, 7],
         "outputs": [{"url": "plots/"}, {"url": "https://host/x"}],
     }
-    local = local_urls(task, tmp_path / "here", tmp_path / "out")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a b.csv").touch()
+    local = local_urls(task, tmp_path / "here/task.json", tmp_path / "out")
     assert local["inputs"][0]["url"] == (tmp_path / "data/a b.csv").as_uri()
     assert [each["url"] for each in local["inputs"][1:3]] == ["s3://b/k", "/srv/x"]
     assert local["outputs"][0]["url"] == (tmp_path / "out/plots").as_uri()
     assert local_urls([], tmp_path, tmp_path) == []
+
+
+def test_submit_resolves_relative_urls_as_run_does_and_names_an_input_that_is_missing(
+    sluice: Sluice, server: TesServer, tmp_path: Path
+) -> None:
+    server.answers["/tasks"] = (200, {"id": "t1"})
+    task = {"inputs": [{"url": "a.csv"}], "outputs": [{"url": "b.csv"}]}
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    ran = sluice("tes", "submit", "task.json")
+    assert (ran.exit_code, server.asked) == (2, [])
+    assert "$.inputs[0].url: expected a URL, or a path relative to task.json" in ran.stderr
+    (tmp_path / "a.csv").touch()
+    assert sluice("tes", "submit", "task.json").exit_code == 0
+    sent = server.asked[0][2]
+    assert sent["inputs"] == [{"url": (tmp_path / "a.csv").as_uri()}]
+    assert sent["outputs"] == [{"url": (tmp_path / "out/task/b.csv").as_uri()}]
+
+
+def test_relative_urls_are_refused_for_a_server_on_another_machine(sluice: Sluice, tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text('{"outputs": [{"url": "s3://b/k"}, {"url": "b.csv"}]}')
+    ran = sluice("tes", "submit", "task.json", "--url", "https://sluice.example")
+    assert ran.exit_code == 2
+    assert "$.outputs[1].url: expected an absolute URL" in ran.stderr
+    assert "https://sluice.example cannot reach files of this machine" in ran.stderr
 
 
 def test_the_example_runs_as_make_demo_tes_shows_it(tmp_path: Path) -> None:
