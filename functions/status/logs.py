@@ -33,7 +33,7 @@ from functions.workflow.model import Hold, Record, ResultFile, Stage, Workflow, 
 # At most this much is returned of a log that is not followed, from its end; and at most MAX_LOG bytes.
 MAX_LINES = 10_000
 STREAM_SECONDS = 240.0  # of one stream; a client goes on with `since`. Below the time-outs of gateways
-HEARTBEAT = 15.0  # seconds of silence until a sign of life is sent, and the reader's rights are checked again
+HEARTBEAT = 15.0  # seconds of silence until a sign of life is sent, and between two checks of the reader's rights
 EVENTS = "text/event-stream"
 _PLAIN = "text/plain; charset=utf-8"
 _SIGNED = ("owner", "providerSignature", "nonce", "jobId")
@@ -233,15 +233,17 @@ def _followed(wanted: _Wanted, since: Position) -> Response:
 
 def _pieces(wanted: _Wanted, stream: LogStream, is_gone: Callable[[], bool]) -> Iterator[bytes]:
     """Yield the log, and b"" at the start and after each HEARTBEAT of silence. Ends after STREAM_SECONDS."""
-    began = beat = time.monotonic()
+    began = beat = checked = time.monotonic()
     yield b""  # sends the headers
     for piece in stream:
         now = time.monotonic()
+        if now - checked >= HEARTBEAT:
+            checked = now
+            if not wanted.allowed:
+                return
         if piece or now - beat >= HEARTBEAT:
             beat = now
             yield piece
-            if not piece and not wanted.allowed:
-                return
         if now - began >= STREAM_SECONDS or is_gone():
             return
     yield from _rest(wanted, stream)
@@ -249,7 +251,7 @@ def _pieces(wanted: _Wanted, stream: LogStream, is_gone: Callable[[], bool]) -> 
 
 def _rest(wanted: _Wanted, stream: LogStream) -> Iterator[bytes]:
     """Yield what was published of a log whose Job was gone too early."""
-    record = wanted.call.app.store.get(wanted.record.workflow.id) if stream.missed else None
+    record = wanted.call.app.store.get(wanted.record.workflow.id) if stream.missed and wanted.allowed else None
     published = _published(wanted, record, stream.position.offset) if record else None
     if published is None:
         return

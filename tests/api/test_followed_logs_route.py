@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,14 @@ def test_a_freeze_ends_the_owners_stream(api: Api, monkeypatch: pytest.MonkeyPat
         assert tx.freeze(Freeze("all", NOW, "operator", ""))
     assert followed.data == b""
     assert follow_as_owner(api, job).status_code == 403
+
+
+def test_a_freeze_ends_the_owners_stream_of_a_log_that_never_rests(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(api.cluster, "follow", lambda *_: repeat(b"again\n"))
+    job, _ = at_algorithm(api)
+    pieces = (piece for piece in follow_as_owner(api, job).iter_encoded() if piece)
+    assert [next(pieces), next(pieces)] == [b"again\n"] * 2
+    with api.app.store.begin() as tx:
+        assert tx.freeze(Freeze("all", NOW, "operator", ""))
+    assert next(pieces, b"") == b""
