@@ -15,6 +15,7 @@ from functions.workflow.decision import AttemptEnd
 from functions.workflow.model import (
     DeliveredFile,
     Ending,
+    Hold,
     Limits,
     Manifest,
     Outcome,
@@ -149,3 +150,13 @@ def test_the_reason_of_an_end_and_of_a_wait_are_told() -> None:
     waits = log(stored(phase=Phase.CONFIGURE, waiting=Waiting("Unschedulable", at(2))))
     assert waits["metadata"] == {"environment": "lab", "waiting": "Unschedulable"}
     assert waits["system_logs"] == ["waiting: Unschedulable"]
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(ignore_errors=(False,), checked=True), Limits(ignore_errors=(False,), hold=Hold.ALWAYS)]
+)
+def test_an_executor_under_a_policy_passes_nothing_on_in_the_reason_of_its_end(limits: Limits) -> None:
+    task = stored(ran=(3,), phase=Phase.FINISHED, ending=FAILED, limits=limits)
+    assert "ExecutorExit:3" not in str(task_view(task, View.FULL))
+    assert log(task)["metadata"]["reason"] == "ExecutorExit"
+    assert log(stored(ran=(3,), phase=Phase.FINISHED, ending=FAILED))["metadata"]["reason"] == "ExecutorExit:3"

@@ -11,7 +11,7 @@ from typing import Any
 
 from functions.api.tes.messages import spell_time
 from functions.store.values import Attempt, StoredTask
-from functions.workflow.endings import withholds_exit_codes
+from functions.workflow.endings import told_ending, withholds_exit_codes
 from functions.workflow.model import Outcome, Phase, Stage, Workflow
 
 UNKNOWN_EXIT = -1  # until an executor has ended, and if it was ended from outside; TES requires a number
@@ -63,8 +63,8 @@ def _task_log(stored: StoredTask, view: View) -> dict[str, Any]:
 
 def _metadata(workflow: Workflow) -> dict[str, str]:
     metadata = {"environment": workflow.environment}
-    if workflow.ending is not None:
-        metadata["reason"] = workflow.ending.reason
+    if (ending := told_ending(workflow)) is not None:
+        metadata["reason"] = ending.reason
     elif workflow.waiting is not None:
         metadata["waiting"] = workflow.waiting.reason
     return metadata
@@ -98,8 +98,8 @@ def _system_logs(stored: StoredTask) -> list[str]:
     lines = [*record.submission.warnings, *record.manifest.warnings]
     if record.workflow.waiting is not None:
         lines.append(f"waiting: {record.workflow.waiting.reason}")
-    if record.workflow.ending is not None:
-        lines.append(f"ended: {_explained(record.workflow.ending.reason)}")
+    if (ending := told_ending(record.workflow)) is not None:
+        lines.append(f"ended: {_explained(ending.reason)}")
     if record.workflow.finished and record.workflow.limits.filtered:
         lines.append("what the executors printed is not shown: the environment filters what leaves it")
     return lines
