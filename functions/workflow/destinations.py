@@ -52,6 +52,8 @@ def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:
     if not host and split.scheme != "file":
         raise DestinationRefused("a URL with a bucket or a host")
     path = tuple(unquote(part) for part in split.path.strip("/").split("/") if part)
-    if any(part in (".", "..") or "/" in part or "\0" in part for part in path) or "//" in split.path.strip("/"):
-        raise DestinationRefused("a URL whose path has no empty parts, `.` and `..`")
+    # Some servers take `\\` for `/`, and `..;x` for `..`.
+    dots = any(part.partition(";")[0] in (".", "..") for part in path)
+    if dots or any(set(part) & set("/\\\0") for part in path) or "//" in split.path.strip("/"):
+        raise DestinationRefused("a URL whose path has no empty parts, `.`, `..` and `\\`")
     return split.scheme, host, path

@@ -190,6 +190,8 @@ def test_a_destination_that_cannot_be_written_fails_the_upload(run: Publish, tmp
         ("https://h/up?signature=1", True),
         ("https://me@h/up", False),
         ("//h/up", False),
+        ("https://h/up/..;x/y", False),
+        ("https://h/up/..%5C..%5Cy", False),
     ],
 )
 def test_urls_are_compared_part_by_part(url: str, allowed: bool) -> None:
