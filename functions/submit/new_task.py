@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,7 +31,7 @@ def prepare(
 ) -> Record:
     """Return the record of a new task. Raises DocumentError, with the JSON path and what was expected there."""
     task, id_ = accepted.task, WorkflowId(app.new_id())
-    for path, expected in _problems(task, environment, owner, _results_url(app)):
+    for path, expected in _problems(task, environment, owner, (_results_url(app), app.settings.quarantine_url)):
         raise DocumentError(path, expected)
     workflow = Workflow(id_, environment.id, grant_task(environment, task), app.clock())
     submission = Submission(
@@ -59,7 +59,7 @@ def _results_url(app: App) -> str:
         return ""
 
 
-def _problems(task: TesTask, environment: Environment, owner: str, results: str) -> Iterator[tuple[str, str]]:
+def _problems(task: TesTask, environment: Environment, owner: str, kept: Sequence[str]) -> Iterator[tuple[str, str]]:
     for n, each in enumerate(task.inputs):
         if each.content:
             continue
@@ -71,7 +71,7 @@ def _problems(task: TesTask, environment: Environment, owner: str, results: str)
     for n, output in enumerate(task.outputs):
         try:
             check(url_of(output.url), environment.tes.outputs, owner)
-            forbidden = is_below(url_of(output.url), results)
+            forbidden = any(is_below(url_of(output.url), each) for each in kept)
         except DestinationRefused as e:
             yield f"$.outputs[{n}].url", str(e)
             continue

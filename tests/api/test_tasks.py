@@ -182,6 +182,14 @@ def test_a_task_is_sent_as_json(tes: TesApi) -> None:
     assert tes.post("/tasks?x=1", json=HELLO).status_code == 200
 
 
+def test_no_output_goes_where_results_are_kept_or_held() -> None:
+    tes = TesApi(tes_app(results_url="s3://b/results", quarantine_url="file:///srv/quarantine"))
+    for url in ("s3://b/results/w/1/x", "file:///srv/quarantine/w/1/x", "/srv/quarantine/x"):
+        error = tes.refused({**HELLO, "outputs": [{"path": "/o/x", "url": url}]})
+        assert "apart from where Sluice keeps results" in error
+    tes.create(outputs=[{"path": "/o/x", "url": "file:///srv/quarantined/x"}])
+
+
 def test_nul_is_refused_wherever_it_stands(tes: TesApi) -> None:
     for body in ({**HELLO, "name": "a\0b"}, {**HELLO, "tags": {"a\0": ""}}, {**HELLO, "future": ["\0"]}):
         tes.refused(body)
