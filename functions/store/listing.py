@@ -27,6 +27,7 @@ _STATES = {
     "active": "datefinished IS NULL",
     "queued": "datefinished IS NULL AND phase = 'queued'",
     "running": "datefinished IS NULL AND phase NOT IN ('queued', 'held')",
+    "started": "datefinished IS NULL AND phase <> 'queued'",  # running, or held
     "held": "datefinished IS NULL AND phase = 'held'",
     "succeeded": "phase = 'finished' AND status = 70 AND coalesce(stopreq, 0) = 0",
     "failed": f"{_UNSUCCESSFUL} AND stopreq <> 1",

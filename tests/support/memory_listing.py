@@ -46,7 +46,8 @@ def is_wanted(each: Summary, wanted: Listing) -> bool:
 def _states(each: Summary) -> set[str]:
     if each.phase is not Phase.FINISHED:
         waits = {Phase.QUEUED: "queued", Phase.HELD: "held"}
-        return {"active", waits.get(each.phase, "running")}
+        started = {"started"} if each.phase is not Phase.QUEUED else set()
+        return {"active", waits.get(each.phase, "running"), *started}
     if each.stop is Stop.REQUESTED:
         return {"stopped"}
     return {"succeeded" if each.status == 70 and each.stop is Stop.NONE else "failed"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from functions.api.ocean.answers import epoch, waiting
@@ -15,6 +15,7 @@ from functions.store.values import Attempt, Freeze, Summary
 from functions.workflow import codes
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.document import DocumentError, parse
+from functions.workflow.endings import told_ending, withholds_exit_codes
 from functions.workflow.environment import Environment
 from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stage, Stop, Workflow
 
@@ -41,10 +42,12 @@ MOST_FILES = 500  # that a page shows
 # What the history states of the bytes that were used and made.
 _STATED = ("algorithm", "image", "inputs", "outputs")
 _OWN_STAGES = (Stage.CONFIGURE, Stage.ALGORITHM)
+# Between the algorithm and the consumer, who is told `publish` and no times.
+_BETWEEN = (Phase.FILTER, Phase.CHECK, Phase.PUBLISH, Phase.HELD, Phase.RELEASE)
 
 
-def environment(offered: Environment, unfinished: Mapping[Phase, int]) -> dict[str, Any]:
-    """An environment with the use of its slots."""
+def environment(offered: Environment, unfinished: Mapping[Phase, int], viewer: Viewer) -> dict[str, Any]:
+    """An environment with the use of its slots, and for those who see all how many results are held."""
     taken = sum(n for phase, n in unfinished.items() if phase not in (*WAITING, Phase.RELEASE))
     return {
         "id": offered.id,
@@ -52,7 +55,7 @@ def environment(offered: Environment, unfinished: Mapping[Phase, int]) -> dict[s
         "slots": offered.max_jobs,
         "running": taken,
         "queued": unfinished.get(Phase.QUEUED, 0),
-        "held": unfinished.get(Phase.HELD, 0),
+        "held": unfinished.get(Phase.HELD, 0) if viewer.sees_all else 0,
         "cpu": offered.cpu_number,
         "ramGB": offered.ram_gb,
         "diskGB": offered.disk_gb,
@@ -69,6 +72,7 @@ def freeze(frozen: Freeze) -> dict[str, Any]:
 def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
     """One line of the list."""
     phase = _phase(each.phase, viewer)
+    reason = each.ending.reason if each.ending else each.waiting.reason if each.waiting else ""
     return {
         "id": each.id,
         "environment": each.environment,
@@ -77,7 +81,8 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
         "state": state(each, phase),
         "phase": phase,
         "attempt": each.attempt,
-        "reason": each.ending.reason if each.ending else each.waiting.reason if each.waiting else "",
+        # A policy may withhold the exit code. The page of the workflow tells it where none does.
+        "reason": reason if viewer.sees_all else reason.partition(":")[0],
         "created": epoch(each.created_at),
         "finished": _time(each.finished_at),
     }
@@ -85,8 +90,7 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
 
 def _phase(phase: Phase, viewer: Viewer) -> Phase:
     """The phase that is shown. That results are checked or held is not for their owner."""
-    between = (Phase.FILTER, Phase.CHECK, Phase.PUBLISH, Phase.HELD, Phase.RELEASE)
-    return phase if viewer.sees_all or phase not in between else Phase.PUBLISH
+    return phase if viewer.sees_all or phase not in _BETWEEN else Phase.PUBLISH
 
 
 def state(each: Summary | Workflow, phase: Phase) -> str:
@@ -109,8 +113,9 @@ def workflow(
     """All that is recorded of a workflow, without its secrets and its URLs. `position`: its place in the queue."""
     current, submission = record.workflow, record.submission
     phase = _phase(current.phase, viewer)
-    seen = attempts if viewer.sees_all else [each for each in attempts if each.stage in _OWN_STAGES]
-    ending = current.ending
+    seen = attempts if viewer.sees_all else _told_attempts(current, attempts)
+    ending = current.ending if viewer.sees_all else told_ending(current)
+    timed = viewer.sees_all or current.phase not in _BETWEEN
     gone = current.removed or current.expired
     return {
         "id": current.id,
@@ -127,11 +132,11 @@ def workflow(
         "exitCode": ending.exit_code if ending else None,
         "oomKilled": bool(ending and ending.oom_killed),
         "queuePosition": position,
-        "waiting": waiting(current),
-        "runsSince": _time(current.runs_since),
+        "waiting": waiting(current) if timed else None,
+        "runsSince": _time(current.runs_since) if timed else None,
         "created": epoch(current.created_at),
         "finished": _time(current.finished_at),
-        "deadline": None if current.finished else _time(current.deadline),
+        "deadline": _time(current.deadline) if timed and not current.finished else None,
         "removed": current.removed,
         "expired": current.expired,
         "limits": {
@@ -141,7 +146,7 @@ def workflow(
             "gpus": current.limits.gpus,
             "seconds": current.limits.algorithm_seconds,
         },
-        "what": _what(record, history),
+        "what": _what(record, history, viewer),
         "attempts": [_attempt(each, view) for each, view in zip(seen, attempt_views(seen), strict=True)],
         "history": history_view(record, history) if viewer.sees_all else [],
         "files": [] if gone else [_file(each) for each in record.manifest.files[:MOST_FILES]],
@@ -151,18 +156,35 @@ def workflow(
     }
 
 
+def _told_attempts(current: Workflow, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """The attempts as their owner is told them: without exit codes where a policy decides about what leaves."""
+    own = [each for each in attempts if each.stage in _OWN_STAGES]
+    return [_without_exit_code(each) for each in own] if withholds_exit_codes(current) else own
+
+
+def _without_exit_code(attempt: Attempt) -> Attempt:
+    if attempt.end is None:
+        return attempt
+    told = replace(attempt.end, exit_code=None, reason=attempt.end.reason.partition(":")[0])
+    return replace(attempt, end=told)
+
+
 def _attempt(attempt: Attempt, view: StageAttempt) -> dict[str, Any]:
     """An attempt with the start of its container, and the number of its executor in a task."""
     started = attempt.end.started_at if attempt.end else None
     return {**view, "started": _time(started), "executor": attempt.executor}
 
 
-def _what(record: Record, history: Sequence[tuple[HistoryEntry, str]]) -> dict[str, Any] | None:
+def _what(record: Record, history: Sequence[tuple[HistoryEntry, str]], viewer: Viewer) -> dict[str, Any] | None:
     """What ran on what: as it was asked for, and by the digests that the history states.
 
-    None for a document that we cannot read, such as one of operator-service.
+    None for a document that we cannot read, such as one of operator-service. An owner is not told the digest of outputs
+    that may stay in: it would confirm a guess of what they hold.
     """
     stated = {name: value for line, _ in history for name, value in line.facts.items() if name in _STATED}
+    limits = record.workflow.limits
+    if not viewer.sees_all and (limits.filtered or withholds_exit_codes(record.workflow)):
+        stated.pop("outputs", None)
     asked = (
         _task(record.submission.document) if record.submission.dialect == "tes" else _job(record.submission.document)
     )

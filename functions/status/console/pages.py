@@ -27,7 +27,9 @@ def overview(call: Call) -> Response:
     """GET /console/api/overview: list the environments with their slots, and what is frozen."""
     viewer = _viewer(call)
     unfinished = call.app.store.unfinished_by_phase()
-    environments = [views.environment(each, unfinished.get(each.id, {})) for each in call.app.environments.values()]
+    environments = [
+        views.environment(each, unfinished.get(each.id, {}), viewer) for each in call.app.environments.values()
+    ]
     freezes = [views.freeze(each) for each in call.app.store.freezes()] if viewer.sees_all else []
     return _unless_same(call, {"environments": environments, "freezes": freezes})
 
@@ -82,7 +84,7 @@ def _listing(call: Call, viewer: Viewer) -> Listing:
     if wanted and not viewer.may_see(wanted):
         raise HttpError(403, "with this token you see your own workflows only")
     return Listing(
-        state=_choice(call, "state", STATES),
+        state=_state(call, viewer),
         dialect=_choice(call, "dialect", DIALECTS),
         environment=_text(call, "environment"),
         owner=wanted or viewer.owner,
@@ -90,6 +92,14 @@ def _listing(call: Call, viewer: Viewer) -> Listing:
         before=_before(call),
         limit=PAGE + 1,
     )
+
+
+def _state(call: Call, viewer: Viewer) -> str | None:
+    """Return the state to list. Held results are running for their owner."""
+    if viewer.sees_all:
+        return _choice(call, "state", STATES)
+    state = _choice(call, "state", tuple(each for each in STATES if each != "held"))
+    return "started" if state == "running" else state
 
 
 def _text(call: Call, name: str) -> str | None:
