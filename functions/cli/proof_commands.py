@@ -49,6 +49,8 @@ def crate(
       sluice crate JOB
       sluice crate JOB --out run.zip --attestation run.intoto.jsonl --proof run.proof.json
     """
+    if proof is not None and attestation is None:
+        fail("--proof needs --attestation, which names the head of the history")
     target = out or Path(f"sluice-{job}.zip")
     saved = {"crate": str(target)}
     edition = "consumer" if consumer else None
@@ -56,8 +58,6 @@ def crate(
     if attestation is not None:
         _save(attestation, client.attestation(job))
         saved["attestation"] = str(attestation)
-    if proof is not None and attestation is None:
-        fail("--proof needs --attestation, which names the head of the history")
     if proof is not None and attestation is not None:
         found = client.log_proof(_stated_head(attestation.read_text()))
         _save(proof, [json.dumps(found).encode()])
@@ -84,7 +84,7 @@ def verify(
     sha512sum and openssl alone.
 
     \b
-    Exit codes: 1 if anything is broken, 2 if a file cannot be read as what it should be.
+    Exit codes: 1 if anything is broken or cannot be read, 2 if --key is not a key.
 
     \b
     Examples:
@@ -121,12 +121,15 @@ def _stated_head(bundle: str) -> str:
 
 
 def _save(target: Path, chunks: Iterable[bytes]) -> None:
-    """Write a file that appears whole or not at all."""
+    """Write a file that appears whole or not at all. Ends the command if it cannot be written."""
     draft = target.with_name(f".{target.name}.part")
-    with open(draft, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-    draft.replace(target)
+    try:
+        with open(draft, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        draft.replace(target)
+    except OSError as e:
+        fail(f"{target}: cannot be written ({e.strerror or e})", FAILED)
 
 
 def _files(bag: Path) -> Mapping[str, Callable[[], Iterable[bytes]]]:

@@ -25,6 +25,7 @@ from support.proofs import (
     unpacked,
 )
 
+from functions.cli.api_client import Client
 from functions.cli.main import main
 from functions.trust import attestation, statements
 from functions.trust.run_record import ATTESTED
@@ -224,3 +225,21 @@ def test_sluice_verify_refuses_what_is_no_bag(content: bytes, tmp_path: Path) ->
     ended = CliRunner().invoke(main, ["verify", str(tmp_path / "run.zip")])
     assert ended.exit_code == 1
     assert "cannot be verified" in ended.output
+
+
+def test_sluice_crate_says_which_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(Client, "crate", lambda *_: iter([b"PK"]))
+    target = tmp_path / "missing" / "run.zip"
+    ended = CliRunner().invoke(main, ["crate", "job", "--out", str(target)])
+    assert (ended.exit_code, ended.stderr) == (1, f"Error: {target}: cannot be written (No such file or directory)\n")
+
+
+def test_sluice_crate_refuses_a_proof_without_a_statement_before_it_saves_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    ended = CliRunner().invoke(main, ["crate", "job", "--out", str(tmp_path / "run.zip"), "--proof", "proof.json"])
+    assert ended.exit_code == 2
+    assert "--proof needs --attestation" in ended.stderr
+    assert not (tmp_path / "run.zip").exists()
