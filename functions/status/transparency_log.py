@@ -54,7 +54,9 @@ def inclusion(call: Call) -> Response:
     log, size = call.app.store.log, parse(note).size
     index = log.position(head)
     if index is None or index >= size:
-        raise HttpError(404, "the log has no such head yet; the next sweep appends those that are new")
+        raise HttpError(
+            404, "the log does not have this head yet; the next sweep appends it, so try again in a few seconds"
+        )
     found: LogProof = {
         "head": head,
         "index": index,

@@ -14,9 +14,10 @@ DEMO = Path(__file__).parents[2] / "examples" / "review" / "demo"
 pytestmark = pytest.mark.xdist_group("e2e")
 
 
-def test_two_of_three_held_files_are_released_by_a_checkers_signature() -> None:
+def test_two_of_three_held_files_are_released_by_a_checkers_signature(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    ran = subprocess.run([DEMO], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=100)
+    environment = {**os.environ, "PATH": path}
+    ran = subprocess.run([DEMO], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
     held, _, released = ran.stdout.partition("5. The consumer gets the two files.")
     assert "Filtering results" in held
@@ -24,3 +25,6 @@ def test_two_of_three_held_files_are_released_by_a_checkers_signature() -> None:
     assert "state released, approvals 1 of 1" in held
     assert {"statistics.csv", "statistics.json"} <= set(released.split())
     assert "penguins.svg" not in released
+    assert "states this bag and each of its 2 released files" in released
+    kept = {path.name for path in (tmp_path / "out/review").iterdir()}
+    assert kept == {"results", "run.zip", "run.intoto.jsonl", "run.proof.json", "holder.pem"}
