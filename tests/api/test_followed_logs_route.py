@@ -267,7 +267,7 @@ def test_a_freeze_ends_the_owners_stream(api: Api, monkeypatch: pytest.MonkeyPat
 
 def test_a_freeze_ends_the_owners_stream_of_a_log_that_never_rests(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "HEARTBEAT", 0.0)
-    monkeypatch.setattr(api.cluster, "follow", lambda *_: repeat(b"again\n"))
+    monkeypatch.setattr(type(api.cluster), "follow", lambda *_: repeat(b"again\n"))
     job, _ = at_algorithm(api)
     pieces = (piece for piece in follow_as_owner(api, job).iter_encoded() if piece)
     assert [next(pieces), next(pieces)] == [b"again\n"] * 2
