@@ -118,6 +118,10 @@ def read(file: Path) -> Document:
         return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"}, "$.workflow")
     if "kind" in content:
         return _workflow_object(file, content)
+    if "executors" in content:
+        raise DocumentError(
+            "$", "the field `stages`; this looks like a task of GA4GH TES: use `sluice tes run` or `sluice tes submit`"
+        )
     return Document(file, content, {})
 
 

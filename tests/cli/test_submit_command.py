@@ -162,3 +162,11 @@ def test_polling_slows_down_and_is_slower_for_a_remote_server(
     assert max(sleep.seconds) == sleep.seconds[-1] == longest
     assert sleep.seconds == sorted(sleep.seconds)
     assert sum(pause < longest for pause in sleep.seconds) > 5
+
+
+@pytest.mark.parametrize("command", ["submit", "run"])
+def test_a_task_of_tes_is_refused_with_the_commands_that_take_it(sluice: Sluice, document: Path, command: str) -> None:
+    document.write_text('{"executors": [{"image": "alpine", "command": ["true"]}]}')
+    ended = sluice(command, document)
+    assert ended.exit_code == 2
+    assert "this looks like a task of GA4GH TES: use `sluice tes run` or `sluice tes submit`" in ended.stderr
