@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from functions.cli.command_errors import printable
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def _screen(shown: Mapping[str, Any], url: str, trouble: str, height: int) -> Re
 def _print_once(out: Console, shown: Mapping[str, Any]) -> None:
     from functions.cli import terminal
 
+    if shown["freezes"]:
+        scopes = ", ".join(printable(each["scope"]) for each in shown["freezes"])
+        click.echo(f"frozen: {scopes}; nothing of it is published, released or downloaded", err=True)
     out.print(terminal.table(_ENVIRONMENTS, _environment_rows(shown), right=_ENVIRONMENTS[1:]))
     out.print()
     out.print(terminal.table(_WORKFLOWS, _workflow_rows(shown["workflows"]), right=["age"]))

@@ -53,6 +53,10 @@ def test_without_a_terminal_one_table_is_printed(sluice: Sluice, server: FakeApi
     assert server.of("/console/api/workflows")[0].params == {"state": "active"}
 
 
+def test_without_a_terminal_freezes_are_named_on_stderr(sluice: Sluice, server: FakeApi) -> None:
+    assert sluice("top", "--url", server.url).stderr.startswith("frozen: all; nothing of it is published")
+
+
 def test_json_has_everything(sluice: Sluice, server: FakeApi) -> None:
     shown = json.loads(sluice("top", "--json", "--url", server.url).stdout)
     assert (shown["environments"], shown["workflows"]) == ([ENVIRONMENT], [WORKFLOW])
