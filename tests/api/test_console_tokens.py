@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from support.api import OWNER, Api, app
-from support.console import PAGE, read, sign_in
+from support.console import PAGE, clock, read, sign_in
 
+from functions.api.auth.principal import Principal
 from functions.api.auth.tokens import Entry, digest
+from functions.status.console import sign_in as sign_in_routes
 from functions.status.console.console_views import Viewer, summary
 from functions.store.values import Listing
 from functions.workflow.model import Manifest, Phase, ResultFile
@@ -89,3 +91,27 @@ def test_an_observer_sees_all_workflows_and_changes_nothing(api: Api) -> None:
 def test_a_wrong_token_opens_nothing(api: Api) -> None:
     assert sign_in(api, "x" * 43).status_code == 401
     assert sign_in(api, "").status_code == 401
+
+
+def test_a_token_that_is_revoked_ends_its_sessions(api: Api) -> None:
+    file = Path(api.app.settings.tes_tokens_file)
+    for token, owner, admin in ((TOKEN, OWNER, False), (SEES_ALL, "auditor", True)):
+        sign_in(api, token)
+        assert read(api, "session")["name"] == owner
+        before = file.read_text()
+        others = [line for line in before.splitlines() if digest(token) not in line]
+        changes = [[*others, Entry(digest(token), owner, admin=not admin).line], others, ["# nobody"]]
+        for lines in changes:
+            file.write_text("\n".join(lines))
+            assert read(api, "session") == {"role": None}
+            assert api.status.get("/console/api/workflows", headers=PAGE).status_code == 401
+        file.write_text(before)
+
+
+def test_the_session_of_a_jwt_ends_with_the_jwt(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    until = int(clock(api)().timestamp()) + 60
+    monkeypatch.setattr(sign_in_routes, "principal_of", lambda *_: Principal("oidc:u-1", until=until))
+    assert json.loads(sign_in(api, "a.b.c").text)["until"] == until
+    assert read(api, "session")["name"] == "oidc:u-1"
+    clock(api).pass_(seconds=61)
+    assert read(api, "session") == {"role": None}

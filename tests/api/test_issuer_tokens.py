@@ -92,7 +92,9 @@ def signed_in(token: str, issuer: Issuer, **settings: Any) -> Principal | None:
 
 
 def test_a_jwt_of_the_issuer_names_its_subject(issuer: Issuer) -> None:
-    assert signed_in(issuer.token(), issuer) == Principal("oidc:u-1")
+    found = signed_in(issuer.token(exp=datetime(2100, 1, 1, tzinfo=UTC)), issuer)
+    assert found == Principal("oidc:u-1")
+    assert found.until == datetime(2100, 1, 1, tzinfo=UTC).timestamp()
     headers = [("Authorization", f"Bearer {issuer.token()}")]
     parts = app(oidc_issuer=issuer.url, oidc_audience=AUDIENCE)
     call = Call(Request(EnvironBuilder(headers=headers).get_environ()), parts, {})

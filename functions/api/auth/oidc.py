@@ -39,6 +39,7 @@ class Claims:
     owner: str
     environments: frozenset[str] | None
     admin: bool
+    until: int  # since 1970
 
 
 class _Keys:
@@ -108,7 +109,7 @@ def _claims(claims: dict[str, Any], settings: Settings) -> Claims | None:
         return None
     groups = _groups(claims.get(settings.oidc_groups_claim))
     admin = bool(settings.oidc_admin_group) and settings.oidc_admin_group in groups
-    return Claims(OWNER_PREFIX + subject, _environments(groups, settings), admin)
+    return Claims(OWNER_PREFIX + subject, _environments(groups, settings), admin, int(claims["exp"]))
 
 
 def _groups(value: Any) -> frozenset[str]:

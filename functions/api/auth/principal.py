@@ -6,7 +6,7 @@ A token is one of the operator's file (`tokens`), or a JWT of the OpenID Connect
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from functions.api.auth import tokens
@@ -21,11 +21,16 @@ MAX_TOKEN = 16_384  # characters
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody whom the server knows. `environments`: where their jobs may run; None means everywhere."""
+    """Somebody whom the server knows. `environments`: where their jobs may run; None means everywhere.
+
+    `token`: the SHA-256 of a token of the file; empty for a JWT. `until`: the end of a JWT, since 1970.
+    """
 
     owner: str
     environments: frozenset[str] | None = None
     admin: bool = False
+    token: str = field(default="", compare=False)
+    until: int | None = field(default=None, compare=False)
 
     def may_use(self, environment: str) -> bool:
         """Whether their jobs may run in the environment."""
@@ -57,11 +62,11 @@ def sign_in(token: str, app: App) -> Principal | None:
         from functions.api.auth import oidc
 
         claims = oidc.verify(token, settings)
-        return Principal(claims.owner, claims.environments, claims.admin) if claims else None
+        return Principal(claims.owner, claims.environments, claims.admin, until=claims.until) if claims else None
     if not settings.tes_tokens_file:
         return None
     entry = tokens.find(token, settings.tes_tokens_file)
-    return Principal(entry.owner, entry.environments, entry.admin) if entry else None
+    return Principal(entry.owner, entry.environments, entry.admin, entry.digest) if entry else None
 
 
 def _is_open(app: App) -> bool:

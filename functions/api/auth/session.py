@@ -1,7 +1,7 @@
 """The console's session: a cookie that the server signs. There is no store of sessions.
 
 The key is made from secrets that all functions have, so that each accepts what another has signed. A new Admin value
-or a new password of the database ends all sessions.
+or a new password of the database ends all sessions. A session of a token of the file ends with its line there.
 
 A cookie travels with every request that any page makes to this host. So a session counts only in a request that the
 console itself has sent: see `is_from_console`.
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request
 
+from functions.api.auth import tokens
 from functions.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,16 +44,21 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Session:
-    """Who has signed in. `name`: a checker's address or a token's owner; empty for an operator. `until`: since 1970."""
+    """Who has signed in. `name`: a checker's address or a token's owner; empty for an operator. `until`: since 1970.
+
+    `token`: the SHA-256 of a token of the file, which nobody can turn back into the token; otherwise empty.
+    """
 
     role: Role
     name: str
     until: int
+    token: str = ""
 
 
 def cookie(session: Session, settings: Settings) -> str:
     """Return the value of the cookie."""
-    payload = base64.urlsafe_b64encode(json.dumps([session.role, session.name, session.until]).encode()).decode()
+    told = [session.role, session.name, session.until, session.token]
+    payload = base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
     return f"{payload}.{_signature(payload, settings)}"
 
 
@@ -64,9 +70,18 @@ def session_of(call: Call) -> Session | None:
     payload, _, signature = text.partition(".")
     if not hmac.compare_digest(signature.encode(), _signature(payload, call.app.settings).encode()):
         return None
-    role, name, until = json.loads(base64.urlsafe_b64decode(payload))
-    session = Session(Role(role), name, until)
-    return session if call.app.clock().timestamp() < session.until else None
+    role, name, until, token = json.loads(base64.urlsafe_b64decode(payload))
+    session = Session(Role(role), name, until, token)
+    is_over = call.app.clock().timestamp() >= session.until or _is_revoked(session, call.app.settings)
+    return None if is_over else session
+
+
+def _is_revoked(session: Session, settings: Settings) -> bool:
+    """Return whether the token that opened the session has lost its line, or says something else now."""
+    if not session.token:
+        return False
+    entry = tokens.find_digest(session.token, settings.tes_tokens_file) if settings.tes_tokens_file else None
+    return entry is None or entry.owner != session.name or entry.admin is not (session.role is Role.OBSERVER)
 
 
 def is_from_console(request: Request) -> bool:

@@ -58,7 +58,11 @@ def digest(token: str) -> str:
 
 def find(token: str, file: str) -> Entry | None:
     """Return the line of a token. Each comparison takes constant time. Raises SettingsError."""
-    wanted = digest(token)
+    return find_digest(digest(token), file)
+
+
+def find_digest(wanted: str, file: str) -> Entry | None:
+    """Return the line of a token of which only the digest is known. Raises SettingsError."""
     matches = [entry for entry in _entries(file) if hmac.compare_digest(entry.digest, wanted)]
     return matches[0] if matches else None
 

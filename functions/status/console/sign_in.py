@@ -31,23 +31,25 @@ def sign_in(call: Call) -> Response:
     """
     if not is_from_console(call.request):
         raise HttpError(403, _NOT_FROM_HERE)
-    role, name = _who(call)
-    new = Session(role, name, int(call.app.clock().timestamp()) + SECONDS)
+    now = int(call.app.clock().timestamp())
+    new = _who(call, now + SECONDS)
     response = answer(_shown(call, new))
-    _set_cookie(call, response, cookie(new, call.app.settings), SECONDS)
+    _set_cookie(call, response, cookie(new, call.app.settings), new.until - now)
     return response
 
 
-def _who(call: Call) -> tuple[Role, str]:
+def _who(call: Call, until: int) -> Session:
+    """Return the new session, which lasts at most until a time, in seconds since 1970."""
     if call.request.headers.get("Authorization", "").startswith(SCHEME):
-        return Role.CHECKER, require_reader(call).address
+        return Session(Role.CHECKER, require_reader(call).address, until)
     secret = str(call.params.get("secret", ""))
     if is_admin(secret, call.app.settings):
-        return Role.OPERATOR, ""
+        return Session(Role.OPERATOR, "", until)
     known = principal_of(secret, call.app)
     if known is None:
         raise HttpError(401, "this is neither an Admin value (ALLOWED_ADMINS) nor a valid token of this server")
-    return (Role.OBSERVER if known.admin else Role.CONSUMER), known.owner
+    role = Role.OBSERVER if known.admin else Role.CONSUMER
+    return Session(role, known.owner, until if known.until is None else min(until, known.until), known.token)
 
 
 def sign_out(call: Call) -> Response:
