@@ -60,7 +60,8 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _expected(fault: str) -> str:
-    return fault.removeprefix("Expected ").replace("Object missing required field", "the field")
+    missing = fault.removeprefix("Expected ").replace("Object missing required field", "the field")
+    return missing.replace("Object contains unknown field", "only fields that TES has here, not")
 
 
 def _problems(task: TesTask) -> Iterator[tuple[str, str]]:

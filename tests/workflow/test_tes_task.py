@@ -103,6 +103,12 @@ def test_a_wrong_task_is_refused_with_the_place(task: Any, path: str) -> None:
     assert refused.value.path == path
 
 
+def test_an_unknown_field_is_named() -> None:
+    with pytest.raises(DocumentError) as refused:
+        accept(_executor(ignore_eror=True))
+    assert refused.value.expected == "only fields that TES has here, not `ignore_eror`"
+
+
 def test_unsupported_backend_parameters_are_not_kept() -> None:
     accepted = accept(_with(resources={"backend_parameters": {"vm": "x", "Environment": "e"}}))
     assert accepted.kept["resources"] == {"backend_parameters": {"Environment": "e"}}
