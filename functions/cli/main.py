@@ -77,8 +77,8 @@ class _Main(click.Group):
         except click.Abort:
             click.echo("Nothing was changed.", err=True)
             raise SystemExit(INTERRUPTED) from None
-        except (click.ClickException, click.exceptions.Exit):
-            raise
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise  # click ends quietly if the reader of stdout, such as `head`, has gone
         except Exception as e:
             if ctx.params["debug"]:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_ctrl_c_exits_with_130_and_an_internal_error_with_70_and_no_stack_trace(
     ended = sluice("environments")
     assert ended.exit_code == code
     assert "secret" not in ended.output
+
+
+def test_a_reader_of_stdout_that_goes_away_is_no_internal_error(
+    sluice: Sluice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("functions.cli.api_client.Client.environments", gone)
+    ended = sluice("environments")
+    assert (ended.exit_code, ended.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["nothing"], ["list", "--url", "ftp://x"], ["run", "missing.json"]])
