@@ -188,7 +188,17 @@ class Client(HttpClient):
     def held_job(self, job_id: str) -> Any:
         """The files of a held job, what the checks found, and what to sign."""
         path = f"/held/{quote(job_id, safe='')}"
-        return self._json("GET", path, headers=self._as_checker(path))
+        try:
+            return self._json("GET", path, headers=self._as_checker(path))
+        except ApiError as e:
+            if e.status != 404:
+                raise
+            raise ApiError(404, f"{self.url} holds no results of job {job_id}{self.seen_by}") from None
+
+    @property
+    def seen_by(self) -> str:
+        """What an error about held results adds for a checker; nothing for an operator, who sees all."""
+        return "" if self._headers else f" that {self.address} may see; name a checker's key with --key-file"
 
     def held_file(self, job_id: str, index: int) -> bytes:
         """One held file, decrypted. The server records the view in the job's history."""

@@ -51,7 +51,10 @@ def held(client: Client, as_json: bool) -> None:
         for each in found["held"]
     ]
     out = terminal.console()
-    _print_rows(out, columns, rows or [("nothing is held", "", "", "", "", "")])
+    if rows:
+        _print_rows(out, columns, rows)
+    else:
+        click.echo(f"nothing is held{client.seen_by}", err=True)
     for each in found["undelivered"]:
         event, about = printable(each["event"]), printable(each["about"])
         text = f"not delivered: {event} of {about}, since {each['since']} ({each['tries']} tries)"

@@ -103,6 +103,21 @@ def test_ctrl_c_exits_with_130_and_an_internal_error_with_70_and_no_stack_trace(
     assert "secret" not in ended.output
 
 
+def test_a_key_that_is_no_checkers_is_named_when_nothing_is_held_for_it(
+    sluice: Sluice, api: FakeApi, key_file: Path, tmp_path: Path
+) -> None:
+    api.put("GET", "/held", {"held": [], "undelivered": []})
+    api.put("GET", "/held/j1", {"error": "no results of a job j1 are held"}, status=404)
+    checker = f" that {address(KEY)} may see; name a checker's key with --key-file\n"
+    given = ("--key-file", key_file, "--url", api.url)
+    ended = sluice("held", *given)
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", f"nothing is held{checker}")
+    ended = sluice("review", "j1", *given)
+    assert (ended.exit_code, ended.stderr) == (2, f"Error: {api.url} holds no results of job j1{checker}")
+    (tmp_path / "admin").write_text("secret")
+    assert sluice("held", *given, "--admin-file", tmp_path / "admin").stderr == "nothing is held\n"
+
+
 def test_a_reader_of_stdout_that_goes_away_is_no_internal_error(
     sluice: Sluice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
