@@ -157,7 +157,7 @@ class Verification:
         self.stated = str(predicate["history"]["head"])
         if self.head and self.stated != self.head:
             raise NotGenuine("the statement names another history than the one in this bag")
-        what = f"job {predicate['job']}, {predicate['verdict']}, {predicate['withheld']} files withheld"
+        what = f"job {predicate['job']}, {predicate['verdict']}, files withheld: {predicate['withheld']}"
         count = len(self._released())
         return f"the holder of the key states this bag and each of its {count} released files: {what}"
 
@@ -179,7 +179,7 @@ class Verification:
             raise NotGenuine(f"the proof of the log cannot be used: {e}") from None
         if root != signed.root:
             raise NotGenuine("the history's head is not where the proof says, in the log of the checkpoint")
-        return f"the history is leaf {proof['index']} of the log {signed.origin}, whose {signed.size} leaves are signed"
+        return f"the history is leaf {proof['index']} of the log {signed.origin}, signed at size {signed.size}"
 
     def consistency(self, proof: Mapping[str, Any], key: bytes, held: str) -> str:
         """Verify that the log of the proof begins with the log of a checkpoint that one holds. Raises NotGenuine."""
