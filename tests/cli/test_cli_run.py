@@ -197,10 +197,11 @@ def test_up_serves_the_other_commands_until_it_is_stopped(start: Start, tmp_path
     assert (code, "Traceback" in err) == (0, False), err
     assert shown[-1].strip() == f"sluice submit examples/penguins/workflow.json --wait --url {url}"
     assert (tmp_path / ".sluice" / "sluice.log").exists()
-    assert [line.split()[0] for line in shown[1:5]] == ["isolation", "files", "visible", "provider"]
-    assert "to algorithms: /" in shown[3] or "all that" in shown[3]
-    assert "consumerAddress 0x" in shown[4]
-    assert str(tmp_path / ".sluice" / "credentials") in shown[4]
+    assert [line.split()[0] for line in shown[1:6]] == ["console", "isolation", "files", "visible", "provider"]
+    assert f"{url}/console/" in shown[1]
+    assert "to algorithms: /" in shown[4] or "all that" in shown[4]
+    assert "consumerAddress 0x" in shown[5]
+    assert str(tmp_path / ".sluice" / "credentials") in shown[5]
 
 
 def test_a_folder_that_cannot_be_shown_is_refused_with_the_reason(start: Start) -> None:

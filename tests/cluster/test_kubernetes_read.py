@@ -20,7 +20,8 @@ def test_f7_a_job_whose_uid_is_not_recorded_yet_is_read_by_its_name(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:
     pod = kube.terminate(job.ref.name, 0)
-    assert kubernetes.read(job.ref, pod) == JobStatus(State.ENDED, uid, Outcome.SUCCEEDED, 0)
+    status = kubernetes.read(job.ref, pod)
+    assert (status.state, status.uid, status.outcome, status.exit_code) == (State.ENDED, uid, Outcome.SUCCEEDED, 0)
 
 
 def test_f8_a_foreign_pod_with_our_labels_is_not_believed(

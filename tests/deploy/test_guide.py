@@ -84,7 +84,8 @@ def test_the_guides_kn_commands_make_the_same_functions(function: str) -> None:
     (template,) = commands("kn service create")
     (arguments,) = [words[2:] for words in commands("create ") if words[1] == function]
     values = {"$1": function, **{f"${n}": value for n, value in enumerate(arguments, 2)}}
-    given = options([re.sub(r"\$\d", lambda found: values[found[0]], word) for word in template])
+    words = [each for word in template for each in (arguments[4:] if word == "${@:6}" else [word])]
+    given = options([re.sub(r"\$\d", lambda found: values[found[0]], word) for word in words])
 
     service = of_kind("base", "Service", SERVING)[function]["spec"]["template"]
     spec, annotations, labels = service["spec"], service["metadata"]["annotations"], service["metadata"]["labels"]

@@ -69,10 +69,15 @@ def version(folder: Path) -> str:
 
 def tags(folder: Path) -> dict[str, set[str]]:
     """The image tags of Sluice that manifests and documents name, by file."""
-    documents = [folder / "README.md", folder / "Dockerfile", *folder.glob("docs/*.md"), *folder.glob("k8s_install/*")]
+    documents = [
+        folder / "README.md",
+        folder / "Dockerfile",
+        *folder.glob("docs/*.md"),
+        *folder.glob("k8s_install/*.*"),
+    ]
     named = {file: TAG.findall(file.read_text()) for file in (*documents, *folder.glob("knative/**/*.yaml"))}
     return {
-        str(f.relative_to(folder)): {(a or b).removesuffix("-migrate") for a, b in found}
+        str(f.relative_to(folder)): {(a or b).removesuffix("-migrate").removesuffix("-otel") for a, b in found}
         for f, found in named.items()
         if found
     }
