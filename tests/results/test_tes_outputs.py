@@ -171,6 +171,20 @@ def test_a_destination_that_cannot_be_written_fails_the_upload(run: Publish, tmp
     assert failure.value.reason == "ResultUploadFailed"
 
 
+def test_no_output_goes_through_a_link_out_of_its_prefix(run: Publish, tmp_path: Path) -> None:
+    (tmp_path / "real/ann").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sent").symlink_to(tmp_path / "real")  # the operator's own
+    (tmp_path / "real/ann/link").symlink_to(tmp_path / "elsewhere")
+    allowed = f"file://{tmp_path}/sent/{{owner}}"
+    run(_task(_output("/work/a.txt", tmp_path / "sent/ann/new/a.txt"), allowed=allowed))
+    with pytest.raises(StageFailure) as failure:
+        run(_task(_output("/work/a.txt", tmp_path / "sent/ann/link/a.txt"), allowed=allowed))
+    assert failure.value.reason == "OutputForbidden"
+    assert _files(tmp_path / "real") == {"ann/new/a.txt": "work/a.txt"}
+    assert _files(tmp_path / "elsewhere") == {}
+
+
 @pytest.mark.parametrize(
     ("url", "allowed"),
     [

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from functions.results.ports import StorageRefused, StorageUnavailable
 from functions.settings import SettingsError
@@ -45,7 +45,9 @@ class Destinations:
                 key = unquote(parts.path.lstrip("/"))
                 self._store(f"{parts.scheme}://{parts.netloc}").put(key, chunks, size, content_type)
             case "file":
-                _write(Path(unquote(parts.path)), chunks)
+                target = Path(unquote(parts.path))
+                self._check_links(target)
+                _write(target, chunks)
             case _:
                 self._http.put(url, chunks, size, content_type)
         return url
@@ -58,6 +60,15 @@ class Destinations:
             raise StageFailure("OutputForbidden", f"an output may not go to its URL: expected {e}") from None
         if forbidden:
             raise StageFailure("OutputForbidden", "an output may not go where Sluice keeps results")
+
+    def _check_links(self, target: Path) -> None:
+        """Refuse a file whose folder leads out of its prefix by a link. Raises StageFailure."""
+        folder = _resolved(target.parent.as_uri())
+        allowed = [_resolved(each) if each.startswith("file:") else each for each in self._task.deliver.outputs]
+        try:
+            check(folder + "/" + quote(target.name), allowed, self._task.owner)
+        except DestinationRefused:
+            raise StageFailure("OutputForbidden", "an output may not go through a link to another folder") from None
 
     def _store(self, bucket: str) -> ObjectStorage:
         if bucket not in self._stores:
@@ -78,6 +89,11 @@ class Destinations:
 
         private = self._task.fetch.allow_private_addresses
         return GuardedHttp(frozenset({"https", "http"}), private=private)
+
+
+def _resolved(url: str) -> str:
+    """Return a file: URL without links. A part `{owner}` stays as it is."""
+    return "file://" + quote(os.path.realpath(unquote(urlsplit(url).path)), safe="/{}")
 
 
 def _write(target: Path, chunks: Iterable[bytes]) -> None:
