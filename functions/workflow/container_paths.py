@@ -86,9 +86,11 @@ def plan(places: Places) -> tuple[Mount, ...]:
         *(dirname(_folder(path)) for path in places.streams),
         TMP,
     }
+    input_files = set(places.input_files)
     for folder in writable:
         if folder == "/" or folder in SYSTEM:
             raise PathRefused(folder, "a folder of your own: one that the image needs cannot be written to")
+        _refuse_below_files(folder, folder, input_files)
     readable = {_folder(path) for path in places.input_folders}
     files = set()
     for path in places.input_files:
@@ -121,11 +123,14 @@ def _check_inputs(places: Places) -> None:
         seen.add(path)
     files = set(places.input_files)
     for path in seen:
-        above = dirname(path)
-        while above != "/":
-            if above in files:
-                raise PathRefused(path, f"a path that is not below the file {above}")
-            above = dirname(above)
+        _refuse_below_files(path, dirname(path), files)
+
+
+def _refuse_below_files(path: str, above: str, files: set[str]) -> None:
+    while above != "/":
+        if above in files:
+            raise PathRefused(path, f"a path outside of {above}, because that is an input file")
+        above = dirname(above)
 
 
 def _folder(path: str) -> str:

@@ -67,6 +67,8 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
         (_with(volumes=["/"]), "$.volumes[0]"),
         (_with(volumes=["/a/../b"]), "$.volumes[0]"),
         (_with(volumes=["/etc"]), "$.volumes[0]"),
+        (_with(inputs=[{"path": "/in/x", "content": "a"}], volumes=["/in/x/y"]), "$.volumes[0]"),
+        (_with(inputs=[{"path": "/in/x", "content": "a"}], volumes=["/in/x"]), "$.volumes[0]"),
         (_with(volumes=[f"/v{n}/x" for n in range(201)]), "$.volumes"),
         (_with(inputs=[{"path": "/in/a"}]), "$.inputs[0]"),
         (_with(inputs=[{"path": "/in/a", "content": "x", "type": "DIRECTORY"}]), "$.inputs[0].type"),
