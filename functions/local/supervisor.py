@@ -264,8 +264,8 @@ class Supervisor:
             if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
                 reason = "DiskExceeded"
             # The program may end between two checks.
-            if status and (out_of_memory or peak > (self._spec["memory"] or peak)):
-                reason, exit_code = "OOMKilled", 137
+            if out_of_memory or (status and peak > (self._spec["memory"] or peak)):
+                outcome, reason, exit_code = "failed", "OOMKilled", 137
         if outcome != "succeeded" and not reason:
             reason = self._termination_reason()
         return {
