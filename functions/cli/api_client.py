@@ -231,11 +231,12 @@ class Client(HttpClient):
         """The signature of a checker over one request; none for an operator, who sends the `Admin` header."""
         if self._headers:
             return {}
-        from functions.api.auth.reader import SCHEME, text_to_sign
+        from functions.api.auth.signature import CHECKER_SCHEME, checker_message
         from functions.ethereum import sign_text
 
         nonce = str(time.time_ns())
-        return {"Authorization": f"{SCHEME}{nonce}:{sign_text(self._key, text_to_sign('GET', API + path, nonce))}"}
+        signature = sign_text(self._key, checker_message("GET", API + path, nonce))
+        return {"Authorization": f"{CHECKER_SCHEME}{nonce}:{signature}"}
 
     def sign(self, text: str) -> str:
         """Sign a text as a wallet does (EIP-191)."""

@@ -11,8 +11,8 @@ from support.api import ADMIN, Api
 from support.console import PAGE, SESSION, clock, read, sign_in
 
 from functions import ethereum
-from functions.api.auth.reader import text_to_sign
 from functions.api.auth.session import COOKIE, SECONDS
+from functions.api.auth.signature import checker_message
 from functions.status.console.static_files import FOLDER
 
 # --- files ----------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_no_preflight_allows_the_consoles_header(api: Api) -> None:
 def test_a_checker_signs_in_with_the_wallet_and_is_no_operator(api: Api) -> None:
     nonce = str(api.nonce())
     key = "0x" + "44" * 32
-    signature = ethereum.sign_text(key, text_to_sign("POST", SESSION, nonce))
+    signature = ethereum.sign_text(key, checker_message("POST", SESSION, nonce))
     headers = {**PAGE, "Authorization": f"Checker {nonce}:{signature}"}
     response = api.status.post(SESSION, headers=headers)
     assert json.loads(response.text)["name"] == ethereum.address(key).lower()

@@ -12,7 +12,7 @@ from support.held_api import BEN, CHECKERS, KEYS, as_operator, decide, decision,
 
 from functions import ethereum
 from functions.advance.sweep import sweep
-from functions.api.auth.reader import text_to_sign
+from functions.api.auth.signature import checker_message
 from functions.store.values import Query
 from functions.trust.policy import Checker, Policies, WrittenPolicy
 from functions.workflow.model import Hold, Phase, WorkflowId
@@ -40,7 +40,7 @@ def test_an_operator_sees_the_list_but_no_file(api: Api) -> None:
 
 def test_a_checkers_request_is_good_once(api: Api) -> None:
     nonce = str(int(api.app.clock().timestamp() * 10**9))
-    signature = ethereum.sign_text(KEYS[0], text_to_sign("GET", f"{API}/held", nonce))
+    signature = ethereum.sign_text(KEYS[0], checker_message("GET", f"{API}/held", nonce))
     header = {"Authorization": f"Checker {nonce}:{signature}"}
     assert api.status.get(f"{API}/held", headers=header).status_code == 200
     assert api.status.get(f"{API}/held", headers=header).status_code == 401

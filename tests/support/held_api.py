@@ -11,7 +11,7 @@ from support.api import ADMIN, API, Api, app
 from support.world import MemoryStorage
 
 from functions import ethereum
-from functions.api.auth.reader import text_to_sign
+from functions.api.auth.signature import checker_message
 from functions.trust.canonical import encode
 from functions.trust.policy import Checker, Policies, WrittenPolicy
 from functions.workflow.decision import Verdict
@@ -65,7 +65,7 @@ def phase(api: Api, job: str) -> Phase:
 
 def look(api: Api, path: str, key: str = KEYS[0]) -> Any:
     nonce = str(int(api.app.clock().timestamp() * 10**9) + time.time_ns() % 10**6)
-    signature = ethereum.sign_text(key, text_to_sign("GET", f"{API}{path}", nonce))
+    signature = ethereum.sign_text(key, checker_message("GET", f"{API}{path}", nonce))
     return api.status.get(f"{API}{path}", headers={"Authorization": f"Checker {nonce}:{signature}"})
 
 

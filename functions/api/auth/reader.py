@@ -13,9 +13,9 @@ from functions import ethereum
 from functions.api.auth.guard import require_admin
 from functions.api.auth.nonce import nanoseconds
 from functions.api.auth.session import Role, session_of
+from functions.api.auth.signature import CHECKER_SCHEME, checker_message
 from functions.api.http import Call, HttpError
 
-SCHEME = "Checker "
 ADMIN = "operator"  # how an operator is named in the history
 # A signature over a request is good for this long, in either direction of the clocks.
 WINDOW = timedelta(minutes=5)
@@ -33,16 +33,11 @@ class Reader:
         return self.address or ADMIN
 
 
-def text_to_sign(method: str, path: str, nonce: str) -> str:
-    """Return what a checker signs for one request. `path` includes the query."""
-    return f"sluice checker {method} {path} {nonce}"
-
-
 def require_reader(call: Call) -> Reader:
     """Return the checker or the operator who asks. Raises HttpError 400 or 401."""
     given = call.request.headers.get("Authorization", "")
-    if given.startswith(SCHEME):
-        return Reader(_checker(call, given.removeprefix(SCHEME)))
+    if given.startswith(CHECKER_SCHEME):
+        return Reader(_checker(call, given.removeprefix(CHECKER_SCHEME)))
     session = session_of(call)
     if session and session.role is Role.CHECKER:
         return Reader(session.name)
@@ -54,7 +49,7 @@ def _checker(call: Call, given: str) -> str:
     nonce, _, signature = given.partition(":")
     try:
         number = nanoseconds(nonce)
-        signed = text_to_sign(call.request.method, call.request.full_path.rstrip("?"), nonce)
+        signed = checker_message(call.request.method, call.request.full_path.rstrip("?"), nonce)
         address = ethereum.recover_text(signed, signature)
     except ValueError as e:
         raise HttpError(401, f"the checker's signature is refused: {e}") from None

@@ -2,6 +2,8 @@
 
 A Provider signs the route's message followed by the text of the nonce. Signatures over the message alone, which
 operator-service and ocean-node use, can be replayed; ACCEPT_UNSIGNED_NONCE allows them.
+
+The command line imports this module for the texts that it signs, so the module imports little.
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
 from functions.ethereum import comparable, recover
-from functions.settings import Settings
-from functions.store.transaction_port import Transaction
+
+if TYPE_CHECKING:
+    from functions.settings import Settings
+    from functions.store.transaction_port import Transaction
+
+CHECKER_SCHEME = "Checker "  # of the Authorization header
 
 
 class SignatureRefused(Exception):
@@ -55,6 +61,11 @@ class RequestSigner:
 def signed_message(owner: Any, job: str | None = None) -> str:
     """Return what a Provider signs, before the nonce: the owner (`None` if missing), then the job if one is named."""
     return f"{owner}{job or ''}"
+
+
+def checker_message(method: str, path: str, nonce: str) -> str:
+    """Return what a checker signs for one request. `path` includes the query."""
+    return f"sluice checker {method} {path} {nonce}"
 
 
 def verify(params: Mapping[str, Any], message: str, settings: Settings, now: datetime) -> RequestSigner:

@@ -8,8 +8,9 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import admin_is_open, is_admin
 from functions.api.auth.principal import sign_in as principal_of
-from functions.api.auth.reader import SCHEME, require_reader
+from functions.api.auth.reader import require_reader
 from functions.api.auth.session import COOKIE, SECONDS, Role, Session, cookie, is_from_console, session_of
+from functions.api.auth.signature import CHECKER_SCHEME
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 
@@ -40,7 +41,7 @@ def sign_in(call: Call) -> Response:
 
 def _who(call: Call, until: int) -> Session:
     """Return the new session, which lasts at most until a time, in seconds since 1970."""
-    if call.request.headers.get("Authorization", "").startswith(SCHEME):
+    if call.request.headers.get("Authorization", "").startswith(CHECKER_SCHEME):
         return Session(Role.CHECKER, require_reader(call).address, until)
     secret = str(call.params.get("secret", ""))
     if is_admin(secret, call.app.settings):

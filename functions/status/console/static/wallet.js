@@ -14,7 +14,7 @@ export function sign(text, address) {
   return window.ethereum.request({ method: "personal_sign", params: [hex, address] });
 }
 
-// The header with which a checker asks (functions/api/auth/reader.py).
+// The header with which a checker asks (functions/api/auth/signature.py).
 export async function checkerHeader(method, path, address) {
   const nonce = String(Date.now());
   return { Authorization: `Checker ${nonce}:${await sign(`sluice checker ${method} ${path} ${nonce}`, address)}` };
