@@ -16,6 +16,7 @@ from functions.api.auth.reader import require_reader
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
 from functions.api.review.answers import may_see
+from functions.engine import transparency
 from functions.engine.app import App
 from functions.status.jobs import is_covered, own
 from functions.status.zip_stream import respond
@@ -39,7 +40,7 @@ def get_crate(call: Call) -> Response:
 def attestation(call: Call) -> Response:
     """GET /attestation?jobId=: the signed statements about a job, one DSSE envelope on each line.
 
-    The history then names the statement, unless its last line does already.
+    The history then names the statement, unless its last line does already. The log gets both.
     """
     record, _ = _visible(call)
     keys = signing_keys(call.app)
@@ -50,6 +51,7 @@ def attestation(call: Call) -> Response:
     last, _ = run.history[-1] if run.history else (None, "")
     if last is None or last.event != ATTESTED or last.facts.get("statement") != digest:
         call.app.transitions.apply(record.workflow.id, Attested(digest), _CAUSE)
+    transparency.extend(call.app)  # the next sweep may be an hour away, and the proof of the log is often wanted next
     lines = "".join(f"{json.dumps(envelope(body, keys), separators=(',', ':'))}\n" for body in bodies)
     name = f'attachment; filename="sluice-{record.workflow.id}.intoto.jsonl"'
     return Response(lines, 200, {"Content-Type": statements.BUNDLE_TYPE, "Content-Disposition": name})

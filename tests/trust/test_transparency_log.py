@@ -58,6 +58,17 @@ def test_a_sweep_logs_new_heads_and_signs_a_checkpoint_that_everybody_may_read()
     assert (found["index"], found["inclusion"], found["consistency"]) == (0, [], [])
 
 
+def test_a_history_is_in_the_log_as_soon_as_its_statement_is_made() -> None:
+    proofs = proof_api()
+    job = proofs.finished()
+    stated = head_of(proofs, job)
+    for _ in range(2):
+        proofs.attestation(job)
+        assert open_note(note_of(proofs), KEY.public).size == 2
+        assert proof_of(proofs, stated)["index"] == 0
+        assert proof_of(proofs, head_of(proofs, job))["index"] == 1
+
+
 def test_a_head_that_is_not_logged_has_no_proof() -> None:
     proofs = proof_api()
     job = proofs.finished()
