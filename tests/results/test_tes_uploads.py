@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from support.datahost import DataHost, Request, Route
+from support.tes import HELLO
 
 from functions.results.ports import StorageRefused, StorageUnavailable
 from functions.staging.guarded_http import GuardedHttp
+from functions.staging.publish.deliver import Destinations
 from functions.staging.retry import RetryPolicy
+from functions.workflow.stage_task import Task
+from functions.workflow.tes_checks import accept
+from functions.workflow.transfer_policies import DeliveryPolicy
+
+OPEN_ACCOUNT = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}  # Google's
 
 
 class _Server(ThreadingHTTPServer):
@@ -81,3 +90,39 @@ def test_a_server_that_cannot_be_reached_is_tried_again() -> None:
     with pytest.raises(StorageUnavailable) as raised:
         HTTP.put("http://127.0.0.1:1/x", iter([b"x"]), 1, "text/plain")
     assert type(raised.value) is StorageUnavailable
+
+
+class _Anything(dict[str, Route]):
+    """Takes every file, as all three clouds answer."""
+
+    def get(self, path: str, default: object = None) -> Route:
+        return self._take
+
+    @staticmethod
+    def _take(request: Request) -> None:
+        request.answer(201, ETag='"1"', Last_Modified="Sun, 22 Nov 2026 03:00:00 GMT")
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials", "sent"),
+    [
+        ("s3://box/a%20b/ü", {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}, "/box/a%20b/%C3%BC"),
+        ("gs://box/a%20b/ü", {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(OPEN_ACCOUNT)}, "/box/a%20b%2F%C3%BC"),
+        (
+            "az://box/a%20b/ü",
+            {"AZURE_STORAGE_ACCOUNT_NAME": "me", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"},
+            "/box/a%20b/%C3%BC",
+        ),
+    ],
+)
+def test_an_output_goes_to_every_cloud(url: str, credentials: dict[str, str], sent: str) -> None:
+    with DataHost() as host:
+        host.routes = _Anything()
+        deliver = DeliveryPolicy(outputs=(f"{url[:2]}://box/",), endpoints={url[:2]: host.url})
+        task = Task(
+            workflow="w", definition=accept(HELLO).task, results="file:///results", deliver=deliver, owner="ann"
+        )
+        Destinations(task, credentials, task.results).put(url, iter([b"one", b"two"]), 6, "text/plain")
+        (request,) = host.seen
+        assert (request.method, request.path, request.body) == ("PUT", sent, b"onetwo")
+        assert "text/plain" in (request.headers.get(name) for name in ("content-type", "x-ms-blob-content-type"))

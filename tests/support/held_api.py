@@ -74,7 +74,11 @@ def as_operator(api: Api, path: str) -> Any:
 
 
 def decision(api: Api, job: str, key: str = KEYS[0], verdict: str = "release", **changes: Any) -> dict[str, Any]:
-    shown = look(api, f"/held/{job}").json
+    return signed_decision(look(api, f"/held/{job}").json, key, job=job, verdict=verdict, **changes)
+
+
+def signed_decision(shown: Any, key: str, *, job: str, verdict: str, **changes: Any) -> dict[str, Any]:
+    """What a checker sends, who decides on what `shown` says is held."""
     signed = {
         "v": 1,
         "job": job,

@@ -70,28 +70,47 @@ class ObjectSource:
 def list_objects(
     url: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy
 ) -> Iterator[tuple[str, ObjectSource]]:
-    """Yield the objects below a prefix, with their names below it. Raises StageFailure."""
+    """Yield the objects below a prefix, with their names below it. Raises StageFailure, also if there are none."""
     from obstore import exceptions as known
 
     parts = urlsplit(url)
     scheme, bucket, prefix = parts.scheme.lower(), parts.netloc, unquote(parts.path.strip("/"))
     if not bucket or "@" in bucket:
         raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket")
-    store = _open(f"{scheme}://{bucket}", policy, credentials, retries)
+    where = f"{scheme}://{bucket}"
+    store = _open(where, policy, credentials, retries)
+    lister = _open(where, policy, credentials, retries, again=retries.tries - 1)
+    none = True
     try:
-        for batch in store.list(f"{prefix}/" if prefix else None):
-            for found in batch:
-                key = found["path"]
-                name = key.removeprefix(f"{prefix}/") if prefix else key
-                yield name, ObjectSource(store, key, f"{scheme}://{bucket}/{key}", scheme)
+        for found in _without_markers(
+            each for batch in lister.list(f"{prefix}/" if prefix else None) for each in batch
+        ):
+            key, none = found["path"], False
+            name = key.removeprefix(f"{prefix}/") if prefix else key
+            yield name, ObjectSource(store, key, f"{where}/{key}", scheme)
     except (known.BaseError, OSError) as e:
         # Only the kind of error: the text contains internal URLs.
         raise StageFailure("DataUnavailable", f"the storage does not list the folder ({type(e).__name__})") from None
+    if none:
+        raise StageFailure("DataUnavailable", "there is no object below the folder")
 
 
-def _open(bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy) -> Any:
-    # obstore's own retries would be invisible to the progress and the deadline, so there are none.
-    connection = Connection(retries.connect, retries.stall, policy.seconds, retries=0, retry_seconds=retries.stall)
+def _without_markers(listed: Iterator[Any]) -> Iterator[Any]:
+    """Leave out the empty objects `folder/` that some tools write: the listing has `folder` right before its files."""
+    last = None
+    for found in listed:
+        if last is not None and not (last["size"] == 0 and found["path"].startswith(f"{last['path']}/")):
+            yield last
+        last = found
+    if last is not None:
+        yield last
+
+
+def _open(
+    bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy, again: int = 0
+) -> Any:
+    """Open a bucket. `again`: obstore's own retries, which neither the progress nor the deadline of a download sees."""
+    connection = Connection(retries.connect, retries.stall, policy.seconds, retries=again, retry_seconds=retries.stall)
     scheme = bucket.partition("://")[0]
     try:
         return open_bucket(
