@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import urlsafe_b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import ADMIN, Api
+from support.api import ADMIN, Api, app
 from support.console import PAGE, SESSION, clock, read, sign_in
 
 from functions import ethereum
+from functions.api.auth import session
 from functions.api.auth.session import COOKIE, SECONDS
 from functions.api.auth.signature import checker_message
+from functions.api.auth.tokens import Entry, digest
 from functions.status.console.static_files import FOLDER
 
 # --- files ----------------------------------------------------------------------------------
@@ -115,11 +119,64 @@ def test_a_changed_cookie_is_no_session(operator: Api, change: Any) -> None:
 def test_a_session_of_another_servers_secrets_is_none(operator: Api) -> None:
     cookie = operator.status.get_cookie(COOKIE)
     assert cookie is not None
-    from support.api import app
-
     other = Api(app(allowed_admins=("another",)))
     other.status.set_cookie(COOKIE, cookie.value)
     assert other.status.get("/console/api/overview", headers=PAGE).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"[]", b"{}", b"null", b"no JSON", b"\xff", b'["operator", "", "soon", ""]', b'["owner", "", 9999999999, ""]'],
+)
+def test_a_signed_cookie_of_another_shape_is_no_session(operator: Api, payload: bytes) -> None:
+    text = urlsafe_b64encode(payload).decode()
+    settings = operator.app.settings
+    operator.status.set_cookie(COOKIE, f"{text}.{session._signature(text, session._key(settings))}")
+    assert operator.status.get("/console/api/overview", headers=PAGE).status_code == 401
+    assert read(operator, "session") == {"role": None}
+
+
+NO_SECRETS: dict[str, Any] = {"allowed_admins": ("",), "database_url": "sqlite:////srv/sluice.db"}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {},
+        {"database_url": "postgresql://sluice@db.example:5432/sluice?sslmode=require"},
+        {"database_url": "postgresql://db.example/sluice?options=@:@"},
+    ],
+)
+def test_a_server_without_any_secret_makes_and_accepts_no_session(tmp_path: Path, secret: dict[str, Any]) -> None:
+    api = Api(app(**NO_SECRETS | secret, tes_tokens_file=one_token(tmp_path)))
+    response = sign_in(api, "t" * 43)
+    assert (response.status_code, "Set-Cookie" in response.headers) == (403, False)
+    assert json.loads(response.text) == {
+        "error": "this server has no secret to sign sessions with; its operator must set ALLOWED_ADMINS"
+    }
+    api.status.set_cookie(COOKIE, "e30=.0")
+    assert api.status.get("/console/api/overview", headers=PAGE).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"allowed_admins": ("x",)},
+        {"postgres_password": "x"},
+        {"operator_private_key": "0x" + "11" * 32},
+        {"database_url": "postgresql://sluice:x@db.example/sluice"},
+        {"database_url": "postgresql:///sluice?host=db.example&password=x"},
+    ],
+)
+def test_one_secret_is_enough_for_sessions(tmp_path: Path, secret: dict[str, Any]) -> None:
+    api = Api(app(**NO_SECRETS | secret, tes_tokens_file=one_token(tmp_path)))
+    assert sign_in(api, "t" * 43).status_code == 200
+    assert read(api, "session")["name"] == "alice"
+
+
+def one_token(folder: Path) -> str:
+    (folder / "tokens").write_text(Entry(digest("t" * 43), "alice").line)
+    return str(folder / "tokens")
 
 
 FORGED = [

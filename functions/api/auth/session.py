@@ -1,7 +1,8 @@
 """The console's session: a cookie that the server signs. There is no store of sessions.
 
-The key is made from secrets that all functions have, so that each accepts what another has signed. A new Admin value
-or a new password of the database ends all sessions. A session of a token of the file ends with its line there.
+The key is made from secrets that all functions have, so that each accepts what another has signed. Without any such
+secret everybody could make the key, so no session is made or accepted. A new Admin value or a new password of the
+database ends all sessions. A session of a token of the file ends with its line there.
 
 A cookie travels with every request that any page makes to this host. So a session counts only in a request that the
 console itself has sent: see `is_from_console`.
@@ -13,6 +14,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from werkzeug.wrappers import Request
 
 from functions.api.auth import tokens
 from functions.settings import Settings
+from functions.untrusted import Malformed, parse_json
 
 if TYPE_CHECKING:
     from functions.api.http import Call
@@ -31,6 +34,11 @@ COOKIE = "sluice_session"
 HEADER = "Sluice-Console"
 SECONDS = 4 * 3600  # how long a session lasts
 _SAFE = ("GET", "HEAD")
+_PASSWORD_IN_URL = re.compile(r"://[^/?#]*:[^/?#@]+@|[?&]password=[^&]")
+
+
+class NoSessionKey(Exception):
+    """The settings hold no secret, so the server cannot sign a session."""
 
 
 class Role(StrEnum):
@@ -56,10 +64,10 @@ class Session:
 
 
 def cookie(session: Session, settings: Settings) -> str:
-    """Return the value of the cookie."""
+    """Return the value of the cookie. Raises NoSessionKey."""
     told = [session.role, session.name, session.until, session.token]
     payload = base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
-    return f"{payload}.{_signature(payload, settings)}"
+    return f"{payload}.{_signature(payload, _key(settings))}"
 
 
 def session_of(call: Call) -> Session | None:
@@ -67,13 +75,22 @@ def session_of(call: Call) -> Session | None:
     text = call.request.cookies.get(COOKIE, "")
     if not text or not is_from_console(call.request):
         return None
-    payload, _, signature = text.partition(".")
-    if not hmac.compare_digest(signature.encode(), _signature(payload, call.app.settings).encode()):
+    session = _read(text, call.app.settings)
+    if session is None:
         return None
-    role, name, until, token = json.loads(base64.urlsafe_b64decode(payload))
-    session = Session(Role(role), name, until, token)
     is_over = call.app.clock().timestamp() >= session.until or _is_revoked(session, call.app.settings)
     return None if is_over else session
+
+
+def _read(text: str, settings: Settings) -> Session | None:
+    """Return what a cookie says; None if this server has not signed it, or another version of Sluice has."""
+    payload, _, signature = text.partition(".")
+    try:
+        if not hmac.compare_digest(signature.encode(), _signature(payload, _key(settings)).encode()):
+            return None
+        return Session(*parse_json(base64.urlsafe_b64decode(payload), tuple[Role, str, int, str]))
+    except (NoSessionKey, Malformed, ValueError):  # ValueError: it is not base64
+        return None
 
 
 def _is_revoked(session: Session, settings: Settings) -> bool:
@@ -100,7 +117,15 @@ def is_from_console(request: Request) -> bool:
     return urlsplit(origin).netloc == request.host
 
 
-def _signature(payload: str, settings: Settings) -> str:
-    secrets = [settings.database_url, settings.postgres_password, settings.operator_private_key]
-    key = hashlib.sha256(json.dumps(["sluice/session/v1", *secrets, *settings.allowed_admins]).encode()).digest()
+def _key(settings: Settings) -> bytes:
+    """Return the key that signs sessions. Raises NoSessionKey."""
+    url, password, operator = settings.database_url, settings.postgres_password, settings.operator_private_key
+    if not (any(settings.allowed_admins) or password or operator or _PASSWORD_IN_URL.search(url)):
+        raise NoSessionKey
+    return hashlib.sha256(
+        json.dumps(["sluice/session/v1", url, password, operator, *settings.allowed_admins]).encode()
+    ).digest()
+
+
+def _signature(payload: str, key: bytes) -> str:
     return hmac.new(key, payload.encode(), hashlib.sha256).hexdigest()

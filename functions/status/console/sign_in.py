@@ -9,12 +9,22 @@ from werkzeug.wrappers import Response
 from functions.api.auth.guard import admin_is_open, is_admin
 from functions.api.auth.principal import sign_in as principal_of
 from functions.api.auth.reader import require_reader
-from functions.api.auth.session import COOKIE, SECONDS, Role, Session, cookie, is_from_console, session_of
+from functions.api.auth.session import (
+    COOKIE,
+    SECONDS,
+    NoSessionKey,
+    Role,
+    Session,
+    cookie,
+    is_from_console,
+    session_of,
+)
 from functions.api.auth.signature import CHECKER_SCHEME
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 
 _NOT_FROM_HERE = "only the console may sign in here; open /console/ on this host"
+_NO_KEY = "this server has no secret to sign sessions with; its operator must set ALLOWED_ADMINS"
 
 
 def session(call: Call) -> Response:
@@ -34,8 +44,12 @@ def sign_in(call: Call) -> Response:
         raise HttpError(403, _NOT_FROM_HERE)
     now = int(call.app.clock().timestamp())
     new = _who(call, now + SECONDS)
+    try:
+        value = cookie(new, call.app.settings)
+    except NoSessionKey:
+        raise HttpError(403, _NO_KEY) from None
     response = answer(_shown(call, new))
-    _set_cookie(call, response, cookie(new, call.app.settings), new.until - now)
+    _set_cookie(call, response, value, new.until - now)
     return response
 
 
