@@ -187,14 +187,34 @@ def test_a_new_key_is_found_but_unknown_keys_cause_no_flood(issuer: Issuer, monk
     assert len(issuer.asked) == 4
 
 
-def test_an_issuer_that_gives_no_keys_is_unavailable(issuer: Issuer) -> None:
-    for answers in ({}, {"/.well-known/openid-configuration": b"{}"}):
-        issuer.answers = dict(answers)
+def test_an_issuer_that_gives_no_keys_is_unavailable(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = issuer.answers
+    no_key = right | {"/keys": b'{"keys": []}'}
+    for answers, requests in (({}, 1), ({"/.well-known/openid-configuration": b"{}"}, 1), (no_key, 2)):
+        monkeypatch.setattr(oidc, "_KEYS", oidc._Keys())
+        issuer.answers, issuer.asked = dict(answers), []
         with pytest.raises(Unavailable):
             signed_in(issuer.token(), issuer)
-    issuer.publish({"keys": []})
-    with pytest.raises(Unavailable):
-        signed_in(issuer.token(), issuer)
+        assert len(issuer.asked) == requests
+
+
+def test_an_issuer_that_has_failed_is_left_alone_for_ten_seconds(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("functions.api.auth.oidc.time.monotonic", lambda: now)
+    assert signed_in(issuer.token(), issuer)
+    answers, issuer.answers, issuer.asked = issuer.answers, {}, []
+    now += 61
+    for number in range(3):
+        with pytest.raises(Unavailable):
+            signed_in(issuer.token(OTHER_KEY, kid=f"unknown-{number}", algorithm="ES256"), issuer)
+        assert signed_in(issuer.token(), issuer)  # a key that is known needs no issuer
+    assert len(issuer.asked) == 1
+    issuer.answers = answers
+    now += 11
+    assert signed_in(issuer.token(OTHER_KEY, kid="unknown", algorithm="ES256"), issuer) is None
+    assert len(issuer.asked) == 3
 
 
 def test_keys_are_fetched_over_https_alone(issuer: Issuer) -> None:

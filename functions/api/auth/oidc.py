@@ -1,7 +1,8 @@
 """Verifies JWTs of one OpenID Connect issuer. Imported when the first JWT comes.
 
 The issuer's keys come from a file, or from the address that its discovery document names. They are kept for ten
-minutes. A token with an unknown key makes them be read again, at most once in a minute.
+minutes. A token with an unknown key makes them be read again, at most once in a minute. After a failure the issuer is
+left alone for ten seconds: each try takes up to 16, and all other tokens wait for it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 OWNER_PREFIX = "oidc:"  # keeps the issuer's owners apart from those of the tokens file
 _LEEWAY = 30  # seconds between the issuer's clock and ours
 _KEPT, _AGAIN = 600.0, 60.0  # seconds
+_AFTER_FAILURE = 10.0  # seconds
 _MAX_ANSWER = 1 << 20  # bytes
 _MAX_SUBJECT = 200  # characters; the owner's column holds 255
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -50,6 +52,8 @@ class _Keys:
         self._source = ""
         self._read_at = 0.0
         self._set: Any = None
+        self._failed_source = ""
+        self._failed_at = 0.0
 
     def find(self, key_id: str | None, settings: Settings) -> Any:
         """Return the key with this id, or the only key if the token names none; None if there is no such key."""
@@ -66,7 +70,13 @@ class _Keys:
             return self._match(key_id)
 
     def _load(self, settings: Settings, source: str) -> None:
-        self._set = _from_file(settings.oidc_jwks_file) if settings.oidc_jwks_file else _discovered(source)
+        if self._failed_source == source and time.monotonic() - self._failed_at < _AFTER_FAILURE:
+            raise Unavailable("the issuer of tokens did not give its keys a moment ago", _AFTER_FAILURE)
+        try:
+            self._set = _from_file(settings.oidc_jwks_file) if settings.oidc_jwks_file else _discovered(source)
+        except Unavailable:
+            self._failed_source, self._failed_at = source, time.monotonic()
+            raise
         self._source, self._read_at = source, time.monotonic()
 
     def _match(self, key_id: str | None) -> Any:
