@@ -48,6 +48,7 @@ class Worker(ThreadWorker):
     def handle(self, conn: Any) -> Any:
         """Serve one request of a connection, in a thread of the pool."""
         self._of_thread.head = head = Deadline(conn.sock, self.head_seconds)
+        self._of_thread.answered = False
         WATCHDOG.add(head)
         try:
             keep: Any = super().handle(conn)  # type: ignore[no-untyped-call]
@@ -61,7 +62,17 @@ class Worker(ThreadWorker):
         """Answer a request whose head has been read."""
         WATCHDOG.remove(self._of_thread.head)
         conn.sock.settimeout(self.send_seconds)
-        return super().handle_request(req, conn)  # type: ignore[no-untyped-call]
+        keep = super().handle_request(req, conn)  # type: ignore[no-untyped-call]
+        self._of_thread.answered = True
+        return keep
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that gunicorn cannot read. The connection is closed after that.
+
+        gunicorn reads what a handler has left of a body. If that is malformed, the request has its answer already.
+        """
+        if not self._of_thread.answered:
+            super().handle_error(req, client, addr, exc)  # type: ignore[no-untyped-call]
 
     def _half_close(self, sock: socket.socket) -> None:
         """Wait until the client closes too. gunicorn waits in its main thread, and accepts nothing meanwhile."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -224,6 +225,16 @@ def test_a_malformed_chunk_is_answered_with_400(port: int, body: bytes) -> None:
         sock.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body)
         status, text = answer(sock)
     assert (status, b"chunks are malformed" in text) == (400, True)
+
+
+@pytest.mark.parametrize(("head", "status"), [(b"DELETE " + ROUTE.encode(), 405), (b"GET /healthz", 200)])
+def test_a_malformed_body_that_nobody_reads_gets_no_second_answer(port: int, head: bytes, status: int) -> None:
+    body = b"zz\r\n{}\r\n0\r\n\r\n"
+    with connected(port) as sock, sock.makefile("rb") as answers:
+        sock.sendall(head + b" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        sock.shutdown(socket.SHUT_WR)
+        statuses = re.findall(rb"HTTP/1\.[01] (\d+) ", answers.read())
+    assert statuses == [str(status).encode()]
 
 
 def test_a_body_that_ends_too_early_is_answered_with_400(port: int) -> None:
