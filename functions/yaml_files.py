@@ -1,4 +1,4 @@
-"""YAML files that an operator writes: read into types, with errors in the words of the file.
+"""YAML files that people write: read strictly, and into types, with errors in the words of the file.
 
 An error names the key by its path, `environments[0].cpuNumber`, and an unknown key the known one that is nearest.
 """
@@ -28,6 +28,9 @@ def read_list(path: str, of: type[T], name: str, one: str) -> list[T]:
         content = load_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as e:
         raise SettingsError(f"cannot be read: {e.strerror}") from None
+    except yaml.MarkedYAMLError as e:
+        at = f"line {e.problem_mark.line + 1}: " if e.problem_mark else ""
+        raise SettingsError(f"is not YAML: {at}{e.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise SettingsError(f"is not YAML: {e}") from None
     if not isinstance(content, list) or not content:
@@ -39,8 +42,12 @@ def read_list(path: str, of: type[T], name: str, one: str) -> list[T]:
         raise SettingsError(f"{name}{place}{explained(message, place, of)}") from None
 
 
-def load_yaml(text: str) -> Any:
-    """Return what a YAML text holds. Raises YAMLError, also for a key that is given twice in one mapping."""
+def load_yaml(text: str, *, plain: bool = False) -> Any:
+    """Return what a YAML text holds. Raises YAMLError, also for a key that is given twice in one mapping.
+
+    `plain` is for documents that become JSON: dates stay text, and aliases are refused, because a small file of aliases
+    can stand for a huge document.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -48,12 +55,24 @@ def load_yaml(text: str) -> Any:
             known = set()
             for key, _ in node.value:
                 if (key.tag, str(key.value)) in known:
-                    line = key.start_mark.line + 1
-                    raise yaml.YAMLError(f"line {line}: the key {key.value!r} is given twice in one mapping")
+                    problem = f"the key {key.value!r} is given twice in one mapping"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
                 known.add((key.tag, str(key.value)))
             return super().construct_mapping(node, deep)
 
-    return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
+    class PlainLoader(Loader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own form
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+                raise yaml.MarkedYAMLError(problem="aliases are refused", problem_mark=mark)
+            return super().compose_node(parent, index)
+
+    return yaml.load(text, PlainLoader if plain else Loader)  # noqa: S506 - both are SafeLoaders
 
 
 def json_schema(of: type, title: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from functions.cli.command_errors import fail
 from functions.workflow.document import DocumentError, parse
+from functions.yaml_files import load_yaml
 
 # Replaces a relative path: gets the file and the object whose `url` names it, returns the new URL, or None to drop it.
 Resolver = Callable[[Path, dict[str, Any]], str | None]
@@ -157,26 +158,11 @@ def _is_yaml(file: Path, text: str) -> bool:
 
 
 def _parse_yaml(file: Path, text: str) -> Any:
-    """The content of a YAML file as JSON would hold it. Raises DocumentError.
-
-    Dates stay text. Aliases are refused, because a small file of aliases can stand for a huge document.
-    """
+    """The content of a YAML file as JSON would hold it. Raises DocumentError."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own form
-            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-                raise yaml.MarkedYAMLError(problem="aliases are refused", problem_mark=mark)
-            return super().compose_node(parent, index)
-
     try:
-        return json.loads(json.dumps(yaml.load(text, Loader), allow_nan=False))  # noqa: S506 - a SafeLoader
+        return json.loads(json.dumps(load_yaml(text, plain=True), allow_nan=False))
     except yaml.MarkedYAMLError as e:
         at = f", line {e.problem_mark.line + 1}, column {e.problem_mark.column + 1}" if e.problem_mark else ""
         raise DocumentError(f"{file}{at}", f"YAML ({e.problem})") from None

@@ -120,6 +120,8 @@ def test_the_object_that_is_shipped_is_a_document() -> None:
     [
         ("a: b: c", "line 1, column 5", "YAML (mapping values"),
         ("stages: &a []\nother: *a", "line 2, column 8", "YAML (aliases are refused)"),
+        ("stages: []\nstages: []", "line 2, column 1", "YAML (the key 'stages' is given twice in one mapping)"),
+        ("stages: [{index: 0, index: 1}]", "line 1, column 21", "YAML (the key 'index' is given twice"),
         ("stages: []\n---\nstages: []", "line 2, column 1", "but found another document"),
         ("stages: .nan", "", "JSON could hold"),
         ("stages: !!binary aGk=", "", "JSON could hold"),
