@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from functions.instruments import Instrument, Measurement
@@ -20,6 +21,10 @@ from functions.instruments import Instrument, Measurement
 logger = logging.getLogger(__name__)
 
 DELAY = 0.5  # seconds that a batch is gathered
+EXTRA_MISSING = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the extra `otel` is not installed, so nothing is exported. "
+    "Install it from a clone of Sluice: pip install -c constraints.txt '.[otel]'"
+)
 MOST = 10_000  # spans and measurements that wait; further ones are dropped
 LAST_SECONDS = 5.0  # for what is left when the process ends
 
@@ -57,6 +62,14 @@ def exporter(endpoint: str, attributes: Mapping[str, str]) -> Callable[[], Expor
         return otlp.connect(endpoint, attributes)
 
     return connect
+
+
+def has_exporter() -> bool:
+    """Return whether the extra `otel` is installed. Imports nothing of it."""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
 
 
 class Telemetry:
@@ -122,7 +135,7 @@ class Telemetry:
                 spans = [each for each in batch if isinstance(each, Span)]
                 export(spans, [each for each in batch if isinstance(each, Measurement)])
             except ModuleNotFoundError:
-                logger.error("OTEL_EXPORTER_OTLP_ENDPOINT is set, but not the extra: pip install 'sluice-c2d[otel]'")
+                logger.error(EXTRA_MISSING)
                 self._give_up()
             except Exception as e:  # whatever a receiver or its library does, the functions go on
                 logger.warning("telemetry was not exported", exc_info=e)

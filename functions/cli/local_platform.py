@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import click
+
 from functions.cli.command_errors import fail
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def running_platform(folder: Path, *, log: str = "", **options: Any) -> Iterator
             fail(str(e))
         except OSError as e:
             fail(f"{e.filename or folder}: {e.strerror}")
+        _warn_of_missing_exporter()
         yield platform
 
 
@@ -51,6 +54,16 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _warn_of_missing_exporter() -> None:
+    from functions.settings import Settings
+
+    if Settings.load().otlp_endpoint:
+        from functions import telemetry
+
+        if not telemetry.has_exporter():
+            click.echo(f"Warning: {telemetry.EXTRA_MISSING}", err=True)
 
 
 def _set_up_log(file: str) -> None:

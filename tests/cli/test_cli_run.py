@@ -30,11 +30,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
 
-    def call(*arguments: object) -> subprocess.Popen[str]:
+    def call(*arguments: object, **variables: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "functions.cli.main", *map(str, arguments)],
             cwd=tmp_path,
-            env={**kept, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)},
+            env={**kept, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT), **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -202,6 +202,18 @@ def test_up_serves_the_other_commands_until_it_is_stopped(start: Start, tmp_path
     assert "to algorithms: /" in shown[4] or "all that" in shown[4]
     assert "consumerAddress 0x" in shown[5]
     assert str(tmp_path / ".sluice" / "credentials") in shown[5]
+
+
+def test_an_endpoint_of_telemetry_without_its_extra_is_pointed_out_with_the_remedy(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "opentelemetry").mkdir()  # an empty package hides the installed one: it is in the current folder
+    (tmp_path / "opentelemetry" / "__init__.py").touch()
+    work = written(tmp_path, document("true"))
+    code, _, err = ended(start("run", work, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+    assert code == 0, err
+    assert "Warning: OTEL_EXPORTER_OTLP_ENDPOINT is set, but the extra `otel` is not installed" in err
+    assert "pip install -c constraints.txt '.[otel]'" in err
 
 
 def test_a_folder_that_cannot_be_shown_is_refused_with_the_reason(start: Start) -> None:

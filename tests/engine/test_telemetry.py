@@ -99,7 +99,7 @@ def test_without_the_extra_one_error_names_it(caplog: pytest.LogCaptureFixture) 
             made.add(SPAN)
             made.flush(20)
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
-    assert "sluice-c2d[otel]" in record.message
+    assert "pip install -c constraints.txt '.[otel]'" in record.message
 
 
 def test_a_slow_receiver_does_not_fill_the_memory(
