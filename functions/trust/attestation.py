@@ -18,6 +18,10 @@ class EnvelopeInvalid(ValueError):
     """The envelope is damaged, or none of its signatures verifies with the key."""
 
 
+class SignedByAnother(EnvelopeInvalid):
+    """The envelope names other keys than the one that is asked for, and that one has not signed it."""
+
+
 def statement(subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
     """Return the statement. `subjects`: the sha256 of each file by its name; they match by digest alone."""
     return {
@@ -48,19 +52,22 @@ def pre_authentication(body: bytes, payload_type: str = PAYLOAD_TYPE) -> bytes:
 def open_envelope(value: Mapping[str, Any], public: bytes) -> dict[str, Any]:
     """Return the statement that the key has signed. Raises EnvelopeInvalid.
 
-    The signature is verified first, and the bytes that were verified are the ones that are parsed. `keyid` is a hint
-    and is not looked at.
+    The signature is verified first, and the bytes that were verified are the ones that are parsed. `keyid` is a hint:
+    it only tells which key to ask for where no signature verifies.
     """
     try:
         body = _decode(value["payload"])
         payload_type = str(value["payloadType"])
         signatures = [_decode(each["sig"]) for each in value["signatures"]]
+        named = [str(each.get("keyid", "")) for each in value["signatures"]]
     except (KeyError, TypeError, ValueError):
         raise EnvelopeInvalid("not a DSSE envelope: expected payload, payloadType and signatures") from None
     if payload_type != PAYLOAD_TYPE:
         raise EnvelopeInvalid(f"the payload is of the type {payload_type!r}, not {PAYLOAD_TYPE!r}")
     signed = pre_authentication(body, payload_type)
     if not any(verify(public, signed, signature) for signature in signatures):
+        if named and key_id(public) not in named:
+            raise SignedByAnother(f"not signed by the key {key_id(public)}, but by {' and '.join(named)}")
         raise EnvelopeInvalid("no signature of the envelope verifies with this key")
     try:
         parsed = json.loads(body)

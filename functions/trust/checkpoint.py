@@ -73,6 +73,7 @@ def open_note(note: str, public: bytes) -> Checkpoint:
     if not signatures.endswith("\n"):
         raise CheckpointInvalid("not a checkpoint: it does not end with a line break")
     expected = _key_hash(checkpoint.origin, public)
+    others = []
     for signature in signatures.removesuffix("\n").split("\n"):
         name, _, encoded = signature.removeprefix(_DASH).rpartition(" ")
         try:
@@ -85,7 +86,9 @@ def open_note(note: str, public: bytes) -> Checkpoint:
             if verify(public, checkpoint.text.encode(), signed[4:]):
                 return checkpoint
             raise CheckpointInvalid("the checkpoint's signature is wrong")
-    raise CheckpointInvalid("the checkpoint is not signed with this key")
+        others.append(f"{name}+{signed[:4].hex()}")
+    this = f"{checkpoint.origin}+{expected.hex()}"
+    raise CheckpointInvalid(f"the checkpoint is not signed by this key ({this}), but by {' and '.join(others)}")
 
 
 def verifier_key(origin: str, public: bytes) -> str:

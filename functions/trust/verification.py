@@ -211,6 +211,8 @@ def _statement(line: str, key: bytes) -> dict[str, Any]:
         statement = attestation.open_envelope(value, key)
         hints = [each["keyid"] for each in value["signatures"]]
         spelled = json.dumps(value, separators=(",", ":"))
+    except attestation.SignedByAnother as e:
+        raise NotGenuine(f"the statement is {e}; is --key the right one?") from None
     except (ValueError, KeyError, TypeError) as e:
         raise NotGenuine(f"the statement is not genuine: {e}") from None
     if spelled != line or set(value) != {"payload", "payloadType", "signatures"} or key_id(key) not in hints:

@@ -155,6 +155,14 @@ def test_every_change_of_one_byte_of_a_checkpoint_is_found(data: st.DataObject) 
         open_note(bytes(changed).decode("utf-8", "replace"), KEY.public)
 
 
+def test_a_checkpoint_of_another_key_names_both_keys() -> None:
+    note = sign(Checkpoint("c2d.example.org/log", 9, b"\7" * 32), KEY)
+    with pytest.raises(CheckpointInvalid) as raised:
+        open_note(note, NEXT.public)
+    for key in (KEY, NEXT):
+        assert "+".join(checkpoint.verifier_key("c2d.example.org/log", key.public).split("+")[:2]) in str(raised.value)
+
+
 @pytest.mark.parametrize("change", ["index", "inclusion", "consistency", "checkpoint", "missing", "held"])
 def test_a_proof_that_was_changed_proves_nothing(logged: Logged, change: str) -> None:
     proof = json.loads(json.dumps(logged.proof))

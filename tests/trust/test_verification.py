@@ -99,8 +99,19 @@ def test_the_bag_of_another_run_does_not_fit(whole: Given, tmp_path: Path) -> No
     assert whole.broken(bundle=other.bundle)
 
 
-def test_another_key_proves_nothing(whole: Given) -> None:
-    assert whole.broken(key=OTHER)
+def test_another_key_proves_nothing_and_both_keys_are_named(whole: Given) -> None:
+    (told,) = whole.broken(key=OTHER)
+    assert told == (
+        f"the statement is not signed by the key {key_id(OTHER.public)}, but by {key_id(KEY.public)}; "
+        "is --key the right one?"
+    )
+
+
+def test_a_wrong_signature_that_names_this_key_is_not_genuine(whole: Given) -> None:
+    value = json.loads(whole.bundle.splitlines()[0])
+    value["signatures"][0]["sig"] = base64.b64encode(OTHER.sign(b"something else")).decode()
+    (told,) = whole.broken(bundle=json.dumps(value, separators=(",", ":")) + "\n")
+    assert told == "the statement is not genuine: no signature of the envelope verifies with this key"
 
 
 @pytest.mark.parametrize("edition", ["holder", "consumer"])
