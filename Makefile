@@ -29,7 +29,7 @@ lint: .venv/.test  ## check style, types and import directions
 docs: .venv/.test  ## build the documentation's site into build/docs; a broken link is an error
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs . build/docs && echo "built: build/docs/index.html"
 
-check: lint docs test  ## run everything that CI runs
+check: lint docs .venv-crates/.ready test  ## run everything that CI runs
 
 faults: .venv/.test  ## run the fault tests with their long profile
 	SLUICE_LONG=1 $(BIN)/python -m pytest tests/faults tests/cluster/test_kubernetes_schedules.py -q -s
@@ -48,7 +48,7 @@ release: .venv/.test  ## bump to PART=major|minor|patch or VERSION=1.2.3, date t
 	@PATH="$(CURDIR)/$(BIN):$$PATH" tools/release "$(or $(VERSION),$(PART))"
 
 clean:  ## remove everything that is built or installed here
-	rm -rf .venv out build dist
+	rm -rf .venv .venv-crates out build dist
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sluice needs Python 3.11 or newer; call: make PYTHON=python3.12 …")'
@@ -60,9 +60,11 @@ clean:  ## remove everything that is built or installed here
 	@touch $@
 
 # roc-validator checks the crates in tests/trust/test_crates.py; its dependencies need other versions than ours.
-.venv-crates:
-	@python3 -m venv .venv-crates
+.venv-crates/.ready:
+	@echo "installing roc-validator into .venv-crates …"
+	@$(PYTHON) -m venv .venv-crates
 	@.venv-crates/bin/python -m pip install -q --disable-pip-version-check 'roc-validator>=0.13,<0.14'
+	@touch $@
 
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing into .venv, with what tests, documentation and releases need …"

@@ -57,6 +57,8 @@ class _Graph:
         runs = [each for each in self.of_type("CreateAction") if each["@id"] in mentioned]
         if not runs:
             yield "the root mentions no CreateAction"
+        if len(self.of_type("CreateAction")) > 1:  # the profile would take another one of the same instrument
+            yield "there is more than one CreateAction"
         if missing := [each["@id"] for each in self.of_type("AssessAction") if each["@id"] not in mentioned]:
             yield f"the root does not mention the AssessAction {missing[0]}"
         if any(str(each.get("type", "")) for each in self.entities.values()):

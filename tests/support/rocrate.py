@@ -1,7 +1,8 @@
 """roc-validator without a network: it reads the contexts from a cache that is filled from recorded files.
 
-Run as `python -m support.rocrate FOLDER CRATE PROFILE SEVERITY [SKIPPED_CHECK…]` by the interpreter that has it.
-Its many dependencies need other versions than ours, so it lives in an environment of its own: `make .venv-crates`.
+Run as `python -m support.rocrate CACHE` by the interpreter that has it, with JSON on its standard input: lists of
+folder, profile, severity and the checks to skip.
+Its many dependencies need other versions than ours, so `make .venv-crates/.ready` gives it an environment of its own.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def validate(prefix: Path, crate: Path, profile: str, severity: str, skipped: li
 
 
 if __name__ == "__main__":
-    cache, folder, wanted, level, *skip = sys.argv[1:]
+    cache = Path(sys.argv[1])
     if not Path(f"{cache}.sqlite").exists():
-        fill_cache(Path(cache))
-    print(json.dumps(validate(Path(cache), Path(folder), wanted, level, skip)))
+        fill_cache(cache)
+    found = [validate(cache, Path(crate), name, level, skip) for crate, name, level, *skip in json.load(sys.stdin)]
+    print(json.dumps(found))
