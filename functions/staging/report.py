@@ -21,12 +21,16 @@ _KUBERNETES = Path("/dev/termination-log")
 
 
 class StageFailure(Exception):
-    """Ends the stage. `reason` is machine-readable; `text` is for people and must not contain secrets."""
+    """Ends the stage. `reason` is machine-readable; `text` is for people and must not contain secrets.
 
-    def __init__(self, reason: str, text: str) -> None:
+    `path` is the file that failed, if it was one.
+    """
+
+    def __init__(self, reason: str, text: str, path: str = "") -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text
+        self.path = path
 
 
 def finish(

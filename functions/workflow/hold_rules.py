@@ -38,8 +38,15 @@ def scope(w: Workflow) -> Scope:
 
 
 def allowed(w: Workflow, manifest: Manifest) -> Manifest:
-    """The part of a manifest that becomes results: files only if the scope lets any out, whatever publish wrote."""
-    return manifest if scope(w) in (Scope.ALL, Scope.OUTPUTS) else replace(manifest, files=(), warnings=())
+    """The part of a manifest that becomes results: files only if the scope lets any out, whatever publish wrote.
+
+    Warnings name files. Those of a workflow whose data failed may leave: no algorithm has run.
+    """
+    if scope(w) in (Scope.ALL, Scope.OUTPUTS):
+        return manifest
+    unprovided = w.ending is not None and w.ending.code == Code.DATA_FAILED
+    warnings = manifest.warnings if unprovided else ()
+    return replace(manifest, files=(), delivered=(), streams=(), warnings=warnings)
 
 
 def checked(w: Workflow, findings: Findings, event: str, now: datetime) -> Decision:

@@ -16,6 +16,7 @@ FILTER_FOLDER = f"{ADMIN_LOGS}/filter"  # the only part of the admin logs that a
 
 ALGORITHM = f"{TRANSFORMATIONS}/algorithm"
 PROVENANCE = "provenance.json"
+FAILED_INPUT = "failed-input"  # names the input of a TES task that could not be fetched, for its owner
 
 ALGORITHM_LOG = f"{LOGS}/algorithm.log"
 UNFILTERED_LOG = f"{ADMIN_LOGS}/algorithm.log"  # the same log, published for the operator only

@@ -122,7 +122,12 @@ def test_a_folder_comes_from_a_bucket_and_outputs_of_every_kind_go_to_one(http: 
 def test_an_input_that_a_bucket_does_not_have_is_named_without_its_query(http: TesHttp) -> None:
     gone = [{"path": "/in/x", "url": "s3://data-in/gone?signature=secret"}]
     task = ended(http, created(http, "open", "true", inputs=gone))
-    assert (task["state"], task["logs"][0]["metadata"]["reason"]) == ("SYSTEM_ERROR", "DataUnavailable")
+    (log,) = task["logs"]
+    assert (task["state"], log["metadata"]["reason"]) == ("SYSTEM_ERROR", "DataUnavailable")
+    assert log["system_logs"] == [
+        "input /in/x: DataUnavailable",
+        "ended: DataUnavailable (an input could not be fetched)",
+    ]
 
 
 # --- held outputs ---------------------------------------------------------------------------

@@ -135,6 +135,12 @@ def test_after_a_filter_has_refused_nothing_leaves_and_nothing_is_missing(run: P
     assert not (tmp_path / "a").exists()
 
 
+def test_a_failed_input_is_named_in_plain_text_and_only_where_no_executor_has_run(run: Publish, volume: Path) -> None:
+    (volume / "failed-input").write_text("/in/\u202ex\n" + "y" * 2000)
+    assert run(_task(), Scope.ADMIN_LOGS).warnings == ("input /in/?x?" + "y" * 993,)
+    assert run(_task()).warnings == ()
+
+
 def test_an_existing_file_is_replaced(run: Publish, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
     run(_task(_output("/work/a.txt", tmp_path / "a")))

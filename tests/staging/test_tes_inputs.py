@@ -93,6 +93,15 @@ def test_an_input_that_cannot_be_had_ends_the_stage_for_good(tmp_path: Path, ite
     volume = tmp_path / "volume"
     assert _configure(volume, item) == Code.DATA_FAILED
     assert _reason(volume) == reason
+    if reason != "InvalidDocument":
+        assert (volume / "failed-input").read_text() == f"{item['path']}: {reason}"
+
+
+def test_the_name_of_a_failed_input_does_not_outlive_the_attempt(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    assert _configure(volume, {"path": "/in/a", "url": "file:///nowhere"}) == Code.DATA_FAILED
+    assert _configure(volume, {"path": "/in/a", "content": "x"}) == 0
+    assert not (volume / "failed-input").exists()
 
 
 def test_a_folder_with_too_many_files_is_refused(tmp_path: Path) -> None:

@@ -108,4 +108,4 @@ def prefixed(name: str) -> Iterator[None]:
     try:
         yield
     except StageFailure as e:
-        raise StageFailure(e.reason, f"{name}: {e.text}") from None
+        raise StageFailure(e.reason, f"{name}: {e.text}", e.path or name) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy
 from functions.workflow.container_paths import parents, plan
 from functions.workflow.tes_task import Input, TesTask, url_of
-from functions.workflow.volume_layout import ADMIN_LOGS, FILTER_FOLDER, LOGS, OUTPUTS
+from functions.workflow.volume_layout import ADMIN_LOGS, FAILED_INPUT, FILTER_FOLDER, LOGS, OUTPUTS
 
 if TYPE_CHECKING:
     from functions.staging.configure.budget import FetchBudget
@@ -52,16 +53,27 @@ class TesInputs:
         """Make the folders, fetch the inputs, and write the provenance. Raises StageFailure."""
         self._make_folders()
         items = []
-        for each in self._task.inputs:
-            with prefixed(each.path):
-                items += list(self._items(each))
-        self._downloads.fetch_all(items)
+        try:
+            for each in self._task.inputs:
+                with prefixed(each.path):
+                    items += list(self._items(each))
+            self._downloads.fetch_all(items)
+        except StageFailure as e:
+            self._name(e)
+            raise
         self._downloads.close()
+
+    def _name(self, failure: StageFailure) -> None:
+        """Leave the name of the input that failed to publish, which tells it to the owner."""
+        told = f"{failure.path.removeprefix(OUTPUTS)}: {failure.reason}"
+        with suppress(OSError):
+            (self._volume / FAILED_INPUT).write_text(told, encoding="utf-8", errors="replace")
 
     def _make_folders(self) -> None:
         """Make each folder that a container mounts: one that is missing, the kubelet makes as root."""
         for name in (OUTPUTS, LOGS, DRAFTS):
             remove(self._volume / name)
+        (self._volume / FAILED_INPUT).unlink(missing_ok=True)
         (self._volume / DRAFTS).mkdir()
         (self._volume / ADMIN_LOGS).mkdir(exist_ok=True)
         places = self._task.places

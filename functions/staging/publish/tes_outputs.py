@@ -11,8 +11,9 @@ from urllib.parse import unquote
 from functions.staging.publish.tree import Entry, Notice, match, walk
 from functions.workflow.model import DeliveredFile, Manifest, ResultFile, Scope, Streams
 from functions.workflow.tes_task import Output, TesTask
-from functions.workflow.volume_layout import EXECUTOR_LOGS, LOGS, OUTPUTS
+from functions.workflow.volume_layout import EXECUTOR_LOGS, FAILED_INPUT, LOGS, OUTPUTS
 
+MAX_FAILED_INPUT = 1000  # characters
 MAX_TAIL = 10_000  # bytes of each stream in the record
 
 
@@ -58,8 +59,19 @@ def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files:
     else:
         sent = (DeliveredFile(each.url, container_path(each.path), each.size) for each in files)
         before = replace(before, delivered=tuple(sent))
-    absent = () if scope is Scope.ADMIN_LOGS else missing(task, volume)
-    return replace(before, streams=tails(task, volume, scope, quiet), missing=absent)
+    if scope is Scope.ADMIN_LOGS:
+        return replace(before, warnings=(*before.warnings, *_failed_input(volume)))
+    return replace(before, streams=tails(task, volume, scope, quiet), missing=missing(task, volume))
+
+
+def _failed_input(volume: Path) -> tuple[str, ...]:
+    """Return which input could not be fetched, and why, as its owner may know it. The texts of faults are not told."""
+    try:
+        with open(volume / FAILED_INPUT, encoding="utf-8", errors="replace") as file:
+            told = file.read(MAX_FAILED_INPUT)
+    except OSError:
+        return ()
+    return (f"input {''.join(letter if letter.isprintable() else '?' for letter in told)}",)
 
 
 def container_path(published: str) -> str:
