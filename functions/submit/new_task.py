@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from functions.results.storage import storage_url
 from functions.settings import SettingsError
 from functions.submit.new_workflow import check_quarantine
-from functions.workflow.destinations import DestinationRefused, check, is_below
+from functions.workflow.destinations import DestinationRefused, check, is_below, target
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
@@ -68,15 +68,19 @@ def _problems(task: TesTask, environment: Environment, owner: str, kept: Sequenc
         if scheme not in known:
             what = "a URL" if each.type == "FILE" else "the URL of a folder"
             yield f"$.inputs[{n}].url", f"{what} with one of the schemes {', '.join(known) or '(none)'}"
+    taken: dict[tuple[str, ...], str] = {}
     for n, output in enumerate(task.outputs):
         try:
             check(url_of(output.url), environment.tes.outputs, owner)
             forbidden = any(is_below(url_of(output.url), each) for each in kept)
+            other = taken.setdefault(target(url_of(output.url)), output.path) if output.is_file else output.path
         except DestinationRefused as e:
             yield f"$.outputs[{n}].url", str(e)
             continue
         if forbidden:
             yield f"$.outputs[{n}].url", "a URL apart from where Sluice keeps results"
+        if other != output.path:
+            yield f"$.outputs[{n}].url", f"a URL of its own: {other} goes to the same place"
 
 
 def _under_policy(

@@ -38,6 +38,12 @@ def is_below(url: str, prefix: str) -> bool:
     return wanted[:2] == (scheme, host) and wanted[2][: len(path)] == path
 
 
+def target(url: str) -> tuple[str, ...]:
+    """Return what two URLs of one place have in common. Raises DestinationRefused for what must not be compared."""
+    scheme, host, path = _parts(url)
+    return scheme, host, *path, *([f"?{urlsplit(url).query}"] if scheme in ("http", "https") else [])
+
+
 def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:
     """Scheme, host or bucket, and the parts of the path. Raises DestinationRefused for what must not be compared."""
     try:

@@ -16,7 +16,7 @@ from functions.workflow.field_checks import depth_left
 from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
 
 STREAMS = ("stdin", "stdout", "stderr")
-_ENV_NAME = re.compile(r"[^=\0]+")
+_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")  # what every Kubernetes takes
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,10 @@ def _executor_problems(executor: Executor, here: str) -> Iterator[tuple[str, str
         if "\0" in word:
             yield f"{here}.command[{n}]", "text without NUL"
     for name, value in executor.env.items():
-        if not _ENV_NAME.fullmatch(name) or "\0" in value:
-            yield f"{here}.env", "names without `=` and NUL, values without NUL"
+        if not _ENV_NAME.fullmatch(name):
+            yield f"{here}.env", f"names of ASCII letters, digits, `_`, `-` and `.` without a digit first, not {name!r}"
+        if "\0" in value:
+            yield f"{here}.env", "values without NUL"
     for field in ("workdir", "stdin", "stdout", "stderr"):
         if path := getattr(executor, field):
             yield from _path_problems(path, f"{here}.{field}")
@@ -126,6 +128,8 @@ def _output_problems(output: Output, here: str) -> Iterator[tuple[str, str]]:
     yield from _path_problems(output.path, f"{here}.path")
     if not output.is_pattern:
         return
+    if output.folder == "/":
+        yield f"{here}.path", "a folder of your own before the first wildcard, as in `/work/*`: `/` is the image's"
     literal = WILDCARDS.split(output.path, maxsplit=1)[0]
     if not output.path_prefix:
         yield f"{here}.path_prefix", "the part of `path` that is not repeated below `url`, as `path` has wildcards"

@@ -70,6 +70,11 @@ class Output(_Part, frozen=True):
         return bool(WILDCARDS.search(self.path))
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is one file, which goes to the URL itself."""
+        return self.type == "FILE" and not self.is_pattern
+
+    @property
     def folder(self) -> str:
         """The folder that must exist before the first executor: of a pattern, that before its first wildcard part."""
         if self.is_pattern:

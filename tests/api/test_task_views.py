@@ -159,4 +159,7 @@ def test_an_executor_under_a_policy_passes_nothing_on_in_the_reason_of_its_end(l
     task = stored(ran=(3,), phase=Phase.FINISHED, ending=FAILED, limits=limits)
     assert "ExecutorExit:3" not in str(task_view(task, View.FULL))
     assert log(task)["metadata"]["reason"] == "ExecutorExit"
+    assert log(task)["logs"][0]["end_time"] == "2026-11-22T12:00:00.000Z"
+    done = replace(task.record.workflow, finished_at=at(30))
+    assert log(replace(task, record=replace(task.record, workflow=done)))["end_time"] == "2026-11-22T12:00:00.000Z"
     assert log(stored(ran=(3,), phase=Phase.FINISHED, ending=FAILED))["metadata"]["reason"] == "ExecutorExit:3"

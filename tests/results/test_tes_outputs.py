@@ -170,6 +170,35 @@ def test_nothing_is_written_below_the_results(run: Publish, tmp_path: Path) -> N
     assert failure.value.reason == "OutputForbidden"
 
 
+@pytest.mark.parametrize("scope", [Scope.ALL, Scope.OUTPUTS])
+def test_two_files_that_would_go_to_one_url_are_refused(
+    run: Publish, volume: Path, tmp_path: Path, scope: Scope
+) -> None:
+    folders = [_output(path, tmp_path / "sent", type="DIRECTORY") for path in ("/work/sub", "/vol")]
+    run(_task(*folders), scope)
+    (volume / "outputs/work/sub/x").touch()
+    with pytest.raises(StageFailure) as failure:
+        run(_task(*folders), scope)
+    assert failure.value.reason == "OutputForbidden"
+
+
+def test_two_names_of_which_one_is_the_others_escaped_form_are_refused(
+    run: Publish, volume: Path, tmp_path: Path
+) -> None:
+    (volume / "outputs/vol/a\u200b").touch()
+    whole = _task(_output("/vol", tmp_path / "sent", type="DIRECTORY"))
+    run(whole)
+    (volume / "outputs/vol/a%E2%80%8B").touch()
+    with pytest.raises(StageFailure) as failure:
+        run(whole)
+    assert failure.value.reason == "OutputForbidden"
+
+
+def test_a_file_that_two_outputs_send_to_one_url_is_fine(run: Publish, tmp_path: Path) -> None:
+    outputs = (_output("/vol", tmp_path / "v", type="DIRECTORY"), _output("/vol/x", tmp_path / "v/x"))
+    assert [each.path for each in run(_task(*outputs)).delivered] == ["/vol/deep/er/y", "/vol/x", "/vol/x"]
+
+
 def test_a_destination_that_cannot_be_written_fails_the_upload(run: Publish, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StageFailure) as failure:

@@ -60,6 +60,10 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
         (_executor(image="UPPER CASE"), "$.executors[0].image"),
         (_executor(ignore_eror=True), "$.executors[0]"),
         (_executor(env={"a=b": "c"}), "$.executors[0].env"),
+        (_executor(env={"a b\n": "c"}), "$.executors[0].env"),
+        (_executor(env={"ä": "c"}), "$.executors[0].env"),
+        (_executor(env={"1a": "c"}), "$.executors[0].env"),
+        (_executor(env={"": "c"}), "$.executors[0].env"),
         (_executor(workdir="relative"), "$.executors[0].workdir"),
         (_executor(workdir="/usr"), "$.executors[0].workdir"),
         (_executor(stdout="/out.txt"), "$.executors[0].stdout"),
@@ -80,6 +84,7 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
         (_output("/usr/x"), "$.outputs[0].path"),
         (_output(f"/{'a' * 800}/x"), "$.outputs[0].path"),
         (_output("/work/*.txt"), "$.outputs[0].path_prefix"),
+        (_output("/*/x", path_prefix="/"), "$.outputs[0].path"),
         (_output("/work/*.txt", path_prefix="/other"), "$.outputs[0].path_prefix"),
         (_with(tags={"": "a"}), "$.tags"),
         (_with(tags={"a": 1}), "$.tags[...]"),
@@ -103,6 +108,12 @@ def test_a_wrong_task_is_refused_with_the_place(task: Any, path: str) -> None:
     with pytest.raises(DocumentError) as refused:
         accept(task)
     assert refused.value.path == path
+
+
+def test_a_pattern_that_begins_at_the_root_is_explained() -> None:
+    with pytest.raises(DocumentError) as refused:
+        accept(_output("/*/x", path_prefix="/"))
+    assert refused.value.expected.startswith("a folder of your own before the first wildcard, as in `/work/*`")
 
 
 def test_an_unknown_field_is_named() -> None:

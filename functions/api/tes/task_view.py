@@ -6,6 +6,7 @@ A field that the client did not send is left out, but for `type`. A client may r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -53,7 +54,7 @@ def _task_log(stored: StoredTask, view: View) -> dict[str, Any]:
     if stored.attempts:
         log["start_time"] = spell_time(min(each.created_at for each in stored.attempts))
     if workflow.finished_at is not None:
-        log["end_time"] = spell_time(workflow.finished_at)
+        log["end_time"] = spell_time(_told(workflow, workflow.finished_at))
     log["outputs"] = [{"url": each.url, "path": each.path, "size_bytes": str(each.size)} for each in manifest.delivered]
     log["metadata"] = _metadata(workflow)
     if view is View.FULL:
@@ -82,6 +83,7 @@ _MEANINGS = {
     "OutputMissing": "an output that the task declares was not made",
     "OutputForbidden": "an output may not go to its URL",
     "OutputUploadFailed": "an output could not be written to its URL",
+    "ResultUploadFailed": "an output could not be written to its URL, or to the results that the operator sees",
     "QueueTimeout": "no slot of the environment became free in time",
     "Lost": "the executor's Job or its node is gone",
     "Disrupted": "the executor's node was drained",
@@ -157,4 +159,9 @@ def _times(workflow: Workflow, number: int, attempt: Attempt | None) -> dict[str
         runs = workflow.phase is Phase.ALGORITHM and workflow.executor == number
         started, ended = workflow.runs_since if runs else None, None
     times = {"start_time": started, "end_time": ended}
-    return {name: spell_time(at) for name, at in times.items() if at is not None}
+    return {name: spell_time(_told(workflow, at)) for name, at in times.items() if at is not None}
+
+
+def _told(workflow: Workflow, at: datetime) -> datetime:
+    """Return a time to the minute where a policy decides about what leaves: an executor chooses when it ends."""
+    return at.replace(second=0, microsecond=0) if withholds_exit_codes(workflow) else at

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from functions.staging.publish.tree import Entry, Notice, match, walk
+from functions.staging.report import StageFailure
+from functions.workflow.destinations import DestinationRefused, target
 from functions.workflow.model import DeliveredFile, Manifest, ResultFile, Scope, Streams
 from functions.workflow.tes_task import Output, TesTask
 from functions.workflow.volume_layout import EXECUTOR_LOGS, FAILED_INPUT, LOGS, OUTPUTS
@@ -39,16 +41,31 @@ def declared(task: TesTask, volume: Path, notice: Notice) -> Iterator[Found]:
 
 
 def entries(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> Iterator[tuple[Entry, str]]:
-    """Yield the files that leave, each with its URL; for the quarantine each file once, and without a URL."""
+    """Yield the files that leave, each with its URL; for the quarantine each file once, and without a URL.
+
+    Raises StageFailure for two files that go to one URL, besides what `walk` raises.
+    """
     if scope is Scope.ADMIN_LOGS:
         return
-    seen: set[str] = set()
+    # Hashes, which are keyed for each process: there may be many files, with long names.
+    sources: dict[int, int] = {}
+    seen: set[int] = set()
     for found in declared(task, volume, notice):
+        file = hash(found.entry.path)
+        if sources.setdefault(_target(found.url), file) != file:
+            raise StageFailure("OutputForbidden", f"{found.path} and another file would go to one URL")
         if scope is not Scope.QUARANTINE:
             yield found.entry, found.url
-        elif found.path not in seen:
-            seen.add(found.path)
+        elif file not in seen:
+            seen.add(file)
             yield found.entry, ""
+
+
+def _target(url: str) -> int:
+    try:
+        return hash(target(url))
+    except DestinationRefused as e:
+        raise StageFailure("OutputForbidden", f"an output may not go to its URL: expected {e}") from None
 
 
 def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files: Sequence[ResultFile]) -> Manifest:
@@ -89,8 +106,7 @@ def covered(task: TesTask, published: str) -> list[str]:
 
 def missing(task: TesTask, volume: Path) -> tuple[str, ...]:
     """Return the declared files that are not there. A folder may be empty, and a pattern may match nothing."""
-    files = [each for each in task.outputs if each.type == "FILE" and not each.is_pattern]
-    return tuple(each.path for each in files if not _exists(each, volume))
+    return tuple(each.path for each in task.outputs if each.is_file and not _exists(each, volume))
 
 
 def kept_streams(volume: Path, notice: Notice) -> Iterator[tuple[int, str, Entry]]:
