@@ -139,6 +139,13 @@ class Settings:
         "EARLIER_SIGNING_KEY", "", "the key before SIGNING_KEY; signs too while it is replaced", secret=True
     )
 
+    checkpoint_url: str = setting(
+        "CHECKPOINT_URL", "", "where each checkpoint of the log is kept as one object: like RESULTS_URL (docs/trust.md)"
+    )
+    witnesses: tuple[str, ...] = setting(
+        "WITNESSES", (), "JSON array of `URL KEY` of the witnesses that cosign the log's checkpoints (docs/trust.md)"
+    )
+
     # results and notifications
     x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
     client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)

@@ -64,6 +64,7 @@ def sweep(app: App, started_by: TickLevel | None = None) -> Counter[str]:
         app.store.prune_nonces(forgettable(app.clock()))
         app.store.prune_dead_letters(app.clock() - LETTER_AGE, LETTERS)
     run.extend_log()
+    run.copy_checkpoints()
     run.deliver()  # late, because the receiver may be slow
     run.settle(started_by)
     if run.done:
@@ -170,6 +171,19 @@ class _Sweep:
 
         while self._in_time() and (new := self._guarded(transparency.extend, self.app)):
             self.done["heads logged"] += new
+
+    def copy_checkpoints(self) -> None:
+        """Give new checkpoints to their archive and to the witnesses. What fails is tried again by the next sweep."""
+        settings = self.app.settings
+        if not settings.signing_key or not (settings.checkpoint_url or settings.witnesses):
+            return
+        from functions.advance import checkpoint_copies
+
+        if settings.checkpoint_url and (new := self._guarded(checkpoint_copies.archive, self.app)):
+            self.done["checkpoints archived"] += new
+        for witness in settings.witnesses:
+            if self._in_time() and self._guarded(checkpoint_copies.ask, self.app, witness):
+                self.done["checkpoints cosigned"] += 1
 
     def settle(self, started_by: TickLevel | None) -> None:
         """Set the level of the tick."""

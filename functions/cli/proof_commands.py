@@ -74,9 +74,16 @@ def crate(
 @click.option("--key", type=_FILE, help="The data holder's public key (PEM), from another place than the bag.")
 @click.option("--proof", type=_FILE, help="The proof of the log (GET /log/proof?head=…).")
 @click.option("--checkpoint", type=_FILE, help="A checkpoint of the log that you have kept.")
+@click.option("--witness", "witnesses", multiple=True, help="NAME+HASH+BASE64 of a witness who must have signed.")
 @json_option
 def verify(
-    bag: Path, attestation: Path | None, key: Path | None, proof: Path | None, checkpoint: Path | None, as_json: bool
+    bag: Path,
+    attestation: Path | None,
+    key: Path | None,
+    proof: Path | None,
+    checkpoint: Path | None,
+    witnesses: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Verify BAG, a crate as a ZIP or a folder, without a server.
 
@@ -84,21 +91,26 @@ def verify(
     sha512sum and openssl alone.
 
     \b
-    Exit codes: 1 if anything is broken or cannot be read, 2 if --key is not a key.
+    Exit codes: 1 if anything is broken or cannot be read, 2 if --key or --witness is not a key.
 
     \b
     Examples:
       sluice verify run.zip
       sluice verify run.zip --attestation run.intoto.jsonl --key holder.pem
     """
+    from functions.trust.checkpoint import CheckpointInvalid, Witness
     from functions.trust.signing import KeyInvalid, read_public
     from functions.trust.verification import LIMITS, Outcome, Verification
 
     try:
+        cosigners = [Witness.parse(each) for each in witnesses]
+    except CheckpointInvalid as e:
+        fail(f"--witness: {e}")
+    try:
         public = read_public(key.read_bytes()) if key else None
         given = json.loads(proof.read_text()) if proof else None
         texts = [path.read_text() if path else None for path in (attestation, checkpoint)]
-        steps = list(Verification(_files(bag)).steps(texts[0], public, given, texts[1]))
+        steps = list(Verification(_files(bag)).steps(texts[0], public, given, texts[1], cosigners))
     except KeyInvalid as e:
         fail(f"--key: {e}")
     except (OSError, ValueError, zipfile.BadZipFile) as e:

@@ -46,6 +46,7 @@ class App:
         cluster: Cluster | None = None,
         storage: Storage | None = None,
         quarantine: Storage | None = None,
+        checkpoints: Storage | None = None,
         policies: Policies | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -63,6 +64,8 @@ class App:
             self.storage = storage
         if quarantine is not None:
             self.quarantine = quarantine
+        if checkpoints is not None:
+            self.checkpoints = checkpoints
         if policies is not None:
             self.policies = policies
         if telemetry is not None:
@@ -93,6 +96,13 @@ class App:
         from functions.results.storage import open_quarantine
 
         return open_quarantine(self.settings)
+
+    @cached_property
+    def checkpoints(self) -> Storage:
+        """The storage of the log's checkpoints. Raises SettingsError."""
+        from functions.results.storage import open_checkpoints
+
+        return open_checkpoints(self.settings)
 
     @cached_property
     def policies(self) -> Policies | None:

@@ -30,6 +30,7 @@ _WRITING = {
         "AWS_SERVER_SIDE_ENCRYPTION",
         "AWS_SSE_KMS_KEY_ID",
         "AWS_DISABLE_BULK_DELETE",  # for stores without DeleteObjects
+        "AWS_CHECKSUM_ALGORITHM",
     ),
     "gs": (),
     "az": (),

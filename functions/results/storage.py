@@ -16,7 +16,7 @@ from functions.settings import SettingsError, variables
 if TYPE_CHECKING:
     from functions.settings import Settings
 
-_QUARANTINE = "QUARANTINE_"
+_QUARANTINE, _CHECKPOINT = "QUARANTINE_", "CHECKPOINT_"
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -29,9 +29,22 @@ def open_quarantine(settings: Settings) -> Storage:
     return open_url(quarantine_url(settings), quarantine_variables(_variables(settings)))
 
 
+def open_checkpoints(settings: Settings) -> Storage:
+    """Open the place where checkpoints are kept. Raises SettingsError."""
+    if settings.checkpoint_url.startswith("ipfs:"):
+        raise SettingsError("CHECKPOINT_URL must begin with file:, s3:, gs: or az:")
+    # A bucket with S3 Object Lock takes no object without a checksum.
+    own = {"AWS_CHECKSUM_ALGORITHM": "SHA256", **_own_variables(_variables(settings), _CHECKPOINT)}
+    return open_url(settings.checkpoint_url, own)
+
+
 def quarantine_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the quarantine: `QUARANTINE_AWS_ACCESS_KEY_ID` counts instead of the results' one."""
-    own = {name.removeprefix(_QUARANTINE): value for name, value in variables.items() if name.startswith(_QUARANTINE)}
+    return _own_variables(variables, _QUARANTINE)
+
+
+def _own_variables(variables: Mapping[str, str], prefix: str) -> dict[str, str]:
+    own = {name.removeprefix(prefix): value for name, value in variables.items() if name.startswith(prefix)}
     return {**variables, **own}
 
 

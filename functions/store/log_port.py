@@ -39,5 +39,17 @@ class Log(Protocol):
         ...
 
     def checkpoint(self) -> str | None:
-        """Return the newest signed checkpoint; None as long as there is none."""
+        """Return the newest signed checkpoint, with its cosignatures; None as long as there is none."""
+        ...
+
+    def copied(self, place: str) -> int:
+        """Return the size of the newest checkpoint that a place has; 0 if it has none."""
+        ...
+
+    def uncopied(self, place: str, limit: int) -> Sequence[tuple[int, str]]:
+        """Return size and text of up to `limit` checkpoints that are newer than those of a place, the oldest first."""
+        ...
+
+    def add_copy(self, place: str, size: int, cosignatures: str) -> None:
+        """Record that a place has the checkpoint of this size; `cosignatures`: the lines that it gave. Idempotent."""
         ...

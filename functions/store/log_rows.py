@@ -35,7 +35,14 @@ STATED = """
 LEAF = "SELECT data FROM log_leaves WHERE position = %(position)s"
 NODE = "SELECT hash FROM log_nodes WHERE level = %(level)s AND position = %(position)s"
 POSITION = "SELECT min(position) AS position FROM log_leaves WHERE data = %(data)s"
-NEWEST = "SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
+NEWEST = "SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
+COSIGNATURES = "SELECT cosignatures FROM log_copies WHERE size = %(size)s ORDER BY place"
+COPIED = "SELECT max(size) AS size FROM log_copies WHERE place = %(place)s"
+UNCOPIED = "SELECT size, note FROM log_checkpoints WHERE size > %(copied)s ORDER BY size LIMIT %(limit)s"
+COPY = """
+    INSERT INTO log_copies (place, size, cosignatures) VALUES (%(place)s, %(size)s, %(cosignatures)s)
+    ON CONFLICT (place, size) DO NOTHING
+"""
 CHECKPOINT = """
     INSERT INTO log_checkpoints (size, at, root, note) VALUES (%(size)s, %(at)s, %(root)s, %(note)s)
 """
@@ -87,7 +94,21 @@ class SqlLog:
         return next((row["position"] for row in self._run(POSITION, {"data": data})), None)
 
     def checkpoint(self) -> str | None:
-        return next((row["note"] for row in self._run(NEWEST, {})), None)
+        for row in self._run(NEWEST, {}):
+            given = self._run(COSIGNATURES, {"size": row["size"]})
+            return "".join((row["note"], *(each["cosignatures"] for each in given)))
+        return None
+
+    def copied(self, place: str) -> int:
+        (row,) = self._run(COPIED, {"place": place})
+        return row["size"] or 0
+
+    def uncopied(self, place: str, limit: int) -> Sequence[tuple[int, str]]:
+        rows = self._run(UNCOPIED, {"copied": self.copied(place), "limit": limit})
+        return [(row["size"], row["note"]) for row in rows]
+
+    def add_copy(self, place: str, size: int, cosignatures: str) -> None:
+        self._run(COPY, {"place": place, "size": size, "cosignatures": cosignatures})
 
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Insert all rows in one statement. Names of tables and columns are constants of ours."""

@@ -218,6 +218,12 @@ CREATE TABLE log_checkpoints (
     note TEXT NOT NULL,
     PRIMARY KEY (size)
 );
+CREATE TABLE log_copies (
+    place TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    cosignatures TEXT NOT NULL,
+    PRIMARY KEY (place, size)
+);
 CREATE TABLE log_size (
     id INTEGER NOT NULL,
     size BIGINT NOT NULL,
@@ -247,6 +253,7 @@ CREATE UNIQUE INDEX uniq_agreementid_workflowid ON jobs (agreementid, workflowid
 CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreement_key) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
+CREATE INDEX ix_log_copies_size ON log_copies (size);
 CREATE INDEX ix_log_leaves_data ON log_leaves (data);
 CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
 CREATE INDEX ix_tes_tags ON tes_tags (key, value, owner, created_at, workflow);

@@ -5,18 +5,23 @@
 <base64 of the root>
 
 — <name> <base64 of the key's 4-byte hash and the signature>
+
+Witnesses add lines of their own (C2SP tlog-cosignature): the signature follows the time at which they saw the log.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from functions.trust.signing import SigningKey, verify
 
 _ED25519 = b"\x01"
+_COSIGNATURE = b"\x04"
+_LATEST = 253402300799  # the end of the year 9999, in seconds since 1970
 _DASH = "— "
 
 
@@ -69,26 +74,34 @@ def parse(note: str) -> Checkpoint:
 def open_note(note: str, public: bytes) -> Checkpoint:
     """Return the checkpoint that the key has signed. Raises CheckpointInvalid."""
     checkpoint = parse(note)
-    _, _, signatures = note.partition("\n\n")
-    if not signatures.endswith("\n"):
-        raise CheckpointInvalid("not a checkpoint: it does not end with a line break")
     expected = _key_hash(checkpoint.origin, public)
     others = []
-    for signature in signatures.removesuffix("\n").split("\n"):
-        name, _, encoded = signature.removeprefix(_DASH).rpartition(" ")
+    for name, hash_, signature in _signatures(note):
+        if name == checkpoint.origin and hash_ == expected:
+            if verify(public, checkpoint.text.encode(), signature):
+                return checkpoint
+            raise CheckpointInvalid("the checkpoint's signature is wrong")
+        others.append(f"{name}+{hash_.hex()}")
+    this = f"{checkpoint.origin}+{expected.hex()}"
+    raise CheckpointInvalid(f"the checkpoint is not signed by this key ({this}), but by {' and '.join(others)}")
+
+
+def _signatures(note: str) -> Sequence[tuple[str, bytes, bytes]]:
+    """Return name, key hash and signature of each line. Raises CheckpointInvalid: a line is spelled otherwise."""
+    _, _, lines = note.partition("\n\n")
+    if not lines.endswith("\n"):
+        raise CheckpointInvalid("not a checkpoint: it does not end with a line break")
+    found = []
+    for line in lines.removesuffix("\n").split("\n"):
+        name, _, encoded = line.removeprefix(_DASH).rpartition(" ")
         try:
             signed = base64.b64decode(encoded, validate=True)
         except ValueError:
             signed = b""
-        if not signature.startswith(_DASH) or not name or base64.b64encode(signed).decode() != encoded:
+        if not line.startswith(_DASH) or not name or base64.b64encode(signed).decode() != encoded:
             raise CheckpointInvalid("not a checkpoint: a signature line is damaged")
-        if name == checkpoint.origin and signed[:4] == expected:
-            if verify(public, checkpoint.text.encode(), signed[4:]):
-                return checkpoint
-            raise CheckpointInvalid("the checkpoint's signature is wrong")
-        others.append(f"{name}+{signed[:4].hex()}")
-    this = f"{checkpoint.origin}+{expected.hex()}"
-    raise CheckpointInvalid(f"the checkpoint is not signed by this key ({this}), but by {' and '.join(others)}")
+        found.append((name, signed[:4], signed[4:]))
+    return found
 
 
 def verifier_key(origin: str, public: bytes) -> str:
@@ -96,5 +109,55 @@ def verifier_key(origin: str, public: bytes) -> str:
     return f"{origin}+{_key_hash(origin, public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
 
 
-def _key_hash(origin: str, public: bytes) -> bytes:
-    return hashlib.sha256(origin.encode() + b"\n" + _ED25519 + public).digest()[:4]
+def _key_hash(name: str, public: bytes, kind: bytes = _ED25519) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
+
+
+# --- witnesses --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Somebody who signs each checkpoint that follows from the one that they saw before."""
+
+    name: str
+    public: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Witness:
+        """Read a witness's verifier key: `<name>+<hash>+<base64>`. Raises CheckpointInvalid."""
+        name, _, rest = text.strip().partition("+")
+        hash_, _, encoded = rest.partition("+")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        kind, public = key[:1], key[1:]
+        if not name or len(public) != 32 or kind != _COSIGNATURE or _key_hash(name, public, kind).hex() != hash_:
+            raise CheckpointInvalid(
+                "not the Ed25519 key of a witness: expected NAME+HASH+BASE64, the kind of key being 4"
+            )
+        return cls(name, public)
+
+    def saw(self, note: str) -> datetime | None:
+        """Return when the witness signed the note; None if it did not. Raises CheckpointInvalid: it is not right."""
+        text, expected = parse(note).text, _key_hash(self.name, self.public, _COSIGNATURE)
+        for name, hash_, signed in _signatures(note):
+            if (name, hash_) == (self.name, expected):
+                seconds = int.from_bytes(signed[:8])
+                message = f"cosignature/v1\ntime {seconds}\n{text}"
+                if seconds > _LATEST or not verify(self.public, message.encode(), signed[8:]):
+                    raise CheckpointInvalid(f"the cosignature of the witness {self.name} is wrong")
+                return datetime.fromtimestamp(seconds, UTC)
+        return None
+
+    def own_lines(self, note: str, lines: str) -> str:
+        """Return those lines that are right cosignatures of the note by this witness."""
+        text, found = parse(note).text, []
+        for line in lines.splitlines(keepends=True):
+            try:
+                if self.saw(f"{text}\n{line}"):
+                    found.append(line)
+            except CheckpointInvalid:
+                continue
+        return "".join(found)

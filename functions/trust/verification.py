@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from functions.trust import attestation, canonical, chain, checkpoint, merkle, statements
 from functions.trust.bag import BAG_INFO, BAGIT, MANIFEST, PAYLOAD, TAG_MANIFEST, decoded
+from functions.trust.checkpoint import CheckpointInvalid, Witness
 from functions.trust.signing import key_id
 from functions.workflow.model import WorkflowId
 
@@ -57,7 +59,12 @@ class Verification:
         self.stated = ""  # the head that the signed statement names
 
     def steps(
-        self, bundle: str | None, key: bytes | None, proof: Mapping[str, Any] | None, held: str | None
+        self,
+        bundle: str | None,
+        key: bytes | None,
+        proof: Mapping[str, Any] | None,
+        held: str | None,
+        witnesses: Sequence[Witness] = (),
     ) -> Iterator[Step]:
         """Yield all steps. `bundle`: the statements; `proof`: of the log; `held`: a checkpoint that one has kept."""
         yield _step(self.bag)
@@ -80,6 +87,8 @@ class Verification:
                 yield _open("one log for everybody: --checkpoint is not given; compare with one that others hold")
             else:
                 yield _step(lambda: self.consistency(proof, key, held))
+        notes = [str(proof.get("checkpoint")) if proof else "", held or ""]
+        yield from (_step(partial(_witnessed, witness, notes)) for witness in witnesses)
 
     # --- the bag --------------------------------------------------------------------------------
 
@@ -220,6 +229,18 @@ def _statement(line: str, key: bytes) -> dict[str, Any]:
     if not attestation.is_exact(value):
         raise NotGenuine("the envelope of the statement was changed")
     return statement
+
+
+def _witnessed(witness: Witness, notes: Iterable[str]) -> str:
+    """Verify that a witness has signed one of the checkpoints. Raises NotGenuine."""
+    try:
+        found = [(checkpoint.parse(note), witness.saw(note)) for note in notes if note]
+    except CheckpointInvalid as e:
+        raise NotGenuine(str(e)) from None
+    for signed, at in found:
+        if at is not None:
+            return f"the witness {witness.name} signed the log {signed.origin} of {signed.size} leaves at {at:%F %TZ}"
+    raise NotGenuine(f"no checkpoint that was given has a cosignature of the witness {witness.name}")
 
 
 def _path(iri: str) -> str:

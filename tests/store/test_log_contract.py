@@ -89,6 +89,19 @@ def test_the_stored_nodes_make_the_proofs_of_every_leaf(store: Store) -> None:
     assert log.node(0, 0) == leaf_hash(bytes.fromhex(next(h for h in heads if log.position(h) == 0)))
 
 
+def test_a_place_gets_each_checkpoint_once_and_its_cosignatures_are_served_with_it(store: Store) -> None:
+    for _ in range(3):
+        sealed(store)
+        log_all(store)
+    assert (store.log.copied("w"), store.log.uncopied("w", 2)) == (0, [(1, "note 1"), (2, "note 2")])
+    for place, size, lines in (("w", 1, "old"), ("w", 3, "-w"), ("w", 3, "-again"), ("v", 3, "-v"), ("archive", 3, "")):
+        with store.begin() as tx:
+            tx.log.add_copy(place, size, lines)
+    assert (store.log.copied("w"), store.log.uncopied("w", 2)) == (3, [])
+    assert store.log.checkpoint() == "note 3-v-w"
+    assert store.log.uncopied("other", 1) == [(1, "note 1")]
+
+
 def test_a_failed_transaction_logs_nothing(store: Store) -> None:
     workflow = sealed(store)
     with pytest.raises(RuntimeError):

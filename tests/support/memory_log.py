@@ -18,6 +18,7 @@ class LogTables:
     nodes: dict[Node, bytes] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
     logged: dict[str, int] = field(default_factory=dict)
+    copies: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 class MemoryLog:
@@ -59,4 +60,18 @@ class MemoryLog:
         return min((n for n, leaf in self._log.leaves.items() if leaf.data == data), default=None)
 
     def checkpoint(self) -> str | None:
-        return self._log.notes[max(self._log.notes)] if self._log.notes else None
+        if not self._log.notes:
+            return None
+        newest = max(self._log.notes)
+        given = [lines for (_, size), lines in sorted(self._log.copies.items()) if size == newest]
+        return "".join((self._log.notes[newest], *given))
+
+    def copied(self, place: str) -> int:
+        return max((size for name, size in self._log.copies if name == place), default=0)
+
+    def uncopied(self, place: str, limit: int) -> Sequence[tuple[int, str]]:
+        return [each for each in sorted(self._log.notes.items()) if each[0] > self.copied(place)][:limit]
+
+    def add_copy(self, place: str, size: int, cosignatures: str) -> None:
+        if (place, size) not in self._log.copies:
+            self._put(self._log.copies, (place, size), cosignatures)

@@ -235,6 +235,13 @@ def _create_log() -> None:
         sa.Column("root", sa.String(64), nullable=False),
         sa.Column("note", sa.Text, nullable=False),
     )
+    op.create_table(
+        "log_copies",  # where checkpoints are that the operator cannot change, and what witnesses signed
+        sa.Column("place", sa.Text, primary_key=True),
+        sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("cosignatures", sa.Text, nullable=False),
+    )
+    op.create_index("ix_log_copies_size", "log_copies", ["size"])
     log = op.create_table(
         "log_size",
         sa.Column("id", sa.Integer, primary_key=True),
