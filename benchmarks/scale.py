@@ -27,7 +27,8 @@ from benchmarks.rows import Row, at_most
 from benchmarks.serving import Request, cpu, load, served, status_is
 from benchmarks.simulation import Result, Scenario, Simulation
 from benchmarks.workflows import run_all
-from functions.cluster.kubernetes.client import Access, Api
+from functions.cluster.kubernetes.access import Access
+from functions.cluster.kubernetes.client import Api
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import StageJob
 from functions.engine.app import App

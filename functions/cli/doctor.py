@@ -150,7 +150,8 @@ def _send_canary(
 ) -> CanaryReport:
     from functions.cli import terminal
     from functions.cluster.kubernetes import canary
-    from functions.cluster.kubernetes.client import Api, NoCluster, access
+    from functions.cluster.kubernetes.access import NoCluster, find_access
+    from functions.cluster.kubernetes.client import Api
     from functions.cluster.ports import ClusterError
     from functions.settings import Settings, SettingsError
 
@@ -160,7 +161,7 @@ def _send_canary(
         name = f"canary-{uuid4().hex[:8]}"
         job = canary.manifest(name, environment, image or settings.image, public, more, escapes=escapes)
         with terminal.activity(f"waiting for the report of a canary Job in namespace {namespace} …"):
-            return canary.run(Api(access(_kubeconfig(settings)), connections=1), job)
+            return canary.run(Api(find_access(_kubeconfig(settings)), connections=1), job)
     except NoCluster:
         fail("no cluster is configured: set KUBECONFIG, or create ~/.kube/config", UNAVAILABLE)
     except SettingsError as e:

@@ -64,7 +64,7 @@ def sweep(as_json: bool) -> None:
     Example:
       sluice sweep --json
     """
-    from functions.cluster.kubernetes.client import NoCluster
+    from functions.cluster.kubernetes.access import NoCluster
     from functions.cluster.ports import ClusterError
     from functions.settings import SettingsError
     from functions.store.ports import StoreUnavailable

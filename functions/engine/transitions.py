@@ -12,10 +12,11 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from functions.cluster.ports import ClusterUnavailable
+from functions.engine import job_creation
 from functions.engine.effects import Effects, RetryLater, give_up, next_try
 from functions.engine.tick_control import TickControl
 from functions.errors import Unavailable
@@ -24,10 +25,9 @@ from functions.results.ports import StorageUnavailable
 from functions.trust import chain, facts
 from functions.workflow import decide as rules
 from functions.workflow import steps
-from functions.workflow.decision import CreateJob, Decision, Emit, Verdict
-from functions.workflow.model import JobUid, Record, Stage, Waiting, Workflow, WorkflowId
+from functions.workflow.decision import Decision, Emit, Verdict
+from functions.workflow.model import Record, Workflow, WorkflowId
 from functions.workflow.observation import Admitted, Observation
-from functions.workflow.timing import remaining, stage_deadline
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 # without a Job has failed. A creation is given up earlier if it has waited for `queue_seconds`.
 MAX_TRIES = 150
 ADMISSION = "admission"  # the cause in the history
-# A Job that is created this long after it was due has waited for a quota, or for the end of an outage.
-CREATED_LATE = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -61,9 +59,10 @@ def _count_run(tx: Transaction, record: Record, now: datetime) -> None:
     holding.count_run(tx, record, now)
 
 
-def _creation(w: Workflow, stage: Stage) -> CreateJob:
-    """The effect that creates the Job of the current attempt."""
-    return CreateJob(stage, w.attempt, w.executor)
+def _log(observation: Observation, decision: Decision, cause: str) -> None:
+    w = decision.workflow
+    told = about(workflow=w.id, phase=w.phase, event=cause, trace_id=w.traceparent[3:35] or None)
+    logger.info("%s: %s", type(observation).__name__, decision.verdict, extra=told)
 
 
 class Transitions:
@@ -140,17 +139,7 @@ class Transitions:
                 self._save(tx, made, current, decision, cause)
             if decision.slot_freed:
                 admitted = self._admit_next(tx, made, current.environment, now)
-        logger.info(
-            "%s: %s",
-            type(observation).__name__,
-            decision.verdict,
-            extra=about(
-                workflow=workflow,
-                phase=decision.workflow.phase,
-                event=cause,
-                trace_id=current.traceparent[3:35] or None,
-            ),
-        )
+        _log(observation, decision, cause)
         # A duplicate may be redelivered because its first handler died before the effects.
         if decision.effects or decision.verdict is Verdict.DUPLICATE:
             self.carry_out(workflow, cause)
@@ -262,13 +251,12 @@ class Transitions:
                 job_uid, observation = None, give_up(intent.effect)
             except RetryLater as e:
                 tx.postpone(intent, e.at)
-                self._tell_wait(tx, current, intent, e.reason, cause)
+                job_creation.record_wait(tx, current, intent, e.reason, cause)
                 return remaining
             if job_uid is None:
                 tx.close(intent)
             else:
-                tx.record_job(intent, job_uid, now)
-                current = self._created(tx, current, intent, job_uid, now, cause)
+                current = job_creation.record_job(tx, current, intent, job_uid, now, cause)
             if observation is not None:
                 decision = rules.decide(current, observation, now)
                 if decision.workflow != current:
@@ -276,25 +264,3 @@ class Transitions:
                 remaining.again = remaining.again or bool(decision.effects)
                 remaining.slot_freed = remaining.slot_freed or decision.slot_freed
         return remaining
-
-    def _tell_wait(self, tx: Transaction, current: Workflow, intent: Intent, reason: str, cause: str) -> None:
-        """Record why the Job of the current attempt cannot be created yet, since its creation was due."""
-        is_current = current.stage is not None and intent.effect == _creation(current, current.stage)
-        if reason and is_current and (current.waiting is None or current.waiting.reason != reason):
-            waiting = replace(current, waiting=Waiting(reason, intent.due_at))
-            tx.save(Decision(waiting, Verdict.UNCHANGED), cause)
-
-    def _created(
-        self, tx: Transaction, current: Workflow, intent: Intent, job_uid: JobUid, now: datetime, cause: str
-    ) -> Workflow:
-        """The workflow with its Job. The time that a Job waited for its creation does not count as the stage's."""
-        stage = current.stage
-        if stage is None or intent.effect != _creation(current, stage):
-            return current
-        created = replace(current, job_uid=job_uid, job_created_at=now, waiting=None)
-        if now - intent.due_at >= CREATED_LATE:
-            created = replace(created, deadline=stage_deadline(remaining(current), stage, now))
-        elif current.waiting is None:
-            return created
-        tx.save(Decision(created, Verdict.UNCHANGED), cause)
-        return created

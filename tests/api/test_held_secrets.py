@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 from functions.advance import notifications
 from functions.advance.sweep import sweep
 from functions.api.ocean.answers import status
-from functions.cluster.kubernetes.cluster import workflow_status
+from functions.cluster.kubernetes.workflow_status import workflow_status
 from functions.store.values import Outgoing
 from functions.trust.disclosure import Level
 from functions.trust.findings import CheckedFile, CheckVerdict, Finding, PolicyVersion, Report

@@ -10,7 +10,7 @@ import pytest
 from support.api import Api
 from werkzeug.test import TestResponse
 
-from functions.cluster.kubernetes.cluster import workflow_status
+from functions.cluster.kubernetes.workflow_status import workflow_status
 from functions.cluster.ports import ClusterUnavailable, Rejected
 from functions.store.values import Query
 from functions.workflow.model import Phase, WorkflowId

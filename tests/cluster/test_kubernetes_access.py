@@ -11,7 +11,7 @@ import yaml
 from support.clusters import stage_job
 from support.fake_kube import FakeKube
 
-from functions.cluster.kubernetes import client
+from functions.cluster.kubernetes import access
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import ClusterUnavailable, State
 from functions.settings import Settings, SettingsError
@@ -34,7 +34,7 @@ def account(secure: FakeKube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The folder of a Pod's service account, for the API `secure`."""
     (tmp_path / "ca.crt").write_bytes((DATA / "kube-api-cert.pem").read_bytes())
     (tmp_path / "token").write_text("not-a-secret\n")
-    monkeypatch.setattr(client, "_SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setattr(access, "_SERVICE_ACCOUNT", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(secure.port))
     return tmp_path
@@ -52,10 +52,10 @@ def test_a_server_that_the_clusters_authority_did_not_sign_gets_no_request(accou
 
 
 def test_the_token_is_read_again_for_every_call(account: Path) -> None:
-    access = client.access("")
-    assert access.authorization() == "Bearer not-a-secret"
+    found = access.find_access("")
+    assert found.authorization() == "Bearer not-a-secret"
     (account / "token").write_text("another")
-    assert access.authorization() == "Bearer another"
+    assert found.authorization() == "Bearer another"
 
 
 def test_a_missing_token_file_is_unavailable(account: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_missing_token_file_is_unavailable(account: Path) -> None:
 
 def test_an_ipv6_address_gets_brackets(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
-    assert client.access("").server.startswith("https://[fd00::1]:")
+    assert access.find_access("").server.startswith("https://[fd00::1]:")
 
 
 def test_without_a_cluster_the_message_names_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,4 +115,4 @@ def test_the_proxy_of_the_environment_is_used_except_for_exempt_hosts(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", exempt)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert client.access(kubeconfig(secure, tmp_path, DATA / "kube-api-cert.pem")).proxy == proxy
+    assert access.find_access(kubeconfig(secure, tmp_path, DATA / "kube-api-cert.pem")).proxy == proxy

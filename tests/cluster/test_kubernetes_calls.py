@@ -99,7 +99,8 @@ def test_every_attempt_has_only_one_job_ever(world: KubeWorld) -> None:
 def test_a_function_in_a_pod_does_not_import_the_models_of_kubernetes() -> None:
     code = (
         "import sys; from functions.cluster.kubernetes.cluster import KubernetesCluster; "
-        "from functions.cluster.kubernetes.client import Access, Api; Api(Access('http://127.0.0.1:1'), 4); "
+        "from functions.cluster.kubernetes.access import Access; "
+        "from functions.cluster.kubernetes.client import Api; Api(Access('http://127.0.0.1:1'), 4); "
         "sys.exit('kubernetes' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,7 +14,8 @@ from kubernetes_validate.utils import validate
 from support.real_cluster import BUCKET, PORT, ProxiedStorage, s3_objects
 from support.served import free_port
 
-from functions.cluster.kubernetes.client import Access, Api
+from functions.cluster.kubernetes.access import Access
+from functions.cluster.kubernetes.client import Api
 from functions.results import layout
 from functions.results.storage import open_storage
 from functions.settings import Settings

@@ -8,7 +8,8 @@ import pytest
 from support.clusters import stage_job
 from support.fake_kube import FakeKube
 
-from functions.cluster.kubernetes.cluster import KubernetesCluster, workflow_status
+from functions.cluster.kubernetes.cluster import KubernetesCluster
+from functions.cluster.kubernetes.workflow_status import workflow_status
 from functions.cluster.ports import Rejected
 from functions.workflow.codes import Code
 from functions.workflow.model import Ending, Limits, Phase, Stage, Workflow, WorkflowId

@@ -136,7 +136,7 @@ def test_the_variant_for_telemetry_has_what_exports_it(stages: Mapping[str, Imag
 
 
 def test_a_kubeconfig_in_the_image_is_refused_with_a_reason(image: Image) -> None:
-    statement = "from functions.cluster.kubernetes.client import access; access('/nowhere')"
+    statement = "from functions.cluster.kubernetes.access import find_access; find_access('/nowhere')"
     assert "leaves the package kubernetes out" in python(image, "-c", statement).stderr
 
 

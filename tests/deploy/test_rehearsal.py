@@ -95,15 +95,15 @@ def functions(kubelet: Kubelet, kube: FakeKube) -> Iterator[dict[str, str]]:
 
 
 def service_account(kubelet: Kubelet, kube: FakeKube) -> dict[str, str]:
-    """What a cluster gives every Pod with an account. Its folder cannot be made here, so `client` looks elsewhere."""
+    """What a cluster gives every Pod with an account. Its folder cannot be made here, so `access` looks elsewhere."""
     folder = kubelet.folder / "account"
     folder.mkdir(exist_ok=True)
     (folder / "token").write_text("not-a-secret")
     shutil.copy(DATA / "kube-api-cert.pem", folder / "ca.crt")
     (folder / "sitecustomize.py").write_text(
         "from pathlib import Path\n"
-        "from functions.cluster.kubernetes import client\n"
-        f"client._SERVICE_ACCOUNT = Path({str(folder)!r})\n"
+        "from functions.cluster.kubernetes import access\n"
+        f"access._SERVICE_ACCOUNT = Path({str(folder)!r})\n"
     )
     path = f"{kubelet.image.variables['PYTHONPATH']}:{folder}"
     return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(kube.port), "PYTHONPATH": path}

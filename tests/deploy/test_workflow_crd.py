@@ -14,7 +14,7 @@ import yaml
 from support.deployment import INSTALL, of_kind
 from support.schemas import DATA, errors
 
-from functions.cluster.kubernetes.cluster import workflow_status
+from functions.cluster.kubernetes.workflow_status import workflow_status
 from functions.workflow.document import Definition, parse
 from functions.workflow.model import Ending, Limits, Phase, Workflow, WorkflowId
 

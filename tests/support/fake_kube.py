@@ -17,7 +17,8 @@ import urllib3
 from support.kube_answers import QUOTA_CONFLICT, TOKEN, Answer, Fault
 from support.kube_objects import KubeObjects
 
-from functions.cluster.kubernetes.client import Access, Api
+from functions.cluster.kubernetes.access import Access
+from functions.cluster.kubernetes.client import Api
 
 __all__ = ["QUOTA_CONFLICT", "FakeKube", "Fault", "LocalApi"]
 

@@ -20,7 +20,8 @@ from uuid import uuid4
 import localbucket
 from support.kube_answers import Object
 
-from functions.cluster.kubernetes.client import Api, access
+from functions.cluster.kubernetes.access import find_access
+from functions.cluster.kubernetes.client import Api
 from functions.cluster.kubernetes.objects import get_mapping, get_mappings, get_text
 from functions.results import layout
 from functions.settings import Settings
@@ -90,7 +91,7 @@ def real_cluster(kubeconfig: str) -> Iterator[RealCluster]:
         results_url=os.environ.get("SLUICE_TEST_RESULTS_URL", ""),
     )
     image = os.environ.get("SLUICE_TEST_ALGORITHM_IMAGE", "python:3.12-slim")
-    api = Api(access(kubeconfig), 4)
+    api = Api(find_access(kubeconfig), 4)
     metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
     api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     try:

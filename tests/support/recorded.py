@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from functions.cluster.kubernetes.client import Access, Api
+from functions.cluster.kubernetes.access import Access
+from functions.cluster.kubernetes.client import Api
 from functions.cluster.labels import JOB_NAME, job_labels
 from functions.cluster.ports import JobRef
 from functions.workflow.model import JobUid, Stage, WorkflowId

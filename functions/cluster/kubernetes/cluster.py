@@ -11,12 +11,12 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from functions.cluster.kubernetes import job_manifests, job_status
-from functions.cluster.kubernetes.client import AlreadyExists, Api, Conflict, access
+from functions.cluster.kubernetes.access import find_access
+from functions.cluster.kubernetes.client import AlreadyExists, Api, Conflict
 from functions.cluster.kubernetes.objects import (
     Body,
     controller_uid,
@@ -27,6 +27,7 @@ from functions.cluster.kubernetes.objects import (
     name_of,
     uid_of,
 )
+from functions.cluster.kubernetes.workflow_status import workflow_status
 from functions.cluster.labels import MANAGED_BY, MANAGER, SELECTOR, ref_of_labels
 from functions.cluster.ports import (
     ClusterError,
@@ -40,8 +41,6 @@ from functions.cluster.ports import (
 )
 from functions.log import about
 from functions.settings import Settings
-from functions.workflow.codes import failed
-from functions.workflow.endings import told_ending
 from functions.workflow.model import JobUid, Outcome, Stage, Workflow, WorkflowId
 from functions.workflow.tick import TickLevel
 
@@ -64,7 +63,7 @@ class KubernetesCluster:
 
     @cached_property
     def _api(self) -> Api:
-        return self._given_api or Api(access(self._settings.kubeconfig), self._settings.pool_size)
+        return self._given_api or Api(find_access(self._settings.kubeconfig), self._settings.pool_size)
 
     # --- create and delete ----------------------------------------------------------------------
 
@@ -243,35 +242,6 @@ def ping_source(level: TickLevel, namespace: str, broker: str) -> dict[str, Any]
             "sink": {"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": broker}},
         },
     }
-
-
-def workflow_status(workflow: Workflow) -> dict[str, Any]:
-    """The status of a WorkFlow object, as a merge patch: null removes a field, so a corrected object starts over."""
-    ending, end = told_ending(workflow), workflow.finished_at
-    has_failed = end is not None and failed(workflow.status)
-    reason = ending.reason if ending else ""
-    word = reason.partition(":")[0] or ("Finished" if end else workflow.phase.capitalize())
-    return {
-        "phase": "Failed" if has_failed else workflow.phase.capitalize(),
-        "status": workflow.status,
-        "reason": reason or None,
-        "exitCode": ending.exit_code if ending else None,
-        "startedAt": _timestamp(workflow.created_at),
-        "finishedAt": _timestamp(end) if end else None,
-        "conditions": [
-            {
-                "type": "Succeeded",
-                "status": "Unknown" if end is None else str(not has_failed),
-                "reason": word,
-                "message": reason,
-                "lastTransitionTime": _timestamp(end or workflow.created_at),
-            }
-        ],
-    }
-
-
-def _timestamp(at: datetime) -> str:
-    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _belongs_to(body: Body, workflow: WorkflowId) -> bool:
