@@ -25,6 +25,7 @@ from functions.workflow.decision import (
     Effect,
     Emit,
     RemoveQuarantine,
+    RemoveReleased,
     RemoveResults,
     Report,
 )
@@ -33,6 +34,7 @@ from functions.workflow.environment import Environment
 from functions.workflow.hold_rules import scope
 from functions.workflow.model import JobUid, Outcome, Submission, Workflow
 from functions.workflow.observation import StageEnded, StageLost, StageObservation
+from functions.workflow.stage_task import RELEASE_ATTEMPT
 from functions.workflow.steps import may_be_held
 from functions.workflow.tes_task import document_of
 from functions.workflow.timing import creation_deadline, remaining
@@ -86,6 +88,8 @@ class Effects:
                 app.storage.remove(current.id)
             case RemoveQuarantine():
                 app.quarantine.remove(current.id)
+            case RemoveReleased():
+                app.storage.remove(current.id, before=RELEASE_ATTEMPT + 1)
             case Report():
                 self._report(tx, current)
             case Emit():

@@ -80,6 +80,7 @@ class FileStorage:
                 attempts = [home] if home.exists() else []
             else:
                 attempts = [self._root / layout.attempt_folder(workflow, n) for n in _attempts(home) if n < before]
+                shutil.rmtree(home / _UNFINISHED, ignore_errors=True)
             for attempt in attempts:
                 # Delete the manifest first: an interrupted removal must not leave one that lists deleted files.
                 for mark in (attempt / layout.MANIFEST, *attempt.glob(f"*/{layout.MANIFEST}")):

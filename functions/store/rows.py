@@ -24,6 +24,7 @@ from functions.workflow.decision import (
     Effect,
     Emit,
     RemoveQuarantine,
+    RemoveReleased,
     RemoveResults,
     Report,
 )
@@ -62,6 +63,7 @@ _KINDS: Mapping[type[Effect], str] = {
     CleanUp: "clean_up",
     RemoveResults: "remove_results",
     RemoveQuarantine: "drop_quarantine",
+    RemoveReleased: "drop_released",
     Report: "report",
     Emit: "emit",
 }
@@ -287,6 +289,8 @@ def effect_of(row: Row) -> Effect:
             return RemoveResults()
         case "drop_quarantine":
             return RemoveQuarantine()
+        case "drop_released":
+            return RemoveReleased()
         case "report":
             return Report()
         case "emit":

@@ -45,6 +45,11 @@ class RemoveQuarantine:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveReleased:
+    """Delete what a release has copied to the results, and keep the admin logs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Update the status of the WorkFlow object."""
 
@@ -57,7 +62,7 @@ class Emit:
     after: int = 0
 
 
-Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | RemoveQuarantine | Report | Emit
+Effect = CreateJob | DeleteJob | CleanUp | RemoveResults | RemoveQuarantine | RemoveReleased | Report | Emit
 
 
 class Verdict(StrEnum):

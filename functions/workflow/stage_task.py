@@ -12,8 +12,9 @@ from functions.workflow.document import Definition
 from functions.workflow.model import ResultFile
 from functions.workflow.transfer_policies import ConfigureTask, DeliveryPolicy, PublishPolicy
 
-# All attempts of release write to one folder of the results: they copy the same files.
-RELEASE_ATTEMPT = 1
+# All attempts of release write to one folder of the results: they copy the same files. No attempt of publish has this
+# number, so the folder can be removed without the admin logs of publish.
+RELEASE_ATTEMPT = 0
 
 
 class HeldTask(Struct, frozen=True, kw_only=True):

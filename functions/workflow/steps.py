@@ -17,6 +17,7 @@ from functions.workflow.decision import (
     Emit,
     HistoryEntry,
     RemoveQuarantine,
+    RemoveReleased,
     RemoveResults,
     Report,
     Verdict,
@@ -175,6 +176,8 @@ def finish(before: Workflow, w: Workflow, event: str, now: datetime, reason: str
     effects: tuple[Effect, ...] = (CleanUp(),) if before.stage is not None else ()
     if w.removed and started:
         effects += (RemoveResults(),)
+    elif w.ending is not None and before.phase in (Phase.HELD, Phase.RELEASE) and before.attempt:
+        effects += (RemoveReleased(),)  # a release was begun and has not succeeded
     if may_be_held(w) and started:  # its key was made for the first Job
         effects += (RemoveQuarantine(),)
     decision = applied(before, after, event, now, effects=(*effects, Emit("finished")), reason=reason)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from support.api import ADMIN, API, function
-from support.review import HOLD_SECONDS, held_record, signed_decision
-from support.trial import Trial, W, check_every_death
+from support.review import HOLD_SECONDS, copy_half, held_record, signed_decision
+from support.trial import Trial, W, check_every_death, settled
 from werkzeug.test import Client
 
 from functions.advance import notifications
@@ -44,6 +44,16 @@ class HeldTrial(Trial):
                 self.end_job(W)
                 self.deliver()
         self.events.clear()
+
+    def half_released(self) -> None:
+        """Wait again for a decision, after a release that copied some files and then failed for good."""
+        self.until(Phase.RELEASE)
+        while self.state(W).phase is Phase.RELEASE:
+            self.wait_for_job(W)
+            copy_half(self, W)
+            self.end_job(W, 62, reason="Error")
+            self.deliver()
+        assert self.state(W).phase is Phase.HELD
 
     def decide(self, verdict: str = "release", person: int = 0) -> None:
         held = self.app.store.held(W)
@@ -82,6 +92,16 @@ def decision(verdict: str, approvals: int = 1, given: int = 0) -> Callable[[Held
     return prepare
 
 
+def after_half_a_release(what: Callable[[HeldTrial], Any]) -> Callable[[HeldTrial], Handler]:
+    """A request about results of which a release that failed has copied some."""
+
+    def prepare(world: HeldTrial) -> Handler:
+        world.half_released()
+        return lambda: what(world)
+
+    return prepare
+
+
 def asked(what: Callable[[HeldTrial], Any], phase: Phase) -> Callable[[HeldTrial], Handler]:
     """A request in that phase."""
 
@@ -116,6 +136,14 @@ HANDLERS: dict[str, Callable[[HeldTrial], Handler]] = {
     "the operator rejects": asked(
         lambda world: world.ask("POST", "/decisions", {"jobId": W, "verdict": "reject"}), Phase.HELD
     ),
+    "the operator rejects after half a release": after_half_a_release(
+        lambda world: world.ask("POST", "/decisions", {"jobId": W, "verdict": "reject"})
+    ),
+    "stop after half a release": after_half_a_release(lambda world: world.stop(W)),
+    "delete after half a release": after_half_a_release(lambda world: world.delete(W)),
+    "the time of a hold is over after half a release": after_half_a_release(
+        lambda world: world.tick(HOLD_SECONDS + 60)
+    ),
     "freeze": asked(lambda world: world.ask("POST", "/freeze", FREEZE), Phase.HELD),
     "revoke": asked(lambda world: world.ask("POST", "/revoke", {"jobId": W}), Phase.FINISHED),
     "the time of a hold is over": nobody_decides,
@@ -131,3 +159,14 @@ def test_the_end_of_a_hold_is_the_same_wherever_the_process_died(
     monkeypatch.setattr(notifications, "deliver", lambda *_: True)
     calls = check_every_death(HANDLERS[name], redelivered or not name.startswith(EVENTS), HeldTrial)
     print(f"\n{name}: died before and after each of its {calls} calls")
+
+
+@pytest.mark.parametrize("name", [name for name in HANDLERS if "half a release" in name])
+def test_nothing_is_left_of_a_release_that_was_broken_off(name: str) -> None:
+    world = HeldTrial()
+    handler = HANDLERS[name](world)
+    assert world.storage.files
+    handler()
+    settled(world)
+    assert world.state(W).finished
+    assert not world.storage.files

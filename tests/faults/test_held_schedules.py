@@ -16,7 +16,7 @@ import pytest
 from support.api import ADMIN, API, function
 from support.chaos import Chaos
 from support.death import Mortal
-from support.review import KEYS, PATHS, held_record, leave_results, signed_decision
+from support.review import KEYS, PATHS, copy_half, held_record, leave_results, signed_decision
 from support.schedules import LONG, run
 from support.world import MemoryStorage, record
 from werkzeug.test import Client
@@ -50,6 +50,19 @@ class Review(Chaos):
             new = record(self.app, number, **options)
         return self.app.transitions.submit(new, "test").workflow.id
 
+    def head_start(self) -> None:
+        """The trouble mostly begins while results are held, or while they are released."""
+        super().head_start()
+        if self.dice.random() < 0.2:
+            return
+        for w in self.workflows():
+            while self.state(w.id).phase not in (Phase.HELD, Phase.FINISHED):
+                self.end_job(w.id)
+                self.deliver()
+            if self.state(w.id).phase is Phase.HELD and self.dice.random() < 0.7:
+                for person in range(self.needed):
+                    self.ask("/decisions", signed_decision(w.id, self.held_head(w), person))
+
     def end_job(self, workflow: WorkflowId, exit_code: int | None = 0, **how: Any) -> None:
         if exit_code == 0 and leave_results(self, self.quarantine, workflow):
             if self.state(workflow).phase is Phase.RELEASE:
@@ -61,6 +74,9 @@ class Review(Chaos):
     def step(self) -> None:
         frozen, let_out = bool(self.store.freezes()), self.jobs_that_let_out()
         super().step()
+        for ref in self.cluster.running():
+            if ref.stage is Stage.RELEASE and self.state(ref.workflow).phase is Phase.RELEASE:
+                copy_half(self, ref.workflow)
         if frozen and self.store.freezes():
             assert self.jobs_that_let_out() == let_out, "a Job that lets results out was created while frozen"
         self.nothing_undecided_leaves()
@@ -101,6 +117,13 @@ class Review(Chaos):
     def act_release_again(self) -> None:
         if w := self.some_held():
             self.ask("/release", {"jobId": w.id})
+
+    def act_fail_release(self) -> None:
+        """A release fails half-way, for now or for good."""
+        for ref in self.cluster.running():
+            if ref.stage is Stage.RELEASE and self.state(ref.workflow).stage is Stage.RELEASE:
+                copy_half(self, ref.workflow)
+                self.cluster.finish(ref, 62, self.dice.choice(("Error", "QuarantineChanged")))
 
     def act_freeze(self) -> None:
         self.met.add("frozen")
@@ -146,6 +169,9 @@ class Review(Chaos):
     def was_held(self, w: WorkflowId) -> bool:
         return any(line.after is Phase.HELD for line, _ in self.store.history(w))
 
+    def was_released(self, w: WorkflowId) -> bool:
+        return any(line.after is Phase.RELEASE for line, _ in self.store.history(w))
+
     def covered(self, w: WorkflowId) -> set[str]:
         """The paths that enough checkers release, none withholds, and of a job that nobody rejects."""
         given = [json.loads(each.text) for each in self.store.decisions(w)]
@@ -165,6 +191,11 @@ class Review(Chaos):
             held = self.store.held(w.id)
             assert held is None or held.key.identity == "", f"the key of {w.id} outlives it"
             assert not [key for key in self.quarantine.manifests if key[0] == w.id], f"{w.id} left files in quarantine"
+            if self.was_held(w.id) and (w.ending or w.removed):
+                assert w.id not in {key for key, _ in (*self.storage.files, *self.storage.manifests)}, (
+                    f"{w.id} left files"
+                )
+                self.met.add("nothing left of a release") if self.was_released(w.id) else None
             self.met.add(f"ended {w.ending.reason if w.ending else Outcome.SUCCEEDED}")
 
 
@@ -172,6 +203,7 @@ MORE = [
     (Review.act_decide, 12),
     (Review.act_reject, 1),
     (Review.act_release_again, 2),
+    (Review.act_fail_release, 3),
     (Review.act_freeze, 2),
     (Review.act_unfreeze, 6),
     (Review.act_revoke, 1),
@@ -188,6 +220,9 @@ def test_nothing_leaves_that_no_decision_covers_whatever_goes_wrong() -> None:
         "released",
         "frozen",
         "revoked",
+        "nothing left of a release",
+        "/release 200",
+        "ended QuarantineChanged",
         "/decisions 200",
         "/decisions 403",
         "ended Rejected",

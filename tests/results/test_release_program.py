@@ -154,9 +154,9 @@ def test_f45_bytes_that_changed_in_quarantine_do_not_leave(
     assert (failed.value.reason, failed.value.reason in FINAL_REASONS) == (CHANGED, True)
     assert results.manifest(W, RELEASE_ATTEMPT) is None
     left = set(stored(tmp_path / "results"))
-    assert left <= {f"w1/1/outputs/{name}{'.age' if encrypted else ''}" for name in PLAIN}
+    assert left <= {f"w1/0/outputs/{name}{'.age' if encrypted else ''}" for name in PLAIN}
     for path in left if not encrypted else ():
-        assert (tmp_path / "results" / path).read_bytes() == PLAIN[path.removeprefix("w1/1/outputs/")]
+        assert (tmp_path / "results" / path).read_bytes() == PLAIN[path.removeprefix("w1/0/outputs/")]
 
 
 def test_f45_what_somebody_puts_into_the_quarantine_does_not_leave(quarantine: FileStorage, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_f45_what_somebody_puts_into_the_quarantine_does_not_leave(quarantine: F
     assert known is not None
     quarantine.put_manifest(W, 1, replace(known, files=(*known.files, more)))
     run(given, results, quarantine)
-    assert stored(tmp_path / "results") == sorted(f"w1/1/outputs/{name}" for name in PLAIN)
+    assert stored(tmp_path / "results") == sorted(f"w1/0/outputs/{name}" for name in PLAIN)
 
 
 def test_another_workflows_key_opens_nothing(quarantine: FileStorage, tmp_path: Path) -> None:
@@ -209,6 +209,23 @@ def test_f45_a_release_that_dies_half_way_lists_nothing_and_runs_again(
     assert results.manifest(W, RELEASE_ATTEMPT) is None
     manifest = run(given, results, quarantine)
     assert {file.filename: content(results, file) for file in manifest.files} == PLAIN
+
+
+@pytest.mark.parametrize("calls", range(len(PLAIN) + 1))
+def test_what_a_broken_off_release_copied_can_be_removed_without_the_admin_logs(
+    calls: int, quarantine: FileStorage, tmp_path: Path
+) -> None:
+    results = FileStorage(tmp_path / "results")
+    given = held(tmp_path, results, quarantine)
+    assert given.held is not None
+    with pytest.raises(KeyboardInterrupt):
+        run(given, Dying(tmp_path / "results", calls), quarantine)
+    begun = tmp_path / "results" / W / ".unfinished" / "x"  # by a process that was killed while it wrote
+    begun.parent.mkdir(exist_ok=True)
+    begun.write_bytes(b"id,name\n")
+    results.remove(W, before=RELEASE_ATTEMPT + 1)
+    assert stored(tmp_path / "results") == []
+    assert [content(results, file) for file in given.held.admin_files]
 
 
 def test_the_program_ends_with_62_and_names_neither_key_nor_storage(

@@ -108,6 +108,7 @@ def settled(world: Trial) -> Any:
         world.cluster.present(),
         set(world.storage.removed),
         (set(world.quarantine.removed), set(world.quarantine.manifests), set(world.storage.manifests)),
+        world.storage.files,
         [letter["event_id"] for letter in world.app.store.dead_letters(10)],
         world.cluster.tick,
         {origin: (w.phase, w.status, w.step) for origin, w in world.cluster.reported.items()},

@@ -62,6 +62,7 @@ class MemoryStorage:
     """Results that publish would have left: a manifest per attempt, set by `published`."""
 
     manifests: dict[tuple[str, int], Manifest] = field(default_factory=dict)
+    files: set[tuple[str, int]] = field(default_factory=set)  # attempts that have left some, listed or not
     removed: list[str] = field(default_factory=list)
 
     def manifest(self, workflow: WorkflowId, attempt: int) -> Manifest | None:
@@ -71,6 +72,7 @@ class MemoryStorage:
         self.removed.append(workflow)
         for key in [key for key in self.manifests if key[0] == workflow and (before is None or key[1] < before)]:
             del self.manifests[key]
+        self.files = {key for key in self.files if key[0] != workflow or (before is not None and key[1] >= before)}
 
     def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
         raise NotImplementedError

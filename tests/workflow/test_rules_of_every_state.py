@@ -8,7 +8,16 @@ import pytest
 from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 
 from functions.workflow.decide import decide
-from functions.workflow.decision import CleanUp, CreateJob, Decision, DeleteJob, RemoveQuarantine, Verdict
+from functions.workflow.decision import (
+    CleanUp,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    RemoveQuarantine,
+    RemoveReleased,
+    RemoveResults,
+    Verdict,
+)
 from functions.workflow.model import Findings, Hold, JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
 from functions.workflow.observation import (
     Admitted,
@@ -226,6 +235,14 @@ def test_what_was_held_is_removed_at_the_end(steps: Steps) -> None:
     for w, _, decision in steps:
         if decision.workflow.finished and w.phase in (Phase.HELD, Phase.RELEASE):
             assert RemoveQuarantine() in decision.effects
+
+
+def test_what_a_release_copied_is_removed_unless_it_succeeds(steps: Steps) -> None:
+    for w, _, decision in steps:
+        begun = w.phase is Phase.RELEASE or (w.phase is Phase.HELD and w.attempt > 0)
+        if decision.workflow.finished and begun:
+            released = decision.workflow.ending is None and not decision.workflow.removed
+            assert released == (not {RemoveReleased(), RemoveResults()} & set(decision.effects))
 
 
 @pytest.mark.parametrize("job_uid", [UID, None], ids=["jobs vanish", "jobs never come to be"])
