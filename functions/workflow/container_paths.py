@@ -66,13 +66,9 @@ def check_path(path: str) -> None:
         raise PathRefused(path, "a path without empty parts, `.` and `..`")
     if any(len(part.encode(errors="replace")) > MAX_PART for part in parts):
         raise PathRefused(path, f"parts of at most {MAX_PART} bytes")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in path) or ":" in path:
-        raise PathRefused(path, "a path without `:` and control characters")
-    try:
-        size = len(path.encode())
-    except UnicodeEncodeError:
-        raise PathRefused(path, "a path of whole characters") from None
-    if size > MAX_PATH:
+    if not path.isprintable() or ":" in path:
+        raise PathRefused(path, "a path without `:`, control and invisible characters")
+    if len(path.encode()) > MAX_PATH:
         raise PathRefused(path, f"a path of at most {MAX_PATH} bytes")
     if any(_is_below(path, root) for root in FORBIDDEN):
         raise PathRefused(path, f"a path outside {', '.join(FORBIDDEN)}")

@@ -81,12 +81,15 @@ class Output(_Part, frozen=True):
             return dirname(WILDCARDS.split(self.path, maxsplit=1)[0] + "*")
         return self.path if self.type == "DIRECTORY" else dirname(self.path)
 
-    def url_for(self, path: str) -> str | None:
-        """Return where the file at a container path goes; None if this output does not cover it."""
+    def covers(self, path: str) -> bool:
+        """Whether the file at a container path is one that this output asks for."""
         wanted, given = self.path.strip("/").split("/"), path.strip("/").split("/")
         deeper = len(given) - len(wanted)
-        if (deeper <= 0 if self.type == "DIRECTORY" else deeper != 0) or not all(map(part_matches, given, wanted)):
-            return None
+        fits = deeper > 0 if self.type == "DIRECTORY" else deeper == 0
+        return fits and all(map(part_matches, given, wanted))
+
+    def url_for(self, path: str) -> str:
+        """Return where a file that this output covers goes. `path` is that in the container."""
         url = url_of(self.url)
         if self.is_pattern:
             rest = path.removeprefix(self.path_prefix)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,12 +16,15 @@ from functions.results.age import encrypt, new_identity
 from functions.results.files import FileStorage
 from functions.staging.publish.deliver import Destinations
 from functions.staging.publish.program import publish
+from functions.staging.publish.survey import Survey
+from functions.staging.publish.tes_outputs import covered, entries
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
 from functions.workflow.destinations import DestinationRefused, check, is_below
 from functions.workflow.model import Manifest, ResultFile, Scope
 from functions.workflow.stage_task import HeldTask, Task
 from functions.workflow.tes_checks import accept
+from functions.workflow.tes_task import TesTask
 from functions.workflow.transfer_policies import DeliveryPolicy, PublishPolicy
 
 Publish = Callable[..., Manifest]
@@ -40,6 +46,22 @@ def volume(tmp_path: Path) -> Path:
     (root / "logs/0/stdout").write_bytes(b"x" * 20_000 + b"end\xff\0")
     (root / "logs/1/stderr").write_bytes(b"oops\n")
     return root
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where there is one: files are made faster there."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+def peak() -> int:
+    """The most bytes that this process has had in memory."""
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
 
 
 @pytest.fixture
@@ -147,6 +169,22 @@ def test_an_existing_file_is_replaced(run: Publish, tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "work/a.txt"
 
 
+def test_a_pattern_that_matches_a_hundred_thousand_files_holds_few_of_them_in_memory(scratch: Path) -> None:
+    folder = scratch / "outputs/work"
+    folder.mkdir(parents=True)
+    at = os.open(folder, os.O_RDONLY)
+    for n in range(100_000):
+        os.mknod(f"{n:0>5}.txt", dir_fd=at)
+    os.close(at)
+    definition = _task(_output("/work/*.txt", "s3://b/x", path_prefix="/work")).definition
+    assert isinstance(definition, TesTask)
+    survey, before = Survey(), peak()
+    for entry, _ in entries(definition, scratch, Scope.ALL, survey.notice):
+        survey.count(entry, PublishPolicy(max_files=100_000))
+    assert survey.files == 100_000
+    assert peak() - before < 64 << 20  # the names of one folder, and two numbers for each file
+
+
 def test_too_many_files_end_the_stage(run: Publish, volume: Path, tmp_path: Path) -> None:
     for n in range(50):
         (volume / f"outputs/work/{n}.many").touch()
@@ -192,6 +230,17 @@ def test_two_names_of_which_one_is_the_others_escaped_form_are_refused(
     with pytest.raises(StageFailure) as failure:
         run(whole)
     assert failure.value.reason == "OutputForbidden"
+
+
+def test_a_name_that_is_no_plain_text_is_delivered_by_its_published_name_also_after_a_hold(
+    run: Publish, volume: Path, tmp_path: Path
+) -> None:
+    (volume / "outputs/vol/a\u200bb").touch()
+    task = _task(_output("/vol/a?b", tmp_path / "sent", path_prefix="/vol"))
+    (sent,) = run(task).delivered
+    assert sent.url == f"{(tmp_path / 'sent').as_uri()}/a%25E2%2580%258Bb"
+    assert isinstance(task.definition, TesTask)
+    assert covered(task.definition, "outputs/vol/a%E2%80%8Bb") == [sent.url]
 
 
 def test_a_file_that_two_outputs_send_to_one_url_is_fine(run: Publish, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def declared(task: TesTask, volume: Path, notice: Notice) -> Iterator[Found]:
         parts = output.path.strip("/").split("/")
         for entry in match(volume, OUTPUTS, parts, of_container, folders=output.type == "DIRECTORY"):
             path = container_path(entry.path)
-            yield Found(entry, path, output.url_for(path) or "")
+            yield Found(entry, path, output.url_for(path))
 
 
 def entries(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> Iterator[tuple[Entry, str]]:
@@ -100,8 +100,8 @@ def container_path(published: str) -> str:
 
 def covered(task: TesTask, published: str) -> list[str]:
     """Return the URLs that a file of `outputs/…` goes to; none if the client has not declared it."""
-    path = container_path(published)
-    return [url for output in task.outputs if (url := output.url_for(path)) is not None]
+    path, name = container_path(published), unquote(published.removeprefix(OUTPUTS), errors="surrogateescape")
+    return [output.url_for(path) for output in task.outputs if output.covers(name)]
 
 
 def missing(task: TesTask, volume: Path) -> tuple[str, ...]:
