@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def test_an_interrupt_stops_the_workflow_publishes_its_results_and_leaves_no_pro
     marker = tmp_path / "kept"
     work = written(tmp_path, document("echo begun; sleep 600"))
     process = start("run", work, "--out", "o", "--dir", marker)
-    until(lambda: any("begun" in log.read_text() for log in marker.rglob("*log")), lambda begun: begun)
+    until(lambda: _has_printed(marker, "begun"), bool)
     process.send_signal(number)
     code, out, err = ended(process)
     assert code == 130, out + err
@@ -250,6 +251,13 @@ def test_a_taken_port_and_a_taken_folder_are_bad_use(start: Start) -> None:
     assert (code, "cannot be used" in err) == (2, True), err
     code, _, err = ended(start("up", "--port", "0", "--dir", "d"))
     assert (code, "another Sluice" in err) == (2, True), err
+
+
+def _has_printed(folder: Path, text: str) -> bool:
+    """Whether a log below a folder has this text. The stages make and remove folders while this looks."""
+    with suppress(FileNotFoundError):
+        return any(text in log.read_text() for log in folder.rglob("*log"))
+    return False
 
 
 def _command(pid: str) -> str:
