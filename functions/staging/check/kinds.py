@@ -35,10 +35,10 @@ def kind_of(file: OutputFile) -> str:
     return found or SAME.get(file.extension, file.extension) or "unknown"
 
 
-def types(file: OutputFile, settings: disclosure.Types, no_table: Exception | None = None) -> Iterator[str]:
+def types(file: OutputFile, settings: disclosure.Types, no_table: str = "") -> Iterator[str]:
     """Find files whose type is not allowed, or that are not what they are called.
 
-    `no_table`: why a file that is called a table could not be read as one.
+    `no_table`: why a file that is called a table could not be read as one; "" if it could.
     """
     ending = SAME.get(file.extension, file.extension)
     allowed = {SAME.get(each, each) for each in settings.allow}
@@ -47,9 +47,8 @@ def types(file: OutputFile, settings: disclosure.Types, no_table: Exception | No
     kind = kind_of(file)
     if ending and kind != ending:
         yield f"it is called {ending} but begins like {kind}"
-    elif no_table is not None:
-        why = str(no_table) if isinstance(no_table, ValueError) else type(no_table).__name__
-        yield f"it is not a whole {ending} file: {why}"
+    elif no_table:
+        yield f"it is not a whole {ending} file: {no_table}"
     elif ending in PARSERS:
         try:
             PARSERS[ending](file)

@@ -37,7 +37,7 @@ class Checked:
 @dataclass(frozen=True)
 class _Parsed:
     tables: list[Table]
-    error: Exception | None = None  # the file is not what its ending says, or cannot be read
+    problem: str = ""  # why the file is not what its ending says; an exception would keep the content
 
 
 def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: Checks) -> Checked:
@@ -66,7 +66,7 @@ def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: C
 
 def _file_rules(file: OutputFile, parsed: _Parsed, checks: Checks) -> dict[str, Rule]:
     return {
-        "type": lambda: kinds.types(file, checks.type, parsed.error),
+        "type": lambda: kinds.types(file, checks.type, parsed.problem),
         "size": lambda: file_rules.size(file, checks.size),
         "names": lambda: file_rules.names(file, checks.names),
         "density": lambda: file_rules.density(file, checks.density),
@@ -122,7 +122,7 @@ def _parsed(file: OutputFile, keep: int) -> _Parsed:
         return _Parsed(read_tables(file, keep))
     except Exception as e:
         logger.info("no tables in a file: %s", type(e).__name__)
-        return _Parsed([], e)
+        return _Parsed([], (str(e) if isinstance(e, ValueError) else "") or type(e).__name__)
 
 
 def _compare(comparison: Comparison, inputs: Iterable[OutputFile]) -> list[str]:
