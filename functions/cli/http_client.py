@@ -39,6 +39,10 @@ class HttpClient:
         self._headers = headers
         self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
 
+    def carry(self, token: str) -> None:
+        """Send the token of a principal with every request."""
+        self._headers["Authorization"] = f"Bearer {token}"
+
     def _json(self, method: str, path: str, **about: Any) -> Any:
         """The parsed answer: an object, or a list of objects."""
         answer = self._send(method, path, **about)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.cli.command_errors import FAILED, CommandError, fail, printable
-from functions.cli.options import json_option, print_json, server_options
+from functions.cli.options import json_option, print_json, read_secret, server_options
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -28,6 +28,12 @@ _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--attestation", type=_NEW_FILE, help="Save the signed statements here.")
 @click.option("--proof", type=_NEW_FILE, help="Save the proof of the log here; needs --attestation.")
 @click.option("--consumer", is_flag=True, help="The consumer's edition, also for an operator.")
+@click.option(
+    "--token-file",
+    envvar="SLUICE_TOKEN_FILE",
+    type=_FILE,
+    help="File with your token, for a task of GA4GH TES; also SLUICE_TOKEN_FILE.",
+)
 @json_option
 @server_options
 def crate(
@@ -37,20 +43,24 @@ def crate(
     attestation: Path | None,
     proof: Path | None,
     consumer: bool,
+    token_file: Path | None,
     as_json: bool,
 ) -> None:
     """Save the crate of a job: what ran on which data, who decided, and what left.
 
     It is a ZIP of a BagIt bag with an RO-Crate (Five Safes 0.4). Operators and checkers get the data holder's edition,
-    the owner of a job the consumer's. `sluice verify` checks it without a server.
+    the owner of a job the consumer's. JOB may be a task of GA4GH TES. `sluice verify` checks it without a server.
 
     \b
     Examples:
       sluice crate JOB
       sluice crate JOB --out run.zip --attestation run.intoto.jsonl --proof run.proof.json
+      sluice crate TASK --token-file token
     """
     if proof is not None and attestation is None:
         fail("--proof needs --attestation, which names the head of the history")
+    if token_file is not None:
+        client.carry(read_secret(token_file))
     target = out or Path(f"sluice-{job}.zip")
     saved = {"crate": str(target)}
     edition = "consumer" if consumer else None

@@ -1,21 +1,24 @@
 """The routes that prove a job: its crate, and the statements about it.
 
-An operator, or a checker whom the policy names, gets the data holder's edition. The job's owner gets the consumer's,
-through the provider that created the job.
+An operator, or a checker whom the policy names, gets the data holder's edition. The job's owner gets the consumer's:
+through the provider that created the job, or with the token that owns the task of TES.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import bound_to, consume, require_signer
+from functions.api.auth.principal import carries_token, require_principal
 from functions.api.auth.reader import require_reader
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
 from functions.api.review.answers import may_see
+from functions.api.tes.messages import task_of
 from functions.engine import transparency
 from functions.engine.app import App
 from functions.status.jobs import is_covered, own
@@ -62,6 +65,8 @@ def run_of(app: App, record: Record) -> RunRecord:
     job, store = record.workflow.id, app.store
     evidence, held = store.evidence(job), store.held(job)
     manifest = held.manifest if held else Manifest()
+    for task in store.get_tasks([job]):
+        record = replace(record, manifest=task.record.manifest)
     return RunRecord(
         record,
         store.history(job),
@@ -92,7 +97,9 @@ def signing_keys(app: App) -> list[SigningKey]:
 def _visible(call: Call) -> tuple[Record, Edition]:
     """Return the job, and the edition for whoever asks. Raises HttpError."""
     if "providerSignature" in call.params:
-        return _of_owner(call), Edition.CONSUMER
+        return _unfrozen(call, _of_owner(call)), Edition.CONSUMER
+    if carries_token(call):
+        return _unfrozen(call, _of_task(call)), Edition.CONSUMER
     reader = require_reader(call)
     record = _record(call)
     if record is None or not may_see(reader.address, record):
@@ -108,7 +115,19 @@ def _of_owner(call: Call) -> Record:
     signer = require_signer(call, message(call.params))
     record = _record(call)
     consume(call, signer)
-    record = own(record, call, bound_to(call, signer))
+    return own(record, call, bound_to(call, signer))
+
+
+def _of_task(call: Call) -> Record:
+    principal = require_principal(call)
+    record = _record(call)
+    task_of(call, principal, str(filter_value(call.params, "jobId")))
+    if record is None:
+        raise HttpError(404, f"there is no task {filter_value(call.params, 'jobId')}")
+    return record
+
+
+def _unfrozen(call: Call, record: Record) -> Record:
     frozen = [freeze.scope for freeze in call.app.store.freezes()]
     if frozen and is_covered(record, frozen):
         raise HttpError(403, f"The results of job {record.workflow.id} are frozen for now; ask the operator")

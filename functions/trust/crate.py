@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 from functions.trust import canonical
 from functions.trust.bag import MANIFEST, PAYLOAD, Part, tag_files
 from functions.trust.crate_graph import graph
+from functions.trust.crate_names import DELIVERED
 from functions.trust.five_safes import CRATE_1_1, FIVE_SAFES_0_4, LICENSE, WORKFLOW_CRATE, WORKFLOW_RUN_TERMS, Words
 from functions.trust.requested_work import RequestedWork, of_submission, redacted
 from functions.trust.run_record import Edition, RunRecord
@@ -119,9 +120,12 @@ def _nested(run: RunRecord, work: RequestedWork, parts: Sequence[Part]) -> dict[
 def _evidence(run: RunRecord, edition: Edition) -> Iterator[Part]:
     """Yield what shows how the results came about, as far as the reader of the edition may know it."""
     if edition is Edition.HOLDER or not run.guarded:
-        lines = b"".join(canonical.encode(dict(line)) + b"\n" for line in run.lines)
         described = "one line per transition; each names the digest of the line before"
-        yield Part.of_bytes("history.jsonl", "Hash-chained history", "application/jsonl", described, lines)
+        content = _lines(run.lines)
+        yield Part.of_bytes("history.jsonl", "Hash-chained history", "application/jsonl", described, content)
+    if run.delivered:
+        described = "path, size and sha256 of each file that was written to the URL that the client gave"
+        yield Part.of_bytes(DELIVERED, "Delivered files", "application/jsonl", described, _lines(run.delivered))
     if edition is not Edition.HOLDER:
         return
     if run.record.submission.policy:
@@ -138,8 +142,12 @@ def _evidence(run: RunRecord, edition: Edition) -> Iterator[Part]:
         yield Part.of_bytes("decisions.jsonl", "Decisions", "application/jsonl", described, content)
     if run.withheld:
         described = "path, size and sha256 of each file that did not leave"
-        content = b"".join(canonical.encode(dict(file)) + b"\n" for file in run.withheld)
-        yield Part.of_bytes("withheld.jsonl", "Withheld files", "application/jsonl", described, content)
+        yield Part.of_bytes("withheld.jsonl", "Withheld files", "application/jsonl", described, _lines(run.withheld))
+
+
+def _lines(values: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return canonical JSON, one value a line."""
+    return b"".join(canonical.encode(dict(value)) + b"\n" for value in values)
 
 
 def _results(run: RunRecord) -> Iterator[Part]:

@@ -64,7 +64,7 @@ class _Graph:
             "sourceOrganization": {"@id": self.names.project},
             "mainEntity": {"@id": self.names.workflow},
             "conformsTo": [{"@id": iri} for iri in self.words.profiles],
-            "hasPart": references([names.workflow, "workflow/", *map(as_iri, own), *names.results]),
+            "hasPart": references(dict.fromkeys([names.workflow, "workflow/", *map(as_iri, own), *names.results])),
             "mentions": references([self.names.action(action.key) for action in self.actions]),
         }
 

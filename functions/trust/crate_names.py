@@ -18,6 +18,7 @@ from functions.workflow.model import Phase, Stage
 Entity = dict[str, Any]
 # With more outputs than this, the graph names their folder, and the bag's manifest names the files.
 MANY = 300
+DELIVERED = "delivered.jsonl"  # the outputs of a task of TES, whose bytes are not in the crate
 SHA256 = "https://www.iana.org/assignments/named-information#sha-256"
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _RESULTS = ("outputs/", "logs/")
@@ -52,8 +53,9 @@ class Names:
 
     @property
     def results(self) -> list[str]:
-        """The ids of the released files, or of their folder."""
-        return ["outputs/"] if self.many else [as_iri(part.path) for part in self.outputs]
+        """The ids of the released files, or of their folder; of a task of TES that of their list."""
+        listed = [part.path for part in self.parts if part.path == DELIVERED]
+        return listed or (["outputs/"] if self.many else [as_iri(part.path) for part in self.outputs])
 
     @cached_property
     def data(self) -> Sequence[tuple[str, str, int]]:

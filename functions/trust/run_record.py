@@ -8,12 +8,14 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from functions.trust import chain, facts, findings
 from functions.trust.decisions import Decision, FileVerdict, Verdict
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.model import FetchedFile, Hold, Manifest, Phase, Record, ResultFile, Stage
 from functions.workflow.reported_facts import is_algorithm, of_fetched
+from functions.workflow.volume_layout import OUTPUTS
 
 ATTESTED = "attested"  # the event of the line that names a signed statement
 
@@ -153,9 +155,15 @@ class RunRecord:
         return [file for file in self.record.manifest.files if file.sha256 and file.sha512]
 
     @cached_property
+    def delivered(self) -> Sequence[Mapping[str, Any]]:
+        """The outputs of a task of TES at the URLs that its client gave: `path` in the container, `sha256`, `size`."""
+        return [file for file in facts.delivered(self.record.manifest) if file["sha256"]]
+
+    @cached_property
     def withheld(self) -> Sequence[Mapping[str, Any]]:
         """What was made and did not leave: `path`, `sha256`, `size` of each file, as they are known."""
         left = {facts.plain(file)["path"] for file in self.record.manifest.files}
+        left |= {f"{OUTPUTS}{name}" for each in self.delivered for name in (each["path"], quote(each["path"]))}
         held = [facts.plain(file) for file in self.held.files]
         checked = self.checks
         judged = [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in checked.files] if checked else []

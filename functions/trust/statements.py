@@ -60,6 +60,8 @@ def subjects(run: RunRecord, crates: Sequence[Crate]) -> Mapping[str, str]:
         found[file.path] = file.sha256 or ""
         plain = facts.plain(file)
         found[str(plain["path"])] = str(plain["sha256"])
+    for each in run.delivered:
+        found[str(each["path"])] = str(each["sha256"])
     return found
 
 

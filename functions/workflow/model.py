@@ -225,6 +225,7 @@ class DeliveredFile:
     url: str
     path: str
     size: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

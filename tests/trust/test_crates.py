@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.api import OWNER
+from support.api import ADMIN, OWNER
 from support.five_safes_rules import broken
 from support.proofs import (
     CONTENTS,
@@ -23,13 +24,14 @@ from support.proofs import (
     held_job,
     held_proof_api,
     proof_api,
-    published,
     rejected_job,
     released_job,
     unpacked,
 )
+from support.tes import tokens_file
 
-from functions.workflow.model import Manifest, Stage
+from functions.api.ocean.routes import PREFIX
+from functions.workflow.model import DeliveredFile, Manifest, Stage
 
 STATES: dict[str, Callable[[], tuple[ProofApi, str]]] = {
     "finished": lambda: _made(proof_api(), ProofApi.finished),
@@ -281,21 +283,24 @@ TASK: dict[str, Any] = {
 }
 
 
-def finished_task() -> tuple[ProofApi, str]:
+DELIVERED = DeliveredFile("s3://bucket/secret-place/out.csv", "/data/out.csv", 3, "aa" * 32)
+
+
+def finished_task(**settings: Any) -> tuple[ProofApi, str]:
     """A task of two executors that has ended, with its outputs."""
     from functions.api.auth.principal import LOCAL
     from functions.submit.new_task import prepare
     from functions.trust.chain import PERSON
     from functions.workflow.tes_checks import accept
 
-    proofs = proof_api()
+    proofs = proof_api(**settings)
     made = proofs.api.app
     record = prepare(made, accept(TASK), LOCAL, made.environments["ocean-compute"])
     job: Any = made.transitions.submit(record, f"{PERSON}somebody").workflow.id
     proofs.end(job, Stage.CONFIGURE)
     proofs.end(job, Stage.ALGORITHM)
     proofs.end(job, Stage.ALGORITHM, executor=1)
-    proofs.end(job, Stage.PUBLISH, manifest=Manifest(published(made.storage, CONTENTS)))
+    proofs.end(job, Stage.PUBLISH, manifest=Manifest(delivered=(DELIVERED,)))
     return proofs, job
 
 
@@ -310,3 +315,36 @@ def test_a_task_of_tes_has_a_crate_too(tmp_path: Path) -> None:
     everything = "".join(path.read_text() for path in bag.rglob("*") if path.is_file())
     for hidden in ("secret-place", "hidden", "somebody"):
         assert hidden not in everything
+
+
+def test_the_delivered_files_of_a_task_are_named_by_digest_and_not_by_url(tmp_path: Path) -> None:
+    proofs, job = finished_task()
+    for edition in EDITIONS:
+        bag = unpacked(proofs.crate(job, edition), tmp_path / edition)
+        told = json.loads((bag / "data/delivered.jsonl").read_text())
+        assert told == {"path": "/data/out.csv", "sha256": "aa" * 32, "size": 3}
+        assert entity(graph_of(bag), "CreateAction")[0]["result"] == {"@id": "delivered.jsonl"}
+    release = json.loads(base64.b64decode(json.loads(proofs.attestation(job).splitlines()[0])["payload"]))
+    assert {"name": "/data/out.csv", "digest": {"sha256": "aa" * 32}} in release["subject"]
+
+
+def test_the_owner_of_a_task_gets_its_crate_and_statement_with_the_token(tmp_path: Path) -> None:
+    proofs, job = finished_task(tes_tokens_file=tokens_file(tmp_path, "local", "bob", "carol admin"))
+
+    def ask(path: str, name: str, **headers: str) -> Any:
+        sent = {"Authorization": f"Bearer token-{name}", **headers}
+        return proofs.api.get(path, {"jobId": job, "edition": "holder"}, headers=sent)
+
+    bag = unpacked(ask("/crate", "local").data, tmp_path / "bag")
+    assert bag.name.endswith("-consumer")
+    assert ask("/attestation", "local").text == proofs.attestation(job)
+    assert [ask("/crate", name).status_code for name in ("carol", "bob", "nobody")] == [200, 404, 401]
+    assert ask("/crate", "bob", **ADMIN).headers["Content-Disposition"].endswith('-holder.zip"')
+    assert proofs.api.get("/crate", {"jobId": job}).status_code == 400  # nobody
+
+
+def test_the_owner_of_a_task_gets_no_crate_while_it_is_frozen(tmp_path: Path) -> None:
+    proofs, job = finished_task(tes_tokens_file=tokens_file(tmp_path, "local"))
+    assert proofs.api.submit.post(f"{PREFIX}/freeze", json={"scope": "all"}, headers=ADMIN).status_code == 200
+    sent = {"Authorization": "Bearer token-local"}
+    assert proofs.api.get("/crate", {"jobId": job}, headers=sent).status_code == 403

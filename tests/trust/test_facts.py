@@ -15,7 +15,7 @@ from support.records import record
 from functions.cluster.kubernetes.job_status import status_of_job, status_of_pod
 from functions.trust import canonical, chain, facts
 from functions.workflow import reported_facts
-from functions.workflow.model import FetchedFile, Manifest, ResultFile, Stage
+from functions.workflow.model import DeliveredFile, FetchedFile, Manifest, ResultFile, Stage
 
 SALT = "5a" * 32
 ADDRESS = "0x19E7E376E7C213B7E7E7E46CC70A5DD086DAFF2A"
@@ -147,3 +147,12 @@ def test_a_line_with_facts_is_chained_with_them() -> None:
     job = WorkflowId("w")
     bare = chain.digest(chain.line(job, entry, "sweep", chain.genesis(job)))
     assert chain.digest(chain.line(job, replace(entry, facts={"image": IMAGE}), "sweep", chain.genesis(job))) != bare
+
+
+def test_the_delivered_files_of_a_task_are_stated_each_once_without_their_urls() -> None:
+    files = [DeliveredFile(f"s3://b/{n}?key=secret", "/out/a.csv", 3, SHA) for n in range(2)]
+    other = DeliveredFile("s3://b/z", "/out/z.csv", 3, "cd" * 32)
+    stated = facts.of_manifest(Manifest(delivered=(*files, other)))
+    assert stated["files"] == "2"
+    assert stated == facts.of_manifest(Manifest(delivered=(other, files[0])))
+    assert stated != facts.of_manifest(Manifest(delivered=(replace(other, sha256=SHA), files[0])))

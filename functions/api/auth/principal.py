@@ -53,6 +53,13 @@ def require_principal(call: Call) -> Principal:
     return found
 
 
+def carries_token(call: Call) -> bool:
+    """Whether the request is that of a principal, on a route that operators and others use too."""
+    headers = call.request.headers
+    scheme = headers.get("Authorization", "").partition(" ")[0].lower()
+    return scheme in ("bearer", "basic") and "Admin" not in headers
+
+
 def sign_in(token: str, app: App) -> Principal | None:
     """Return the principal of a token; None if it is not valid. Raises SettingsError, and Unavailable without keys."""
     settings = app.settings

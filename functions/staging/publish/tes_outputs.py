@@ -74,7 +74,7 @@ def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files:
     if scope is Scope.QUARANTINE:
         before = replace(before, files=tuple(files))
     else:
-        sent = (DeliveredFile(each.url, container_path(each.path), each.size) for each in files)
+        sent = (DeliveredFile(each.url, container_path(each.path), each.size, each.sha256 or "") for each in files)
         before = replace(before, delivered=tuple(sent))
     if scope is Scope.ADMIN_LOGS:
         return replace(before, warnings=(*before.warnings, *_failed_input(volume)))

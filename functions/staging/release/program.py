@@ -81,7 +81,7 @@ class Release:
                 size = file.plain_size or file.size
                 stream = StreamFile(path, partial(self._plain, file), partial(int, size), key=url)
                 sent = uploader.upload_stream(stream)
-                yield DeliveredFile(url, container_path(path), sent.size)
+                yield DeliveredFile(url, container_path(path), sent.size, sent.sha256 or "")
 
     def _plain(self, file: ResultFile) -> Iterator[bytes]:
         """Yield the decided bytes. Raises _Changed at the end if they are others, so that nothing is stored."""
