@@ -22,6 +22,7 @@ from functions.workflow.environment import Environment
 from functions.workflow.model import Stage
 from functions.workflow.quantity import format_cores, format_quantity, parse_quantity
 from functions.workflow.stage_task import Task
+from functions.workflow.tes_checks import accept
 
 
 def test_the_task_file_holds_all_that_configure_and_publish_need() -> None:
@@ -41,6 +42,19 @@ def test_the_task_file_holds_all_that_configure_and_publish_need() -> None:
 def test_kubernetes_accepts_every_object(job: StageJob) -> None:
     for made in objects(job):
         validate(made, "1.36", strict=True)
+
+
+def test_kubernetes_accepts_an_executor_with_as_many_and_as_long_folders_as_a_task_may_have() -> None:
+    folders = [f"/{n:0>3}/{'/'.join(['a' * 200] * 3)}" for n in range(199)]  # the last is /tmp
+    body = {
+        "executors": [{"image": "a", "command": ["x"]}],
+        "inputs": [{"path": f"{f}/x", "content": "x"} for f in folders],
+    }
+    job = make(Stage.ALGORITHM, definition=accept(body).task)
+    for made in objects(job):
+        validate(made, "1.36", strict=True)
+        assert len(msgspec.json.encode(made)) < 1 << 20  # etcd takes 1.5 MiB
+    assert {*folders, "/tmp"} <= {mount["mountPath"] for mount in container(job)["volumeMounts"]}
 
 
 # --- what each stage sees -------------------------------------------------------------------

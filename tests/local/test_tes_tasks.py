@@ -138,6 +138,12 @@ def test_a_stream_cannot_be_led_out_of_the_task_by_a_link(client: Client, tmp_pa
     assert "/vol/out cannot be opened" in task["logs"][0]["logs"][1]["stderr"]
 
 
+def test_as_many_folders_as_a_task_may_have_are_mounted(client: Client) -> None:
+    places = [{"path": f"/in{n}/deep/x", "content": f"{n}\n"} for n in range(199)]  # the last is /tmp
+    task = _run(client, {"inputs": places, "executors": [_shell("cat /in*/deep/x | wc -l; : >/tmp/x")]})
+    assert (task["state"], task["logs"][0]["logs"][0]["stdout"].strip()) == ("COMPLETE", "199")
+
+
 def test_outputs_never_go_where_sluice_keeps_results(client: Laptop) -> None:
     url = f"file://{client.folder}/results/x"
     status, answer = client.call(
