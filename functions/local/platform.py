@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from functions.local import signing_key
+from functions.local import keys
 from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
@@ -214,7 +214,7 @@ class Platform:
             "QUARANTINE_URL": (self._folder / "quarantine").as_uri(),
             "ENVIRONMENTS_FILE": str(self._environments.absolute()),
             **self._operator_key(),
-            **signing_key.settings(self._folder, {*os.environ, *self._variables}),
+            **keys.settings(self._folder, {*os.environ, *self._variables}),
             **self._variables,
         }
 
