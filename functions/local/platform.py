@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,20 +170,6 @@ class Platform:
         stack.callback(server.stop)
         return server
 
-    def _operator_key(self) -> dict[str, str]:
-        """The settings of the operator's private key: the user's own, else a key that is made for this folder.
-
-        Its address is announced as `consumerAddress`, and configure signs with it: it reads the folder of credentials.
-        """
-        if {"OPERATOR_PRIVATE_KEY", "OPERATOR_PRIVATE_KEY_FILE", "SLUICE_CREDENTIALS"} & {
-            *os.environ,
-            *self._variables,
-        }:
-            return {}
-        self.key_file = self._folder / "credentials" / "OPERATOR_PRIVATE_KEY"
-        _make_key(self.key_file)
-        return {"OPERATOR_PRIVATE_KEY_FILE": str(self.key_file), "SLUICE_CREDENTIALS": str(self.key_file.parent)}
-
     @property
     def visible(self) -> list[str] | None:
         """The files and folders of this machine that algorithms see; None if they see all that their user can read."""
@@ -205,6 +190,9 @@ class Platform:
         """The functions' environment variables. The caller's own cannot change where records, Jobs and results lie."""
         insecure = {"SIGNATURE_REQUIRED": "0", "SLUICE_OPEN_ADMIN": "1", "SLUICE_OPEN_TES": "1"}  # on loopback only
         chosen = {name: os.environ.get(name, value) for name, value in insecure.items()}
+        given = {*os.environ, *self._variables}
+        operator = keys.operator_settings(self._folder, given)
+        self.key_file = Path(operator["OPERATOR_PRIVATE_KEY_FILE"]) if operator else None
         return {
             **chosen,
             "DATABASE_URL": f"sqlite:///{self._folder / 'sluice.db'}",
@@ -213,18 +201,10 @@ class Platform:
             "RESULTS_URL": self.results.as_uri(),
             "QUARANTINE_URL": (self._folder / "quarantine").as_uri(),
             "ENVIRONMENTS_FILE": str(self._environments.absolute()),
-            **self._operator_key(),
-            **keys.settings(self._folder, {*os.environ, *self._variables}),
+            **operator,
+            **keys.signing_settings(self._folder, given),
             **self._variables,
         }
-
-
-def _make_key(file: Path) -> None:
-    """Write a new private key, readable by this user only, unless the file exists."""
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    with suppress(FileExistsError), open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-        # One number in 2^128 is above the order of the curve; its first use would report it.
-        out.write(f"0x{secrets.token_hex(32)}\n")
 
 
 def _lock(folder: Path) -> int:

@@ -1,6 +1,6 @@
 """Follows the log of a stage: from its Jobs while they exist, through all attempts, to the end of the stage.
 
-A position is `<job>:<bytes>`, what of the log a client has. With it, a stream that broke off goes on.
+A position, `<job>:<bytes>`, says how much of the log a client has. A stream that broke off continues from it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from functions.workflow.model import Phase, Stage, Workflow, WorkflowId
 if TYPE_CHECKING:
     from functions.engine.app import App
 
-PAUSE = 1.0  # seconds between two looks for a log, or for the end of its stage
+PAUSE = 1.0  # seconds between two checks for a log, or for the end of its stage
 _POSITION = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,15})")
 _ORDER = list(Stage)
 
 
 class Position(NamedTuple):
-    """What of a stage's log a client has: so many bytes of its nth Job, from 1. 0: whichever is the newest."""
+    """How much of a log a client has: `offset` bytes of the log of the stage's nth Job. `job` 0 is the newest Job."""
 
     job: int = 0
     offset: int = 0

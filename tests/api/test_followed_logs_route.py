@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from functions import ethereum
 from functions.cluster.ports import ClusterUnavailable, JobRef
-from functions.status import log_stream, logs
+from functions.status import followed_log, log_stream
 from functions.status.log_stream import Position
 from functions.store.values import Freeze
 from functions.workflow.model import Hold, Manifest, Outcome, ResultFile, Stage, WorkflowId
@@ -28,7 +28,7 @@ PROVIDERS = (ethereum.address("0x" + "11" * 32), ethereum.address(OTHER_KEY))
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_stream, "PAUSE", 0.001)
-    monkeypatch.setattr(logs, "_STREAMS", logs._Streams())
+    monkeypatch.setattr(followed_log, "_STREAMS", followed_log._Streams())
 
 
 @pytest.fixture
@@ -155,13 +155,13 @@ def test_an_outage_of_the_cluster_pauses_the_stream(api: Api) -> None:
 
 
 def test_a_stream_ends_after_its_time_without_an_end_event(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "STREAM_SECONDS", 0.0)
+    monkeypatch.setattr(followed_log, "STREAM_SECONDS", 0.0)
     job, _ = at_algorithm(api)
     assert list(events(follow(api, job, headers=EVENTS))) == []
 
 
 def test_silence_is_filled_with_signs_of_life(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(followed_log, "HEARTBEAT", 0.0)
     job, _ = at_algorithm(api)
     pieces = follow(api, job, headers=EVENTS).iter_encoded()
     assert [next(pieces) for _ in range(3)] == [b": \n\n"] * 3
@@ -256,7 +256,7 @@ def test_a_signature_is_used_once(api: Api) -> None:
 
 
 def test_a_freeze_ends_the_owners_stream(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(followed_log, "HEARTBEAT", 0.0)
     job, _ = at_algorithm(api)
     followed = follow_as_owner(api, job)
     with api.app.store.begin() as tx:
@@ -266,7 +266,7 @@ def test_a_freeze_ends_the_owners_stream(api: Api, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_freeze_ends_the_owners_stream_of_a_log_that_never_rests(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(followed_log, "HEARTBEAT", 0.0)
     monkeypatch.setattr(type(api.cluster), "follow", lambda *_: repeat(b"again\n"))
     job, _ = at_algorithm(api)
     pieces = (piece for piece in follow_as_owner(api, job).iter_encoded() if piece)

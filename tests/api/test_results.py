@@ -187,7 +187,7 @@ def test_the_end_of_a_long_log_is_shown_from_the_job_and_from_the_published_file
     assert asked() == "line\n" * 9_999 + "Traceback\n"
     for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH):
         api.end_stage(job, stage, Manifest(admin_files=(log,)))
-    monkeypatch.setattr("functions.status.logs.MAX_LOG", 7)
+    monkeypatch.setattr("functions.status.requested_log.MAX_LOG", 7)
     assert asked() == CONTENT[-7:].decode()
 
 
