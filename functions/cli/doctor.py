@@ -69,10 +69,18 @@ def doctor(
       sluice doctor --sandbox
       sluice doctor --cluster --image REGISTRY/sluice:VERSION --try 10.0.0.5:5432
     """
-    if not cluster:
-        checks = _sandbox() if sandbox else [_python(), _isolation(), _port(), _disk()]
-        _print(checks, as_json)
-        sys.exit(0 if all(check.ok for check in checks) else FAILED)
+    if cluster:
+        _check_cluster(namespace, image, public, more, sandbox, as_json)
+        return
+    checks = _sandbox() if sandbox else [_python(), _isolation(), _port(), _disk()]
+    _print(checks, as_json)
+    sys.exit(0 if all(check.ok for check in checks) else FAILED)
+
+
+def _check_cluster(
+    namespace: str, image: str | None, public: str, more: tuple[str, ...], sandbox: bool, as_json: bool
+) -> None:
+    """Run a canary in the cluster and print what it reached. Ends the command if that is anything."""
     for address in (public, *more):
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:

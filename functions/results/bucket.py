@@ -67,19 +67,12 @@ def open_bucket(
     from obstore.store import from_url
 
     scheme = url.partition("://")[0]
-    names = _LOCATION[scheme] + (() if anonymous else _CREDENTIALS[scheme] + _WRITING[scheme])
-    config: Any = {name.lower(): variables[name] for name in names if variables.get(name)}
-    if endpoint is None:
-        endpoint = variables.get(_ENDPOINT[scheme], "")
-    if endpoint:
-        config[_ENDPOINT[scheme].lower()] = endpoint
-    if anonymous:
-        config["skip_signature"] = True
+    config = _config(scheme, variables, anonymous, endpoint)
     client: Any = {
         "connect_timeout": timedelta(seconds=connection.connect),
         "read_timeout": timedelta(seconds=connection.stall),
         "timeout": timedelta(seconds=connection.request),
-        "allow_http": endpoint.startswith("http://"),
+        "allow_http": config.get(_ENDPOINT[scheme].lower(), "").startswith("http://"),
     }
     retry: Any = {
         "max_retries": connection.retries,
@@ -91,3 +84,16 @@ def open_bucket(
         # obstore's own text may quote a credential.
         wanted = " or ".join(_LOCATION[scheme][:1] + _CREDENTIALS[scheme])
         raise SettingsError(f"the {scheme}: storage cannot be opened; missing or wrong: {wanted}") from None
+
+
+def _config(scheme: str, variables: Mapping[str, str], anonymous: bool, endpoint: str | None) -> Any:
+    """Return obstore's configuration of a bucket: credentials, location and endpoint."""
+    names = _LOCATION[scheme] + (() if anonymous else _CREDENTIALS[scheme] + _WRITING[scheme])
+    config: Any = {name.lower(): variables[name] for name in names if variables.get(name)}
+    if endpoint is None:
+        endpoint = variables.get(_ENDPOINT[scheme], "")
+    if endpoint:
+        config[_ENDPOINT[scheme].lower()] = endpoint
+    if anonymous:
+        config["skip_signature"] = True
+    return config

@@ -37,6 +37,7 @@ class _Graph:
         for iri, (name, version) in self.words.profiles.items():
             yield {"@id": iri, "@type": ["CreativeWork", "Profile"], "name": name, "version": version}
         yield from self._workflow()
+        yield self._identifier()
         yield from self._files()
         yield from inputs(self.names)
         yield from people(self.names, {action.person for action in self.actions if action.person})
@@ -102,7 +103,9 @@ class _Graph:
             "encodingFormat": "application/zip",
             "conformsTo": {"@id": "https://w3id.org/ro/crate"},
         }
-        yield {
+
+    def _identifier(self) -> Entity:
+        return {
             "@id": "#identifier",
             "@type": "PropertyValue",
             "name": "Sluice job",

@@ -63,10 +63,10 @@ def port(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     from functions.engine.app import current_app
-    from functions.status import logs
+    from functions.status import followed_log
 
     # Clients in this process, of other tests, may have left an answer open.
-    monkeypatch.setattr(logs, "_STREAMS", logs._Streams())
+    monkeypatch.setattr(followed_log, "_STREAMS", followed_log._Streams())
     current_app.cache_clear()
     server = Server()
     server.start(function("status"))

@@ -95,12 +95,21 @@ def publish(
         manifest = replace(manifest, files=tuple(files))
     if quarantine is not None:
         manifest = _held(manifest, files)
+    _put_manifest(destination, workflow, attempt, manifest)
+    return manifest
+
+
+def _put_manifest(destination: Storage, workflow: WorkflowId, attempt: int, manifest: Manifest) -> None:
+    """Write the manifest, which makes the results valid, and then remove what earlier attempts left."""
     try:
         destination.put_manifest(workflow, attempt, manifest)
     except StorageUnavailable as e:
         raise upload_failure("the manifest", e) from e
-    _remove_earlier(destination, workflow, attempt)
-    return manifest
+    try:
+        destination.remove(workflow, before=attempt)
+    except StorageUnavailable as e:
+        # No manifest lists them, and they are removed with the workflow's results.
+        logging.warning("files of earlier attempts cannot be removed now: %s", e)
 
 
 def _held(manifest: Manifest, files: Iterable[ResultFile]) -> Manifest:
@@ -204,14 +213,6 @@ def _upload(files: Iterable[OpenFile], uploader: Uploader) -> list[ResultFile]:
                 if upload.cancel():
                     os.close(file.fd)
     return done
-
-
-def _remove_earlier(storage: Storage, workflow: WorkflowId, attempt: int) -> None:
-    try:
-        storage.remove(workflow, before=attempt)
-    except StorageUnavailable as e:
-        # No manifest lists them, and they are removed with the workflow's results.
-        logging.warning("files of earlier attempts cannot be removed now: %s", e)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -112,11 +112,7 @@ def workflow(
 ) -> dict[str, Any]:
     """All that is recorded of a workflow, without its secrets and its URLs. `position`: its place in the queue."""
     current, submission = record.workflow, record.submission
-    phase = _phase(current.phase, viewer)
-    seen = attempts if viewer.sees_all else _told_attempts(current, attempts)
-    ending = current.ending if viewer.sees_all else told_ending(current)
-    timed = viewer.sees_all or current.phase not in _BETWEEN
-    gone = current.removed or current.expired
+    shown = attempts if viewer.sees_all else _told_attempts(current, attempts)
     return {
         "id": current.id,
         "environment": current.environment,
@@ -125,20 +121,8 @@ def workflow(
         "agreement": submission.agreement_id,
         "origin": submission.origin,
         "dialect": "kubernetes" if submission.origin else submission.dialect,
-        "state": state(current, phase),
-        "phase": phase,
-        "statusText": codes.text(current.status).strip(),
-        "reason": ending.reason if ending else "",
-        "exitCode": ending.exit_code if ending else None,
-        "oomKilled": bool(ending and ending.oom_killed),
         "queuePosition": position,
-        "waiting": waiting(current) if timed else None,
-        "runsSince": _time(current.runs_since) if timed else None,
-        "created": epoch(current.created_at),
-        "finished": _time(current.finished_at),
-        "deadline": _time(current.deadline) if timed and not current.finished else None,
-        "removed": current.removed,
-        "expired": current.expired,
+        **_progress(current, viewer),
         "limits": {
             "cpu": current.limits.cpu,
             "memory": current.limits.memory,
@@ -147,12 +131,43 @@ def workflow(
             "seconds": current.limits.algorithm_seconds,
         },
         "what": _what(record, history, viewer),
-        "attempts": [_attempt(each, view) for each, view in zip(seen, attempt_views(seen), strict=True)],
+        "attempts": [_attempt(each, view) for each, view in zip(shown, attempt_views(shown), strict=True)],
         "history": history_view(record, history) if viewer.sees_all else [],
-        "files": [] if gone else [_file(each) for each in record.manifest.files[:MOST_FILES]],
-        "fileCount": len(record.manifest.files),
-        "adminFiles": [] if gone or not viewer.sees_all else [_file(each) for each in record.manifest.admin_files],
-        "warnings": list(record.manifest.warnings),
+        **_results(record, viewer),
+    }
+
+
+def _progress(current: Workflow, viewer: Viewer) -> dict[str, Any]:
+    """How far the workflow is, its times, and how it ended."""
+    phase = _phase(current.phase, viewer)
+    ending = current.ending if viewer.sees_all else told_ending(current)
+    timed = viewer.sees_all or current.phase not in _BETWEEN
+    return {
+        "state": state(current, phase),
+        "phase": phase,
+        "statusText": codes.text(current.status).strip(),
+        "reason": ending.reason if ending else "",
+        "exitCode": ending.exit_code if ending else None,
+        "oomKilled": bool(ending and ending.oom_killed),
+        "waiting": waiting(current) if timed else None,
+        "runsSince": _time(current.runs_since) if timed else None,
+        "created": epoch(current.created_at),
+        "finished": _time(current.finished_at),
+        "deadline": _time(current.deadline) if timed and not current.finished else None,
+        "removed": current.removed,
+        "expired": current.expired,
+    }
+
+
+def _results(record: Record, viewer: Viewer) -> dict[str, Any]:
+    """The published files, while they exist."""
+    current, manifest = record.workflow, record.manifest
+    gone = current.removed or current.expired
+    return {
+        "files": [] if gone else [_file(each) for each in manifest.files[:MOST_FILES]],
+        "fileCount": len(manifest.files),
+        "adminFiles": [] if gone or not viewer.sees_all else [_file(each) for each in manifest.admin_files],
+        "warnings": list(manifest.warnings),
     }
 
 
