@@ -16,9 +16,10 @@ PLACES = {"rawcode": ".rawcode", "custom": "", "algorithm": ""}
 
 
 def data_sets(definition: Document) -> list[tuple[str, ...]]:
-    """Return the names of each data set: its DID, where it has one, and its URLs."""
+    """Return the names of each data set: its DID, where it has one, and its URLs. That of a folder ends with `/`."""
     if isinstance(definition, TesTask):
-        return [(url_of(each.url),) for each in definition.inputs if not each.content]
+        inputs = [each for each in definition.inputs if not each.content]
+        return [(url_of(each.url) + ("/" if each.type == "DIRECTORY" else ""),) for each in inputs]
     return [tuple(filter(None, (item.id, *item.urls))) for item in definition.stage.input]
 
 

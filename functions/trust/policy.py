@@ -201,11 +201,14 @@ class Policies(Struct, frozen=True):
 
 
 def covers_data(entry: str, name: str) -> bool:
-    """Whether a policy's entry names this data set. A URL prefix ends at a `/`: `…/a` does not cover `…/ab`."""
+    """Whether a policy's entry names this data set, or a part of it.
+
+    A URL prefix ends at a `/`: `…/a` does not cover `…/ab`. A name that ends with `/` is a folder with all below it.
+    """
     if "://" not in entry:
         return entry.lower() == name.lower()
-    prefix, url = _plain_url(entry).rstrip("/"), _plain_url(name)
-    return url == prefix or url.startswith(f"{prefix}/")
+    prefix, url = _plain_url(entry).rstrip("/"), _plain_url(name).rstrip("/")
+    return f"{url}/".startswith(f"{prefix}/") or (name.endswith("/") and f"{prefix}/".startswith(f"{url}/"))
 
 
 @lru_cache(4096)  # the entries of the policies, again and again

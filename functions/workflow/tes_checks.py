@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from posixpath import dirname
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,6 +16,7 @@ from functions.workflow.document import MAX_DEPTH, DocumentError
 from functions.workflow.field_checks import depth_left
 from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
 
+MAX_WORD = (128 << 10) - 1  # bytes: Linux starts no program with a longer word or variable
 STREAMS = ("stdin", "stdout", "stderr")
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")  # what every Kubernetes takes
 
@@ -75,6 +77,8 @@ def _problems(task: TesTask) -> Iterator[tuple[str, str]]:
             yield here, "`url`, or the file itself in `content`"
         if item.content and item.type == "DIRECTORY":
             yield f"{here}.type", "FILE, as `content` is one file"
+        if not item.content:
+            yield from _url_problems(item.url, f"{here}.url")
         yield from _path_problems(item.path, f"{here}.path")
     for n, output in enumerate(task.outputs):
         yield from _output_problems(output, f"$.outputs[{n}]")
@@ -110,21 +114,35 @@ def _executor_problems(executor: Executor, here: str) -> Iterator[tuple[str, str
     if not executor.command[0]:
         yield f"{here}.command[0]", "a program"
     for n, word in enumerate(executor.command):
-        if "\0" in word:
-            yield f"{here}.command[{n}]", "text without NUL"
+        if _is_unusable(word):
+            yield f"{here}.command[{n}]", f"at most {MAX_WORD} bytes without NUL; a longer text belongs into an input"
     for name, value in executor.env.items():
         if not _ENV_NAME.fullmatch(name):
             yield f"{here}.env", f"names of ASCII letters, digits, `_`, `-` and `.` without a digit first, not {name!r}"
-        if "\0" in value:
-            yield f"{here}.env", "values without NUL"
+        if _is_unusable(f"{name}={value}"):
+            yield f"{here}.env", f"names and values of at most {MAX_WORD} bytes without NUL"
     for field in ("workdir", "stdin", "stdout", "stderr"):
         if path := getattr(executor, field):
             yield from _path_problems(path, f"{here}.{field}")
 
 
+def _is_unusable(word: str) -> bool:
+    return "\0" in word or len(word.encode()) > MAX_WORD
+
+
+def _url_problems(url: str, here: str) -> Iterator[tuple[str, str]]:
+    try:
+        urlsplit(url)
+    except ValueError:
+        yield here, "a URL"
+    if any(letter < " " or letter == "\x7f" for letter in url):
+        yield here, "a URL without control characters"
+
+
 def _output_problems(output: Output, here: str) -> Iterator[tuple[str, str]]:
     if not output.url:
         yield f"{here}.url", "where the output goes"
+    yield from _url_problems(output.url, f"{here}.url")
     yield from _path_problems(output.path, f"{here}.path")
     if not output.is_pattern:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -118,6 +119,8 @@ def test_a_filter_by_state_takes_every_state_of_tes(tes: TesApi) -> None:
         ({"page_token": "x"}, "page_token"),
         ({"page_token": "MjAyNi0wMS0wMQ=="}, "page_token"),
         ({"page_token": "/" * 5000}, "page_token"),
+        ({"page_token": urlsafe_b64encode(b"0001-01-01T00:00:00+23:59 x").decode()}, "page_token"),
+        ({"page_token": urlsafe_b64encode(b"9999-12-31T23:59:59-23:59 x").decode()}, "page_token"),
         ({"tag_value": "x"}, "tag_value"),
         ({"tag_key": ["k"] * 101}, "tag_key"),
         ({"tag_key": "x" * 5000}, "tag_key"),

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.trust import disclosure, policy
+from functions.trust.admission import data_sets
 from functions.trust.disclosure import Checks, Level
 from functions.trust.policy import AllowedAlgorithm, Checker, Policies, Policy, Runs, WrittenPolicy, merge
 from functions.workflow.model import Hold
+from functions.workflow.tes_checks import accept
 
 A, B, C = ("0x" + f"{n:040x}" for n in (1, 2, 3))
 SHA = "a4" * 32
@@ -160,6 +162,20 @@ def test_the_policy_of_a_workflow_is_that_of_its_data(
 )
 def test_another_spelling_of_a_url_does_not_escape_its_policy(url: str) -> None:
     assert KNOWN.for_workflow([("did:op:unknown", url)]).names == ("penguins",)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://data.example.org", "HTTPS://data.example.org:443", "https://data.example.org?x"]
+)
+def test_a_folder_above_the_data_does_not_escape_their_policy(url: str) -> None:
+    inputs = [{"path": "/in", "url": url, "type": "DIRECTORY"}]
+    task = accept({"executors": [{"image": "a", "command": ["x"]}], "inputs": inputs}).task
+    assert KNOWN.for_workflow(data_sets(task)).names == ("penguins",)
+    assert KNOWN.for_workflow([(url,)]).names == ()  # one file
+
+
+def test_a_folder_beside_the_data_is_not_under_their_policy() -> None:
+    assert KNOWN.for_workflow([("https://data.example.org/peng/",)]).names == ()
 
 
 def test_without_a_policy_everything_stays_as_it_is() -> None:

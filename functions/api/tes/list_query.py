@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from werkzeug.datastructures import MultiDict
 
@@ -57,9 +57,9 @@ def _position(token: str) -> tuple[datetime, str]:
         at = datetime.fromisoformat(created)
         if at.tzinfo is None or not id or not id.isprintable():
             raise ValueError
-    except ValueError:  # binascii.Error and UnicodeError too
+        return at.astimezone(UTC), id
+    except (ValueError, OverflowError):  # binascii.Error and UnicodeError too
         raise HttpError(400, "`page_token`: expected the `next_page_token` of an earlier answer") from None
-    return at, id
 
 
 def _page_size(given: str | None) -> int:
