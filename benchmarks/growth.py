@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import partial
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from benchmarks import data
@@ -122,12 +123,13 @@ def _admission(app: App) -> Action:
 
 
 def crowd(stack: ExitStack, server: str, size: int) -> App:
-    """An application on a migrated database of its own that holds `size` workflows."""
+    """An application on a migrated database of its own, on the same server, that holds `size` workflows."""
     from functions.store.migrate import migrate
 
-    name = f"crowd_{size}"
+    beside = urlsplit(server)
+    name = f"{beside.path[1:]}_{size}"
     run_script(server, f"CREATE DATABASE {name}")
-    url = server.replace("/postgres?", f"/{name}?", 1)
+    url = beside._replace(path=f"/{name}").geturl()
     migrate(url)
     run_script(
         url,
