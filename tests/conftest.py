@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from functions.store.ports import Store
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """How many workers `-n auto` starts: half as many again as cores, since many tests wait for processes."""
+    return 3 * (os.cpu_count() or 1) // 2 or 1
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """URL of a real Postgres's maintenance database; one server for all workers, stopped with the last of them."""

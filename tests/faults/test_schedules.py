@@ -17,7 +17,7 @@ from functions.workflow.decide import decide
 from functions.workflow.model import Outcome, Workflow
 from functions.workflow.observation import Observation, StageEnded, StageLost, StageStuck, Tick
 
-SCHEDULES = 10_000 if LONG else 1000
+SCHEDULES = 10_000 if LONG else 500
 STEPS = 60
 
 
