@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from functions.results.storage import storage_url
 from functions.settings import SettingsError
 from functions.submit.new_workflow import check_quarantine
-from functions.workflow.destinations import DestinationRefused, check, is_below, target
+from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below, target
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
@@ -68,6 +68,8 @@ def _problems(task: TesTask, environment: Environment, owner: str, kept: Sequenc
         if scheme not in known:
             what = "a URL" if each.type == "FILE" else "the URL of a folder"
             yield f"$.inputs[{n}].url", f"{what} with one of the schemes {', '.join(known) or '(none)'}"
+        if belongs_to_another(url_of(each.url), environment.tes.outputs, owner, folder=each.type == "DIRECTORY"):
+            yield f"$.inputs[{n}].url", "a URL apart from where the outputs of other owners go"
     taken: dict[tuple[str, ...], str] = {}
     for n, output in enumerate(task.outputs):
         try:

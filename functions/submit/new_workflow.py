@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from functions.workflow.destinations import belongs_to_another
 from functions.workflow.document import Definition, DocumentError, parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Hold, Record, Submission, Workflow, WorkflowId
@@ -24,6 +25,7 @@ class Invalid(ValueError):
 def prepare(app: App, submission: Submission, environment: Environment, *, id: str | None = None) -> Record:
     """Return the record of a new workflow, with a new id unless `id` is given. Raises Invalid."""
     definition = _definition(submission.document, environment)
+    _check_sources(definition, environment, submission.owner)
     workflow = Workflow(
         id=WorkflowId(id or app.new_id()),
         environment=environment.id,
@@ -37,6 +39,20 @@ def prepare(app: App, submission: Submission, environment: Environment, *, id: s
     check_quarantine(app, record)
     _check_size(record, definition, environment)
     return record
+
+
+def _check_sources(definition: Definition, environment: Environment, owner: str) -> None:
+    """Refuse URLs where outputs of GA4GH TES tasks go that belong to others. Raises Invalid."""
+    if not environment.tes.outputs:
+        return
+    stage = definition.stage
+    places = [
+        *((f".input[{n}]", item.urls) for n, item in enumerate(stage.input)),
+        (".algorithm", stage.algorithm.urls),
+    ]
+    for place, urls in places:
+        if any(belongs_to_another(url, environment.tes.outputs, owner) for url in urls):
+            raise Invalid(f"$.stages[0]{place}.url: expected a URL apart from where the outputs of other owners go")
 
 
 def check_quarantine(app: App, record: Record) -> None:

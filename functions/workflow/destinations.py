@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 SCHEMES = frozenset({"s3", "gs", "az", "https", "http", "file"})
+READ_WITH_CREDENTIALS = frozenset({"s3", "gs", "az", "file"})
 OWNER = "{owner}"
 ANY = "*"  # as the whole prefix: for a laptop
 
@@ -36,6 +38,36 @@ def is_below(url: str, prefix: str) -> bool:
     scheme, host, path = _parts(prefix)
     wanted = _parts(url)
     return wanted[:2] == (scheme, host) and wanted[2][: len(path)] == path
+
+
+def belongs_to_another(url: str, allowed: Sequence[str], owner: str, *, folder: bool = False) -> bool:
+    """Whether what would be read at a URL can be the output of another owner: it lies where a prefix has `{owner}`.
+
+    With `folder`, all below the URL would be read. A URL that must not be compared counts as another's.
+    """
+    scheme = urlsplit(url).scheme
+    places = list(_owned_places(allowed, scheme)) if scheme in READ_WITH_CREDENTIALS else []
+    if not places:
+        return False
+    try:
+        _, host, path = _parts(url)
+    except DestinationRefused:
+        return True
+    wanted = (host if scheme != "file" else "", *path)
+    return any(
+        wanted[: len(above)] == above[: len(wanted)]
+        and (wanted[len(above)] != owner if len(wanted) > len(above) else folder)
+        for above in places
+    )
+
+
+def _owned_places(allowed: Sequence[str], scheme: str) -> Iterator[tuple[str, ...]]:
+    """Yield the bucket and the folders above the first `{owner}` of each prefix."""
+    for prefix in allowed:
+        with suppress(DestinationRefused):
+            known, host, path = _parts(prefix)
+            if known == scheme and OWNER in (host, *path):
+                yield (host, *path)[: (host, *path).index(OWNER)]
 
 
 def target(url: str) -> tuple[str, ...]:

@@ -7,10 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.api import Api, altered
+from support.api import error as answered
 from support.records import at_once
 from support.tes import HELLO, TesApi, tes_app, tokens_file
 
 from functions.store.ports import Store
+from functions.workflow.transfer_policies import DeliveryPolicy
 
 
 @pytest.fixture
@@ -60,6 +63,20 @@ def test_every_route_but_service_info_needs_a_token(alice: TesApi) -> None:
 def test_a_caller_without_a_right_to_the_environment_is_refused(alice: TesApi) -> None:
     error = alice.as_caller("dora").refused(HELLO)
     assert error.startswith("$.resources.backend_parameters.environment: expected one of your environments: none")
+
+
+def test_the_outputs_of_another_owner_are_nobody_elses_inputs(alice: TesApi) -> None:
+    (only,) = alice.app.environments.values()
+    owned = msgspec.structs.replace(only, tes=DeliveryPolicy(outputs=("s3://lab/{owner}",)))
+    alice.app.environments = {only.id: owned}
+    alice.create(inputs=[{"path": "/in/x", "url": "s3://lab/alice/x"}])
+    for item in ({"url": "s3://lab/bob/x"}, {"url": "s3://lab", "type": "DIRECTORY"}):
+        error = alice.refused({**HELLO, "inputs": [{"path": "/in/x", **item}]})
+        assert error == "$.inputs[0].url: expected a URL apart from where the outputs of other owners go"
+    ocean = Api(alice.app)
+    document = altered("stages", 0, "input", 0, "url", value=["s3://lab/bob/x"])
+    code, text = answered(ocean.post(ocean.start_body(workflow=document)))
+    assert (code, "$.stages[0].input[0].url" in text) == (400, True)
 
 
 def test_the_environment_is_the_one_that_is_named_else_the_deployments(tes: TesApi) -> None:

@@ -20,7 +20,7 @@ from functions.staging.publish.survey import Survey
 from functions.staging.publish.tes_outputs import covered, entries
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
-from functions.workflow.destinations import DestinationRefused, check, is_below
+from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below
 from functions.workflow.model import Manifest, ResultFile, Scope
 from functions.workflow.stage_task import HeldTask, Task
 from functions.workflow.tes_checks import accept
@@ -299,6 +299,36 @@ def test_urls_are_compared_part_by_part(url: str, allowed: bool) -> None:
     else:
         with pytest.raises(DestinationRefused):
             check(url, prefixes, "ann")
+
+
+@pytest.mark.parametrize(
+    ("url", "folder", "of_another"),
+    [
+        ("s3://c/ann/1", False, False),
+        ("s3://c/ann", True, False),
+        ("s3://c/bob/1", False, True),
+        ("s3://c/%62ob/1", False, True),
+        ("S3://c//bob/1", False, True),
+        ("s3://c/ann//1", False, True),
+        ("s3://c/bob", True, True),
+        ("s3://c", True, True),
+        ("s3://c/", False, False),
+        ("s3://d/x/bob/1", False, True),
+        ("s3://d/y/bob/1", False, False),
+        ("s3://d/", True, True),
+        ("s3://d/x", False, False),
+        ("s3://b/x/bob", False, False),
+        ("file:///mnt/bob/1", False, True),
+        ("file://localhost/mnt/bob/1", False, True),
+        ("file:///mnt/../mnt/bob/1", False, True),
+        ("file:///mnt/ann/1", False, False),
+        ("file:///", True, True),
+        ("https://c/bob/1", False, False),
+    ],
+)
+def test_the_outputs_of_other_owners_are_no_inputs(url: str, folder: bool, of_another: bool) -> None:
+    prefixes = ("s3://b/x/", "s3://c/{owner}", "s3://d/x/{owner}/out", "file:///mnt/{owner}", "https://c/{owner}/")
+    assert belongs_to_another(url, prefixes, "ann", folder=folder) is of_another
 
 
 def test_a_url_below_another_is_found_by_its_parts() -> None:
