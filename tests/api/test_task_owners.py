@@ -74,7 +74,8 @@ def test_the_outputs_of_another_owner_are_nobody_elses_inputs(alice: TesApi) -> 
         error = alice.refused({**HELLO, "inputs": [{"path": "/in/x", **item}]})
         assert error == "$.inputs[0].url: expected a URL apart from where the outputs of other owners go"
     ocean = Api(alice.app)
-    document = altered("stages", 0, "input", 0, "url", value=["s3://lab/bob/x"])
+    source = {"index": 0, "id": "did:op:1", "url": ["s3://lab/bob/x"]}
+    document = altered("stages", 0, "input", value=[source])
     code, text = answered(ocean.post(ocean.start_body(workflow=document)))
     assert (code, "$.stages[0].input[0].url" in text) == (400, True)
 
