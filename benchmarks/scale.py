@@ -7,14 +7,9 @@ rates are simulated in virtual time, among a million finished workflows (benchma
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +17,7 @@ from unittest.mock import patch
 from uuid import uuid4
 
 from benchmarks import data
+from benchmarks.contention import contention
 from benchmarks.growth import crowd, run_script
 from benchmarks.rows import Row, at_most
 from benchmarks.serving import Request, cpu, load, served, status_is
@@ -34,11 +30,9 @@ from functions.cluster.ports import StageJob
 from functions.engine.app import App
 from functions.settings import Settings
 from functions.store.postgres import Postgres
-from functions.store.sql import SqlStore
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Scope, Stage, WorkflowId
-from functions.workflow.tick import TickLevel
 
 STAGES = (Stage.CONFIGURE, Stage.ALGORITHM, Stage.PUBLISH)
 
@@ -60,7 +54,7 @@ def measure(short: bool = False) -> Iterator[Row]:
     size = SHORT if short else Size()
     yield from _kubernetes()
     yield from _unit_costs(size)
-    yield from _contention(size)
+    yield from contention(size.submissions, size.rounds)
     with ExitStack() as stack:
         app = crowd(stack, stack.enter_context(data.postgres()), size.crowd)
         for scenario in size.scenarios:
@@ -178,87 +172,6 @@ def _wal(app: App) -> float:
     """Bytes of WAL since the server was created."""
     (row,) = app.store.pool.read("SELECT pg_current_wal_insert_lsn() - '0/0' AS bytes")  # type: ignore[attr-defined]
     return float(row["bytes"])
-
-
-# --- locks that submissions share -----------------------------------------------------------
-
-
-def _contention(size: Size) -> Iterator[Row]:
-    """Eight threads submit at once, beside a sweep each 20 ms. Both variants run in turn; the figures are medians."""
-    names = [f"env-{n:03}" for n in range(100)]
-    with data.postgres() as url, closing(SqlStore(url, pool_size=10)) as store:
-        app = App(
-            Settings(cluster="memory", results_url="memory:"),
-            environments={name: Environment(id=name, max_jobs=1_000_000) for name in names},
-            store=store,
-        )
-        many, one = _Waits(), _Waits()
-        for _ in range(size.rounds):
-            many.during(app, lambda: _submit(app, names, size.submissions))
-            one.during(app, lambda: _submit(app, names[:1], size.submissions))
-    yield Row("scale: submissions by 8 threads, 100 environments", median(many.rates), "per second")
-    yield Row("scale: of their time, waiting for the tick's row", many.share("tick") * 100, "%", at_most(5))
-    yield Row("scale: of their time, waiting for an environment's row", many.share("slots") * 100, "%", at_most(20))
-    yield Row("scale: the same in one environment / in 100", median(one.rates) / median(many.rates), "×")
-    yield Row("scale: of their time, waiting for its row", one.share("slots") * 100, "%")
-
-
-class _Waits:
-    """What submissions wait for, in samples taken every 20 ms, each between two steps of the tick's control."""
-
-    def __init__(self) -> None:
-        self.rates: list[float] = []
-        self._waits: Counter[str] = Counter()  # by table
-        self._samples = 0
-
-    def share(self, table: str) -> float:
-        return self._waits[table] / max(self._samples, 1)
-
-    def during(self, app: App, action: Callable[[], float]) -> None:
-        ended = threading.Event()
-
-        def sample() -> None:
-            while not ended.wait(0.02):
-                app.transitions.tick.settle(TickLevel.FAST)
-                for row in app.store.pool.read(_BUSY):  # type: ignore[attr-defined]
-                    self._samples += row["busy"]
-                    self._waits.update(tick=row["tick"], slots=row["slots"])
-
-        thread = threading.Thread(target=sample)
-        thread.start()
-        try:
-            self.rates.append(action())
-        finally:
-            ended.set()
-            thread.join()
-
-
-_BUSY = """
-    SELECT count(*) AS busy,
-           count(*) FILTER (WHERE wait_event_type = 'Lock' AND query LIKE '%%FROM tick%%FOR%%') AS tick,
-           count(*) FILTER (WHERE wait_event_type = 'Lock' AND query LIKE '%%FROM slots%%') AS slots
-    FROM pg_stat_activity
-    WHERE state <> 'idle' AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-"""
-
-
-def _submit(app: App, names: list[str], number: int) -> float:
-    """Submissions per second."""
-    ids = iter([uuid4().hex for _ in range(number)])
-    order, lock = count(), threading.Lock()
-
-    def work(_: int) -> None:
-        while True:
-            with lock:
-                id_, nth = next(ids, None), next(order)
-            if id_ is None:
-                return
-            app.transitions.submit(data.record(app, id_, names[nth % len(names)]), "bench")
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(8)))
-    return number / (time.perf_counter() - began)
 
 
 # --- a million workflows --------------------------------------------------------------------
