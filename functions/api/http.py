@@ -69,7 +69,7 @@ class Call:
             raise HttpError(415, "Unsupported Media Type: send JSON with Content-Type: application/json, or a query")
         params = decode(self.body)
         if not isinstance(params, dict):
-            raise HttpError(400, "payload seems empty.")  # as operator-service answers when it is no object
+            raise HttpError(400, "payload seems empty.")  # as operator-service answers when it is not an object
         return params
 
 

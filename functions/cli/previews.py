@@ -62,7 +62,7 @@ def picture(kind: str, content: bytes, shows: Protocol | None) -> str | None:
 
 
 def table(kind: str, content: bytes) -> tuple[list[list[str]], str] | None:
-    """Return the first rows of a table, header first, and what is left out; None if it is no table."""
+    """Return the first rows of a table, header first, and what is left out; None if it is not a table."""
     delimiter = _DELIMITERS.get(kind)
     if delimiter is None:
         return None

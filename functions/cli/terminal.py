@@ -19,7 +19,7 @@ from rich.text import Text
 from functions.cli import watch
 from functions.cli.command_errors import printable
 
-_WIDTH = 200  # columns, if the output is no terminal and so has no width
+_WIDTH = 200  # columns, used if the output is not a terminal, which has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}
 _LOG_LINES = 20  # shown of the log of a failed stage
 

@@ -37,7 +37,7 @@ def new(owner: str, environments: tuple[str, ...], admin: bool, as_json: bool) -
     from functions.api.auth import tokens
 
     if not tokens.OWNER.fullmatch(owner):
-        fail(f"{owner!r} is no owner; use letters, digits, `.`, `_`, `@`, `+` and `-`, at most 200 characters")
+        fail(f"{owner!r} cannot be an owner; use letters, digits, `.`, `_`, `@`, `+` and `-`, at most 200 characters")
     if any(not each or "," in each or "#" in each or each.split() != [each] for each in environments):
         fail("--environment: expected an environment's id, without spaces, `,` and `#`")
     secret = tokens.new_token()

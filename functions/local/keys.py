@@ -30,7 +30,7 @@ def operator_settings(folder: Path, given: Set[str]) -> dict[str, str]:
 def signing_settings(folder: Path, given: Set[str]) -> dict[str, str]:
     """Return the variables of the key that signs proofs: none if the user has given one.
 
-    A data holder makes an own one: `openssl genpkey -algorithm ed25519`.
+    A data holder generates their own: `openssl genpkey -algorithm ed25519`.
     """
     if given & {"SIGNING_KEY", "SIGNING_KEY_FILE"}:
         return {}

@@ -39,7 +39,7 @@ class Position(NamedTuple):
         """Read `<bytes>` or `<job>:<bytes>`. Raises ValueError."""
         found = _POSITION.fullmatch(text)
         if found is None:
-            raise ValueError(f"{text!r} is no position: expected bytes, or <job>:<bytes>")
+            raise ValueError(f"{text!r} is not a position: expected bytes, or <job>:<bytes>")
         return cls(int(found[1] or 0), int(found[2]))
 
 

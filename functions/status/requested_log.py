@@ -1,7 +1,7 @@
 """The log that a request asks for, if its reader may have it.
 
-An operator reads every log. A consumer reads the algorithm's log of an own job, where nothing stands between the
-algorithm and the consumer.
+An operator reads every log. A consumer reads the algorithm's log of their own job, unless a
+filter, a check or a hold guards its results.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The routes of the log of all histories. They are open to everybody: a checkpoint is worth what many have seen of it.
+"""The routes of the log of all histories. They need no authentication.
 
-A proof is only given for a head that one knows, and a head tells nothing.
+The more people keep a checkpoint, the better it protects. A proof is given only to a caller who knows the head of a
+history, and a head reveals nothing about its job.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class EnvelopeInvalid(ValueError):
 
 
 class SignedByAnother(EnvelopeInvalid):
-    """The envelope names other keys than the one that is asked for, and that one has not signed it."""
+    """The envelope is signed by other keys than the expected one."""
 
 
 def statement(subjects: Mapping[str, str], predicate_type: str, predicate: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def statement(subjects: Mapping[str, str], predicate_type: str, predicate: Mappi
 
 
 def envelope(body: bytes, keys: Sequence[SigningKey]) -> dict[str, Any]:
-    """Return the envelope around a statement's bytes, signed with each key: two keys are four eyes."""
+    """Return the envelope around a statement's bytes, with one signature for each key."""
     signed = pre_authentication(body)
     return {
         "payload": base64.b64encode(body).decode(),
@@ -84,12 +84,16 @@ def subject_digests(value: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _decode(text: str) -> bytes:
-    """Decode either base64 alphabet, as DSSE asks, and refuse everything else."""
-    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    """Decode either base64 alphabet, as DSSE asks. Raises ValueError for anything that an encoder would not write."""
+    standard = text.replace("-", "+").replace("_", "/")
+    content = base64.b64decode(standard, validate=True)
+    if base64.b64encode(content).decode() != standard:  # bits after the last byte are set
+        raise ValueError("the base64 is not canonical")
+    return content
 
 
 def is_exact(value: Mapping[str, Any]) -> bool:
-    """Whether the base64 of an envelope is spelled in the one way in which `envelope` spells it."""
+    """Whether the base64 is what `envelope` writes; other base64 can stand for the same bytes."""
     texts = [value["payload"], *(each["sig"] for each in value["signatures"])]
     named = all(set(each) == {"keyid", "sig"} for each in value["signatures"])
     return named and all(base64.b64encode(_decode(text)).decode() == text for text in texts)

@@ -1,6 +1,6 @@
 """The hash-chained history: each line of a workflow's history names the digest of the line before.
 
-Whoever knows the head, the digest of the last line, notices every line that is edited, removed, added or swapped.
+The head is the digest of the last line. A line that is edited, removed, added or swapped changes it.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 def verify(job: WorkflowId, lines: Iterable[Mapping[str, Any]]) -> str:
-    """Return the head of a workflow's lines, the genesis where there are none. Raises ChainBroken.
+    """Return the head of a workflow's lines; the genesis if there are none. Raises ChainBroken.
 
-    Lines that are cut off at the end do not show here; compare the head with one that is known from elsewhere.
+    Lines missing at the end are not noticed here. Compare the head with one that is known from elsewhere.
     """
     head = genesis(job)
     for step, values in enumerate(lines, start=1):

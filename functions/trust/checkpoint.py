@@ -87,7 +87,7 @@ def open_note(note: str, public: bytes) -> Checkpoint:
 
 
 def _signatures(note: str) -> Sequence[tuple[str, bytes, bytes]]:
-    """Return name, key hash and signature of each line. Raises CheckpointInvalid: a line is spelled otherwise."""
+    """Return name, key hash and signature of each line. Raises CheckpointInvalid if a line is damaged."""
     _, _, lines = note.partition("\n\n")
     if not lines.endswith("\n"):
         raise CheckpointInvalid("not a checkpoint: it does not end with a line break")
@@ -118,7 +118,7 @@ def _key_hash(name: str, public: bytes, kind: bytes = _ED25519) -> bytes:
 
 @dataclass(frozen=True)
 class Witness:
-    """Somebody who signs each checkpoint that follows from the one that they saw before."""
+    """Somebody who signs a checkpoint if its log begins with the log that they signed before."""
 
     name: str
     public: bytes
@@ -134,13 +134,11 @@ class Witness:
             key = b""
         kind, public = key[:1], key[1:]
         if not name or len(public) != 32 or kind != _COSIGNATURE or _key_hash(name, public, kind).hex() != hash_:
-            raise CheckpointInvalid(
-                "not the Ed25519 key of a witness: expected NAME+HASH+BASE64, the kind of key being 4"
-            )
+            raise CheckpointInvalid("not the Ed25519 key of a witness: expected NAME+HASH+BASE64 with a key of kind 4")
         return cls(name, public)
 
     def saw(self, note: str) -> datetime | None:
-        """Return when the witness signed the note; None if it did not. Raises CheckpointInvalid: it is not right."""
+        """Return when the witness signed the note; None if it did not. Raises CheckpointInvalid: its line is wrong."""
         text, expected = parse(note).text, _key_hash(self.name, self.public, _COSIGNATURE)
         for name, hash_, signed in _signatures(note):
             if (name, hash_) == (self.name, expected):

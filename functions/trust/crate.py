@@ -118,7 +118,7 @@ def _nested(run: RunRecord, work: RequestedWork, parts: Sequence[Part]) -> dict[
 
 
 def _evidence(run: RunRecord, edition: Edition) -> Iterator[Part]:
-    """Yield what shows how the results came about, as far as the reader of the edition may know it."""
+    """Yield the evidence of how the results were made, as far as readers of the edition may see it."""
     if edition is Edition.HOLDER or not run.guarded:
         described = "one line per transition; each names the digest of the line before"
         content = _lines(run.lines)

@@ -64,7 +64,7 @@ def _run(run: RunRecord) -> Action:
 
 def _reason(run: RunRecord) -> str:
     ending = run.record.workflow.ending
-    return ending.reason if ending else "it did not end well"
+    return ending.reason if ending else "no reason is recorded"
 
 
 def _software_checks(run: RunRecord, edition: Edition) -> Iterator[Action]:

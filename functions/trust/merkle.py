@@ -1,7 +1,7 @@
 """The hash tree of a transparency log (RFC 6962, section 2.1): roots, inclusion proofs, consistency proofs.
 
 The tree is kept as its complete subtrees: node (level, index) covers the leaves from index·2^level on, 2^level of them.
-Appending costs what is new, and a proof reads a logarithmic number of nodes. Callers bring the nodes.
+Appending writes only the new nodes, and a proof reads a logarithmic number of them. Callers pass the nodes in.
 """
 
 from __future__ import annotations

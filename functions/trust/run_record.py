@@ -96,14 +96,14 @@ class RunRecord:
         return stated
 
     def times(self, stage: Stage) -> tuple[datetime | None, datetime | None]:
-        """When the stage began first, and when it ended last."""
+        """When the stage first began, and when it last ended."""
         phase = Phase(stage)
         begun = [entry.at for entry, _ in self.covered if entry.after is phase]
         ended = [entry.at for entry, _ in self.covered if entry.before is phase and entry.after is not phase]
         return (begun[0] if begun else None), (ended[-1] if ended else None)
 
     def succeeded(self, stage: Stage) -> bool:
-        """Whether the stage came to a good end: the workflow went on from it without a failure."""
+        """Whether the stage succeeded: the workflow left it without a failure."""
         phase = Phase(stage)
         return any(
             entry.before is phase and entry.after is not phase and not _is_failure(entry) for entry, _ in self.covered
@@ -125,7 +125,7 @@ class RunRecord:
 
     @property
     def guarded(self) -> bool:
-        """Whether something stands between the algorithm and the consumer, who then learns less."""
+        """Whether a filter, checks or a hold guard the results. The consumer then learns less."""
         limits = self.record.workflow.limits
         return limits.filtered or limits.checked or limits.hold is not Hold.NEVER
 

@@ -126,7 +126,7 @@ def _document_digest(crates: Sequence[Crate]) -> str:
 
 
 def _minute(run: RunRecord, at: Any) -> str:
-    """A time for everybody: to the minute where the consumer may not know more."""
+    """Format a time. It is cut to the minute if results are guarded, because the consumer reads it too."""
     return f"{at:%Y-%m-%dT%H:%M}:00Z" if run.guarded else spell_time(at)
 
 

@@ -1,6 +1,6 @@
-"""Verifies a crate offline: the bag, the statement, the history, and its place in the log. Callers bring the bytes.
+"""Verifies a crate offline: the bag, the statement, the history, and its place in the log. Callers pass the bytes in.
 
-Each step says what it has shown. A step that cannot be taken, because something was not given, says what stays open.
+Each step reports what it has proven. A step whose input was not given reports what therefore remains unchecked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Step:
 
 
 class NotGenuine(ValueError):
-    """Something does not fit. The message says what, and where."""
+    """A part of the bag contradicts another, or the proof. The message says which."""
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Verification:
         held: str | None,
         witnesses: Sequence[Witness] = (),
     ) -> Iterator[Step]:
-        """Yield all steps. `bundle`: the statements; `proof`: of the log; `held`: a checkpoint that one has kept."""
+        """Yield all steps. `bundle`: the statements; `proof`: of the log; `held`: an earlier checkpoint."""
         yield _step(self.bag)
         yield _step(self.graph)
         yield (
@@ -76,15 +76,15 @@ class Verification:
         )
         if bundle is None or key is None:
             missing = "--attestation" if bundle is None else "--key"
-            yield _open(f"who states this: {missing} is not given, so anybody may have made this bag")
+            yield _open(f"who signed this: {missing} is not given, so anybody could have made this bag")
         else:
             yield _step(lambda: self.statement(bundle, key))
         if proof is None or key is None:
-            yield _open("the log: --proof and --key are not given, so the whole history may have been written anew")
+            yield _open("the log: --proof and --key are not given, so the whole history could have been rewritten")
         else:
             yield _step(lambda: self.inclusion(proof, key))
             if held is None:
-                yield _open("one log for everybody: --checkpoint is not given; compare with one that others hold")
+                yield _open("whether all see one log: --checkpoint is not given; use one that others have kept")
             else:
                 yield _step(lambda: self.consistency(proof, key, held))
         notes = [str(proof.get("checkpoint")) if proof else "", held or ""]
@@ -106,7 +106,7 @@ class Verification:
             if path not in self.digests:
                 raise NotGenuine(f"{path} is missing")
             if self.digests[path][1] != sha512:
-                raise NotGenuine(f"{path} has other bytes than its manifest says")
+                raise NotGenuine(f"{path} does not have the sha512 that its manifest names")
         if unlisted := sorted(self.files.keys() - payload.keys() - tags.keys() - {TAG_MANIFEST}):
             raise NotGenuine(f"{unlisted[0]} is in no manifest")
         return f"the bag is whole: {len(payload)} files have the bytes that its manifest names"
@@ -130,7 +130,7 @@ class Verification:
             if path not in self.digests:
                 raise NotGenuine(f"{path}, which the crate describes, is missing")
             if self.digests[path][0] != sha256:
-                raise NotGenuine(f"{path} has another sha256 than the crate says")
+                raise NotGenuine(f"{path} does not have the sha256 that the crate names")
         return f"the crate's graph describes {len(files)} files, and each has the sha256 that it names"
 
     # --- the history ----------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Verification:
         """Verify that the history's head is in the log that the checkpoint covers. Raises NotGenuine."""
         head = self.stated or self.head
         if not head:
-            raise NotGenuine("the head is not known: give --attestation, or the holder's edition")
+            raise NotGenuine("the head of the history is unknown: give --attestation, or the holder's edition")
         try:
             signed = checkpoint.open_note(str(proof["checkpoint"]), key)
             path = [bytes.fromhex(each) for each in proof["inclusion"]]
@@ -187,11 +187,11 @@ class Verification:
         except (KeyError, TypeError, ValueError) as e:
             raise NotGenuine(f"the proof of the log cannot be used: {e}") from None
         if root != signed.root:
-            raise NotGenuine("the history's head is not where the proof says, in the log of the checkpoint")
+            raise NotGenuine("the log of the checkpoint does not have this head at the index that the proof names")
         return f"the history is leaf {proof['index']} of the log {signed.origin}, signed at size {signed.size}"
 
     def consistency(self, proof: Mapping[str, Any], key: bytes, held: str) -> str:
-        """Verify that the log of the proof begins with the log of a checkpoint that one holds. Raises NotGenuine."""
+        """Verify that the log of the proof begins with the log of an earlier checkpoint. Raises NotGenuine."""
         try:
             new = checkpoint.open_note(str(proof["checkpoint"]), key)
             old = checkpoint.open_note(held, key)
@@ -201,8 +201,8 @@ class Verification:
         if old.origin != new.origin:
             raise NotGenuine(f"the checkpoints are of two logs: {old.origin} and {new.origin}")
         if old.size and not merkle.is_consistent(old.size, old.root, new.size, new.root, path):
-            raise NotGenuine("the log does not begin with the one of your checkpoint: its past was changed")
-        return f"the log begins with the {old.size} leaves of your checkpoint: its past is what it was"
+            raise NotGenuine("the log does not begin with the log of your checkpoint, so it was changed since")
+        return f"the log begins with the {old.size} leaves of your checkpoint: nothing in it was changed since"
 
     def _text(self, path: str) -> str:
         if path not in self.files:
@@ -214,7 +214,7 @@ class Verification:
 
 
 def _statement(line: str, key: bytes) -> dict[str, Any]:
-    """Return one statement of a bundle. Every byte counts: also its spelling, and the hint of the key."""
+    """Return one statement of a bundle. Raises NotGenuine if any byte was changed, even of spacing or the key id."""
     try:
         value = json.loads(line)
         statement = attestation.open_envelope(value, key)
@@ -268,7 +268,7 @@ def _open(text: str) -> Step:
     return Step(Outcome.OPEN, text)
 
 
-# What no verification of a bag can show.
+# What no verification of a bag can prove.
 LIMITS: Sequence[str] = (
     "that the key belongs to the data holder: get it from another place than the bag",
     "that nothing else left: a proof is about what was recorded",

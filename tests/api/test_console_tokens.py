@@ -1,4 +1,4 @@
-"""The console of somebody who signs in with a token: own workflows only, and nothing of what is checked or held."""
+"""The console of a consumer: their own workflows only, and nothing of what is checked or held."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def api(tmp_path: Path) -> Api:
     return Api(app(tes_tokens_file=str(file)))
 
 
-def test_a_consumer_sees_the_own_workflows_and_no_others(api: Api) -> None:
+def test_a_consumer_sees_their_own_workflows_and_no_others(api: Api) -> None:
     mine, other = api.start(agreementId="0x1")["jobId"], api.start(agreementId="0x2", owner="0xother")["jobId"]
     assert json.loads(sign_in(api, TOKEN).text)["role"] == "consumer"
     assert [each["id"] for each in read(api, "workflows")["workflows"]] == [mine]
@@ -62,7 +62,7 @@ def test_a_consumer_does_not_learn_that_results_are_checked_or_held(api: Api, ph
     assert operators["phase"] == phase
 
 
-def test_a_consumer_reads_the_own_algorithms_log_only(api: Api) -> None:
+def test_a_consumer_reads_only_the_log_of_their_own_algorithm(api: Api) -> None:
     mine = api.start(agreementId="0x1")["jobId"]
     other = api.start(agreementId="0x2", owner="0xother")["jobId"]
     sign_in(api, TOKEN)

@@ -47,5 +47,5 @@ def test_without_openssl_the_demo_says_what_it_skips(tmp_path: Path) -> None:
         (tools / name).symlink_to(found)
     printed, kept = show(tmp_path, str(tools))
     assert "openssl is not installed" in printed
-    assert "not checked  who states this" in printed
+    assert "not checked  who signed this" in printed
     assert kept == {"results", "run.zip", "run.intoto.jsonl", "run.proof.json"}

@@ -47,7 +47,7 @@ class Role(StrEnum):
     OPERATOR = "operator"  # what the `Admin` header may
     CHECKER = "checker"  # reads held results, by the address of a wallet
     OBSERVER = "observer"  # reads the workflows of all owners, with a token that says `admin`
-    CONSUMER = "consumer"  # reads the own workflows, with a token
+    CONSUMER = "consumer"  # reads their own workflows, with a token
 
 
 @dataclass(frozen=True)

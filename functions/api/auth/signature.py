@@ -32,7 +32,7 @@ class SignatureRefused(Exception):
 
 
 class NonceRefused(SignatureRefused):
-    """The signer is allowed, but the nonce is no time, too far ahead, used, or older than what is remembered."""
+    """The signer is allowed, but the nonce is not a time, too far ahead, used, or older than what is remembered."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)

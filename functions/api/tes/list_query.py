@@ -31,7 +31,10 @@ def view_of(args: Args) -> View:
 
 
 def task_query(args: Args, owner: str | None) -> TaskQuery:
-    """Return what a list asks for, and one task more: it tells whether there is a next page. Raises HttpError 400."""
+    """Return the query of a list. Raises HttpError 400.
+
+    Its limit is one task more than a page holds. The extra task shows that there is a next page.
+    """
     state = args.get("state") or None
     if state is not None and state not in STATES:
         raise HttpError(400, f"`state`: expected one of {', '.join(STATES)}")

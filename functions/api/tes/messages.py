@@ -1,4 +1,4 @@
-"""What both functions need of a TES request, and TES's JSON: numbers stay numbers, and nothing is added."""
+"""What `submit` and `status` share for TES: the task that a request names, and answers as plain JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A task as TES shows it: what the client sent, the state and the logs. MINIMAL, BASIC and FULL are TES's views.
 
-A field that the client did not send is left out, but for `type`. A client may refuse fields that it does not know.
+A field that the client did not send is left out, except `type`, because clients may refuse unknown fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functions.store.values import Attempt, StoredTask
 from functions.workflow.endings import told_ending, withholds_exit_codes
 from functions.workflow.model import Outcome, Phase, Stage, Workflow
 
-UNKNOWN_EXIT = -1  # until an executor has ended, and if it was ended from outside; TES requires a number
+UNKNOWN_EXIT = -1  # TES requires a number: sent until an executor has ended, and if it was killed from outside
 _SENT = ("name", "description", "inputs", "outputs", "resources", "executors", "volumes", "tags")
 _BEFORE_THE_END = (Phase.QUEUED, Phase.CONFIGURE, Phase.ALGORITHM)
 
@@ -95,7 +95,7 @@ def _explained(reason: str) -> str:
 
 
 def _system_logs(stored: StoredTask) -> list[str]:
-    """Return what belongs to no executor: why the task ended so, and what was not done as it was asked for."""
+    """Return the lines about the task as a whole: why it ended, and what was done otherwise than asked."""
     record = stored.record
     lines = [*record.submission.warnings, *record.manifest.warnings]
     if record.workflow.waiting is not None:
@@ -163,5 +163,8 @@ def _times(workflow: Workflow, number: int, attempt: Attempt | None) -> dict[str
 
 
 def _told(workflow: Workflow, at: datetime) -> datetime:
-    """Return a time to the minute where a policy decides about what leaves: an executor chooses when it ends."""
+    """Return a time, cut to the minute if a policy decides what leaves.
+
+    An executor chooses the second in which it ends, and could tell something by it.
+    """
     return at.replace(second=0, microsecond=0) if withholds_exit_codes(workflow) else at

@@ -73,7 +73,7 @@ def entropy(data: bytes) -> float:
 
 
 def text(file: OutputFile, settings: disclosure.Text) -> Iterator[str]:
-    """Find text that is no prose: long lines, mostly digits."""
+    """Find text that is not prose: long lines, mostly digits."""
     if file.extension not in TEXTS:
         return
     longest = open_line = digits = 0  # bytes; of the longest line, of the one that goes on, and all digits

@@ -76,7 +76,7 @@ def precision(tables: Sequence[Table], settings: disclosure.Precision) -> Iterat
 
 
 def significant_digits(cell: str) -> int:
-    """Return how many significant digits a number is written with; 0 for what is no number."""
+    """Return how many significant digits a number is written with; 0 for anything that is not a number."""
     text = cell.strip()
     if not _NUMBER.fullmatch(text):
         return 0

@@ -220,7 +220,7 @@ def _rows(value: Any, name: str, place: str, depth: int) -> Iterator[tuple[tuple
 
 
 def _array_rows(value: Sequence[Sequence[Any]], name: str, place: str) -> Iterator[tuple[tuple[str, ...], Row, str]]:
-    """An array of arrays is a table without names; cells that are no plain values count as their JSON."""
+    """An array of arrays is a table without names; cells that are not plain values count as their JSON text."""
     for row in value:
         cells = [json.dumps(each) if isinstance(each, dict | list) else _cell(each) for each in row]
         yield tuple(f"{name}[{n}]" for n in range(len(cells))), cells, place

@@ -22,7 +22,7 @@ from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stage, 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who looks: an owner, or somebody who sees all.
+    """The reader of a page: an owner, or somebody who sees all.
 
     An owner sees no history, nothing of the checks, and held results as running: see docs/trust.md.
     """
@@ -42,7 +42,7 @@ MOST_FILES = 500  # that a page shows
 # What the history states of the bytes that were used and made.
 _STATED = ("algorithm", "image", "inputs", "outputs")
 _OWN_STAGES = (Stage.CONFIGURE, Stage.ALGORITHM)
-# Between the algorithm and the consumer, who is told `publish` and no times.
+# Phases between the algorithm and the consumer. An owner sees `publish` instead, and no times.
 _BETWEEN = (Phase.FILTER, Phase.CHECK, Phase.PUBLISH, Phase.HELD, Phase.RELEASE)
 
 
@@ -89,7 +89,7 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
 
 
 def _phase(phase: Phase, viewer: Viewer) -> Phase:
-    """The phase that is shown. That results are checked or held is not for their owner."""
+    """The phase that is shown. An owner is not told that results are checked or held."""
     return phase if viewer.sees_all or phase not in _BETWEEN else Phase.PUBLISH
 
 
@@ -172,7 +172,7 @@ def _results(record: Record, viewer: Viewer) -> dict[str, Any]:
 
 
 def _told_attempts(current: Workflow, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
-    """The attempts as their owner is told them: without exit codes where a policy decides about what leaves."""
+    """The attempts that an owner sees: without exit codes if a policy decides what leaves."""
     own = [each for each in attempts if each.stage in _OWN_STAGES]
     return [_without_exit_code(each) for each in own] if withholds_exit_codes(current) else own
 
@@ -193,8 +193,8 @@ def _attempt(attempt: Attempt, view: StageAttempt) -> dict[str, Any]:
 def _what(record: Record, history: Sequence[tuple[HistoryEntry, str]], viewer: Viewer) -> dict[str, Any] | None:
     """What ran on what: as it was asked for, and by the digests that the history states.
 
-    None for a document that we cannot read, such as one of operator-service. An owner is not told the digest of outputs
-    that may stay in: it would confirm a guess of what they hold.
+    None for a document that we cannot read, such as one of operator-service. An owner does not see the digest of
+    outputs that may be withheld, because it would confirm a guess of their content.
     """
     stated = {name: value for line, _ in history for name, value in line.facts.items() if name in _STATED}
     limits = record.workflow.limits

@@ -19,7 +19,7 @@ from functions.store.values import Listing
 from functions.workflow.model import Phase, WorkflowId
 
 PAGE = 50  # workflows
-_QUEUE = 1000  # positions that are told
+_QUEUE = 1000  # positions in the queue that are shown
 _LONGEST = 255  # characters of a filter
 
 
@@ -70,7 +70,7 @@ def _unless_same(call: Call, value: Any) -> Response:
 
 
 def _viewer(call: Call) -> Viewer:
-    """Return who looks. Raises HttpError as `require_admin` does."""
+    """Return the reader. Raises HttpError as `require_admin` does."""
     session = session_of(call)
     if session and session.role is Role.CONSUMER:
         return Viewer(session.name)

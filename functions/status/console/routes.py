@@ -1,6 +1,6 @@
 """The routing table of the console: its files, its session, and what its pages read.
 
-They serve this page alone and change with it, so they are no part of the API and of its OpenAPI document.
+They serve this page alone and change with it, so they are not part of the API or of its OpenAPI document.
 """
 
 from __future__ import annotations

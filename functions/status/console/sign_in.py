@@ -28,7 +28,7 @@ _NO_KEY = "this server has no secret to sign sessions with; its operator must se
 
 
 def session(call: Call) -> Response:
-    """GET /console/api/session: say who is signed in; nobody is `{"role": null}`."""
+    """GET /console/api/session: return who is signed in, or `{"role": null}`."""
     if admin_is_open(call.app.settings):
         return answer(_shown(call, Session(Role.OPERATOR, "", 0)) | {"open": True})
     found = session_of(call)

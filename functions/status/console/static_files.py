@@ -12,7 +12,7 @@ from functions.api.http import Call, HttpError
 FOLDER = Path(__file__).parent / "static"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Only our own files run and style. No text becomes markup: Trusted Types are required, and no policy for them exists.
-# Pictures are shown as data: URLs, whose origin is nobody's.
+# Pictures are data: URLs, which share no origin with the page.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

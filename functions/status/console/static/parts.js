@@ -28,7 +28,7 @@ export function copyButton(text, what = "Copy") {
 
 export const button = (text, onclick, props) => h("button", { type: "button", onclick, ...props }, text);
 
-// A row of a table. What is no cell yet becomes one; `wide` cells are not shown on a phone.
+// A row of a table. A value that is not a cell becomes one; `wide` cells are not shown on a phone.
 export const row = (key, ...cells) => h("tr", { key }, cells.map((cell) => (cell?.tag === "td" ? cell : h("td", null, cell))));
 export const wide = (...kids) => h("td", { class: "wide" }, kids);
 
