@@ -58,20 +58,21 @@ print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 
 
 def measure(short: bool = False) -> Iterator[Row]:
     size, rows = (SHORT_SIZE, SHORT_ROWS) if short else (SIZE, ROWS)
-    with tempfile.TemporaryDirectory() as name:
-        yield from _large_output(Path(name), size)
+    for quoted in (False, True):
+        with tempfile.TemporaryDirectory() as name:
+            yield from _large_output(Path(name), size, quoted)
     with tempfile.TemporaryDirectory() as name:
         yield from _large_input(Path(name), rows)
     yield from _submissions(SHORT_SUBMISSIONS if short else SUBMISSIONS)
 
 
-def _large_output(volume: Path, size: int) -> Iterator[Row]:
+def _large_output(volume: Path, size: int, quoted: bool) -> Iterator[Row]:
     file = volume / "outputs" / "large.csv"
-    _write(file, size=size)
+    _write(file, size=size, quoted=quoted)
     bytes_ = file.stat().st_size
     reading = _user_seconds(["wc", "-l", str(file)])
     seconds, memory = _checked(volume)
-    what = f"checks: a CSV file of {bytes_ // MIB} MiB"
+    what = f"checks: a CSV file of {bytes_ // MIB} MiB{' whose cells are all quoted' if quoted else ''}"
     yield Row(f"{what}, `wc -l`", bytes_ / 1e6 / max(reading, 0.01), "MB/s")
     yield Row(f"{what}, all rules", bytes_ / 1e6 / seconds, "MB/s", at_least(50))
     yield Row(f"{what}, most memory", memory / MIB, "MiB", at_most(128))
@@ -117,19 +118,21 @@ def _user_seconds(command: list[str]) -> float:
     return after.children_user - before.children_user + after.children_system - before.children_system
 
 
-def _write(file: Path, size: int = 0, rows: int = 0) -> None:
+def _write(file: Path, size: int = 0, rows: int = 0, quoted: bool = False) -> None:
     """Write a table of people: so many bytes, or so many rows."""
     dice = random.Random(1)
     people = [
         f"{dice.random() * 1e6:.3f},{dice.randint(18, 99)},{dice.choice('mf')},r{dice.randint(1, 40)},"
         f"{dice.gauss(70, 12):.2f},{dice.gauss(170, 9):.1f},g{dice.randint(1, 9)},"
-        f"2024-{dice.randint(1, 12):02d}-{dice.randint(1, 28):02d},text {dice.randint(1, 999)}\n"
+        f"2024-{dice.randint(1, 12):02d}-{dice.randint(1, 28):02d},text {dice.randint(1, 999)}"
         for _ in range(10_000)
     ]
+    mark, between = ('"', '","') if quoted else ("", ",")
+    people = [between.join(row.split(",")) for row in people]
     file.parent.mkdir(parents=True)
     number = 0
     with file.open("w") as out:
         out.write(HEADER)
         while number < rows or out.tell() < size:
-            out.writelines(f"{number + n},{row}" for n, row in enumerate(people))
+            out.writelines(f"{mark}{number + n}{between}{row}{mark}\n" for n, row in enumerate(people))
             number += len(people)

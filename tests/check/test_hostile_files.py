@@ -234,10 +234,14 @@ def test_the_size_of_a_block_does_not_change_the_rows(block: int, monkeypatch: p
     assert list(rows_of(io.BytesIO(text), ",")) == whole
 
 
-@given(st.lists(st.lists(st.text('a1,"\n\r é', max_size=6), min_size=1, max_size=4), min_size=1, max_size=30))
-def test_the_rest_of_a_table_is_counted_as_it_is_parsed(written: list[list[str]]) -> None:
+@given(
+    st.lists(st.lists(st.text('a1,"\n\r é', max_size=6), min_size=1, max_size=4), min_size=1, max_size=30),
+    st.booleans(),
+    st.sampled_from(("\r\n", "\n", "\r")),
+)
+def test_the_rest_of_a_table_is_counted_as_it_is_parsed(written: list[list[str]], quoted: bool, end: str) -> None:
     buffer = io.StringIO()
-    csv.writer(buffer).writerows(written)
+    csv.writer(buffer, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL, lineterminator=end).writerows(written)
     content = buffer.getvalue().encode()
     expected = sum(1 for row in csv.reader(io.StringIO(buffer.getvalue(), newline="")) if row)
     for kept in (0, 1, 3):

@@ -20,6 +20,7 @@ MAX_COLUMNS = 10_000
 VALUE = 64  # bytes, about, of a value of a JSON file
 BLOCK = 256 << 10  # bytes that are read at once
 LONGEST_LINE, LONGEST_ROW = 1 << 20, 4 << 20  # a row may have line ends in quotes
+_NO_MARKS = bytes(set(range(256)) - set(b'"\n'))
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Row = Sequence[str]
 
@@ -128,7 +129,7 @@ class _Delimited:
     def _block_lines(self, block: str) -> Iterable[str]:
         """The lines of a block; none if it was enough to count them."""
         inside_row = self._reader.line_num != self._row_ended_at
-        if self._counts and not inside_row and '"' not in block:
+        if self._counts and not inside_row and "\n" in block and _closes_quotes(block):
             lines = block.split("\n")
             self._counted += len(lines) - lines.count("") - lines.count("\r")
             return ()
@@ -136,6 +137,14 @@ class _Delimited:
         if self._waits > LONGEST_ROW:
             raise NotATable(f"it has a row of more than {LONGEST_ROW} characters")
         return io.StringIO(block, newline="")
+
+
+def _closes_quotes(block: str) -> bool:
+    """Whether every line of a block is a row, because no quotes are open at its end."""
+    if '"' not in block:
+        return True
+    marks = block.encode().translate(None, _NO_MARKS)
+    return b'"' not in marks.replace(b'""', b"")
 
 
 def _delimited(stream: BinaryIO, delimiter: str, keep: int) -> Table:
