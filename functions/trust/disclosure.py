@@ -78,7 +78,13 @@ class Extremes(_Rule, frozen=True):
 
 
 class Copies(_Rule, frozen=True):
-    """No output row is an input row, or holds three cells that only one input row has."""
+    """No output row is an input row, and no rows share more cells with one input row each than coincidence explains."""
+
+
+class Overlaps(_Rule, frozen=True):
+    """No rows share three or more cells with one input row each, unless chance explains it."""
+
+    level: Level = Level.REVIEW
 
 
 class Values(_Rule, frozen=True):
@@ -160,6 +166,7 @@ class Checks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rena
     cells: Cells = Cells()
     extremes: Extremes = Extremes()
     copies: Copies = Copies()
+    overlaps: Overlaps = Overlaps()
     values: Values = Values()
     marks: Marks = Marks()
     precision: Precision = Precision()

@@ -95,7 +95,7 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "whole.csv", table(ROWS)),
     ("copies", "reordered.csv", table([row[::-1] for row in ROWS[::-1]])),
     ("copies", "column-dropped.csv", table([row[:4] + row[5:] for row in ROWS])),
-    ("copies", "one-row.csv", table([*STATISTICS, ROWS[17][:3]])),
+    ("overlaps", "one-row.csv", table([*STATISTICS, ROWS[17][:3]])),
     ("copies", "other-case.csv", table([[cell.upper() + " " for cell in row] for row in ROWS[:20]])),
     ("copies", "as-json.json", json.dumps([dict(zip("abcdefgh", row, strict=True)) for row in ROWS[:30]]).encode()),
     ("copies", "nested.json", json.dumps({"a": {"b": [{"rows": ROWS[:30]}]}}).encode()),

@@ -1,4 +1,4 @@
-"""The rules that compare outputs with the inputs: copied rows, rows that can be recognised, copied columns.
+"""The rules that compare outputs with the inputs: copied rows, rows that share cells, copied columns.
 
 The outputs are kept in memory and each input is read once, so the memory depends on the size of the outputs and not on
 that of the inputs.
@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, islice, zip_longest
-from math import comb
+from itertools import islice, zip_longest
 
 from functions.staging.check.output_files import OutputFile
+from functions.staging.check.overlaps import Overlap, Overlaps
+from functions.staging.check.table_rules import is_extreme
 from functions.staging.check.tables import DELIMITERS, NotATable, Row, Table, flatten, parse_json, rows_of
 from functions.trust import disclosure
 
 MOST_ROWS = 50_000_000  # of one input; a note says so where there are more
-MOST_COLUMNS = 12  # of an output row that are combined: those with the most distinct values
-MOST_TRIPLES = 400_000  # of all outputs; of a large table fewer columns or rows are combined, and a note says so
-MOST_MET = 40  # cells of an input row that are combined: those that the fewest output rows hold
 SAMPLE = 50_000  # rows that tell whether an input column is nearly unique
 NEARLY_UNIQUE = 0.9
 BLOCK_CELLS = 50_000  # that are compared at once
 EMPTY = -1  # the number of a cell without content
-_SHOWN = 3
-_BITS = 21  # of a cell's number in a triple's
 
 
 @dataclass(eq=False)
@@ -35,7 +31,7 @@ class OutputTable:
     path: str
     table: Table
     copied: int = 0
-    recognised: int = 0
+    overlap: Overlap | None = None
     columns: dict[int, set[int]] = field(default_factory=dict)  # the distinct values of each column
     shared: dict[tuple[int, str], set[int]] = field(default_factory=lambda: defaultdict(set))
 
@@ -44,18 +40,15 @@ class Comparison:
     """Compares the tables of all outputs with the inputs, one input after another.
 
     Each distinct cell of the outputs has a number. A row is known by the sorted numbers of its cells, so the order of
-    columns does not matter. A triple is three cells of one output row. If they stand together in one input row only,
-    they recognise that row.
+    columns does not matter.
     """
 
     def __init__(self, outputs: Iterable[tuple[str, Sequence[Table]]], settings: disclosure.Checks) -> None:
         self._values = settings.values
+        self._extremes = settings.extremes.level is not disclosure.Level.OFF
         self._cells: dict[str, int] = {}
         self._rows: dict[tuple[int, ...], list[OutputTable]] = defaultdict(list)
-        self._triples: dict[int, int | tuple[int, ...]] = {}  # the outputs, by their index, that hold a triple
-        self._pairs: set[int] = set()  # the first two cells of each triple
-        self._combined: Counter[int] = Counter()  # in how many output rows a cell is combined
-        self._input_rows_of: Counter[int] = Counter()
+        self._overlaps = Overlaps()
         self._copied: set[tuple[int, ...]] = set()
         self.outputs = [OutputTable(path, table) for path, tables in outputs for table in tables]
         self.notes: list[str] = []
@@ -68,7 +61,7 @@ class Comparison:
         return not self._cells
 
     def _add(self, output: OutputTable, index: int) -> None:
-        width = len(output.table.columns)
+        names, width = output.table.columns, len(output.table.columns)
         numbers = [[self._number(cell) for cell in row] for row in output.table.rows]
         columns = [{row[n] for row in numbers if n < len(row)} - {EMPTY} for n in range(width)]
         output.columns = {n: values for n, values in enumerate(columns) if len(values) >= self._values.distinct}
@@ -76,29 +69,10 @@ class Comparison:
             filled = [number for number in row if number != EMPTY]
             if len(filled) >= 2:
                 self._rows[tuple(sorted(filled))].append(output)
-        widest = sorted(range(width), key=lambda n: -len(columns[n]))
-        self._add_triples(output, index, numbers, widest[:MOST_COLUMNS])
-
-    def _add_triples(self, output: OutputTable, index: int, rows: Sequence[Sequence[int]], widest: list[int]) -> None:
-        room = max(0, MOST_TRIPLES - len(self._triples))
-        while len(widest) > 3 and len(rows) * comb(len(widest), 3) > room:
-            widest = widest[:-1]
-        each = comb(len(widest), 3)
-        most = room // each if each else len(rows)
-        if len(rows) > most or (len(widest) < min(MOST_COLUMNS, len(output.table.columns))):
-            compared = f"{min(most, len(rows))} of {len(rows)} rows and {len(widest)} columns"
-            self.notes.append(f"{output.path}: {compared} were compared in threes")
-        for row in rows[:most]:
-            chosen = sorted({row[n] for n in widest if n < len(row)} - {EMPTY})
-            self._combined.update(chosen)
-            for a, b, c in combinations(chosen, 3):
-                self._pairs.add(a << _BITS | b)
-                self._hold((a << _BITS | b) << _BITS | c, index)
-
-    def _hold(self, triple: int, index: int) -> None:
-        known = self._triples.setdefault(triple, index)
-        if known != index and (not isinstance(known, tuple) or index not in known):
-            self._triples[triple] = (*known, index) if isinstance(known, tuple) else (known, index)
+        # Extremes are cells of an input row; the rule about extremes finds them.
+        left = range(width) if not self._extremes else [n for n in range(width) if not is_extreme(names[n])]
+        if left_out := self._overlaps.add(index, {n: columns[n] for n in left}, numbers, EMPTY):
+            self.notes.append(f"{output.path}: {left_out}")
 
     def _number(self, written: str) -> int:
         cell = comparable_cell(written)
@@ -116,6 +90,7 @@ class Comparison:
             if compared >= MOST_ROWS:
                 self.notes.append(f"{name}: only its first {MOST_ROWS} rows were compared")
                 break
+        self._overlaps.end_input(name, compared)
         self._drop_common(name, header, unique)
 
     def _compare_block(self, name: str, header: Row, block: Sequence[Row]) -> None:
@@ -131,13 +106,16 @@ class Comparison:
         for row, times in Counter(zip(*(map(known.get, column) for column, known in kept), strict=True)).items():
             if may_be_whole and None not in row:
                 self._compare_whole(row)
-            self._compare_triples(row, times)
+            self._overlaps.see(row, times)
 
     def _known_cells(self, column: Iterable[str]) -> dict[str, int]:
         """The numbers of a column's cells, as they are written, that some output holds, and of empty ones."""
-        cells = {written: comparable_cell(written) for written in set(column)}
+        counted = Counter(column)
+        cells = {written: comparable_cell(written) for written in counted}
         numbers = {written: self._cells.get(cell) if cell else EMPTY for written, cell in cells.items()}
-        return {written: number for written, number in numbers.items() if number is not None}
+        known = {written: number for written, number in numbers.items() if number is not None}
+        self._overlaps.count((number, counted[written]) for written, number in known.items())
+        return known
 
     def _share(self, theirs: str, numbers: set[int]) -> None:
         for output in self.outputs if numbers else ():
@@ -150,20 +128,6 @@ class Comparison:
         if whole in self._rows:
             self._copied.add(whole)
 
-    def _compare_triples(self, row: Sequence[int | None], times: int) -> None:
-        known = self._combined.keys() & row
-        if len(known) > MOST_MET:
-            known = set(sorted(known, key=self._combined.__getitem__)[:MOST_MET])
-        ordered = sorted(known)
-        for at, a in enumerate(ordered, start=1):
-            for next_, b in enumerate(ordered[at:], start=at + 1):
-                pair = a << _BITS | b
-                if pair in self._pairs:
-                    for c in ordered[next_:]:
-                        triple = pair << _BITS | c
-                        if triple in self._triples:
-                            self._input_rows_of[triple] += times
-
     def _drop_common(self, name: str, header: Row, unique: _Uniqueness) -> None:
         """Forget shared values of columns that hold few different ones, such as a sex or a year."""
         common = {f"{name}:{header[n]}" for n in range(len(header)) if not unique.is_nearly_unique(n)}
@@ -173,22 +137,25 @@ class Comparison:
 
     def finish(self) -> None:
         """Count, once all inputs have passed, what each output shares with them."""
-        for triple, times in self._input_rows_of.items():
-            if times == 1:
-                holders = self._triples[triple]
-                for index in holders if isinstance(holders, tuple) else (holders,):
-                    self.outputs[index].recognised += 1
+        for index, overlap in self._overlaps.found.items():
+            self.outputs[index].overlap = overlap
         for row in self._copied:
             for output in self._rows[row]:
                 output.copied += 1
 
     def copies(self, path: str) -> Iterator[str]:
-        """Find rows of one output that are rows of an input, or that name one row of it."""
+        """Find rows of one output that are rows of an input, or share so much with one that it is no coincidence."""
         for output in self._of(path):
             if output.copied:
                 yield f"{output.copied} of {len(output.table.rows)} rows are rows of an input"
-            if output.recognised:
-                yield f"{output.recognised} combinations of three cells stand in one input row only"
+            if output.overlap is not None and output.overlap.certain:
+                yield _described(output.overlap, output.table)
+
+    def overlaps(self, path: str) -> Iterator[str]:
+        """Find rows of one output that share cells with one input row each, more than chance explains."""
+        for output in self._of(path):
+            if output.overlap is not None and not output.overlap.certain:
+                yield _described(output.overlap, output.table)
 
     def values(self, path: str) -> Iterator[str]:
         """Find columns of one output whose values are those of a nearly unique input column."""
@@ -201,6 +168,11 @@ class Comparison:
 
     def _of(self, path: str) -> Iterator[OutputTable]:
         return (output for output in self.outputs if output.path == path)
+
+
+def _described(overlap: Overlap, table: Table) -> str:
+    shared = f"{overlap.rows} of {len(table.rows)} rows share cells with one row each of {overlap.name}"
+    return f"{shared}; by chance this is {overlap.likely:.1g} likely"
 
 
 class _Uniqueness:

@@ -47,7 +47,8 @@ def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: C
         parsed[file.path] = _parsed(file, min(KEPT, left))
         left = max(0, left - sum(table.size for table in parsed[file.path].tables))
     comparison = Comparison(((path, each.tables) for path, each in parsed.items()), checks)
-    is_wanted = {checks.copies.level, checks.values.level} != {Level.OFF} and not comparison.is_empty
+    levels = {checks.copies.level, checks.overlaps.level, checks.values.level}
+    is_wanted = levels != {Level.OFF} and not comparison.is_empty
     unread = _compare(comparison, inputs if is_wanted else ())
     crowded = file_rules.sizes(outputs, checks.size)
     files, spent = [], 0
@@ -88,6 +89,7 @@ def _table_rules(path: str, tables: Sequence[Table], comparison: Comparison, che
         "extremes": lambda: table_rules.extremes(tables, checks.extremes),
         "precision": lambda: table_rules.precision(tables, checks.precision),
         "copies": lambda: comparison.copies(path),
+        "overlaps": lambda: comparison.overlaps(path),
         "values": lambda: comparison.values(path),
     }
 

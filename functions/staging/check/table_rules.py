@@ -61,9 +61,14 @@ def extremes(tables: Sequence[Table], settings: disclosure.Extremes) -> Iterator
     """Find columns that hold the value of one individual."""
     del settings
     for table in tables:
-        found = [name for name in table.columns if EXTREMES & words(name)]
+        found = [name for name in table.columns if is_extreme(name)]
         if found:
             yield f"{_at(table)}the value of one individual: {_listed(found)}"
+
+
+def is_extreme(name: str) -> bool:
+    """Whether a column's name says that its values are those of one individual."""
+    return bool(EXTREMES & words(name))
 
 
 def precision(tables: Sequence[Table], settings: disclosure.Precision) -> Iterator[str]:
