@@ -14,6 +14,7 @@ from functions.api.json_answers import large_record
 from functions.api.tes.list_query import page_token, task_query, view_of
 from functions.api.tes.messages import answer, own_task
 from functions.api.tes.task_view import View, task_view
+from functions.status.jobs import is_covered
 from functions.store.values import TaskEntry
 from functions.workflow.destinations import ANY
 from functions.workflow.tes_task import BACKEND_PARAMETERS
@@ -71,7 +72,9 @@ def task(call: Call) -> Response:
 def _views(call: Call, entries: Sequence[TaskEntry], view: View) -> list[dict[str, Any]]:
     if view is View.MINIMAL:
         return [_minimal(entry) for entry in entries]
-    return [task_view(stored, view) for stored in call.app.store.get_tasks([entry.id for entry in entries])]
+    scopes = [freeze.scope for freeze in call.app.store.freezes()]
+    found = call.app.store.get_tasks([entry.id for entry in entries])
+    return [task_view(each, view, frozen=bool(scopes) and is_covered(each.record, scopes)) for each in found]
 
 
 def _minimal(entry: TaskEntry) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from support.api import error as answered
 from support.records import at_once
 from support.tes import HELLO, TesApi, tes_app, tokens_file
 
+from functions.api.tes.task_view import View, task_view
+from functions.status import tasks
 from functions.store.ports import Store
+from functions.store.values import Freeze, StoredTask
 from functions.workflow.transfer_policies import DeliveryPolicy
 
 
@@ -39,6 +42,22 @@ def test_the_task_of_another_owner_is_as_unknown_as_none(alice: TesApi) -> None:
             assert answer.json == {"error": f"there is no task {name}"}
     assert bob.listed() == []
     assert alice.task(id_)["state"] == "QUEUED"
+
+
+def test_a_freeze_reaches_the_views_of_the_tasks_that_it_covers(alice: TesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def shown(stored: StoredTask, view: View, *, frozen: bool) -> dict[str, Any]:
+        seen.append(frozen)
+        return task_view(stored, view, frozen=frozen)
+
+    monkeypatch.setattr(tasks, "task_view", shown)
+    id_ = alice.create(inputs=[{"path": "/in/x", "url": "s3://data/penguins/x"}])
+    alice.task(id_)
+    with alice.app.store.begin() as tx:
+        tx.freeze(Freeze("data:s3://data/penguins", alice.app.clock(), "operator", ""))
+    alice.task(id_)
+    assert seen == [False, True]
 
 
 def test_an_admin_sees_and_cancels_the_tasks_of_all_owners(alice: TesApi) -> None:

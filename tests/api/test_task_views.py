@@ -135,6 +135,22 @@ def test_what_was_delivered_and_printed_is_told() -> None:
     assert basic["outputs"] == full["outputs"]
 
 
+@pytest.mark.parametrize(
+    ("about", "frozen", "outputs"),
+    [({"removed": True}, False, 0), ({"expired": True}, False, 1), ({}, True, 0), ({"expired": True}, True, 0)],
+)
+def test_what_was_taken_back_or_is_frozen_or_has_expired_is_told_no_more(
+    about: dict[str, Any], frozen: bool, outputs: int
+) -> None:
+    delivered = (DeliveredFile("s3://b/out/a", "/out/a", 1),)
+    manifest = Manifest(delivered=delivered, streams=(Streams("hello", "oops"),), warnings=("/out/l",))
+    task = stored(ran=(0,), phase=Phase.FINISHED, manifest=manifest, **about)
+    (shown,) = task_view(task, View.FULL, frozen=frozen)["logs"]
+    assert len(shown["outputs"]) == outputs
+    assert not {"stdout", "stderr"} & set(shown["logs"][0])
+    assert shown["system_logs"] == []
+
+
 def test_where_a_filter_is_nothing_that_was_printed_is_shown_and_the_log_says_so() -> None:
     task = stored(ran=(0,), phase=Phase.FINISHED, limits=Limits(filtered=True, ignore_errors=(False,)))
     assert set(log(task)["logs"][0]) == {"start_time", "end_time", "exit_code"}

@@ -6,6 +6,7 @@ A field that the client did not send is left out, except `type`, because clients
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -28,8 +29,9 @@ class View(StrEnum):
     FULL = "FULL"
 
 
-def task_view(stored: StoredTask, view: View) -> dict[str, Any]:
-    """Return the task in BASIC or FULL."""
+def task_view(stored: StoredTask, view: View, *, frozen: bool = False) -> dict[str, Any]:
+    """Return the task in BASIC or FULL. `frozen`: nothing that left the executors may be told now."""
+    stored = _told_now(stored, frozen)
     workflow, document = stored.record.workflow, stored.record.submission.document
     shown: dict[str, Any] = {"id": workflow.id, "state": stored.state}
     shown |= {name: document[name] for name in _SENT if name in document}
@@ -39,6 +41,16 @@ def task_view(stored: StoredTask, view: View) -> dict[str, Any]:
     shown["logs"] = [_task_log(stored, view)]
     shown["creation_time"] = spell_time(workflow.created_at)
     return shown
+
+
+def _told_now(stored: StoredTask, frozen: bool) -> StoredTask:
+    """Return the task without what the operator has frozen or taken back, and without logs that have expired."""
+    workflow, manifest = stored.record.workflow, stored.record.manifest
+    withheld = frozen or workflow.removed
+    if not (withheld or workflow.expired):
+        return stored
+    left = replace(manifest, streams=(), warnings=(), delivered=() if withheld else manifest.delivered)
+    return replace(stored, record=replace(stored.record, manifest=left))
 
 
 def _file(sent: Mapping[str, Any], view: View) -> dict[str, Any]:
