@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import pickletools
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 
-from functions.staging.check.inflated import Inflated
 from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import parse_json
 from functions.trust import disclosure
@@ -33,14 +27,14 @@ MODELS = frozenset((
 ))  # fmt: skip
 _MODEL_MAGIC = {b"\x89HDF\r\n\x1a\n": "HDF5", b"\x93NUMPY": "NumPy", b"RDX": "R data", b"PAR1": "Parquet"}
 _LISTED = 3
-MOST_ENTRIES = 10_000  # of an archive
-MOST_INSIDE = 4 << 20  # bytes of what a gzip file holds that are opened in turn
 
 
 def archives(file: OutputFile, settings: disclosure.Archives) -> Iterator[str]:
     """Find archives; their listing, so far as it can be opened, is part of the finding."""
     if kind := archive_kind(file.head):
-        yield f"{kind}: {'; '.join(_listing(file.whole(), settings.depth, settings.ratio))}"
+        from functions.staging.check.archives import listing
+
+        yield f"{kind}: {'; '.join(listing(file.whole(), settings.depth, settings.ratio))}"
 
 
 def archive_kind(head: bytes) -> str:
@@ -48,58 +42,6 @@ def archive_kind(head: bytes) -> str:
     if head[257:262] == b"ustar":
         return "tar"
     return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "")
-
-
-def _listing(content: bytes, depth: int, ratio: int) -> list[str]:
-    """List the content of an archive: opened `depth` deep, and reading at most `ratio` times its size."""
-    kind = archive_kind(content[:512])
-    try:
-        match kind:
-            case "zip":
-                return _zip_listing(content, depth, ratio)
-            case "tar":
-                return _tar_listing(content)
-            case "gzip":
-                return _gzip_listing(content, depth, ratio)
-            case _:
-                return ["it cannot be opened here"]
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, ValueError, RuntimeError, EOFError) as e:
-        return [f"it cannot be opened: {type(e).__name__}"]
-
-
-def _gzip_listing(content: bytes, depth: int, ratio: int) -> list[str]:
-    inside = Inflated(zlib.decompressobj(31))
-    inside.feed([content], len(content) * ratio, keep=MOST_INSIDE)
-    if inside.size > len(content) * ratio:
-        return [f"it unpacks to more than {ratio} times its size"]
-    deeper = _listing(inside.head, depth - 1, ratio) if depth > 1 and archive_kind(inside.head[:512]) else []
-    return [f"{inside.size} bytes inside", *deeper]
-
-
-def _zip_listing(content: bytes, depth: int, ratio: int) -> list[str]:
-    if content.count(b"PK\1\2") > MOST_ENTRIES:
-        return [f"more than {MOST_ENTRIES} entries"]
-    with zipfile.ZipFile(io.BytesIO(content)) as opened:
-        entries = opened.infolist()
-        found = [f"{len(entries)} entries: {', '.join(entry.filename for entry in entries[:_LISTED])}"]
-        if any(entry.flag_bits & 1 for entry in entries):
-            return [*found, "encrypted"]
-        if sum(entry.file_size for entry in entries) > len(content) * ratio:
-            return [*found, f"it unpacks to more than {ratio} times its size"]
-        for entry in entries if depth > 1 else []:
-            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                continue
-            with opened.open(entry) as member:
-                head = member.read(512)
-            if archive_kind(head):
-                found.append(f"an archive inside: {entry.filename}")
-    return found
-
-
-def _tar_listing(content: bytes) -> list[str]:
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as opened:
-        members = list(islice(opened, 1000))
-    return [f"{len(members)} entries: {', '.join(member.name for member in members[:_LISTED])}"]
 
 
 def models(file: OutputFile, settings: disclosure.Models) -> Iterator[str]:
@@ -121,6 +63,8 @@ def _is_pickle(head: bytes) -> bool:
 
 def _imports(content: bytes) -> str:
     """List the names that a pickle would import when loaded. It is only disassembled."""
+    import pickletools
+
     named: list[str] = []
     try:
         for opcode, argument, _ in islice(pickletools.genops(content), 100_000):

@@ -6,7 +6,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from typing import Self
 from xml.parsers import expat
 
@@ -221,26 +220,29 @@ def marks(file: OutputFile, settings: disclosure.Marks) -> Iterator[str]:
             yield f"{drawn} marks, more than {settings.max}: each may be one individual"
 
 
-class _Html(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.active: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _ACTIVE_ELEMENTS:
-            self.active.append(f"<{tag}>")
-        for key, value in attrs:
-            self.active += active_attribute(key, value or "")
-
-
 def active(file: OutputFile) -> Iterator[str]:
     """Find scripts, foreign objects and references to other places."""
     if file.extension == ".svg":
         yield from Svg.of(file).active
     elif file.extension in (".html", ".htm", ".xhtml"):
-        parser = _Html()
-        parser.feed(file.whole(LONGEST_HTML).decode("utf-8", "replace"))
-        yield from dict.fromkeys(parser.active)
+        yield from dict.fromkeys(_active_html(file.whole(LONGEST_HTML).decode("utf-8", "replace")))
     elif file.head.startswith(PDF):
         content = file.whole()
         yield from (f"{mark.decode()} in a PDF" for mark in _PDF_ACTIVE if mark in content)
+
+
+def _active_html(text: str) -> list[str]:
+    """Return what a page would run or load, in its order."""
+    from html.parser import HTMLParser
+
+    found: list[str] = []
+
+    class Page(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag in _ACTIVE_ELEMENTS:
+                found.append(f"<{tag}>")
+            for key, value in attrs:
+                found.extend(active_attribute(key, value or ""))
+
+    Page().feed(text)
+    return found
