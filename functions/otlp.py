@@ -9,7 +9,6 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
+from functions import __version__
 from functions.instruments import QUEUE_TIME, STAGES, WORKFLOW_TIME, Instrument, Kind, Measurement
 from functions.telemetry import Export, Span
 
@@ -51,10 +51,10 @@ class NotTaken(Exception):
 
 class _Exporter:
     def __init__(self, endpoint: str, attributes: Mapping[str, str]) -> None:
-        own = {"service.name": "sluice", "service.version": version("sluice-c2d"), "service.instance.id": str(uuid4())}
+        own = {"service.name": "sluice", "service.version": __version__, "service.instance.id": str(uuid4())}
         # Not Resource.create: its detectors run in a pool of threads, which refuses to start when the process ends.
         self._resource = Resource({**own, **attributes}).merge(OTELResourceDetector().detect())
-        self._scope = InstrumentationScope(_SCOPE, version("sluice-c2d"))
+        self._scope = InstrumentationScope(_SCOPE, __version__)
         self._spans = OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=_SECONDS)
         metrics = OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=_SECONDS)
         # Without an interval the reader has no thread: it exports when it is flushed.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from functions import __version__
 from functions.api.http import Route
 from functions.api.ocean import routes
 from functions.status import ocean_descriptions as ocean
@@ -37,7 +37,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Sluice",
-            "version": version("sluice-c2d"),
+            "version": __version__,
             "description": "Ocean's operator-service API below `/api/v1/operator`, where all parameters are in the "
             "query, or all in a JSON body; and GA4GH TES 1.1 below `/ga4gh/tes/v1`.",
         },

@@ -7,11 +7,11 @@ through the provider that created the job, or with the token that owns the task 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from importlib.metadata import version
 
+from msgspec.structs import replace
 from werkzeug.wrappers import Response
 
+from functions import __version__
 from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.auth.principal import carries_token, require_principal
 from functions.api.auth.reader import require_reader
@@ -72,7 +72,7 @@ def run_of(app: App, record: Record) -> RunRecord:
         store.history(job),
         origin=app.settings.origin,
         holder=app.settings.holder_name,
-        software=version("sluice-c2d"),
+        software=__version__,
         fetched=evidence.fetched or manifest.fetched,
         report=evidence.report or manifest.report,
         decisions=decisions.read_all(each.text for each in store.decisions(job)),

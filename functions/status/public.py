@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from werkzeug.utils import send_from_directory
 from werkzeug.wrappers import Response
 
+from functions import __version__
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.ocean.requests import chain_id
@@ -27,7 +27,7 @@ def index(call: Call) -> Response:
         "software": "Operator service",
         "storageExpiry": settings.legacy.get("STORAGE_EXPIRY"),
         "version": _API_VERSION,
-        "sluice": version("sluice-c2d"),
+        "sluice": __version__,
     }
     return answer(service)
 

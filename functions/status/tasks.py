@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 from werkzeug.wrappers import Response
 
+from functions import __version__
 from functions.api.auth.principal import require_principal
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import large_record
@@ -32,7 +32,7 @@ def service_info(call: Call) -> Response:
         "name": settings.tes_service_name,
         "type": {"group": "org.ga4gh", "artifact": "tes", "version": TES_VERSION},
         "organization": {"name": settings.tes_organization, "url": settings.tes_organization_url},
-        "version": version("sluice-c2d"),
+        "version": __version__,
         "storage": _storage(call),
         "tesResources_backend_parameters": list(BACKEND_PARAMETERS),
     }

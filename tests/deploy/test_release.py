@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from support.deployment import ROOT
 
+import functions
+
 TAG = re.compile(r"sluice:(\d[\w.-]*)|newTag: (\S+)")
 
 
@@ -83,6 +85,10 @@ def tags(folder: Path) -> dict[str, set[str]]:
     }
 
 
+def test_the_package_has_the_version_of_the_project() -> None:
+    assert functions.__version__ == version(ROOT)
+
+
 def test_every_image_tag_is_the_version() -> None:
     found = tags(ROOT)
     assert {"README.md", "docs/deploy.md", "k8s_install/migrate.yml", "knative/base/settings.yaml"} <= found.keys()
@@ -96,6 +102,7 @@ def test_a_release_bumps_dates_builds_commits_and_tags(clone: Path) -> None:
     new = version(clone)
     assert new != version(ROOT)
     assert {name: each for name, each in tags(clone).items() if each != {new}} == {}
+    assert (clone / "functions/__init__.py").read_text() == f'__version__ = "{new}"\n'
     assert re.search(
         rf"^## \[Unreleased\]\n\n## \[{re.escape(new)}\] - \d{{4}}-\d\d-\d\d$", changelog(clone), re.MULTILINE
     )

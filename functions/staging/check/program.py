@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from functions import __version__
 from functions.staging.check.output_files import OutputFile, walk
 from functions.staging.check.rule_runner import check
 from functions.staging.command_line import parse_arguments
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o022)
     log_to(volume / CHECK_LOG)
     try:
-        report = run(parse_json(Path(given["task"]).read_bytes(), Task), volume, _checker())
+        report = run(parse_json(Path(given["task"]).read_bytes(), Task), volume, f"sluice {__version__}")
         facts = _facts(report, volume)
     except Exception as e:
         # Only the kind of error: its text may quote data.
@@ -85,12 +86,3 @@ def _facts(report: Report, volume: Path) -> dict[str, str]:
     """What the history keeps: the digest of the report, and how many files it keeps in."""
     content = (volume / CHECKS_REPORT).read_bytes()
     return {"checks": hashlib.sha256(content).hexdigest(), "blocked": str(len(report.blocked))}
-
-
-def _checker() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"sluice {version('sluice-c2d')}"
-    except PackageNotFoundError:
-        return "sluice"

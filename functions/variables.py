@@ -1,0 +1,66 @@
+"""Reads variables: from the environment, and from the files of a mounted Secret.
+
+A module of its own, so that the stage programs need not import `Settings`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """A variable has an unusable value. The message names the variable and what it must be, never its value."""
+
+
+def with_credentials(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment, overridden by the files in the credentials folder."""
+    files = sorted(Path(credentials_dir).iterdir()) if credentials_dir and Path(credentials_dir).is_dir() else []
+    # A mounted Secret also holds `..data` and the like.
+    found = {f.name: f.read_text().strip() for f in files if f.is_file() and not f.name.startswith(".")}
+    return {**environ, **found}
+
+
+def text_of(environ: Mapping[str, str], variable: str, *, secret: bool) -> str | None:
+    """Return the text of a variable, None without one. A secret may be in the file that `<variable>_FILE` names."""
+    if variable in environ:
+        return environ[variable]
+    path = environ.get(f"{variable}_FILE") if secret else None
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None
+
+
+def parse(variable: str, text: str, kind: Any) -> Any:
+    """Return the value of a variable as `kind`: bool, int, a tuple of strings, or text. Raises SettingsError."""
+    try:
+        if kind is bool:
+            return _boolean(text)
+        if kind is int:
+            return int(text)
+        if kind == tuple[str, ...]:
+            return _strings(text)
+    except ValueError as e:
+        raise SettingsError(f"{variable} must be {e}") from None
+    return text
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("0", "1", ""):
+        raise ValueError("0 or 1")
+    return text == "1"
+
+
+def _strings(text: str) -> tuple[str, ...]:
+    try:
+        items = json.loads(text or "[]")
+    except ValueError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError('a JSON array of strings, such as ["0xabc…"]')
+    return tuple(items)
