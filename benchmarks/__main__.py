@@ -19,6 +19,7 @@ BENCHES = (
     "cold_start",
     "events",
     "workflows",
+    "stages",
     "laptop",
     "growth",
     "idle",

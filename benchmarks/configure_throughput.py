@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.rows import Row, at_least, at_most
+from benchmarks.rows import Row, at_least
 
 SIZE, SHORT_SIZE = 256 << 20, 8 << 20  # bytes
 RUNS, SHORT_RUNS = 5, 1
@@ -53,7 +52,6 @@ def measure(short: bool = False) -> Iterator[Row]:
     yield Row("configure: the same, with sha256", megabytes / ours, "MB/s")
     yield Row("configure: fetching / curl", theirs / ours, "×", at_least(0.7))
     yield Row(f"configure: the whole program with {megabytes} MB", whole * 1000, "ms")
-    yield from _starts(runs)
 
 
 def _times(folder: Path, url: str, size: int, runs: int) -> tuple[float, float, float]:
@@ -72,31 +70,6 @@ def _times(folder: Path, url: str, size: int, runs: int) -> tuple[float, float, 
         ours.append(float(logged[1]))
         shutil.rmtree(volume)
     return median(ours), median(theirs), median(whole)
-
-
-def _starts(runs: int) -> Iterator[Row]:
-    """The CPU time of both stage programs with next to nothing to do, beside that of Python itself."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        task = _task_file(folder, {}, {"results": (folder / "results").as_uri()})
-        arguments = ["--task", str(task), "--volume", str(folder / "volume")]
-        configure = ["-P", "-m", "functions.staging.configure", *arguments]
-        publish = ["-P", "-m", "functions.staging.publish", *arguments, "--attempt", "1", "--scope", "all"]
-        yield Row("stages: CPU of `python -c pass`", _cpu_ms(["-c", "pass"], runs), "ms")
-        yield Row("stages: CPU of configure with a short algorithm", _cpu_ms(configure, runs), "ms", at_most(100))
-        yield Row("stages: CPU of publish without outputs", _cpu_ms(publish, runs), "ms", at_most(100))
-
-
-def _cpu_ms(arguments: list[str], runs: int) -> float:
-    """Median CPU time in ms of `python ARGUMENTS`. The first run writes the bytecode and does not count."""
-    environment = {**os.environ, "TERMINATION_LOG": os.devnull}
-    times = []
-    for _ in range(runs + 1):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *arguments], check=True, stderr=subprocess.DEVNULL, env=environment)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return median(times[1:]) * 1000
 
 
 def _configure(folder: Path, volume: Path, url: str) -> list[str]:

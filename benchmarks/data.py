@@ -71,6 +71,7 @@ def environment(url: str, cluster: str = "memory") -> Iterator[dict[str, str]]:
             "SLUICE_CLUSTER": cluster,
             "SIGNATURE_REQUIRED": "0",
             "SLUICE_OPEN_TES": "1",
+            "SLUICE_OPEN_ADMIN": "1",
             "ENVIRONMENTS_FILE": str(path),
             "RESULTS_URL": Path(folder, "results").as_uri(),
             "LOG_LEVEL": "WARNING",

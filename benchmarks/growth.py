@@ -1,7 +1,8 @@
 """The cost of queries and sweeps with a thousand, a hundred thousand and a million workflows in Postgres.
 
 At every size, each owner has 100 workflows, and one workflow in twenty is queued. The others are finished, with their
-history and attempts. All sizes are measured in turn; the figures are medians.
+history and attempts. All sizes are measured in turn; the figures are medians. The console's first page is what the
+server answers: it counts the unfinished workflows, so it grows with them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from werkzeug.test import Client
+from werkzeug.wrappers import Request
+
 from benchmarks import data
 from benchmarks.rows import Row, at_most
 from functions.advance.sweep import sweep
 from functions.engine.app import App
+from functions.status.console.routes import PREFIX
+from functions.status.main import ROUTER
 from functions.store.json_columns import encode
 from functions.store.values import Query
 from functions.workflow import decide as rules
@@ -49,6 +55,8 @@ def measure(short: bool = False) -> Iterator[Row]:
         }
         for name, prepare in actions.items():
             yield from _compared(name, {size: partial(prepare, app) for size, app in apps.items()}, rounds)
+        for size, app in apps.items():
+            yield Row(f"growth: console's first page, among {size:,}", _first_page(app, rounds), "ms", at_most(1000))
 
 
 def _compared(name: str, prepares: dict[int, Callable[[], Action]], rounds: int) -> Iterator[Row]:
@@ -117,6 +125,19 @@ def _admission(app: App) -> Action:
             tx.save(rules.decide(oldest, Admitted(), app.clock()), "bench")
 
     return action
+
+
+def _first_page(app: App, rounds: int) -> float:
+    """The median milliseconds until both requests of the console's first page are answered, without HTTP."""
+    client = Client(Request.application(lambda request: ROUTER.answer(request, lambda: app)))
+    times = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        for page in ("overview", "workflows"):
+            answer = client.get(f"{PREFIX}/api/{page}")
+            assert answer.status_code == 200, answer.text
+        times.append(time.perf_counter() - began)
+    return median(times[1:]) * 1000
 
 
 # --- the workflows --------------------------------------------------------------------------
