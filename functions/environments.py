@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
 from functions.untrusted import Malformed, parse_url
+from functions.variables import SettingsError
 from functions.workflow.environment import Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 from functions.workflow.transfer_policies import GIB

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from functions.settings import SettingsError
 from functions.trust.policy import Policies, WrittenPolicy
+from functions.variables import SettingsError
 from functions.workflow.model import Hold
 from functions.yaml_files import json_schema, read_list
 

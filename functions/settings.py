@@ -6,16 +6,12 @@ them. Lists are JSON arrays, as in operator-service.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, get_type_hints
 
-
-class SettingsError(ValueError):
-    """A variable has an unusable value. The message names the variable and what it must be, never its value."""
+from functions.variables import SettingsError, parse, text_of
 
 
 def setting(variable: str, default: Any, meaning: str, *, secret: bool = False) -> Any:
@@ -176,9 +172,10 @@ class Settings:
         """Read the settings. Raises SettingsError."""
         hints = get_type_hints(cls)
         values: dict[str, Any] = {
-            f.name: _parse(f.metadata["variable"], text, hints[f.name])
+            f.name: parse(f.metadata["variable"], text, hints[f.name])
             for f in fields(cls)
-            if f.metadata and (text := _text(environ, f.metadata)) is not None
+            if f.metadata
+            and (text := text_of(environ, f.metadata["variable"], secret=f.metadata["secret"])) is not None
         }
         return cls(**values, legacy=dict(environ))
 
@@ -212,53 +209,3 @@ class Settings:
         if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://", "sqlite:///")):
             raise SettingsError("DATABASE_URL must begin with postgresql:// or sqlite:///")
         return url
-
-
-def variables(credentials_dir: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment, overridden by the files in the credentials folder."""
-    files = sorted(Path(credentials_dir).iterdir()) if credentials_dir and Path(credentials_dir).is_dir() else []
-    # A mounted Secret also holds `..data` and the like.
-    found = {f.name: f.read_text().strip() for f in files if f.is_file() and not f.name.startswith(".")}
-    return {**environ, **found}
-
-
-def _text(environ: Mapping[str, str], metadata: Mapping[str, Any]) -> str | None:
-    variable = metadata["variable"]
-    if variable in environ:
-        return environ[variable]
-    path = environ.get(f"{variable}_FILE") if metadata["secret"] else None
-    if not path:
-        return None
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None
-
-
-def _parse(variable: str, text: str, kind: Any) -> Any:
-    try:
-        if kind is bool:
-            return _boolean(text)
-        if kind is int:
-            return int(text)
-        if kind == tuple[str, ...]:
-            return _strings(text)
-    except ValueError as e:
-        raise SettingsError(f"{variable} must be {e}") from None
-    return text
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("0", "1", ""):
-        raise ValueError("0 or 1")
-    return text == "1"
-
-
-def _strings(text: str) -> tuple[str, ...]:
-    try:
-        items = json.loads(text or "[]")
-    except ValueError:
-        items = None
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ValueError('a JSON array of strings, such as ["0xabc…"]')
-    return tuple(items)

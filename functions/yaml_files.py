@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from functions.settings import SettingsError
+from functions.variables import SettingsError
 
 T = TypeVar("T")
 

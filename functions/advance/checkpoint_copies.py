@@ -12,9 +12,9 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from functions.log import about
-from functions.settings import SettingsError
 from functions.trust import merkle
 from functions.trust.checkpoint import CheckpointInvalid, Witness, parse
+from functions.variables import SettingsError
 
 if TYPE_CHECKING:
     from functions.engine.app import App

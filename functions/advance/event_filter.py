@@ -7,8 +7,9 @@ they cannot change anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from functions.cluster.kubernetes.job_status import job_has_ended, pod_is_noteworthy
 from functions.cluster.kubernetes.objects import Body, get_mapping, get_text
@@ -19,8 +20,7 @@ _RESOURCE = "dev.knative.apiserver.resource."
 _REFERENCE = "dev.knative.apiserver.ref."
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(Struct, frozen=True):
     """The Job that an event may concern.
 
     `ref.uid` stays None: the UID in an event is not trusted, only the recorded one.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request
 
@@ -16,8 +16,7 @@ MAX_EVENT = 1 << 20  # bytes; Knative's own parts refuse larger events
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-@dataclass(frozen=True)
-class CloudEvent:
+class CloudEvent(Struct, frozen=True):
     """A CloudEvent. Its required attributes are present and not empty; its data is decoded JSON or None."""
 
     attributes: Mapping[str, str]

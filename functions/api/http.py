@@ -22,7 +22,7 @@ from functions import log
 from functions.api.json_answers import answer
 from functions.api.watchdog import SLOWEST, WATCHDOG, Deadline
 from functions.errors import Unavailable
-from functions.settings import SettingsError
+from functions.variables import SettingsError
 
 if TYPE_CHECKING:
     from functions.engine.app import App

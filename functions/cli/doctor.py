@@ -161,7 +161,8 @@ def _send_canary(
     from functions.cluster.kubernetes.access import NoCluster, find_access
     from functions.cluster.kubernetes.client import Api
     from functions.cluster.ports import ClusterError
-    from functions.settings import Settings, SettingsError
+    from functions.settings import Settings
+    from functions.variables import SettingsError
 
     try:
         settings = Settings.load()

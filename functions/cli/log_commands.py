@@ -12,11 +12,12 @@ import click
 
 from functions.cli.command_errors import FAILED, UNAVAILABLE, fail
 from functions.cli.options import json_option, print_json, server_options
-from functions.workflow.model import Stage
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
 
+# `functions.workflow.model.Stage`, whose import would take longer than the rest of `sluice --help`.
+STAGES = ("configure", "algorithm", "filter", "check", "publish", "release")
 _PAUSE = 1.0  # seconds until a stream that ended early is opened again
 _GIVE_UP_AFTER = 60.0  # seconds without an answer
 _LONGEST_LINE = 1 << 16  # bytes that are held back until a line ends
@@ -26,7 +27,7 @@ _LONGEST_LINE = 1 << 16  # bytes that are held back until a line ends
 @click.argument("job")
 @click.option(
     "--stage",
-    type=click.Choice([stage.value for stage in Stage]),
+    type=click.Choice(STAGES),
     default="algorithm",
     show_default=True,
     help="The stage whose log is wanted.",
@@ -129,7 +130,7 @@ def _log(client: Client, job: str, stage: str) -> bytes:
     except ApiError as e:
         if e.status == 404:
             _fail_if_running(client.job(job), f"there is no log of {stage} yet")
-        if e.status not in (400, 401) or stage != Stage.ALGORITHM:
+        if e.status not in (400, 401) or stage != "algorithm":
             raise
         return _published_log(client, job)
 

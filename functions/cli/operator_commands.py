@@ -29,8 +29,9 @@ def migrate(as_json: bool) -> None:
     Example:
       DATABASE_URL=postgresql://user:password@host/name sluice migrate
     """
-    from functions.settings import Settings, SettingsError
+    from functions.settings import Settings
     from functions.store.ports import RefusedStatement, StoreUnavailable
+    from functions.variables import SettingsError
 
     try:
         from functions.store.migrate import migrate
@@ -66,8 +67,8 @@ def sweep(as_json: bool) -> None:
     """
     from functions.cluster.kubernetes.access import NoCluster
     from functions.cluster.ports import ClusterError
-    from functions.settings import SettingsError
     from functions.store.ports import StoreUnavailable
+    from functions.variables import SettingsError
 
     try:
         from functions.advance import sweep as sweeping

@@ -86,7 +86,7 @@ def _explain(document: Path, file: Path, default: str) -> dict[str, Any]:
 
 def _load(file: Path) -> Any:
     from functions.policies import load
-    from functions.settings import SettingsError
+    from functions.variables import SettingsError
 
     try:
         return load(str(file), str(file))

@@ -6,10 +6,11 @@ The bodies hold only what `functions/advance/event_filter.py` reads.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from functions.cluster.kubernetes.job_status import CONTAINER
 from functions.cluster.labels import JOB_NAME, job_labels
@@ -23,8 +24,7 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class ApiServerEvent:
+class ApiServerEvent(Struct, frozen=True):
     """A CloudEvent in binary mode: its HTTP headers, and the body to encode as JSON."""
 
     headers: Mapping[str, str]

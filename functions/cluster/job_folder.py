@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
@@ -41,8 +40,7 @@ _REQUEST = msgspec.json.Decoder(JobRequest)
 _END = msgspec.json.Decoder(JobEnd)
 
 
-@dataclass(frozen=True, slots=True)
-class JobFolder:
+class JobFolder(Struct, frozen=True):
     """The files of one Job."""
 
     path: Path

@@ -7,10 +7,11 @@ they drive, and a contract suite that runs on all but `instant`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from functions.errors import Unavailable
 from functions.workflow.environment import Environment
@@ -53,8 +54,7 @@ def job_name(workflow: WorkflowId, stage: Stage, attempt: int, executor: int = 0
     return f"{workflow}-{stage}-{attempt}" + (f"-{executor}" if executor else "")
 
 
-@dataclass(frozen=True, slots=True)
-class JobRef:
+class JobRef(Struct, frozen=True):
     """The Job of one attempt, by name; `uid` is None until its creation is recorded."""
 
     workflow: WorkflowId
@@ -84,8 +84,7 @@ def namespace_of(workflow: Workflow, environments: Mapping[str, Environment]) ->
     return environment.namespace if environment else workflow.environment
 
 
-@dataclass(frozen=True, slots=True)
-class StageJob:
+class StageJob(Struct, frozen=True):
     """Everything that an adapter needs to run one attempt of one stage."""
 
     workflow: WorkflowId
@@ -118,8 +117,7 @@ class State(StrEnum):
     GONE = "gone"  # no such Job
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(Struct, frozen=True):
     """The state of a Job as the cluster tells it now."""
 
     state: State
@@ -133,7 +131,7 @@ class JobStatus:
     scheduled: datetime | None = None  # ENDED: when its Pod got a node, if known
     prepared: datetime | None = None  # ENDED: when its volumes and network were there, and the image was next
     definitive: bool = False  # STUCK: the registry said that there is no such image, or not for us
-    facts: Mapping[str, str] = field(default_factory=dict)  # ENDED: the image that ran, what our program reported
+    facts: Mapping[str, str] = {}  # ENDED: the image that ran, what our program reported
 
 
 class Cluster(Protocol):

@@ -20,10 +20,11 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from functions.cluster.job_folder import JobEnd, JobFolder, JobRequest, write_atomically
 from functions.cluster.ports import ClusterUnavailable, JobRef, JobStatus, NameConflict, Rejected, StageJob, State

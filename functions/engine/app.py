@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from functions import log
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
+from functions.variables import SettingsError
 
 if TYPE_CHECKING:
     from functions.cluster.ports import Cluster

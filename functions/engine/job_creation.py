@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from functions.workflow.decision import CreateJob, Decision, Verdict
 from functions.workflow.model import JobUid, Stage, Waiting, Workflow

@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.cluster.ports import ClusterUnavailable
 from functions.engine import job_creation
@@ -43,8 +45,7 @@ MAX_TRIES = 150
 ADMISSION = "admission"  # the cause in the history
 
 
-@dataclass(slots=True)
-class _Remaining:
+class _Remaining(Struct):
     """The work that is left after one transaction B."""
 
     slot_freed: bool = False

@@ -13,10 +13,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 from werkzeug.wrappers import Request, Response
 
 from functions.local.triggers import DeliverySpec, Trigger, retryable
@@ -31,8 +32,7 @@ MAX_EVENT = 1 << 20  # bytes of one event; above it the ingress answers 413
 _EVENT = msgspec.json.Decoder(dict[str, Any])
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(Struct, frozen=True):
     """A CloudEvent in binary mode. Header names are lower case."""
 
     headers: Mapping[str, str]
@@ -43,8 +43,7 @@ class Message:
         return {name[3:]: value for name, value in self.headers.items() if name.startswith("ce-")}
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A subscriber's HTTP response."""
 
     status: int
@@ -58,8 +57,7 @@ class Send(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Delivery:
+class _Delivery(Struct, frozen=True):
     """One message on its way to one subscriber."""
 
     message: Message

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from werkzeug.wrappers import Request, Response
 
 from functions.local.knative_manifests import ManifestError
@@ -32,8 +32,7 @@ _HOP_BY_HOP = frozenset(
 _ADDED_BY_SERVER = frozenset({"server", "date"})
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(Struct, frozen=True):
     """One `match` of an HTTPRoute's rule."""
 
     exact: bool

@@ -6,9 +6,10 @@ import os
 import pwd
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 import functions
 from functions.cluster import stage_command
@@ -30,8 +31,7 @@ _WRITABLE = (OUTPUTS, LOGS)
 _NO_FILTER = "echo 'no image runs on a laptop: the environment needs a filterCommand'; exit 126"
 
 
-@dataclass(frozen=True)
-class LaunchOptions:
+class LaunchOptions(Struct, frozen=True):
     """The options that are the same for all Jobs of a platform."""
 
     isolation: str

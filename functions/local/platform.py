@@ -251,7 +251,8 @@ def _discard_app() -> None:
 def _check_settings(environments: str) -> None:
     """Load settings and environments, so that mistakes show at the start. Raises PlatformError."""
     from functions.environments import load
-    from functions.settings import Settings, SettingsError
+    from functions.settings import Settings
+    from functions.variables import SettingsError
 
     try:
         load(Settings.load(), called=environments)

@@ -10,9 +10,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.cluster import escape_probe
 from functions.cluster.canary_job import canary_job
@@ -45,8 +47,7 @@ class NoReport(Exception):
     """The check proved nothing. The message says why."""
 
 
-@dataclass(frozen=True)
-class SandboxReport:
+class SandboxReport(Struct, frozen=True):
     """Ways out that the probe tried and that were open; limits that were tried and that did not hold."""
 
     tried: Sequence[str]

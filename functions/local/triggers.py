@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from functions.local.knative_manifests import ManifestError
 
@@ -17,8 +18,7 @@ Addresses = Mapping[str, str]
 _DURATION = re.compile(r"PT(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?")
 
 
-@dataclass(frozen=True)
-class DeliverySpec:
+class DeliverySpec(Struct, frozen=True):
     """A Trigger's `delivery`: the number of retries, the pauses between them, and the dead letter sink."""
 
     retries: int = 0
@@ -31,8 +31,7 @@ class DeliverySpec:
         return self.delay * (2 ** (failures - 1) if self.exponential else failures)
 
 
-@dataclass(frozen=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     name: str
     selects: Filter
     subscriber: str  # URL

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from functions.settings import SettingsError
+from msgspec import Struct
+
+from functions.variables import SettingsError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -38,8 +39,7 @@ _WRITING = {
 _ENDPOINT = {"s3": "AWS_ENDPOINT_URL", "gs": "GOOGLE_BASE_URL", "az": "AZURE_STORAGE_ENDPOINT"}
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """Timeouts in seconds, and obstore's own retries of one request."""
 
     connect: float = 10
@@ -49,13 +49,16 @@ class Connection:
     retry_seconds: float = 30
 
 
+USUAL = Connection()
+
+
 def open_bucket(
     url: str,
     variables: Mapping[str, str],
     *,
     anonymous: bool = False,
     endpoint: str | None = None,
-    connection: Connection = Connection(),
+    connection: Connection = USUAL,
 ) -> ObjectStore:
     """Open `s3://bucket/prefix`, `gs://…` or `az://container/…`.
 

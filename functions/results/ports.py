@@ -7,8 +7,9 @@ manifest is written last. An attempt without one counts as not published.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from functions.errors import Unavailable
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
@@ -34,8 +35,7 @@ class NotFound(Exception):
     """The storage does not have the file, or no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """An open file, or a range of it. `chunks` may raise StorageUnavailable. The caller must call `close`."""
 
     chunks: Iterator[bytes]

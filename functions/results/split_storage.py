@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from functions.results import layout
 from functions.results.http_files import HttpFiles
@@ -12,8 +13,7 @@ from functions.workflow.model import Manifest, ResultFile, WorkflowId
 from functions.workflow.volume_layout import ADMIN_LOGS
 
 
-@dataclass(frozen=True)
-class SplitStorage:
+class SplitStorage(Struct, frozen=True):
     """Sends admin logs to their own storage. `admin_logs` is `results` if the operator has only one storage."""
 
     results: Storage

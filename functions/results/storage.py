@@ -11,7 +11,7 @@ from functions.results.files import FileStorage
 from functions.results.http_files import HttpFiles
 from functions.results.ports import Storage
 from functions.results.split_storage import SplitStorage
-from functions.settings import SettingsError, variables
+from functions.variables import SettingsError, with_credentials
 
 if TYPE_CHECKING:
     from functions.settings import Settings
@@ -66,7 +66,7 @@ def storage_url(settings: Settings) -> str:
 def _variables(settings: Settings) -> dict[str, str]:
     """Return the variables of the environment and of the mounted Secret; a storage may need either."""
     keys = {"X-API-KEY": settings.x_api_key, "CLIENT-ID": settings.client_id}  # may come from X-API-KEY_FILE
-    return {**variables(settings.credentials_dir, settings.legacy), **{k: v for k, v in keys.items() if v}}
+    return {**with_credentials(settings.credentials_dir, settings.legacy), **{k: v for k, v in keys.items() if v}}
 
 
 def results_url(url: str, variables: Mapping[str, str]) -> str:

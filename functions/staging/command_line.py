@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 
+from functions.variables import with_credentials
+
 
 def import_msgspec() -> None:
     """Import msgspec without typing_extensions, which it would import if it is installed.
@@ -44,8 +46,4 @@ def delivery_credentials(environ: Mapping[str, str]) -> dict[str, str]:
 def credentials_of(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables, and the files of the folder that SLUICE_CREDENTIALS names. Raises UnicodeError, OSError."""
     folder = environ.get("SLUICE_CREDENTIALS", "")
-    if not folder:
-        return dict(environ)
-    from functions.settings import variables
-
-    return variables(folder, environ)
+    return with_credentials(folder, environ) if folder else dict(environ)

@@ -9,8 +9,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from functions.cluster.ports import job_ref
 from functions.errors import Unavailable

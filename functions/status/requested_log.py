@@ -7,7 +7,8 @@ filter, a check or a hold guards its results.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.auth.session import Role, session_of
@@ -30,8 +31,7 @@ _LOG_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class RequestedLog:
+class RequestedLog(Struct, frozen=True):
     """The log that a request asks for. `owned`: by the job's owner, who gets only what is published."""
 
     call: Call

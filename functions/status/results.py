@@ -7,9 +7,9 @@ import mimetypes
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from urllib.parse import quote
 
+from msgspec import Struct
 from werkzeug.http import parse_range_header, quote_etag
 from werkzeug.wrappers import Request, Response
 
@@ -27,8 +27,7 @@ class Interrupted(Exception):
     """The storage stopped sending. The connection is cut, so the client notices and can resume with Range."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """The bytes [start, end) to send."""
 
     start: int

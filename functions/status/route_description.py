@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
+
+from msgspec import Struct
 
 
 class Error(TypedDict):
@@ -33,8 +34,7 @@ ERRORS = {
 }
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """The description of a route. `answer` is a type, or a media type if the answer is not JSON."""
 
     summary: str

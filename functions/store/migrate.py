@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from functions.settings import SettingsError
 from functions.store.pool import ConnectionPool, open_pool
 from functions.store.ports import StoreUnavailable
+from functions.variables import SettingsError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from hashlib import blake2s
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from functions.store import history_rows, json_columns, rows
 from functions.store.pool import Row, Session, any_of

@@ -6,10 +6,11 @@ The SQLite driver leaves `FOR UPDATE` out: there, a transaction holds the only w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+
+from msgspec.structs import replace
 
 from functions.store import history_rows, holds, nonces, rows, tes_rows
 from functions.store.log_rows import SqlLog

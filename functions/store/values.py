@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct
 
 from functions.workflow.decision import AttemptEnd, Effect
 from functions.workflow.model import (
@@ -23,8 +24,7 @@ from functions.workflow.model import (
 from functions.workflow.tick import TickLevel
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True):
     """An effect that was decided and is not known to be carried out."""
 
     id: int
@@ -35,8 +35,7 @@ class Intent:
     frozen: bool = False  # something is frozen; `freezes` says what
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """An event that is not delivered yet: about a workflow, or about a scope that was frozen or unfrozen."""
 
     id: int
@@ -47,8 +46,7 @@ class Outgoing:
     scope: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One attempt of one stage, as it is recorded."""
 
     stage: Stage
@@ -59,16 +57,14 @@ class Attempt:
     executor: int = 0  # its number, from 0, in a TES task
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """The evidence of a proof beside the history: the fetched files, and the report of the disclosure checks."""
 
     fetched: tuple[FetchedFile, ...] = ()
     report: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LogLeaf:
+class LogLeaf(Struct, frozen=True):
     """One leaf of the log. `data`: 64 hex digits, the head of the history of the workflow `subject`."""
 
     kind: str
@@ -76,16 +72,14 @@ class LogLeaf:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class HoldKey:
+class HoldKey(Struct, frozen=True):
     """The age key of one workflow's quarantine. `identity` opens it; empty once it is deleted."""
 
     identity: str
     recipient: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeldResults:
+class HeldResults(Struct, frozen=True):
     """Results that wait for a decision, or waited. `head`: of the history when the hold began."""
 
     workflow: WorkflowId
@@ -94,8 +88,7 @@ class HeldResults:
     manifest: Manifest
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDecision:
+class StoredDecision(Struct, frozen=True):
     """A decision as it was signed."""
 
     by: str  # the signer's address
@@ -104,8 +97,7 @@ class StoredDecision:
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(Struct, frozen=True):
     """Nothing of this scope is published, released or downloaded: `all`, `environment:<id>`, `data:<did or url>`."""
 
     scope: str
@@ -114,8 +106,7 @@ class Freeze:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """The conditions on records to find. All that are given must hold. The newest records come first.
 
     Spellings of one transaction id or one address are equal; see functions.ethereum.comparable.
@@ -131,8 +122,7 @@ class Query:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The conditions on summaries to list. All that are given must hold. The newest come first."""
 
     state: str | None = None  # one of functions.store.listing.STATES
@@ -144,8 +134,7 @@ class Listing:
     limit: int = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """A workflow in a list: its state without its document and its files."""
 
     id: WorkflowId
@@ -167,20 +156,18 @@ class Summary:
     findings: Findings
 
 
-@dataclass(frozen=True, slots=True)
-class TaskQuery:
+class TaskQuery(Struct, frozen=True):
     """The conditions on GA4GH TES tasks to find. All that are given must hold. The newest tasks come first."""
 
     owner: str | None = None
     name_prefix: str = ""
     state: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)  # an empty value: any value of a key that is there
+    tags: Mapping[str, str] = {}  # an empty value: any value of a key that is there
     after: tuple[datetime, str] | None = None  # creation and id of the last task of the page before
     limit: int = 256
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEntry:
+class TaskEntry(Struct, frozen=True):
     """What a list needs of a task. `size`: of the whole task with its logs, in bytes."""
 
     id: WorkflowId
@@ -190,8 +177,7 @@ class TaskEntry:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTask:
+class StoredTask(Struct, frozen=True):
     """Everything that is known of a task."""
 
     state: str
@@ -199,16 +185,14 @@ class StoredTask:
     attempts: Sequence[Attempt]
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """The level of the tick that the record needs, and the level that the cluster was told last."""
 
     level: TickLevel
     applied: TickLevel
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """How many rows of a kind there are, and the earliest of their times.
 
     `workflows` by environment and phase, since their submission; `holds` until their end; `effects` and `events` since
@@ -222,8 +206,7 @@ class Count:
     phase: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(Struct, frozen=True):
     """The use of an environment's slots."""
 
     taken: int  # workflows that run

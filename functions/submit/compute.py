@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import bound_to, consume, require_signer, require_unused

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from functions.results.storage import storage_url
-from functions.settings import SettingsError
 from functions.submit.new_workflow import check_quarantine
+from functions.variables import SettingsError
 from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below, target
 from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task

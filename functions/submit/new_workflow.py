@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from functions.workflow.destinations import belongs_to_another
 from functions.workflow.document import Definition, DocumentError, parse

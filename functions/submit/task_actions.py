@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from werkzeug.wrappers import Response
 
 from functions.api.auth.principal import Principal, require_principal

@@ -7,16 +7,16 @@ anything runs, that of the image's digest at the end.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import date
+
+from msgspec import Struct
 
 from functions.trust.policy import AllowedAlgorithm, Policy
 
 REASON = "AlgorithmNotAllowed"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """An algorithm that asks to run. `files`: the sha256 of each of its files, None as long as they are not fetched.
 
     `image` is the digest that the document asks for, or that the Pod ran; empty where a tag is asked for.
@@ -30,8 +30,7 @@ class Candidate:
     custom: bool = False  # data came in the request that change what it does
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """The reason why an algorithm may not run. `part`: `rawcode`, `custom`, or `algorithm`."""
 
     part: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from functions.workflow.model import ResultFile
 
@@ -16,8 +17,7 @@ BAGIT = "bagit.txt"
 BAG_INFO = "bag-info.txt"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """One file of a crate. Its content is at hand, or a published file whose bytes are streamed."""
 
     path: str  # below `data/`

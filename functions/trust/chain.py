@@ -9,9 +9,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from functions.trust import canonical
 from functions.workflow.decision import Decision, HistoryEntry

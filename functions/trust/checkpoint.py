@@ -14,8 +14,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from functions.trust.signing import SigningKey, verify
 
@@ -29,8 +30,7 @@ class CheckpointInvalid(ValueError):
     """The text is not a checkpoint, or no signature of it verifies with the key."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """The signed content: the log's name, how many leaves it has, and their root."""
 
     origin: str
@@ -116,8 +116,7 @@ def _key_hash(name: str, public: bytes, kind: bytes = _ED25519) -> bytes:
 # --- witnesses --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Witness:
+class Witness(Struct, frozen=True):
     """Somebody who signs a checkpoint if its log begins with the log that they signed before."""
 
     name: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
+
+from msgspec import Struct
 
 from functions.trust import canonical
 from functions.trust.bag import MANIFEST, PAYLOAD, Part, tag_files
@@ -30,8 +31,7 @@ _LANGUAGES = {
 }
 
 
-@dataclass(frozen=True)
-class Crate:
+class Crate(Struct, frozen=True):
     """The files of a bag: `parts` lie below `data/`, `tags` beside it."""
 
     job: str

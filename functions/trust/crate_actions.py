@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.trust.decisions import Verdict
 from functions.trust.run_record import Edition, Release, RunRecord
 from functions.workflow.model import Phase, Stage
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(Struct, frozen=True):
     """One action. `key` makes its id; `kind` and `status` are words of the profile's table."""
 
     key: str

@@ -7,7 +7,6 @@ the `head` of the history at the moment the results were held: an old page canno
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -73,8 +72,7 @@ class Decision(Struct, frozen=True, forbid_unknown_fields=True):
         return canonical.digest(msgspec.to_builtins(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The held results, as a decision is compared with them."""
 
     job: str
@@ -158,8 +156,7 @@ class State(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The outcome of the decisions about one job. `released`: paths that every decision releases."""
 
     state: State

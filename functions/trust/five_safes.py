@@ -6,7 +6,8 @@ Version 0.4 stands on RO-Crate 1.2; the graph meets Process Run Crate 0.5 too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 CRATE_1_1 = "https://w3id.org/ro/crate/1.1"
 CRATE_1_2 = "https://w3id.org/ro/crate/1.2"
@@ -17,8 +18,7 @@ LICENSE = "https://creativecommons.org/publicdomain/zero/1.0/"
 _SHP = "https://w3id.org/shp#"
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(Struct, frozen=True):
     """How one version of the profile spells a crate.
 
     `profiles`: what the crate conforms to: the name and version of each IRI. `actions`: type, and additional type if

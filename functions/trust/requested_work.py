@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from functions.trust import chain
 from functions.workflow.asset_ids import asset_ids
@@ -27,8 +27,7 @@ _REDACTED = frozenset(
 _REFERENCE = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[^:/@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?")
 
 
-@dataclass(frozen=True)
-class ImageName:
+class ImageName(Struct, frozen=True):
     """An image as it was asked for."""
 
     registry: str
@@ -46,8 +45,7 @@ class ImageName:
         return cls("docker.io", path if slash else f"library/{path}", tag)
 
 
-@dataclass(frozen=True)
-class RequestedWork:
+class RequestedWork(Struct, frozen=True):
     """The parts of a document that a proof names. `images` and `commands`: one for each executor."""
 
     kind: str

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from functions.trust import chain, facts, findings
 from functions.trust.decisions import Decision, FileVerdict, Verdict
@@ -41,8 +43,7 @@ class Edition(StrEnum):
     CONSUMER = "consumer"
 
 
-@dataclass(frozen=True)
-class RunRecord:
+class RunRecord(Struct, frozen=True, dict=True):
     """One workflow. `origin`: the URL that names the deployment, ending in `/`; `holder`: the data holder's name."""
 
     record: Record
@@ -53,7 +54,7 @@ class RunRecord:
     fetched: Sequence[FetchedFile] = ()
     report: str = ""  # of the disclosure checks, as JSON
     decisions: Sequence[Decision] = ()
-    held: Manifest = field(default_factory=Manifest)
+    held: Manifest = Manifest()
 
     @property
     def job(self) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from functions.trust import canonical
 
@@ -22,8 +23,7 @@ class KeyInvalid(ValueError):
     """The text is not an Ed25519 key in PEM."""
 
 
-@dataclass(frozen=True)
-class SigningKey:
+class SigningKey(Struct, frozen=True, dict=True):
     """A private key."""
 
     pem: bytes

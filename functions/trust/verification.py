@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from msgspec import Struct
+
 from functions.trust import attestation, canonical, chain, checkpoint, merkle, statements
 from functions.trust.bag import BAG_INFO, BAGIT, MANIFEST, PAYLOAD, TAG_MANIFEST, decoded
 from functions.trust.checkpoint import CheckpointInvalid, Witness
@@ -35,8 +37,7 @@ class Outcome(StrEnum):
     BROKEN = "BROKEN"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of a verification, in plain words."""
 
     outcome: Outcome

@@ -6,9 +6,10 @@ why. The table that it implements is in docs/architecture.md.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from functions.workflow import endings, hold_rules, steps, timing
 from functions.workflow.codes import Code

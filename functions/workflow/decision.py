@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 from functions.workflow.model import Manifest, Outcome, Phase, Stage, Workflow
 
 
-@dataclass(frozen=True, slots=True)
-class CreateJob:
+class CreateJob(Struct, frozen=True):
     """Create the Job of one attempt. `after`: seconds from now."""
 
     stage: Stage
     attempt: int
     executor: int = 0
-    after: float = field(default=0, compare=False)
+    after: float = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteJob:
+class DeleteJob(Struct, frozen=True):
     """Delete the Job of one attempt."""
 
     stage: Stage
@@ -29,33 +28,27 @@ class DeleteJob:
     executor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CleanUp:
+class CleanUp(Struct, frozen=True):
     """Delete everything the workflow owns in the cluster."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveResults:
+class RemoveResults(Struct, frozen=True):
     """Delete the published results."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveQuarantine:
+class RemoveQuarantine(Struct, frozen=True):
     """Delete what was held. The key that opens it is deleted first, together with the decision."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveReleased:
+class RemoveReleased(Struct, frozen=True):
     """Delete what a release has copied to the results, and keep the admin logs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Update the status of the WorkFlow object."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(Struct, frozen=True):
     """Send an event to the configured URLs: `started`, `finished`, `held`, … `after`: seconds from now."""
 
     kind: str
@@ -76,8 +69,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # no such workflow
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+class HistoryEntry(Struct, frozen=True):
     """One line of a workflow's history."""
 
     step: int
@@ -88,12 +80,11 @@ class HistoryEntry:
     event: str  # what happened, one word or two: `submitted`, `algorithm failed`, `stop requested`
     reason: str = ""
     attempt: int = 0
-    facts: Mapping[str, str] = field(default_factory=dict)  # digests and counts that the line proves
+    facts: Mapping[str, str] = {}  # digests and counts that the line proves
     digest: str = ""  # of the line in the hash chain (functions/trust/chain.py)
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnd:
+class AttemptEnd(Struct, frozen=True):
     """The end of the attempt that a decision closes."""
 
     stage: Stage
@@ -106,8 +97,7 @@ class AttemptEnd:
     started_at: datetime | None = None  # of its container, if it ran
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The new state and what must be done about it."""
 
     workflow: Workflow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from functions.workflow import hold_rules
 from functions.workflow.codes import Code

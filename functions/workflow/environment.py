@@ -6,11 +6,10 @@ descriptions below are what an editor shows.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from functions.workflow.document import Definition, DocumentError
 from functions.workflow.model import Limits

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, NewType
+
+from msgspec import Struct
 
 WorkflowId = NewType("WorkflowId", str)
 JobUid = NewType("JobUid", str)
@@ -89,8 +90,7 @@ class Findings(StrEnum):
 WAITING = (Phase.QUEUED, Phase.HELD, Phase.FINISHED)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The limits that the environment grants a workflow, fixed at its submission. Seconds, cores, bytes."""
 
     algorithm_seconds: int = 60
@@ -118,8 +118,7 @@ class Limits:
         return len(self.ignore_errors) or 1
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """The ending of a workflow. Recorded once it is known; final once `finished_at` is set."""
 
     code: int  # Ocean status
@@ -128,24 +127,21 @@ class Ending:
     oom_killed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Halt:
+class Halt(Struct, frozen=True):
     """The running Job is being deleted; once it is gone, its stage ends with this outcome."""
 
     outcome: Outcome
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """The reason why the stage's container does not run, and since when."""
 
     reason: str  # `ImagePullBackOff`, `Unschedulable`, …
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Workflow:
+class Workflow(Struct, frozen=True):
     """The state of one workflow. Only `decide` makes new states.
 
     `executor`: the number, from 0, of the executor that the algorithm stage runs; `ran_seconds`: how long those before
@@ -198,8 +194,7 @@ class Workflow:
         return self.phase is Phase.FINISHED
 
 
-@dataclass(frozen=True, slots=True)
-class ResultFile:
+class ResultFile(Struct, frozen=True):
     """One published file. `url` is internal and never leaves; `path` is relative to /data."""
 
     path: str
@@ -218,8 +213,7 @@ class ResultFile:
         return self.path.split("/", 1)[1] if "/" in self.path else self.path
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveredFile:
+class DeliveredFile(Struct, frozen=True):
     """One output of a TES task at the URL that its client gave. `path`: in the container; `size` in bytes."""
 
     url: str
@@ -228,16 +222,14 @@ class DeliveredFile:
     sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Streams:
+class Streams(Struct, frozen=True):
     """The ends of what one executor printed."""
 
     stdout: str = ""
     stderr: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedFile:
+class FetchedFile(Struct, frozen=True):
     """One file that configure has put in place: an entry of provenance.json. `path`: on the volume; `size` in bytes."""
 
     path: str
@@ -247,8 +239,7 @@ class FetchedFile:
     fetched_at: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """The list of published files: `files` for the consumer, `admin_files` for the operator only.
 
     `warnings` tell the consumer what was not published, or under another name. Of a TES task also what was delivered,
@@ -268,8 +259,7 @@ class Manifest:
 # --- the record around the state ------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """The request and its owner. It never changes after the submission."""
 
     agreement_id: str
@@ -285,10 +275,9 @@ class Submission:
     warnings: tuple[str, ...] = ()  # what of a TES task is not done as it was asked for
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """Everything that is known of one workflow."""
 
     workflow: Workflow
     submission: Submission
-    manifest: Manifest = field(default_factory=Manifest)
+    manifest: Manifest = Manifest()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct
 
 from functions.workflow.model import JobUid, Manifest, Outcome, Stage
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """The workflow has got a slot of its environment."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageEnded:
+class StageEnded(Struct, frozen=True):
     """The Job of one attempt came to an end, or could not be created (`job_uid` None)."""
 
     stage: Stage
@@ -29,11 +28,10 @@ class StageEnded:
     executor: int = 0
     started_at: datetime | None = None  # of the container, by its node's clock
     ended_at: datetime | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)  # digests for the history line
+    facts: Mapping[str, str] = {}  # digests for the history line
 
 
-@dataclass(frozen=True, slots=True)
-class StageStuck:
+class StageStuck(Struct, frozen=True):
     """The Pod of one attempt waits since `since`, for a reason that may never pass.
 
     `definitive`: an image error that no further pull will change, such as an image that does not exist.
@@ -48,8 +46,7 @@ class StageStuck:
     executor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StageLost:
+class StageLost(Struct, frozen=True):
     """The Job of one attempt does not exist (any more)."""
 
     stage: Stage
@@ -57,51 +54,43 @@ class StageLost:
     executor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(Struct, frozen=True):
     """A user asked to stop the workflow."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRequested:
+class DeleteRequested(Struct, frozen=True):
     """A user asked to stop the workflow and to remove its results."""
 
 
-@dataclass(frozen=True, slots=True)
-class HoldReleased:
+class HoldReleased(Struct, frozen=True):
     """The decisions about held results are complete: something may leave. `decision`: the digest of the last one."""
 
     decision: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HoldRejected:
+class HoldRejected(Struct, frozen=True):
     """Somebody who may do so has rejected the held results. `decision`: the digest of what was signed, if it was."""
 
     decision: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FileViewed:
+class FileViewed(Struct, frozen=True):
     """A checker has looked at a held file."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(Struct, frozen=True):
     """Somebody who may do so has taken back what was released."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attested:
+class Attested(Struct, frozen=True):
     """A statement about the workflow was signed. `statement`: its sha256."""
 
     statement: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time passed; the Job has not ended.
 
     `suspended`: the Job waits for a queueing system (Kueue). `runs_since`: its container runs since then.

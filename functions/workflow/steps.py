@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
+
+from msgspec.structs import replace
 
 from functions.workflow.codes import Code
 from functions.workflow.decision import (

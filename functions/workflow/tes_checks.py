@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from posixpath import dirname
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 
 from functions.workflow.container_paths import PathRefused, check_path, plan
 from functions.workflow.document import MAX_DEPTH, DocumentError
@@ -21,8 +21,7 @@ STREAMS = ("stdin", "stdout", "stderr")
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")  # what every Kubernetes takes
 
 
-@dataclass(frozen=True)
-class AcceptedTask:
+class AcceptedTask(Struct, frozen=True):
     """A task that passed the checks: typed, as it is kept, and what was dropped with a warning."""
 
     task: TesTask

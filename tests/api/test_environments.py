@@ -16,7 +16,8 @@ from support.api import Api
 
 from functions import ethereum
 from functions.environments import load, schema
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
+from functions.variables import SettingsError
 from functions.workflow.environment import Environment
 from functions.workflow.transfer_policies import FetchPolicy, PublishPolicy
 

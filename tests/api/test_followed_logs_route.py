@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.api import ADMIN, NOW, OTHER_KEY, OWNER, Api, app
 from werkzeug.test import TestResponse
 

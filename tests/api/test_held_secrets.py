@@ -7,11 +7,11 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from support.api import ADMIN, OWNER, Api
 from support.held_api import KEYS, decide, decision, fail_release, held, held_api, look
 from werkzeug.test import TestResponse

@@ -22,8 +22,8 @@ from werkzeug.wrappers import Request, Response
 from functions.api import http, json_answers
 from functions.api.http import Call, HttpError, Router, read_body
 from functions.cluster.ports import ClusterUnavailable
-from functions.settings import SettingsError
 from functions.store.ports import StoreUnavailable
+from functions.variables import SettingsError
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 1000

@@ -24,7 +24,7 @@ from functions.api.auth import oidc
 from functions.api.auth.principal import Principal, require_principal, sign_in
 from functions.api.http import Call
 from functions.errors import Unavailable
-from functions.settings import SettingsError
+from functions.variables import SettingsError
 
 AUDIENCE = "sluice"
 KEY = rsa.generate_private_key(65537, 2048)

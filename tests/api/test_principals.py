@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request
 from functions.api.auth import tokens
 from functions.api.auth.principal import MAX_TOKEN, Principal, require_principal
 from functions.api.http import Call, HttpError
-from functions.settings import SettingsError
+from functions.variables import SettingsError
 
 
 def called(header: str | None, **settings: Any) -> Principal:

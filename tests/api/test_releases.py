@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from base64 import b64decode
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from support.api import ADMIN, API, DOCUMENT, OWNER, Api
 from support.held_api import FILES, decide, decision, fail_release, held, held_api, phase, release_attempts
 from support.world import MemoryStorage

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.api import ADMIN, API, OTHER_KEY, OWNER, Api, app, error
 from werkzeug.test import TestResponse
 
@@ -114,7 +114,7 @@ def test_jobs_of_operator_service_are_bound_to_their_owner_alone(api: Api) -> No
     assert record is not None
     stored = {"agreement_id": "0xold", "provider": "0x15d3ef1bc483403b15e48d7a7c01684546e83646", "adopted": True}
     workflow = replace(record.workflow, id=WorkflowId("old"))
-    adopted = Record(workflow, replace(record.submission, **stored), record.manifest)  # type: ignore[arg-type]
+    adopted = Record(workflow, replace(record.submission, **stored), record.manifest)
     with api.app.store.begin() as tx:
         tx.add(adopted, [(Decision(workflow, Verdict.APPLIED), "test")])
     assert fetch(api, "old").data == CONTENT

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,7 +162,7 @@ def test_a_freeze_of_something_that_is_no_scope_is_refused(api: Api, scope: obje
 
 
 def test_results_that_would_have_no_place_to_wait_are_refused_before_anything_is_recorded(api: Api) -> None:
-    api.app.settings = replace(api.app.settings, quarantine_url="")
+    api.app.settings = dataclasses.replace(api.app.settings, quarantine_url="")
     refused = api.post(api.start_body())
     assert (refused.status_code, "configured wrongly" in refused.text) == (500, True)
     assert api.app.store.find(Query()) == []

@@ -6,12 +6,12 @@ import copy
 import json
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.api import API, DOCUMENT, OWNER, Api, altered, app, error
 
 from functions.cluster import stage_command

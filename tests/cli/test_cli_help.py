@@ -11,7 +11,9 @@ import click
 import pytest
 from support.cli_reference import COMMANDS, FILE, render
 
+from functions.cli.log_commands import STAGES
 from functions.cli.main import main
+from functions.workflow.model import Stage
 
 HEAVY = ("sqlalchemy", "flask", "werkzeug", "urllib3", "rich", "alembic", "coincurve", "yaml", "obstore", "msgspec")
 
@@ -54,6 +56,10 @@ def test_every_help_text_has_an_example_of_the_command(name: str) -> None:
     example = re.search(r"\bExamples?:\n((?:  .*\n?)+)", cleandoc(command(name).help or ""))
     assert example
     assert f"sluice {name}" in example[1]
+
+
+def test_logs_can_be_asked_for_of_every_stage() -> None:
+    assert list(STAGES) == [stage.value for stage in Stage]
 
 
 def test_help_loads_nothing_heavy() -> None:

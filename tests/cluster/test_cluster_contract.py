@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 from support.clusters import PRINTED, Driver, eventually, until
 
 from functions.cluster.ports import JobRef, JobStatus, NameConflict, State

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from kubernetes_validate.utils import validate
+from msgspec.structs import replace
 from support.clusters import stage_job
 from support.fake_kube import FakeKube, Fault
 from support.kube_objects import KubeObjects

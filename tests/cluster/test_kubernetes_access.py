@@ -14,7 +14,8 @@ from support.fake_kube import FakeKube
 from functions.cluster.kubernetes import access
 from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import ClusterUnavailable, State
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
+from functions.variables import SettingsError
 
 DATA = Path(__file__).parents[1] / "data"
 REF = stage_job("w").ref

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from support.fake_kube import FakeKube
 from support.kube_world import KubeWorld
 from support.world import TASK

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 from support.clusters import stage_job
 from support.fake_kube import QUOTA_CONFLICT, FakeKube, Fault
 from support.kube_objects import KubeObjects

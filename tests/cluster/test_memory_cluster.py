@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from support.clusters import stage_job
 from support.memory_cluster import MemoryCluster
 

@@ -6,12 +6,12 @@ The events of the Jobs, of the Pods, or of both are delivered: in order, late, o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.recorded import (
     REF,
     SCENARIOS,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from support.clusters import stage_job
 from support.deployment import FUNCTIONS, ROOT, of_kind
 from support.fake_kube import FakeKube

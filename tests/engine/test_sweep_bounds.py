@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -122,7 +122,7 @@ def test_a_workflow_admitted_at_the_end_of_a_sweep_is_started_by_the_next(monkey
 
 def test_one_sweep_delivers_more_than_a_batch_of_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(max_jobs=200)
-    world.app.settings = replace(world.app.settings, notify_start_url="https://told.example/")
+    world.app.settings = dataclasses.replace(world.app.settings, notify_start_url="https://told.example/")
     for _ in range(BATCH + 10):
         world.submit()
     told: list[WorkflowId] = []

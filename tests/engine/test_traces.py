@@ -7,11 +7,11 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.api import ADMIN, NOW, Api, app, function
 from support.otlp_receiver import Receiver, receiving
 from werkzeug.test import Client

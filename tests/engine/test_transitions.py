@@ -1,6 +1,6 @@
 """Workflows from submission to end: which Jobs run, with what, and what is left behind."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -238,7 +238,7 @@ def test_orphans_of_a_finished_workflow_are_removed_but_not_those_of_an_unknown_
 
 def test_a_notification_is_stored_only_if_a_url_is_set() -> None:
     quiet, told = World(), World()
-    told.app.settings = replace(told.app.settings, notify_stop_url="http://127.0.0.1:1/stop")
+    told.app.settings = dataclasses.replace(told.app.settings, notify_stop_url="http://127.0.0.1:1/stop")
     for world in (quiet, told):
         world.run(world.submit())
     later = told.clock() + timedelta(days=1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.deployment import of_kind
 from support.world import STAGES, World, record
 
@@ -230,7 +231,7 @@ def test_a_status_that_cannot_be_reported_is_given_up_after_so_many_tries() -> N
 
 def test_a_notification_that_nobody_takes_is_dropped_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    settings = replace(world.app.settings, notify_start_url="http://127.0.0.1:1/start")
+    settings = dataclasses.replace(world.app.settings, notify_start_url="http://127.0.0.1:1/start")
     world.app.settings = settings
     tries = 0
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def test_sluice_sweep_says_when_the_database_is_not_there(tmp_path: Path) -> Non
 
 def test_sluice_history_tells_each_step_and_what_caused_it(tmp_path: Path) -> None:
     world = World()
-    world.app.settings = replace(world.app.settings, open_admin=True)
+    world.app.settings = dataclasses.replace(world.app.settings, open_admin=True)
     w = world.submit()
     world.end_job(w)
     event_id = world.events[1][0]["ce-id"]  # the Pod has ended

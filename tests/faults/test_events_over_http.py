@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import http.client
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 import urllib3
 from click.testing import CliRunner
+from msgspec.structs import replace
 from support.api import function
 from support.laptop import until
 from support.served import served
@@ -235,7 +236,7 @@ def test_f21_an_event_that_waits_too_long_for_a_lock_comes_again_and_passes(
 def test_f11_a_poison_event_leaves_the_queue_for_the_dead_letters_and_is_listed(tmp_path: Path) -> None:
     """Through a broker with Knative's rules, into the record, out by the command line."""
     world = World()
-    world.app.settings = replace(world.app.settings, open_admin=True)
+    world.app.settings = dataclasses.replace(world.app.settings, open_admin=True)
     headers, body = over(world, world.submit())
     poison = Message({**headers, "ce-id": "poison-1"}, json.dumps(body).encode())
 

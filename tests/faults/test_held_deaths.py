@@ -5,8 +5,8 @@ What follows a death is the same request or event again, or ticks alone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ class HeldTrial(Trial):
 
     def __init__(self) -> None:
         super().__init__()
-        self.app.settings = replace(
+        self.app.settings = dataclasses.replace(
             self.app.settings,
             quarantine_url="memory:held",
             allowed_admins=(ADMIN["Admin"],),

@@ -6,10 +6,10 @@ troubles.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -38,7 +38,9 @@ class Review(Chaos):
         self.met: set[str] = set()
         self.quarantine = MemoryStorage()
         self.app.quarantine = cast(Storage, Mortal(self.quarantine, self.fate, "quarantine"))
-        self.app.settings = replace(self.app.settings, quarantine_url="memory:held", allowed_admins=(ADMIN["Admin"],))
+        self.app.settings = dataclasses.replace(
+            self.app.settings, quarantine_url="memory:held", allowed_admins=(ADMIN["Admin"],)
+        )
         self.needed = dice.choice((1, 1, 2))
         self.door = Client(function("submit", self.app))
 

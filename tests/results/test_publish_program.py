@@ -178,11 +178,16 @@ def test_many_files_need_little_memory(tmp_path: Path) -> None:
     assert len({file.path for file in manifest.files}) == count + 1
 
 
-def test_publish_imports_no_heavy_library_at_its_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["publish", "check", "release"])
+def test_a_stage_program_imports_no_heavy_library_at_its_start(program: str) -> None:
+    heavy = [
+        *("kubernetes", "sqlalchemy", "flask", "urllib3", "obstore", "pyrage", "rich", "argparse", "random"),
+        *("dataclasses", "functions.settings", "importlib.metadata", "socket", "tarfile"),
+    ]
     code = (
-        "import sys, functions.staging.publish.program, functions.results.storage;"
-        "heavy = {'kubernetes', 'sqlalchemy', 'flask', 'urllib3', 'obstore', 'pyrage', 'rich', 'argparse', 'random'};"
-        "print(sorted(heavy & sys.modules.keys()))"
+        "import sys; from functions.staging.command_line import import_msgspec; import_msgspec();"
+        f"import functions.staging.{program}.program, functions.results.storage;"
+        f"print([m for m in {heavy!r} if m in sys.modules])"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"

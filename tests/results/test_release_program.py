@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pyrage
 import pytest
+from msgspec.structs import replace
 from support.publishing import content, task, volume, write_task
 
 from functions.results.age import decrypt, encrypt, new_identity

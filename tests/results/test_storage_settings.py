@@ -10,7 +10,8 @@ from support.ipfs_server import IpfsNode
 
 from functions.results.ports import NotFound, StorageRefused, StorageUnavailable
 from functions.results.storage import open_storage, open_url, results_url, storage_url
-from functions.settings import Settings, SettingsError, variables
+from functions.settings import Settings
+from functions.variables import SettingsError, with_credentials
 from functions.workflow.model import Manifest, ResultFile, WorkflowId
 
 W = WorkflowId("w1")
@@ -51,8 +52,11 @@ def test_a_url_that_cannot_be_used_is_refused_at_once(url: str) -> None:
 def test_files_of_the_credentials_folder_override_the_environment(tmp_path: Path) -> None:
     (tmp_path / "AWS_ACCESS_KEY_ID").write_text("mounted\n")
     (tmp_path / "..data").mkdir()
-    assert variables(str(tmp_path), {"AWS_ACCESS_KEY_ID": "x", "A": "b"}) == {"AWS_ACCESS_KEY_ID": "mounted", "A": "b"}
-    assert variables("", {"A": "b"}) == variables("/does/not/exist", {"A": "b"}) == {"A": "b"}
+    assert with_credentials(str(tmp_path), {"AWS_ACCESS_KEY_ID": "x", "A": "b"}) == {
+        "AWS_ACCESS_KEY_ID": "mounted",
+        "A": "b",
+    }
+    assert with_credentials("", {"A": "b"}) == with_credentials("/does/not/exist", {"A": "b"}) == {"A": "b"}
 
 
 def test_a_file_that_contains_an_old_form_boundary_is_stored_whole(ipfs: IpfsNode) -> None:

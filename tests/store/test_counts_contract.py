@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from support.records import NOW, at, finish, record, start, submit
 from support.statements import statements
 

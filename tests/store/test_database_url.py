@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
+from functions.variables import SettingsError
 
 NAMES = {"POSTGRES_USER": "us@er", "POSTGRES_PASSWORD": "p:/?#%&=+ w", "POSTGRES_PORT": "5433", "POSTGRES_DB": "a/b?c"}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from support.records import NOW, apply, at, at_once, ended, finish, record, start, submit
 
 from functions.store.ports import Store

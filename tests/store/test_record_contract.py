@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 from support.records import DOCUMENT, NOW, add, apply, at, ended, finish, record, start, submit
 
 from functions.store.ports import Store

@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
 import psycopg2
 import pytest
+from msgspec.structs import replace
 from support.postgres import fresh_database
 from support.records import add, apply, at, record, start, submit
 

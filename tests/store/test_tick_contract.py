@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
 import pytest
+from msgspec.structs import replace
 from support.records import NOW, apply, at, ended, finish, record, start, submit
 from support.world import assemble
 from support.world import record as new_record

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
 from support.fake_kube import FakeKube
 from support.memory_cluster import MemoryCluster
 from support.real_cluster import RealCluster

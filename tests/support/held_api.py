@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -37,7 +37,9 @@ def held_api(**settings: Any) -> Api:
     environments = made.app.environments.values()
     made.app.environments = {each.id: replace_policy(each) for each in environments}
     made.app.quarantine = MemoryStorage()
-    made.app.settings = replace(made.app.settings, quarantine_url="file:///quarantine", results_url="file:///results")
+    made.app.settings = dataclasses.replace(
+        made.app.settings, quarantine_url="file:///quarantine", results_url="file:///results"
+    )
     return made
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from threading import RLock
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from support.memory_counts import counted
 from support.memory_listing import is_wanted, summary_of
 from support.memory_log import MemoryLog

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
 from support.memory_holds import ABSENT, HoldTables, HoldTransaction
 from support.memory_log import LogTables, MemoryLog
 
@@ -143,7 +144,9 @@ class MemoryTransaction(HoldTransaction):
             attempt = Attempt(effect.stage, effect.attempt, at, executor=effect.executor)
             self._put(self._tables.attempts, (workflow, effect.stage, effect.attempt, effect.executor), attempt)
         due_at, wake_at = effect_times(effect, at)
-        intent = Intent(next(self._ids), workflow, effect, 0, due_at)
+        # Like the database, it keeps the time, not the pause that led to it.
+        kept = replace(effect, after=0) if isinstance(effect, CreateJob) else effect
+        intent = Intent(next(self._ids), workflow, kept, 0, due_at)
         self._put(self._tables.outbox, intent.id, _Open(intent, wake_at))
 
     def tell(self, kind: str, scope: str, at: datetime) -> None:

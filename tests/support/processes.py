@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import replace
 from support.clusters import stage_job
 from support.laptop import command_line, pids, until
 

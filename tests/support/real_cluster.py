@@ -6,12 +6,13 @@ Service. The tests read it through the API server's proxy, so this machine needs
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def real_cluster(kubeconfig: str) -> Iterator[RealCluster]:
             for plural, body in s3_objects(name, settings.image):
                 api.post(f"/api/v1/namespaces/{name}/{plural}", body)
             made.wait_for_storage()
-            made = replace(made, settings=replace(settings, results_url=f"s3://{BUCKET}"))
+            made = dataclasses.replace(made, settings=dataclasses.replace(settings, results_url=f"s3://{BUCKET}"))
         yield made
     finally:
         api.delete(f"/api/v1/namespaces/{name}", {})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
 from support.api import API, function
 from support.world import MemoryStorage, World, record
 from werkzeug.test import Client
@@ -45,7 +46,7 @@ class HeldWorld(World):
         super().__init__(store=store, max_jobs=1000)
         self.quarantine = MemoryStorage()
         self.app.quarantine = self.quarantine
-        self.app.settings = replace(self.app.settings, quarantine_url="memory:held")
+        self.app.settings = dataclasses.replace(self.app.settings, quarantine_url="memory:held")
         self.door = Client(function("submit", self.app))
 
     def until_held(self, approvals: int = 1) -> WorkflowId:

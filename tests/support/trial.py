@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from msgspec.structs import replace
 from support.death import Died, Fate, Mortal, MortalStore
 from support.invariants import Invariants
 from support.review import leave_results
@@ -28,7 +29,9 @@ class Trial(World):
     def __init__(self) -> None:
         super().__init__(filter_image="operator/filter", max_jobs=1, storage_expiry=EXPIRY)
         told = "http://127.0.0.1:1/"
-        settings = replace(self.app.settings, signature_required=False, notify_start_url=told, notify_stop_url=told)
+        settings = dataclasses.replace(
+            self.app.settings, signature_required=False, notify_start_url=told, notify_stop_url=told
+        )
         self.app.settings = settings
         self.app.new_id = lambda: W
         self.quarantine = MemoryStorage()

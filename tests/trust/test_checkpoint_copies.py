@@ -21,9 +21,10 @@ from functions.advance.sweep import sweep
 from functions.cli.main import main
 from functions.results.ports import StorageUnavailable
 from functions.results.storage import open_checkpoints
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
 from functions.trust.checkpoint import CheckpointInvalid, Witness, open_note, parse
 from functions.trust.signing import SigningKey, pem_of
+from functions.variables import SettingsError
 
 KEY = SigningKey(signing_pem().encode())
 

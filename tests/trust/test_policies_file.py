@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from functions.policies import load, schema
-from functions.settings import SettingsError
+from functions.variables import SettingsError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "functions" / "policies.schema.json"

@@ -1,10 +1,10 @@
 """What holds in every state a workflow can reach, for every observation: totality and the invariants."""
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 from support.rules import LONG_AFTER, NOW, UID, new, observations, reachable
 
 from functions.workflow.decide import decide

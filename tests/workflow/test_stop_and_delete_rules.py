@@ -1,9 +1,9 @@
 """What a stop and a delete come to in each stage."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from support.rules import LONG_AFTER, MANIFEST, NOW, UID, at, ended, new
 
 from functions.workflow.decide import decide

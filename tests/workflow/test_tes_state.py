@@ -1,8 +1,7 @@
 """The GA4GH TES state of a task in each state of its workflow."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from support.rules import NOW, at, new
 
 from functions.workflow.model import Ending, Limits, Phase, Stage, Stop, Workflow
@@ -12,7 +11,7 @@ TASK = Limits(ignore_errors=(False, False))
 
 
 def _at(stage: Stage, **fields: object) -> Workflow:
-    return replace(at(stage, limits=TASK), **fields)  # type: ignore[arg-type]
+    return replace(at(stage, limits=TASK), **fields)
 
 
 def _finished(ending: Ending | None = None, stop: Stop = Stop.NONE) -> Workflow:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis.strategies import timedeltas
+from msgspec.structs import replace
 from support.rules import NOW, UID, new
 
 from functions.workflow import timing

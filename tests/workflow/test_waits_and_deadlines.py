@@ -1,9 +1,9 @@
 """How long a workflow, a Pod and a container may take, and what follows."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 from support.rules import LONG_AFTER, MANIFEST, NOW, UID, at, ended, failed_with, new, waiting
 
 from functions.workflow.codes import Code

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
+from msgspec import Struct
 
 from functions.errors import Unavailable
-from functions.settings import Settings, SettingsError
+from functions.settings import Settings
 from functions.untrusted import Malformed, parse_json
+from functions.variables import SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,7 @@ _MAX_SUBJECT = 200  # characters; the owner's column holds 255
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-@dataclass(frozen=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """What a valid JWT says. `environments`: None means all."""
 
     owner: str

@@ -6,8 +6,9 @@ A checker sends `Authorization: Checker <nonce>:<signature>`. Signed is, as wall
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct
 
 from functions import ethereum
 from functions.api.auth.guard import require_admin
@@ -21,8 +22,7 @@ ADMIN = "operator"  # how an operator is named in the history
 WINDOW = timedelta(minutes=5)
 
 
-@dataclass(frozen=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """The caller. `address` is empty for an operator."""
 
     address: str = ""

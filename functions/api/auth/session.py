@@ -15,11 +15,11 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from werkzeug.wrappers import Request
 
 from functions.api.auth import tokens
@@ -50,8 +50,7 @@ class Role(StrEnum):
     CONSUMER = "consumer"  # reads their own workflows, with a token
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Struct, frozen=True):
     """Who has signed in. `name`: a checker's address or a token's owner; empty for an operator. `until`: since 1970.
 
     `token`: the SHA-256 of a token of the file, which nobody can turn back into the token; otherwise empty.

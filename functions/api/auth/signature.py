@@ -9,9 +9,10 @@ The command line imports this module for the texts that it signs, so the module 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from functions.api.auth.nonce import nanoseconds, too_far_ahead
 from functions.ethereum import comparable, recover
@@ -38,8 +39,7 @@ class NonceRefused(SignatureRefused):
         super().__init__(400, message)
 
 
-@dataclass(frozen=True)
-class RequestSigner:
+class RequestSigner(Struct, frozen=True):
     """The allowed provider that signed a request, with the request's nonce."""
 
     address: str  # lower-case

@@ -14,12 +14,13 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from functions.settings import SettingsError
+from msgspec import Struct
+
+from functions.variables import SettingsError
 
 VARIABLE = "TES_TOKENS_FILE"
 # No `:`, so that no owner of the file is one of the issuer's (functions/api/auth/oidc.py).
@@ -30,8 +31,7 @@ _ADMIN = "admin"
 _EXPECTED = "expected `<sha256 in hex> <owner> [environments=<id>,<id>] [admin]`"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of the file."""
 
     digest: str

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from functions.settings import SettingsError
+from msgspec import Struct
+
+from functions.variables import SettingsError
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-@dataclass(frozen=True)
-class Access:
+class Access(Struct, frozen=True):
     """The address of an API, and how to authenticate to it."""
 
     server: str
     authorization: Callable[[], str | None] = lambda: None  # the header; called for each request: tokens rotate
-    tls: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of urllib3's pool
+    tls: Mapping[str, Any] = {}  # keyword arguments of urllib3's pool
     proxy: str | None = None
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from msgspec import Struct
 
 from functions.cluster import escape_probe
 from functions.cluster.canary_job import canary_job
@@ -35,8 +36,7 @@ class NoReport(Exception):
     """The canary proved nothing; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class CanaryReport:
+class CanaryReport(Struct, frozen=True):
     """The targets that the canary tried, those it reached, and those it still reached after some seconds."""
 
     tried: Sequence[str]

@@ -13,8 +13,9 @@ the volume claim and the Secret carry that UID. So an object that a deleted owne
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from functions.cluster import stage_command
 from functions.cluster.kubernetes.job_status import DISRUPTION

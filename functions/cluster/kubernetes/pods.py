@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from functions.cluster import stage_command
 from functions.cluster.kubernetes import executor_pods

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 PIECE = 64 << 10  # bytes that go in at once
 MOST_OUT = 1 << 20  # bytes that come out at once
 
 
-@dataclass
-class Inflated:
+class Inflated(Struct):
     """What came out of an inflater of zlib: how many bytes, the first of them, and whether others follow its end."""
 
     inflater: Any

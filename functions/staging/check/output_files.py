@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from functions.staging.publish.names import published_name
 
@@ -21,8 +22,7 @@ class TooLarge(ValueError):
     """The file is larger than what a rule reads into memory at once."""
 
 
-@dataclass(frozen=True)
-class OutputFile:
+class OutputFile(Struct, frozen=True, dict=True):
     """One regular file. `path` is the name below the volume under which it is published: `outputs/plots/a.svg`."""
 
     path: str

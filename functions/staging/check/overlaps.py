@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import comb, exp, log
+
+from msgspec import Struct
 
 MOST_COLUMNS = 12  # of an output row that are combined: those with the most distinct values
 MOST_TRIPLES = 400_000  # of all outputs; of a large table fewer columns or rows are combined, and a note says so
@@ -25,8 +26,7 @@ _BITS = 21  # of a cell's number in a triple's
 _MANY = -1  # in place of the number of an input row: several
 
 
-@dataclass(frozen=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """`rows` of a table's rows share cells with one row each of the input `name`, which is so likely by chance."""
 
     name: str

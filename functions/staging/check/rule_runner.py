@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from functions.staging.check import containers, file_rules, kinds, pictures, table_rules
 from functions.staging.check.copies import Comparison, input_rows
@@ -26,16 +25,14 @@ LONGEST_TEXT = 300  # characters of a finding
 MOST_TEXT = 2 << 20  # characters of all findings; the checker and every function that reads the report hold them
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The files with their findings, and notes about what could not be looked at whole."""
 
     files: tuple[CheckedFile, ...]
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Parsed:
+class _Parsed(Struct, frozen=True):
     tables: list[Table]
     problem: str = ""  # why the file is not what its ending says; an exception would keep the content
 

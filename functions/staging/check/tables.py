@@ -6,9 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, BinaryIO
+
+from msgspec import Struct, field
 
 from functions.staging.check.output_files import OutputFile
 
@@ -29,8 +30,7 @@ class NotATable(ValueError):
     """The file is not what its ending says; the text says where."""
 
 
-@dataclass
-class Table:
+class Table(Struct):
     """`rows` holds the first rows, up to a bound; `count` is the number of all. `place`: where in a JSON file it is."""
 
     columns: tuple[str, ...]

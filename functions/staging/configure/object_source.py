@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from msgspec import Struct
+
 from functions.results.bucket import Connection, open_bucket
-from functions.settings import SettingsError
 from functions.staging.configure.fetch import CHUNK, Body
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
+from functions.variables import SettingsError
 from functions.workflow.transfer_policies import FetchPolicy
 
 
-@dataclass(frozen=True)
-class ObjectSource:
+class ObjectSource(Struct, frozen=True):
     """One object. Its ETag is the version."""
 
     store: Any

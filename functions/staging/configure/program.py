@@ -114,7 +114,7 @@ class OceanInputs:
         """Compare the fetched bytes with the policy's list of algorithms. Raises StageFailure before anything runs."""
         if bytes(self._task.policy) in (b"{}", b""):  # a Raw never equals bytes
             return
-        from dataclasses import replace
+        from msgspec.structs import replace
 
         from functions.trust import admission, allow_list, policy
 

@@ -6,10 +6,11 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from functions import ethereum
 from functions.log import scrub
@@ -56,8 +57,7 @@ class DownloadSigner:
         return {"consumerAddress": address, "nonce": nonce, "signature": signature}
 
 
-@dataclass(frozen=True)
-class Asset:
+class Asset(Struct, frozen=True):
     """A service of an asset, the transaction that paid for it, and the Provider that serves it."""
 
     endpoint: str
@@ -67,8 +67,7 @@ class Asset:
     userdata: Any = None
 
 
-@dataclass(frozen=True)
-class ProviderSource:
+class ProviderSource(Struct, frozen=True):
     """One file of an asset. Every request is signed anew."""
 
     http: GuardedHttp

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from functions.results.ports import StorageRefused, StorageUnavailable
-from functions.settings import SettingsError
 from functions.staging.command_line import delivery_credentials
 from functions.staging.report import StageFailure
+from functions.variables import SettingsError
 from functions.workflow.destinations import DestinationRefused, check, is_below
 
 if TYPE_CHECKING:

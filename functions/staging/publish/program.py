@@ -13,14 +13,13 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.results.layout import attempt_folder, encode
 from functions.results.ports import Storage, StorageUnavailable
-from functions.settings import SettingsError
 from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.progress import ProgressReporter
 from functions.staging.publish import tes_outputs
@@ -29,6 +28,7 @@ from functions.staging.publish.tree import Entry, Notice, TreeChanged, walk
 from functions.staging.publish.upload import Destination, OpenFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import Malformed, parse_json
+from functions.variables import SettingsError
 from functions.workflow.codes import Code
 from functions.workflow.model import FetchedFile, Manifest, ResultFile, Scope, WorkflowId
 from functions.workflow.stage_task import MAX_HELD_LIST, Task

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from functions.staging.publish.tree import Entry
 from functions.staging.report import StageFailure
@@ -17,8 +18,7 @@ _LONGEST_PATH = 200  # characters of a path in a warning
 _RENAMED = "published under another name"
 
 
-@dataclass
-class Survey:
+class Survey(Struct):
     """The number of files, their size, and what the consumer should know about the others."""
 
     files: int = 0

@@ -7,8 +7,9 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from functions.staging.publish.names import published_name
 from functions.staging.report import StageFailure
@@ -32,8 +33,7 @@ class TreeChanged(Exception):
     """Something was replaced or removed while the tree was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A regular file. `path` begins with the folder, `outputs/…`. It can be opened until the walk continues."""
 
     path: str

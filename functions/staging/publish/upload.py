@@ -7,9 +7,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.backoff import Backoff
 from functions.results.layout import held_path
@@ -41,8 +43,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
+class OpenFile(Struct, frozen=True):
     """An open file to publish as `path`. Uploading closes `fd`."""
 
     path: str
@@ -52,8 +53,7 @@ class OpenFile:
     key: str = ""  # where it goes, if not below the uploader's folder
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFile:
+class StreamFile(Struct, frozen=True):
     """A file to publish as `path` that comes from elsewhere. Each call of `read` begins anew."""
 
     path: str
@@ -71,8 +71,7 @@ class Destination(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Uploader:
+class Uploader(Struct, frozen=True):
     """Uploads files to `folder` of a storage."""
 
     storage: Destination

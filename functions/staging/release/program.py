@@ -10,20 +10,21 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from functions.results.age import NotDecrypted, decrypt
 from functions.results.layout import attempt_folder, plain_path
 from functions.results.ports import NotFound, Storage, StorageUnavailable
-from functions.settings import SettingsError
 from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.publish.deliver import destinations_of
 from functions.staging.publish.tes_outputs import container_path, covered
 from functions.staging.publish.upload import Destination, StreamFile, Uploader, upload_failure
 from functions.staging.report import StageFailure, finish, log_to
 from functions.untrusted import parse_json
+from functions.variables import SettingsError
 from functions.workflow.codes import Code
 from functions.workflow.model import DeliveredFile, Manifest, ResultFile, WorkflowId
 from functions.workflow.stage_task import RELEASE_ATTEMPT, HeldTask, Task
@@ -37,8 +38,7 @@ class _Changed(Exception):
     """The bytes in quarantine are not those that were decided."""
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(Struct, frozen=True):
     """One run: from `quarantine` to `results`."""
 
     task: Task

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from functions.api.ocean.answers import epoch, waiting
 from functions.ethereum import comparable
@@ -20,8 +22,7 @@ from functions.workflow.environment import Environment
 from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stage, Stop, Workflow
 
 
-@dataclass(frozen=True)
-class Viewer:
+class Viewer(Struct, frozen=True):
     """The reader of a page: an owner, or somebody who sees all.
 
     An owner sees no history, nothing of the checks, and held results as running: see docs/trust.md.

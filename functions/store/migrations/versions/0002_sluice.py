@@ -5,12 +5,12 @@ workflow, which the next sweep finds.
 """
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 import sqlalchemy as sa
 from alembic import op
+from msgspec.structs import replace
 
 from functions.store import history_rows
 from functions.trust import canonical, chain
