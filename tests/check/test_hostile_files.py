@@ -29,7 +29,7 @@ from functions.staging.check.rule_runner import LONGEST_TEXT, MOST_TEXT
 from functions.staging.check.tables import rows_of
 from functions.staging.publish.program import publish
 from functions.trust import findings, policy
-from functions.trust.disclosure import Checks, Columns, Copies, Level, Rows, Size, Types, Values
+from functions.trust.disclosure import Checks, Columns, Copies, Level, Overlaps, Rows, Size, Types, Values
 from functions.trust.findings import CheckVerdict
 from functions.trust.policy import Policy
 from functions.workflow.model import Scope
@@ -200,7 +200,7 @@ def test_inputs_are_not_read_where_no_rule_compares_with_them(tmp_path: Path) ->
     root = tmp_path / "v"
     (root / "inputs").mkdir(parents=True)
     (root / "inputs" / "0").write_bytes(b"\x00\x01binary")
-    off = Checks(copies=Copies(level=Level.OFF), values=Values(level=Level.OFF))
+    off = Checks(copies=Copies(level=Level.OFF), overlaps=Overlaps(level=Level.OFF), values=Values(level=Level.OFF))
     assert judge(root, {b"a.csv": b"n,mean\n12,3.4\n"}, off).verdict is CheckVerdict.PASS
 
 

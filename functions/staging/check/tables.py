@@ -129,7 +129,7 @@ class _Delimited:
     def _block_lines(self, block: str) -> Iterable[str]:
         """The lines of a block; none if it was enough to count them."""
         inside_row = self._reader.line_num != self._row_ended_at
-        if self._counts and not inside_row and "\n" in block and _closes_quotes(block):
+        if self._counts and not inside_row and _has_a_row_a_line(block):
             lines = block.split("\n")
             self._counted += len(lines) - lines.count("") - lines.count("\r")
             return ()
@@ -139,8 +139,10 @@ class _Delimited:
         return io.StringIO(block, newline="")
 
 
-def _closes_quotes(block: str) -> bool:
-    """Whether every line of a block is a row, because no quotes are open at its end."""
+def _has_a_row_a_line(block: str) -> bool:
+    """Whether every line of a block is a row: all end with a line feed, and no quotes are open there."""
+    if block.count("\r") != block.count("\r\n"):
+        return False
     if '"' not in block:
         return True
     marks = block.encode().translate(None, _NO_MARKS)
