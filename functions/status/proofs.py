@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from functions import __version__
 from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.auth.principal import carries_token, require_principal
-from functions.api.auth.reader import require_reader
+from functions.api.auth.reviewer import require_reader
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
 from functions.api.review.answers import may_see

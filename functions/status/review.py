@@ -10,7 +10,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from functions.api.auth.reader import Reader, require_reader
+from functions.api.auth.reviewer import Reader, require_reader
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, may_see, report_of, summary, to_decide

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import require_admin
-from functions.api.auth.reader import ADMIN
+from functions.api.auth.reviewer import ADMIN
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, result_of, to_decide

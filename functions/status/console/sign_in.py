@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import admin_is_open, is_admin
 from functions.api.auth.principal import sign_in as principal_of
-from functions.api.auth.reader import require_reader
+from functions.api.auth.reviewer import require_reader
 from functions.api.auth.session import (
     COOKIE,
     SECONDS,
