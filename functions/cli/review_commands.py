@@ -1,4 +1,4 @@
-"""Commands of the review room: see what is held, look at it, decide, freeze and revoke."""
+"""The commands of reviews: see what is held, look at it, decide, freeze and revoke."""
 
 from __future__ import annotations
 

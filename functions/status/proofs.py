@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from functions import __version__
 from functions.api.auth.guard import bound_to, consume, require_signer
 from functions.api.auth.principal import carries_token, require_principal
-from functions.api.auth.reviewer import require_reader
+from functions.api.auth.reviewer import require_reviewer
 from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
 from functions.api.review.answers import may_see
@@ -100,9 +100,9 @@ def _visible(call: Call) -> tuple[Record, Edition]:
         return _unfrozen(call, _of_owner(call)), Edition.CONSUMER
     if carries_token(call):
         return _unfrozen(call, _of_task(call)), Edition.CONSUMER
-    reader = require_reader(call)
+    reviewer = require_reviewer(call)
     record = _record(call)
-    if record is None or not may_see(reader.address, record):
+    if record is None or not may_see(reviewer.address, record):
         raise HttpError(404, f"No job {filter_value(call.params, 'jobId')}")
     wanted = str(call.params.get("edition", Edition.HOLDER))
     if wanted not in list(Edition):

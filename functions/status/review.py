@@ -1,4 +1,4 @@
-"""The routes of the review room that read: what waits for a decision, and the held files themselves.
+"""The reading routes of reviews: what waits for a decision, and the held files themselves.
 
 Checkers see the jobs whose policy names them. Operators see all of them, but no file. Each view of a file is a
 line of the history.
@@ -10,7 +10,7 @@ from typing import Any
 
 from werkzeug.wrappers import Response
 
-from functions.api.auth.reviewer import Reader, require_reader
+from functions.api.auth.reviewer import Reviewer, require_reviewer
 from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.api.review.answers import held_record, may_see, report_of, summary, to_decide
@@ -29,25 +29,27 @@ _HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content
 
 def held(call: Call) -> Response:
     """GET /held: list what waits for a decision, the earliest end first, and events that could not be delivered."""
-    reader = require_reader(call)
-    records = [record for record in call.app.store.holds(PAGE) if may_see(reader.address, record)]
-    undelivered = [_plain_event(event) for event in call.app.store.undelivered(PAGE) if _may_know(call, reader, event)]
+    reviewer = require_reviewer(call)
+    records = [record for record in call.app.store.holds(PAGE) if may_see(reviewer.address, record)]
+    undelivered = [
+        _plain_event(event) for event in call.app.store.undelivered(PAGE) if _may_know(call, reviewer, event)
+    ]
     return answer({"held": [_summary(call, record) for record in records], "undelivered": undelivered})
 
 
 def held_job(call: Call) -> Response:
     """GET /held/{job}: show the files, what the checks found, the decisions so far, and what to sign."""
-    reader = require_reader(call)
-    record, waiting = _visible(call, reader, call.captured["job"])
+    reviewer = require_reviewer(call)
+    record, waiting = _visible(call, reviewer, call.captured["job"])
     report = report_of(waiting)
     return answer({**_summary(call, record), **_details(call, record, waiting), "report": _plain(report)})
 
 
 def held_file(call: Call) -> Response:
     """GET /heldFile?jobId=&index=: send one held file, decrypted, to a checker."""
-    reader = require_reader(call)
-    record, waiting = _visible(call, reader, str(call.request.args.get("jobId", "")))
-    if not reader.address:
+    reviewer = require_reviewer(call)
+    record, waiting = _visible(call, reviewer, str(call.request.args.get("jobId", "")))
+    if not reviewer.address:
         raise HttpError(403, "only a checker may read held files")
     index = str(call.request.args.get("index", ""))
     if not index.isascii() or not index.isdigit() or int(index) >= len(waiting.manifest.files):
@@ -55,7 +57,7 @@ def held_file(call: Call) -> Response:
     file = waiting.manifest.files[int(index)]
     if not waiting.key.identity:
         raise HttpError(410, "the key of the held files is deleted")
-    seen = call.app.transitions.apply(record.workflow.id, FileViewed(int(index)), cause=reader.address)
+    seen = call.app.transitions.apply(record.workflow.id, FileViewed(int(index)), cause=reviewer.address)
     if seen is not Verdict.APPLIED:  # it has ended meanwhile
         raise HttpError(404, f"no results of a job {record.workflow.id} are held")
     return _decrypted(call, waiting, int(index), plain_path(file.path))
@@ -63,7 +65,7 @@ def held_file(call: Call) -> Response:
 
 def freezes(call: Call) -> Response:
     """GET /freeze: list what is frozen."""
-    require_reader(call)
+    require_reviewer(call)
     listed = call.app.store.freezes()
     return answer([{"scope": f.scope, "at": spell_time(f.at), "by": f.by, "reason": f.reason} for f in listed])
 
@@ -82,19 +84,19 @@ def _decrypted(call: Call, waiting: HeldResults, index: int, path: str) -> Respo
     return response
 
 
-def _visible(call: Call, reader: Reader, job: str) -> tuple[Record, HeldResults]:
+def _visible(call: Call, reviewer: Reviewer, job: str) -> tuple[Record, HeldResults]:
     record, waiting = held_record(call, job)
-    if not may_see(reader.address, record):
+    if not may_see(reviewer.address, record):
         raise HttpError(404, f"no results of a job {job} are held")
     return record, waiting
 
 
-def _may_know(call: Call, reader: Reader, event: Outgoing) -> bool:
+def _may_know(call: Call, reviewer: Reviewer, event: Outgoing) -> bool:
     """An operator knows of every event, a checker of those about the jobs whose policy names the key."""
-    if not reader.address:
+    if not reviewer.address:
         return True
     record = call.app.store.get(event.workflow) if event.workflow else None
-    return record is not None and may_see(reader.address, record)
+    return record is not None and may_see(reviewer.address, record)
 
 
 def _plain_event(event: Outgoing) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The review room on a real platform, as `make demo-review` shows it."""
+"""A review on a real platform, as `make demo-review` shows it."""
 
 from __future__ import annotations
 

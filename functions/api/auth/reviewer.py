@@ -1,4 +1,4 @@
-"""The readers of held results: checkers, by a signature of a wallet's key, and operators, by the `Admin` header.
+"""Who reviews held results: a checker, by a signature of a wallet's key, or an operator, by the `Admin` header.
 
 A checker sends `Authorization: Checker <nonce>:<signature>`. Signed is, as wallets do (EIP-191), the text
 `sluice checker <METHOD> <path with query> <nonce>`. A nonce is the current time and is used once.
@@ -22,7 +22,7 @@ ADMIN = "operator"  # how an operator is named in the history
 WINDOW = timedelta(minutes=5)
 
 
-class Reader(Struct, frozen=True):
+class Reviewer(Struct, frozen=True):
     """The caller. `address` is empty for an operator."""
 
     address: str = ""
@@ -33,16 +33,16 @@ class Reader(Struct, frozen=True):
         return self.address or ADMIN
 
 
-def require_reader(call: Call) -> Reader:
+def require_reviewer(call: Call) -> Reviewer:
     """Return the checker or the operator who asks. Raises HttpError 400 or 401."""
     given = call.request.headers.get("Authorization", "")
     if given.startswith(CHECKER_SCHEME):
-        return Reader(_checker(call, given.removeprefix(CHECKER_SCHEME)))
+        return Reviewer(_checker(call, given.removeprefix(CHECKER_SCHEME)))
     session = session_of(call)
     if session and session.role is Role.CHECKER:
-        return Reader(session.name)
+        return Reviewer(session.name)
     require_admin(call)
-    return Reader()
+    return Reviewer()
 
 
 def _checker(call: Call, given: str) -> str:

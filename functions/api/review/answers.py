@@ -1,4 +1,4 @@
-"""The review room's answers, which `submit` and `status` share."""
+"""The answers of the routes of reviews, which `submit` and `status` share."""
 
 from __future__ import annotations
 

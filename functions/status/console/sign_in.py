@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from functions.api.auth.guard import admin_is_open, is_admin
 from functions.api.auth.principal import sign_in as principal_of
-from functions.api.auth.reviewer import require_reader
+from functions.api.auth.reviewer import require_reviewer
 from functions.api.auth.session import (
     COOKIE,
     SECONDS,
@@ -56,7 +56,7 @@ def sign_in(call: Call) -> Response:
 def _who(call: Call, until: int) -> Session:
     """Return the new session, which lasts at most until a time, in seconds since 1970."""
     if call.request.headers.get("Authorization", "").startswith(CHECKER_SCHEME):
-        return Session(Role.CHECKER, require_reader(call).address, until)
+        return Session(Role.CHECKER, require_reviewer(call).address, until)
     secret = str(call.params.get("secret", ""))
     if is_admin(secret, call.app.settings):
         return Session(Role.OPERATOR, "", until)
