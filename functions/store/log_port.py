@@ -20,7 +20,7 @@ class Log(Protocol):
     def take_heads(self, limit: int) -> Sequence[LogLeaf]:
         """Return the heads of up to `limit` histories that have grown since they were logged, as logged now.
 
-        Where the last line of a history names a statement, the head that the statement is about comes before it.
+        Where the last lines of a history name statements, the head that the statements are about comes before it.
         """
         ...
 

@@ -26,11 +26,13 @@ TAKE = """
     UPDATE jobs SET logged_step = step WHERE workflowid IN (SELECT workflowid FROM grown)
     RETURNING workflowid, step, head
 """
-# A line that names a statement follows the head that the statement is about.
+# Lines that name statements follow the head that the statements are about.
 STATED = """
-    SELECT line.workflow, line.step, stated.digest FROM history line
-    JOIN history stated ON stated.workflow = line.workflow AND stated.step = line.step - 1
-    WHERE line.event = 'attested' AND line.workflow IN ({workflows})
+    SELECT line.workflow, line.step, line.digest FROM history line
+    JOIN (
+        SELECT workflow, max(step) AS step FROM history
+        WHERE event <> 'attested' AND workflow IN ({workflows}) GROUP BY workflow
+    ) stated ON stated.workflow = line.workflow AND stated.step = line.step
 """
 LEAF = "SELECT data FROM log_leaves WHERE position = %(position)s"
 NODE = "SELECT hash FROM log_nodes WHERE level = %(level)s AND position = %(position)s"
@@ -62,14 +64,12 @@ class SqlLog:
         if not grown:
             return ()
         names, ids = any_of([row["workflowid"] for row in grown])
-        stated = {
-            (row["workflow"], row["step"]): row["digest"] for row in self._run(STATED.format(workflows=names), ids)
-        }
+        stated = {row["workflow"]: row for row in self._run(STATED.format(workflows=names), ids)}
         leaves = []
         for row in sorted(grown, key=lambda row: str(row["workflowid"])):
             job = row["workflowid"]
-            heads = (stated.get((job, row["step"]), ""), row["head"])
-            leaves += [LogLeaf("history", job, head) for head in heads if head]
+            heads = [each["digest"] for each in (stated.get(job),) if each and each["step"] < row["step"]]
+            leaves += [LogLeaf("history", job, head) for head in (*heads, row["head"]) if head]
         return leaves
 
     def node(self, level: int, position: int) -> bytes:

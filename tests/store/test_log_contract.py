@@ -65,6 +65,13 @@ def test_the_head_that_a_statement_is_about_is_logged_before_the_line_that_names
     assert [leaf.data for leaf in log_all(store)] == [workflow.head, attested.head]
 
 
+def test_two_statements_in_one_sweep_leave_their_head_in_the_log(store: Store) -> None:
+    workflow = sealed(store)
+    step(store, workflow, Attested("ab" * 32))
+    last = step(store, workflow, Attested("cd" * 32))
+    assert [leaf.data for leaf in log_all(store)] == [workflow.head, last.head]
+
+
 def test_a_batch_leaves_the_rest_for_the_next(store: Store) -> None:
     heads = {sealed(store).head for _ in range(5)}
     found = [log_all(store, 2) for _ in range(4)]

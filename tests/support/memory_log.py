@@ -36,9 +36,9 @@ class MemoryLog:
         leaves = []
         for w in sorted(grown, key=lambda w: str(w.id))[:limit]:
             self._put(self._log.logged, w.id, w.step)
-            (last, _) = self._history[w.id, w.step]
-            if last.event == ATTESTED:
-                leaves.append(LogLeaf("history", w.id, self._history[w.id, w.step - 1][0].digest))
+            stated = next((n for n in range(w.step, 0, -1) if self._history[w.id, n][0].event != ATTESTED), w.step)
+            if stated < w.step:
+                leaves.append(LogLeaf("history", w.id, self._history[w.id, stated][0].digest))
             leaves.append(LogLeaf("history", w.id, w.head))
         return [leaf for leaf in leaves if leaf.data]
 

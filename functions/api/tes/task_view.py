@@ -6,10 +6,11 @@ A field that the client did not send is left out, except `type`, because clients
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec.structs import replace
 
 from functions.api.tes.messages import spell_time
 from functions.store.values import Attempt, StoredTask
