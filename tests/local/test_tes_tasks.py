@@ -119,6 +119,7 @@ def test_a_declared_output_that_is_missing_after_a_success_is_an_error(client: C
     task = _run(client, {"executors": [_shell("true")], "outputs": outputs})
     assert task["state"] == "SYSTEM_ERROR"
     assert task["logs"][0]["metadata"]["reason"] == "OutputMissing"
+    assert task["logs"][0]["system_logs"][0] == "output /work/never is missing"
 
 
 def test_a_program_that_does_not_exist_ends_with_127(client: Client) -> None:

@@ -128,14 +128,22 @@ def test_links_are_skipped_with_a_warning_also_on_the_way(run: Publish, volume: 
     assert not (tmp_path / "sent").exists()
     assert manifest.missing == ("/work/link", "/way/secret")
     assert set(manifest.warnings) == {
-        f"{path} is not published: it is a symbolic link" for path in ("/work/link", "/way")
+        *(f"{path} is not published: it is a symbolic link" for path in ("/work/link", "/way")),
+        *(f"output {path} is missing" for path in ("/work/link", "/way/secret")),
     }
 
 
 def test_a_missing_file_is_named_and_the_others_are_delivered(run: Publish, tmp_path: Path) -> None:
     manifest = run(_task(_output("/work/never", tmp_path / "n"), _output("/work/a.txt", tmp_path / "a")))
     assert manifest.missing == ("/work/never",)
+    assert manifest.warnings == ("output /work/never is missing",)
     assert (tmp_path / "a").exists()
+
+
+def test_of_many_missing_files_the_first_are_named_and_behind_a_filter_none(run: Publish, tmp_path: Path) -> None:
+    task = _task(*(_output(f"/work/never{n}", tmp_path / f"{n}") for n in range(25)))
+    assert run(task).warnings[19:] == ("output /work/never19 is missing", "5 more outputs are missing")
+    assert run(task, Scope.OUTPUTS).warnings == ()
 
 
 def test_the_ends_of_the_streams_are_in_the_manifest(run: Publish) -> None:

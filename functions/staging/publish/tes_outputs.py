@@ -16,6 +16,7 @@ from functions.workflow.model import DeliveredFile, Manifest, ResultFile, Scope,
 from functions.workflow.tes_task import Output, TesTask
 from functions.workflow.volume_layout import EXECUTOR_LOGS, FAILED_INPUT, LOGS, OUTPUTS
 
+MOST_NAMED = 20  # missing outputs that are named one by one
 MAX_FAILED_INPUT = 1000  # characters
 MAX_TAIL = 10_000  # bytes of each stream in the record
 
@@ -79,7 +80,15 @@ def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files:
         before = replace(before, delivered=tuple(sent))
     if scope is Scope.ADMIN_LOGS:
         return replace(before, warnings=(*before.warnings, *_failed_input(volume)))
-    return replace(before, streams=tails(task, volume, scope, quiet), missing=missing(task, volume))
+    absent = missing(task, volume)
+    told = _absent(absent) if scope is Scope.ALL else ()  # else it would tell what nobody has passed
+    streams = tails(task, volume, scope, quiet)
+    return replace(before, streams=streams, missing=absent, warnings=(*before.warnings, *told))
+
+
+def _absent(paths: Sequence[str]) -> tuple[str, ...]:
+    more = [f"{len(paths) - MOST_NAMED} more outputs are missing"] if len(paths) > MOST_NAMED else []
+    return (*(f"output {path} is missing" for path in paths[:MOST_NAMED]), *more)
 
 
 def _failed_input(volume: Path) -> tuple[str, ...]:
