@@ -122,6 +122,12 @@ class Settings:
     notify_hold_urls: tuple[str, ...] = setting(
         "NOTIFY_HOLD_URL", (), "JSON array of URLs that get a CloudEvent when results are held, released, …"
     )
+    notify_hold_secret: str = setting(
+        "NOTIFY_HOLD_SECRET",
+        "",
+        "`whsec_…`, signs these events as Standard Webhooks does; empty: unsigned (docs/trust.md)",
+        secret=True,
+    )
 
     # proofs
     public_url: str = setting(

@@ -1,6 +1,7 @@
 """Tells the operator's own services that a workflow started or ended, and what became of results that are held.
 
-A start and an end are sent with operator-engine's payload and signature, a hold as a CloudEvent in structured mode.
+A start and an end are sent with operator-engine's payload and signature, a hold as a CloudEvent in structured mode,
+signed as a Standard Webhook if NOTIFY_HOLD_SECRET is set.
 The sweep delivers them from the outbox, so a delivery is retried, limited in time, and does not delay a workflow.
 """
 
@@ -8,14 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from functions.advance.webhooks import body_of, signature_headers
 from functions.api.review.answers import report_of, summary
 from functions.log import about
 from functions.store.values import Outgoing
 from functions.trust.chain import spell_time
+from functions.variables import SettingsError
 from functions.workflow.asset_ids import asset_ids
 from functions.workflow.model import Phase, Record, Workflow
 
@@ -40,15 +43,16 @@ def deliver(app: App, outgoing: Outgoing) -> bool:
     if not any(urls):
         return True
     if outgoing.scope:
-        return _post_all(urls, _event(outgoing, outgoing.scope, {"scope": outgoing.scope}), outgoing)
+        return _tell(app, _event(outgoing, outgoing.scope, {"scope": outgoing.scope}), outgoing)
     record = app.store.get(outgoing.workflow)
     if record is None:
         return True
     if outgoing.kind in url_of:
-        return _post(urls[0], payload(record, settings.operator_private_key), JSON, outgoing)
+        body = body_of(payload(record, settings.operator_private_key))
+        return _post(urls[0], body, {"Content-Type": JSON}, outgoing)
     if _is_stale_reminder(outgoing, record.workflow):
         return True
-    return _post_all(urls, hold_event(app, record, outgoing), outgoing)
+    return _tell(app, hold_event(app, record, outgoing), outgoing)
 
 
 def _is_stale_reminder(outgoing: Outgoing, workflow: Workflow) -> bool:
@@ -101,19 +105,25 @@ def sign(private_key: str, secret: str, inputs: list[str], job: str, algorithm: 
     return sign_text(private_key, text).removeprefix("0x")
 
 
-def _post_all(urls: Sequence[str], event: dict[str, Any], outgoing: Outgoing) -> bool:
-    taken = [_post(url, event, CLOUDEVENT, outgoing) for url in urls]
+def _tell(app: App, event: dict[str, Any], outgoing: Outgoing) -> bool:
+    body = body_of(event)
+    try:
+        signed = signature_headers(app.settings.notify_hold_secret, event["id"], body, app.clock())
+    except SettingsError as e:
+        logger.error("notification not sent: %s", e, extra=about(workflow=outgoing.workflow, kind=outgoing.kind))
+        return False
+    headers = {"Content-Type": CLOUDEVENT, **signed}
+    taken = [_post(url, body, headers, outgoing) for url in app.settings.notify_hold_urls]
     return all(taken)
 
 
-def _post(url: str, content: dict[str, Any], content_type: str, outgoing: Outgoing) -> bool:
+def _post(url: str, body: bytes, headers: Mapping[str, str], outgoing: Outgoing) -> bool:
     import urllib3
 
     fields = about(workflow=outgoing.workflow, kind=outgoing.kind, tries=outgoing.tries)
     try:
         with urllib3.PoolManager(timeout=urllib3.Timeout(SECONDS), retries=False) as http:
-            headers = {"Content-Type": content_type}
-            response = http.request("POST", url, json=content, headers=headers, redirect=False, preload_content=False)
+            response = http.request("POST", url, body=body, headers=headers, redirect=False, preload_content=False)
             response.close()
     except (urllib3.exceptions.HTTPError, ValueError) as e:
         logger.warning("notification failed: %s", type(e).__name__, extra=fields)

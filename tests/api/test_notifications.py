@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -39,6 +42,7 @@ class Receiver(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = 200
         self.got: list[Any] = []
+        self.signed: list[tuple[Any, bytes]] = []
 
     @property
     def url(self) -> str:
@@ -51,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.headers["Content-Type"], json.loads(body)))
+        self.server.signed.append((self.headers, body))
         self.send_response(self.server.status)
         if self.server.status == 302:
             self.send_header("Location", "/elsewhere")
@@ -223,6 +228,63 @@ def test_a_broker_takes_what_is_told_and_no_trigger_of_ours_selects_it() -> None
         broker.stop()
     assert [(m.attributes["type"], json.loads(m.body)["jobId"]) for m in got] == [(event["type"], job)]
     assert got[0].headers["content-type"] == "application/json"
+
+
+SECRETS = ["whsec_" + base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2)]
+
+
+def verifies(secret: str, headers: HTTPMessage, body: bytes) -> bool:
+    """What a receiver does, by the specification of Standard Webhooks."""
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    expected = "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    return expected in headers["webhook-signature"].split(" ")
+
+
+def test_the_receivers_check_accepts_the_example_of_the_specification() -> None:
+    headers = HTTPMessage()
+    headers["webhook-id"], headers["webhook-timestamp"] = "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330"
+    headers["webhook-signature"] = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert verifies("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", headers, b'{"test": 2432232314}')
+
+
+def test_a_hold_is_signed_as_a_standard_webhook_also_while_the_secret_is_replaced(receiver: Receiver) -> None:
+    api = Api(app(notify_hold_urls=(receiver.url,), notify_hold_secret=" ".join(SECRETS)))
+    job = WorkflowId(api.start()["jobId"])
+    for tries in range(2):
+        assert notifications.deliver(api.app, Outgoing(7, job, "held", tries, NOW))
+    assert notifications.deliver(api.app, Outgoing(8, job, "released", 0, NOW))
+    for headers, body in receiver.signed:
+        assert [verifies(secret, headers, body) for secret in SECRETS] == [True, True]
+        assert not verifies(SECRETS[0], headers, body + b" ")
+        assert headers["webhook-timestamp"] == str(int(NOW.timestamp()))
+    once, again, other = (headers["webhook-id"] for headers, _ in receiver.signed)
+    assert once == again != other
+
+
+def test_the_id_of_a_signed_event_has_no_dots(receiver: Receiver) -> None:
+    api = Api(app(notify_hold_urls=(receiver.url,), notify_hold_secret=SECRETS[0]))
+    scope = "data:https://data.example/1.csv"
+    assert notifications.deliver(api.app, Outgoing(7, WorkflowId(""), "frozen", 0, NOW, scope))
+    ((headers, _),) = receiver.signed
+    assert "." not in headers["webhook-id"]
+
+
+@pytest.mark.parametrize("secret", ["x", "whsec_", "whsec_äöü", "whsec_c2hvcnQ=", SECRETS[0][6:], f"{SECRETS[0]} x"])
+def test_a_bad_secret_is_never_replaced_by_no_signature(
+    receiver: Receiver, secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = Api(app(notify_hold_urls=(receiver.url,), notify_hold_secret=secret))
+    assert not notifications.deliver(api.app, Outgoing(7, WorkflowId(api.start()["jobId"]), "held", 0, NOW))
+    assert receiver.got == []
+    assert "NOTIFY_HOLD_SECRET must be" in caplog.text
+
+
+def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
+    api = Api(app(notify_hold_urls=(receiver.url,)))
+    assert notifications.deliver(api.app, Outgoing(7, WorkflowId(api.start()["jobId"]), "held", 0, NOW))
+    ((headers, _),) = receiver.signed
+    assert "webhook-signature" not in headers
 
 
 def test_an_event_that_one_of_two_receivers_refuses_is_told_to_both_again(receiver: Receiver) -> None:

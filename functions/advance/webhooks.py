@@ -1,0 +1,54 @@
+"""Signs a POST as Standard Webhooks 1.0 does (standardwebhooks.com), so that its receiver recognises a forgery."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from base64 import b64decode, b64encode
+from datetime import datetime
+from typing import Any
+
+from functions.variables import SettingsError
+
+_PREFIX = "whsec_"
+_SHORTEST, _LONGEST = 24, 64  # bytes of a secret
+
+
+def body_of(content: Any) -> bytes:
+    """Return the body of a POST. The signature is over these very bytes."""
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def signature_headers(secrets: str, event_id: str, body: bytes, now: datetime) -> dict[str, str]:
+    """Return the headers that sign `body`; none without secrets.
+
+    Several secrets, separated by white space, each give a signature, so that a secret can be replaced. Raises
+    SettingsError.
+    """
+    keys = [_key(secret) for secret in secrets.split()]
+    if not keys:
+        return {}
+    # An id of the specification has no dots, and the id of a freeze may name a URL.
+    message = f"evt_{hashlib.sha256(event_id.encode()).hexdigest()[:32]}"
+    at = str(int(now.timestamp()))
+    signed = b".".join((message.encode(), at.encode(), body))
+    signatures = [b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys]
+    return {
+        "webhook-id": message,
+        "webhook-timestamp": at,
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+    }
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
+        raise SettingsError(
+            f"NOTIFY_HOLD_SECRET must be `{_PREFIX}` and {_SHORTEST} to {_LONGEST} bytes in base64, such as the output "
+            f'of: echo "{_PREFIX}$(openssl rand -base64 32)"'
+        )
+    return key
