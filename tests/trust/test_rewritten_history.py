@@ -179,7 +179,7 @@ def test_a_log_that_was_written_anew_does_not_begin_with_the_checkpoint_that_one
     found = kept.proof_of(statement)
     assert found.status_code == 200, found.text
     assert kept.broken(statement, found.json) == [
-        "the log does not begin with the one of your checkpoint: its past was changed"
+        "the log does not begin with the log of your checkpoint, so it was changed since"
     ]
 
 
