@@ -34,8 +34,8 @@ check: lint docs .venv-crates/.ready test  ## run everything that CI runs
 faults: .venv/.test  ## run the fault tests with their long profile
 	SLUICE_LONG=1 $(BIN)/python -m pytest tests/faults tests/cluster/test_kubernetes_schedules.py -q -s
 
-bench: .venv/.test  ## measure every figure that the documents claim
-	$(BIN)/python -m benchmarks
+bench: .venv/.test  ## measure every figure that the documents claim; the table is in build/bench.md then
+	$(BIN)/python -m benchmarks --markdown build/bench.md
 
 sbom: .venv/.test  ## list what the image contains, as CycloneDX JSON in build/sbom.cdx.json
 	@rm -rf build/image && mkdir -p build && $(BIN)/python -m venv --without-pip build/image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import pytest
 from support.postgres import TEMPLATE, fresh_database
 
 from benchmarks import data
-from benchmarks.__main__ import BENCHES, line, rows
+from benchmarks.__main__ import BENCHES, line, rows, run
 from benchmarks.rows import Row, at_least, at_most
 
 
@@ -49,3 +50,23 @@ def test_every_bench_can_be_started(name: str) -> None:
 def test_a_row_says_whether_its_goal_was_met(row: Row, verdict: str, markdown: bool) -> None:
     told = line(row, markdown)
     assert [word for word in ("met", "MISSED") if word in told] == ([verdict] if verdict else [])
+
+
+def test_a_bench_that_fails_ends_neither_the_others_nor_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(name: str, *, short: bool) -> Iterator[Row]:
+        yield Row(f"{name}: before", 1.0, "ms")
+        if name == "broken":
+            raise RuntimeError("no Postgres")
+        yield Row(f"{name}: after", 2.0, "ms", at_most(1))
+
+    monkeypatch.setattr("benchmarks.__main__.rows", measure)
+    table = io.StringIO()
+    assert run(["broken", "whole"], table, short=True) == 1
+    assert table.getvalue().splitlines()[-3:] == [
+        "| broken: before | 1.00 ms |  |  |",
+        "| whole: before | 1.00 ms |  |  |",
+        "| whole: after | 2.00 ms | ≤ 1 | MISSED |",
+    ]
+    assert capsys.readouterr().out.endswith("1 goals missed; failed: broken\n")
