@@ -120,9 +120,16 @@ def _executor_problems(executor: Executor, here: str) -> Iterator[tuple[str, str
             yield f"{here}.env", f"names of ASCII letters, digits, `_`, `-` and `.` without a digit first, not {name!r}"
         if _is_unusable(f"{name}={value}"):
             yield f"{here}.env", f"names and values of at most {MAX_WORD} bytes without NUL"
-    for field in ("workdir", "stdin", "stdout", "stderr"):
+    yield from _stream_problems(executor, here)
+
+
+def _stream_problems(executor: Executor, here: str) -> Iterator[tuple[str, str]]:
+    for field in ("workdir", *STREAMS):
         if path := getattr(executor, field):
             yield from _path_problems(path, f"{here}.{field}")
+    named = [path for path in (executor.stdin, executor.stdout, executor.stderr) if path]
+    if len(set(named)) != len(named):
+        yield here, "another file for each of `stdin`, `stdout` and `stderr`: they would overwrite each other"
 
 
 def _is_unusable(word: str) -> bool:

@@ -67,6 +67,8 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
         (_executor(workdir="relative"), "$.executors[0].workdir"),
         (_executor(workdir="/usr"), "$.executors[0].workdir"),
         (_executor(stdout="/out.txt"), "$.executors[0].stdout"),
+        (_executor(stdout="/work/log", stderr="/work/log"), "$.executors[0]"),
+        (_executor(stdin="/work/log", stdout="/work/log"), "$.executors[0]"),
         (_executor(stdin="/proc/1/environ"), "$.executors[0].stdin"),
         (_with(volumes=["/"]), "$.volumes[0]"),
         (_with(volumes=["/a/../b"]), "$.volumes[0]"),
