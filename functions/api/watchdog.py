@@ -15,7 +15,7 @@ SLOWEST = 32 * 1024  # bytes per second; a slower body is refused
 
 
 class Deadline:
-    """When a request must have been received, in seconds of the monotonic clock. Whoever reads it may move `at`."""
+    """The time until which a request must be received. `at`: by the monotonic clock; the receiver may move it."""
 
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._socket = sock
@@ -23,7 +23,7 @@ class Deadline:
         self.expired = False
 
     def expire(self) -> None:
-        """End the reading. Whoever reads gets the end of the stream at once; an answer can still be written."""
+        """Stop receiving: the receiver gets the end of the stream at once. An answer can still be sent."""
         self.expired = True
         with suppress(OSError):  # the client has gone
             self._socket.shutdown(socket.SHUT_RD)

@@ -147,7 +147,7 @@ class Client(HttpClient):
     # --- proofs ---------------------------------------------------------------------------------
 
     def crate(self, job_id: str, edition: str | None = None) -> Iterator[bytes]:
-        """The crate of a job, in pieces. Without an `edition`, the one that whoever asks may have."""
+        """The crate of a job, in pieces. `edition` defaults to the one that the caller may have."""
         return self._proof("/crate", job_id, edition)
 
     def attestation(self, job_id: str) -> Iterator[bytes]:

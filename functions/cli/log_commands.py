@@ -66,7 +66,7 @@ def logs(client: Client, job: str, stage: str, followed: bool, as_json: bool) ->
 
 
 def follow(client: Client, job: str, stage: str, pause: Callable[[float], object] = time.sleep) -> Iterator[bytes]:
-    """Yield what a stage prints until it is over. A stream that breaks off goes on where it was.
+    """Yield what a stage prints until it is over. A stream that breaks off is resumed where it ended.
 
     Raises ApiError if the log is refused, ServerUnavailable if the server does not answer for a minute.
     """

@@ -94,7 +94,7 @@ def sweep(as_json: bool) -> None:
 
 
 def _ask_database_and_cluster(app: App) -> None:
-    """Raise what they raise if they do not answer. The sweep itself goes on without the cluster."""
+    """Raise an error if one of them does not answer, because a sweep would only log that for the cluster."""
     app.store.queues()
     for namespace in {environment.namespace for environment in app.environments.values()}:
         app.cluster.orphans(namespace, 1)

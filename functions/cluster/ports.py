@@ -118,7 +118,7 @@ class State(StrEnum):
 
 
 class JobStatus(Struct, frozen=True):
-    """The state of a Job as the cluster tells it now."""
+    """The state of a Job, as the cluster reports it now."""
 
     state: State
     uid: JobUid | None = None

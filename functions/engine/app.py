@@ -134,7 +134,7 @@ class App:
 
     @cached_property
     def telemetry(self) -> Telemetry | None:
-        """Where traces and metrics go; None, and nothing is imported, without an endpoint for them."""
+        """The exporter of traces and metrics. None without an endpoint; nothing of it is imported then."""
         endpoint = self.settings.otlp_endpoint
         if not endpoint:
             return None

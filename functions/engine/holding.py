@@ -67,14 +67,14 @@ def frozen(tx: Transaction, environment: str, stage: Stage, definition: Document
 
 
 def freeze(app: App, new: Freeze) -> None:
-    """Freeze a scope, and tell of it once."""
+    """Freeze a scope, and announce it once."""
     with app.store.begin() as tx:
         if tx.freeze(new):
             _tell(app, tx, "frozen", new.scope)
 
 
 def unfreeze(app: App, scope: str) -> bool:
-    """Lift a freeze, and tell of it. False if the scope was not frozen."""
+    """Lift a freeze, and announce it. False if the scope was not frozen."""
     with app.store.begin() as tx:
         lifted = tx.unfreeze(scope)
         if lifted:

@@ -107,7 +107,7 @@ def _of_attempt(root: TraceContext, before: Workflow, closed: AttemptEnd) -> Ite
 
 
 def _begin(before: Workflow, closed: AttemptEnd) -> datetime:
-    """When the attempt's Job was created. A Job that never was has begun when its container would have, or ended."""
+    """When the attempt's Job was created. For a Job that never was created: the start of its container, or its end."""
     return min(before.job_created_at or closed.started_at or closed.at, closed.at)
 
 

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 class TickControl:
     """Raises the tick in the transactions that need it, and lowers it after a sweep.
 
-    One row has the level that the record needs and the level that the cluster was told last; where they differ, the
-    next sweep tells the cluster. Whoever changes the row has locked it, as the last lock of the transaction.
+    One row has the level that the record needs and the level that the cluster was last set to. If they differ, the next
+    sweep sets the cluster. A transaction that changes the row locks it, as its last lock.
     """
 
     def __init__(self, app: App) -> None:
@@ -37,7 +37,7 @@ class TickControl:
             self.raise_to(tx, needed)
 
     def raise_for_new(self, tx: Transaction, decisions: Sequence[Decision], now: datetime) -> None:
-        """The same for a new workflow: no sweep that does not see it yet may lower the tick before the commit."""
+        """Like `raise_for`, for a new workflow. Until the commit no sweep sees it, and none may lower the tick."""
         if not tx.hold_fast_tick():
             self.raise_to(tx, level_needed(decisions, now))
 

@@ -89,7 +89,7 @@ class Streams:
                 output.file = -1
 
     def failure(self, error: BaseException) -> tuple[str, int]:
-        """What to tell about a program that could not be started, and its exit code; for executors as in a shell."""
+        """The message for a program that could not be started, and its exit code; for executors those of a shell."""
         if self._program and isinstance(error, FileNotFoundError):
             return f"{self._program}: not found", 127
         return f"the stage could not be started: {error}", 126

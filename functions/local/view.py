@@ -135,7 +135,7 @@ def _mirror(folder: str) -> Iterator[Mount]:
 
 
 def _machine(platform: Path, user: tuple[int, int], shared_memory: int, shown: Sequence[Path]) -> Iterator[Mount]:
-    """What is shown of this machine, and what stands in its place."""
+    """The parts of this machine that a sandbox shows, and what it shows in their place."""
     yield from _system_folders()
     yield from (Mount("bind", path, path) for path in _shows(platform, shown) if not _is_below(path, _SYSTEM_FOLDERS))
     yield from _links(shown)

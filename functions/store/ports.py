@@ -118,7 +118,7 @@ class Store(Protocol):
         ...
 
     def counts(self) -> Sequence[Count]:
-        """What is unfinished, open and kept now, for metrics: one statement, whose cost follows what it counts."""
+        """The numbers of unfinished workflows, open effects and dead letters, for metrics. Costs one statement."""
         ...
 
     def nonce_used(self, address: str, nonce: int) -> bool:

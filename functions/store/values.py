@@ -168,7 +168,7 @@ class TaskQuery(Struct, frozen=True):
 
 
 class TaskEntry(Struct, frozen=True):
-    """What a list needs of a task. `size`: of the whole task with its logs, in bytes."""
+    """A task as lists show it. `size`: of the whole task with its logs, in bytes."""
 
     id: WorkflowId
     owner: str

@@ -153,7 +153,7 @@ class _Graph:
         return {**entity, **self._details(action)}
 
     def _details(self, action: Action) -> Mapping[str, Any]:
-        """What an action was about, what it used, who did it, and what came of it."""
+        """The object, instrument, agent and result of an action."""
         agent = {"@id": f"urn:ethereum:{action.person}" if action.person else self.names.software}
         match action.kind:
             case "run":

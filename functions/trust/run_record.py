@@ -114,7 +114,7 @@ class RunRecord(Struct, frozen=True, dict=True):
 
     @cached_property
     def inputs(self) -> Sequence[FetchedFile]:
-        """What configure fetched, if the list is the one whose digest the history has."""
+        """The files that configure fetched; none if the history has another digest of the list."""
         stated = self.facts(Stage.CONFIGURE)
         genuine = bool(self.fetched) and of_fetched(map(asdict, self.fetched)).items() <= stated.items()
         return [file for file in self.fetched if not is_algorithm(file.path)] if genuine else []
@@ -162,7 +162,7 @@ class RunRecord(Struct, frozen=True, dict=True):
 
     @cached_property
     def withheld(self) -> Sequence[Mapping[str, Any]]:
-        """What was made and did not leave: `path`, `sha256`, `size` of each file, as they are known."""
+        """The files that were written and not released: `path`, and `sha256` and `size` where known."""
         left = {facts.plain(file)["path"] for file in self.record.manifest.files}
         left |= {f"{OUTPUTS}{name}" for each in self.delivered for name in (each["path"], quote(each["path"]))}
         held = [facts.plain(file) for file in self.held.files]

@@ -106,7 +106,7 @@ def _policy_names(run: RunRecord) -> Sequence[str]:
 
 
 def _ran(run: RunRecord) -> dict[str, Any]:
-    """What ran, on what: resource descriptors with the digests as they were found, not as they were asked for."""
+    """Resource descriptors of what ran and on what, with the digests that were found, not those that were asked for."""
     work = of_submission(run.record.submission)
     lines = [entry for entry, _ in run.covered if entry.before is Phase(Stage.ALGORITHM)]
     digests = [entry.facts["image"] for entry in lines if "image" in entry.facts]

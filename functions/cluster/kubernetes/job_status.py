@@ -177,7 +177,7 @@ def _since(pod: Body, condition: str) -> datetime | None:
 def is_disrupted(pod: Body) -> bool:
     """Whether the Pod is being deleted, drained, preempted or evicted.
 
-    Its exit code then tells of the killing and not of the program; its Job replaces it or fails.
+    Its exit code then describes the kill, not the program. Its Job replaces the Pod, or fails.
     """
     return is_being_deleted(pod) or bool(true_condition(pod, DISRUPTION))
 
@@ -213,7 +213,7 @@ def _facts(pod: Body, message: str, stage: Stage) -> dict[str, str]:
 
 
 def _image(pod: Body) -> dict[str, str]:
-    """The image as the node tells it, and as the Pod asked for it, if that is another digest.
+    """The image by the node's digest, and by the digest in the Pod's spec if it differs.
 
     Some runtimes tell the digest of their platform's image, or of its configuration, for one that is asked for by the
     digest of an index. They have compared the bytes with what was asked for.

@@ -76,7 +76,7 @@ def text(file: OutputFile, settings: disclosure.Text) -> Iterator[str]:
     """Find text that is not prose: long lines, mostly digits."""
     if file.extension not in TEXTS:
         return
-    longest = open_line = digits = 0  # bytes; of the longest line, of the one that goes on, and all digits
+    longest = open_line = digits = 0  # bytes: of the longest line, of the line that is still open, and of all digits
     for chunk in file.chunks():
         digits += len(chunk) - len(chunk.translate(None, _DIGITS))
         first, *others = chunk.splitlines(keepends=True)

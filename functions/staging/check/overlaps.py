@@ -180,7 +180,7 @@ class Overlaps:
 
 
 def least_likely(expected: Iterable[float], rows: int) -> tuple[float, int]:
-    """How likely it is that some number of `rows` rows share by chance what these share, and which number.
+    """The smallest likelihood that so many of `rows` rows match by chance, and for how many of them.
 
     `expected`: for each of the rows that share cells, how many input rows would share them by chance.
     """

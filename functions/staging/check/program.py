@@ -83,6 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _facts(report: Report, volume: Path) -> dict[str, str]:
-    """What the history keeps: the digest of the report, and how many files it keeps in."""
+    """The facts for the history: the digest of the report, and how many files it blocks."""
     content = (volume / CHECKS_REPORT).read_bytes()
     return {"checks": hashlib.sha256(content).hexdigest(), "blocked": str(len(report.blocked))}

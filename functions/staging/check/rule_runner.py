@@ -1,6 +1,6 @@
-"""Runs every rule over every file that wants to leave, and writes down what was found.
+"""Runs every rule over every output file, and writes the report.
 
-A rule that raises counts as a finding that blocks: a file that cannot be judged stays in.
+A rule that raises is a finding that blocks: a file that cannot be judged is not released.
 """
 
 from __future__ import annotations

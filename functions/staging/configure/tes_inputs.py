@@ -64,7 +64,7 @@ class TesInputs:
         self._downloads.close()
 
     def _name(self, failure: StageFailure) -> None:
-        """Leave the name of the input that failed to publish, which tells it to the owner."""
+        """Write down which input failed. The publish stage reads that file and shows it to the owner."""
         told = f"{failure.path.removeprefix(OUTPUTS)}: {failure.reason}"
         with suppress(OSError):
             (self._volume / FAILED_INPUT).write_text(told, encoding="utf-8", errors="replace")

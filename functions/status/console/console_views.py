@@ -82,7 +82,7 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
         "state": state(each, phase),
         "phase": phase,
         "attempt": each.attempt,
-        # A policy may withhold the exit code. The page of the workflow tells it where none does.
+        # A policy may withhold the exit code. The workflow's own page shows it if none does.
         "reason": reason if viewer.sees_all else reason.partition(":")[0],
         "created": epoch(each.created_at),
         "finished": _time(each.finished_at),
