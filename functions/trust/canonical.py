@@ -44,8 +44,6 @@ def storable(text: str) -> str:
 
 
 def _check(value: Any) -> None:
-    if type(value) in _PLAIN:  # most values; each line of a history comes here
-        return
     match value:
         case None | bool() | str():
             return
@@ -59,6 +57,8 @@ def _check(value: Any) -> None:
             for key, item in value.items():
                 if not isinstance(key, str) or not key.isascii():
                     raise NotCanonical(f"the key {key!r} is not an ASCII string")
-                _check(item)
+                # Most values need no further look. Each line of a history comes here.
+                if type(item) not in _PLAIN and not (type(item) is int and 0 <= item < _LARGEST):
+                    _check(item)
         case _:
             raise NotCanonical(f"a value of type {type(value).__name__} has no canonical spelling")

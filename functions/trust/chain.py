@@ -105,7 +105,7 @@ def verify(job: WorkflowId, lines: Iterable[Mapping[str, Any]]) -> str:
 
 def spell_time(at: datetime) -> str:
     """Return a time as the chain spells it: UTC, always six digits of a second, `Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{at.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def salted(salt: bytes, value: Any) -> str:
