@@ -190,6 +190,12 @@ FORGED = [
 ]
 
 
+def test_a_browser_that_says_nothing_of_a_requests_origin_may_read_and_change_nothing(operator: Api) -> None:
+    silent = {"Sluice-Console": "1"}
+    assert json.loads(operator.status.get(SESSION, headers=silent).text)["role"] == "operator"
+    assert operator.status.delete(SESSION, headers=silent).status_code == 403
+
+
 @pytest.mark.parametrize("headers", FORGED)
 def test_a_request_of_another_site_changes_nothing_with_the_cookie(operator: Api, headers: dict[str, str]) -> None:
     cookie = operator.status.get_cookie(COOKIE)

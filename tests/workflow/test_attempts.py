@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from support.rules import LONG_AFTER, MANIFEST, NOW, UID, at, ended, failed_with, new, waiting
 
 from functions.workflow.decide import decide
-from functions.workflow.decision import CleanUp, CreateJob, DeleteJob, Emit, RemoveResults, Verdict
-from functions.workflow.model import Hold, JobUid, Limits, Manifest, Outcome, Phase, Stage, Stop, Workflow
+from functions.workflow.decision import CleanUp, Emit, RemoveResults, Verdict
+from functions.workflow.model import Hold, JobUid, Limits, Outcome, Phase, Stage, Stop, Workflow
 from functions.workflow.observation import (
     Admitted,
     DeleteRequested,
@@ -20,7 +20,7 @@ from functions.workflow.observation import (
     StopRequested,
     Tick,
 )
-from functions.workflow.timing import CHECK_AFTER, HALT_PATIENCE, LONGEST_PAUSE
+from functions.workflow.timing import CHECK_AFTER, HALT_PATIENCE, LONGEST_PAUSE, stage_deadline
 
 TASK = Limits(ignore_errors=(True, False), algorithm_seconds=60)
 
@@ -133,6 +133,12 @@ def test_nothing_of_an_attempt_is_carried_into_the_next_stage_or_the_end() -> No
     assert (end.attempt, end.executor, end.job_uid, end.job_created_at, end.deadline) == (0, 0, None, None, None)
 
 
+def test_the_time_of_a_stage_begins_with_it() -> None:
+    end = StageEnded(Stage.CONFIGURE, 1, UID, Outcome.SUCCEEDED, 0)
+    w = decide(at(Stage.CONFIGURE), end, later(100)).workflow
+    assert (w.wake_at, w.deadline) == (later(100) + CHECK_AFTER, stage_deadline(w.limits, Stage.ALGORITHM, later(100)))
+
+
 # --- further attempts -----------------------------------------------------------------------
 
 
@@ -146,17 +152,39 @@ def test_exit_codes_of_configure_mean_nothing_in_publish() -> None:
     assert (d.workflow.phase, d.workflow.attempt, d.lines[0].reason) == (Phase.PUBLISH, 2, "Crashed")
 
 
+def test_a_publish_that_fails_for_good_removes_no_released_files() -> None:
+    d = ended(at(Stage.PUBLISH, attempt=5), Outcome.FAILED, 62, "ResultUploadFailed")
+    assert (d.effects, d.lines[0].reason) == ((CleanUp(), Emit("finished")), "ResultUploadFailed")
+
+
+# --- the image that a policy asks for -------------------------------------------------------
+
+
+def test_only_an_algorithm_that_ran_is_held_to_its_image() -> None:
+    limits = Limits(images=("sha256:asked",))
+    assert ended(at(Stage.CONFIGURE, limits=limits), Outcome.SUCCEEDED, 0).workflow.phase is Phase.ALGORITHM
+    failed = ended(at(Stage.ALGORITHM, limits=limits), Outcome.FAILED, 3, "Error")
+    assert failed_with(failed) == (41, "AlgorithmExit:3")
+
+
+def test_the_kill_of_an_algorithm_with_another_image_is_not_told() -> None:
+    w = at(Stage.ALGORITHM, limits=Limits(images=("sha256:asked",)))
+    d = ended(w, Outcome.FAILED, 137, "OOMKilled", oom_killed=True, facts={"image": "sha256:other"})
+    assert d.workflow.ending is not None
+    assert (d.workflow.ending.reason, d.workflow.ending.oom_killed) == ("AlgorithmNotAllowed", False)
+
+
 # --- halts ----------------------------------------------------------------------------------
 
 
 def test_a_halted_stage_is_checked_soon_and_given_up_after_a_while() -> None:
     w = replace(waiting(Stage.ALGORITHM), runs_since=NOW)
-    d = decide(w, StopRequested(), NOW)
+    d = decide(w, StopRequested(), later(5))
     halted = d.workflow
     assert (halted.waiting, halted.runs_since) == (None, None)
-    assert (halted.wake_at, halted.deadline) == (NOW + CHECK_AFTER, NOW + HALT_PATIENCE)
+    assert (halted.wake_at, halted.deadline) == (later(5) + CHECK_AFTER, later(5) + HALT_PATIENCE)
     assert d.lines[0].reason == "StopRequested"
-    over = decide(halted, Tick(), NOW + HALT_PATIENCE).workflow
+    over = decide(halted, Tick(), later(5) + HALT_PATIENCE).workflow
     assert (over.phase, over.halt) == (Phase.PUBLISH, None)
 
 
@@ -246,41 +274,3 @@ def test_a_suspended_job_is_checked_less_often_the_longer_it_waits() -> None:
     assert (held.waiting, held.wake_at) == (None, later(3600) + LONGEST_PAUSE)
     uncreated = replace(w, job_created_at=None)
     assert decide(uncreated, Tick(suspended=True), later(3600)).workflow.wake_at == later(3600) + CHECK_AFTER
-
-
-# --- executors of a task --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("runs_since", "created_at", "left"),
-    [(later(10), NOW, 40), (None, NOW, 30), (None, None, 60)],
-    ids=["runs", "was never seen to run", "creation not recorded"],
-)
-def test_an_executor_uses_up_the_time_since_its_start(
-    runs_since: datetime | None, created_at: datetime | None, left: int
-) -> None:
-    w = replace(at(Stage.ALGORITHM, limits=TASK), runs_since=runs_since, job_created_at=created_at)
-    d = decide(w, StageEnded(Stage.ALGORITHM, 1, UID, Outcome.FAILED, 3, "Error", ended_at=later(30)), later(30))
-    assert (d.workflow.executor, 60 - d.workflow.ran_seconds) == (1, left)
-    assert d.effects == (CreateJob(Stage.ALGORITHM, 1, executor=1),)
-    assert [(line.event, line.reason) for line in d.lines] == [("executor 1 failed", "ExecutorExit:3")]
-
-
-def test_only_the_algorithm_of_a_task_is_called_an_executor() -> None:
-    assert ended(at(Stage.CONFIGURE, limits=TASK), Outcome.SUCCEEDED, 0).lines[0].event == "configure succeeded"
-    assert ended(at(Stage.ALGORITHM), Outcome.SUCCEEDED, 0).lines[0].event == "algorithm succeeded"
-
-
-@pytest.mark.parametrize("hold", [Hold.NEVER, Hold.ALWAYS])
-def test_a_task_that_lacks_an_output_publishes_the_others_unless_they_must_be_held(hold: Hold) -> None:
-    written = replace(MANIFEST, missing=("/out/b",), admin_files=MANIFEST.files)
-    d = ended(
-        at(Stage.PUBLISH, limits=replace(TASK, hold=hold, hold_seconds=60)), Outcome.SUCCEEDED, 0, manifest=written
-    )
-    assert failed_with(d) == (62, "OutputMissing")
-    assert d.manifest == (written if hold is Hold.NEVER else Manifest(admin_files=MANIFEST.files))
-
-
-def test_a_stopped_executor_is_deleted_by_its_number() -> None:
-    d = decide(at(Stage.ALGORITHM, executor=1, limits=TASK), StopRequested(), NOW)
-    assert d.effects == (DeleteJob(Stage.ALGORITHM, 1, executor=1),)
