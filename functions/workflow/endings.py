@@ -21,7 +21,8 @@ FINAL_CONFIGURE_CODES = {
 FINAL_REASONS = (
     frozenset(
         {
-            *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable", "OutputForbidden"),
+            *("ResultTooLarge", "TooManyResults", "TreeTooDeep", "OutputUnreadable"),
+            *("OutputForbidden", "OutputRefused"),
             *("InvalidTask", "InternalError", "QueueTimeout"),
         }
     )

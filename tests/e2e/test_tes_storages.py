@@ -25,6 +25,11 @@ ENVIRONMENTS = """
   maxJobDuration: 60
   fetch: {{schemes: [s3], buckets: ["s3://data-in"], endpoints: {{s3: "{url}"}}}}
   tes: {{outputs: ["s3://data-out/{{owner}}/"], endpoints: {{s3: "{url}"}}}}
+- id: anywhere
+  ramGB: 0.1
+  maxJobDuration: 60
+  fetch: {{schemes: [s3], buckets: ["s3://data-in"], endpoints: {{s3: "{url}"}}}}
+  tes: {{outputs: ["*"], endpoints: {{s3: "{url}"}}}}
 - id: held
   ramGB: 0.1
   maxJobDuration: 60
@@ -128,6 +133,14 @@ def test_an_input_that_a_bucket_does_not_have_is_named_without_its_query(http: T
         "input /in/x: DataUnavailable",
         "ended: DataUnavailable (an input could not be fetched)",
     ]
+
+
+def test_a_task_whose_bucket_does_not_exist_ends_soon_and_says_so(http: TesHttp) -> None:
+    task = ended(
+        http, created(http, "anywhere", "echo a >/work/a", {"path": "/work/a", "url": "s3://no-such-bucket/a"})
+    )
+    assert (task["state"], task["logs"][0]["metadata"]["reason"]) == ("SYSTEM_ERROR", "OutputRefused")
+    assert "its bucket or folder may be missing" in task["logs"][0]["system_logs"][-1]
 
 
 # --- held outputs ---------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from functions.staging.publish.tes_outputs import covered, entries
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
 from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below
+from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope
 from functions.workflow.stage_task import HeldTask, Task
 from functions.workflow.tes_checks import accept
@@ -256,11 +257,12 @@ def test_a_file_that_two_outputs_send_to_one_url_is_fine(run: Publish, tmp_path:
     assert [each.path for each in run(_task(*outputs)).delivered] == ["/vol/deep/er/y", "/vol/x", "/vol/x"]
 
 
-def test_a_destination_that_cannot_be_written_fails_the_upload(run: Publish, tmp_path: Path) -> None:
+def test_a_destination_that_refuses_an_output_ends_the_stage_for_good(run: Publish, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StageFailure) as failure:
         run(_task(_output("/work/a.txt", tmp_path / "file/below")))
-    assert failure.value.reason == "ResultUploadFailed"
+    assert failure.value.reason == "OutputRefused"
+    assert failure.value.reason in FINAL_REASONS
 
 
 def test_no_output_goes_through_a_link_out_of_its_prefix(run: Publish, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from functions.results.ports import StorageRefused, StorageUnavailable
+from functions.results.ports import StorageFull, StorageRefused, StorageUnavailable
 from functions.staging.command_line import delivery_credentials
 from functions.staging.report import StageFailure
 from functions.variables import SettingsError
@@ -37,8 +38,21 @@ class Destinations:
         self._stores: dict[str, ObjectStorage] = {}
 
     def put(self, url: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
-        """Write one file, or replace it. Raises StorageUnavailable, and StageFailure for a URL that is not allowed."""
+        """Write one file, or replace it. Raises StorageUnavailable, and StageFailure where a retry cannot help.
+
+        The client has chosen the place: what its storage refuses, it refuses again.
+        """
         self._check(url)
+        try:
+            self._put(url, chunks, size, content_type)
+        except StorageFull:
+            raise
+        except StorageRefused as e:
+            logging.error("an output is refused: %s", e)
+            raise StageFailure("OutputRefused", "the storage at the URL of an output refuses it") from None
+        return url
+
+    def _put(self, url: str, chunks: Iterable[bytes], size: int, content_type: str) -> None:
         parts = urlsplit(url)
         match parts.scheme:
             case "s3" | "gs" | "az":
@@ -50,7 +64,6 @@ class Destinations:
                 _write(target, chunks)
             case _:
                 self._http.put(url, chunks, size, content_type)
-        return url
 
     def _check(self, url: str) -> None:
         try:
@@ -110,7 +123,7 @@ def _write(target: Path, chunks: Iterable[bytes]) -> None:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as e:
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as e:
         raise StorageRefused(f"{target}: {e.strerror}") from e
     except OSError as e:
         raise StorageUnavailable(f"{target}: {e.strerror}") from e
