@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from functions.local import keys
+from functions.local import generated_keys
 from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
@@ -191,7 +191,7 @@ class Platform:
         insecure = {"SIGNATURE_REQUIRED": "0", "SLUICE_OPEN_ADMIN": "1", "SLUICE_OPEN_TES": "1"}  # on loopback only
         chosen = {name: os.environ.get(name, value) for name, value in insecure.items()}
         given = {*os.environ, *self._variables}
-        operator = keys.operator_settings(self._folder, given)
+        operator = generated_keys.operator_settings(self._folder, given)
         self.key_file = Path(operator["OPERATOR_PRIVATE_KEY_FILE"]) if operator else None
         return {
             **chosen,
@@ -202,7 +202,7 @@ class Platform:
             "QUARANTINE_URL": (self._folder / "quarantine").as_uri(),
             "ENVIRONMENTS_FILE": str(self._environments.absolute()),
             **operator,
-            **keys.signing_settings(self._folder, given),
+            **generated_keys.signing_settings(self._folder, given),
             **self._variables,
         }
 
