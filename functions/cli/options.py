@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from functions.cli.command_errors import fail
+from functions.cli.command_errors import fail, printable
 from functions.log import printable_json
 
 if TYPE_CHECKING:
@@ -91,6 +91,14 @@ def print_json(value: Any) -> None:
     """Print `value` as indented JSON on stdout. Characters that are not printable become JSON's escapes."""
     lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
     click.echo("\n".join(map(printable_json, lines)))
+
+
+def print_answer(answer: dict[str, Any], told: str, as_json: bool) -> None:
+    """Print a server's answer as JSON, or the sentence `told` instead."""
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(printable(told))
 
 
 def _client(url: str, key_file: Path | None, admin_file: Path | None) -> Client:

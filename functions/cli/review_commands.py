@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from functions.cli.command_errors import fail, printable
-from functions.cli.options import json_option, print_json, server_options
+from functions.cli.options import json_option, print_answer, print_json, server_options
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -145,13 +145,13 @@ def _preview(path: str, content: bytes, to_file: str) -> None:
 @click.command()
 @click.argument("job")
 @click.option("--withhold", "withheld", multiple=True, metavar="PATH", help="Withhold this file; may be repeated.")
-@click.option("--reason", required=True, help="Why; it is signed, and kept with the decision.")
+@click.option("--reason", help="Why; it is signed, and kept with the decision. Required, except with --again.")
 @click.option("--yes", is_flag=True, help="Do not ask before signing.")
 @click.option("--again", is_flag=True, help="Try a decided release again after it failed; signs nothing.")
 @json_option
 @server_options
 def release(
-    client: Client, job: str, withheld: tuple[str, ...], reason: str, yes: bool, again: bool, as_json: bool
+    client: Client, job: str, withheld: tuple[str, ...], reason: str | None, yes: bool, again: bool, as_json: bool
 ) -> None:
     """Sign a decision that releases the held files of a job.
 
@@ -167,8 +167,10 @@ def release(
       sluice release JOB --withhold outputs/chart.svg --reason "counts above 10" --key-file checker.key
     """
     if again:
-        _show(client.release_again(job), as_json)
+        print_answer(client.release_again(job), f"The release of job {job} runs again.", as_json)
         return
+    if reason is None:
+        fail("--reason: say why the files may leave; it is signed, and kept with the decision")
     found = client.held_job(job)
     paths = [each["path"] for each in found["files"]]
     if unknown := sorted(set(withheld) - set(paths)):
@@ -192,57 +194,10 @@ def reject(client: Client, job: str, reason: str, yes: bool, as_operator: bool, 
       sluice reject JOB --reason "rows of patients" --key-file checker.key
     """
     if as_operator:
-        _show(client.reject_as_operator(job), as_json)
+        print_answer(client.reject_as_operator(job), f"Job {job} is rejected: nothing leaves.", as_json)
         return
     found = client.held_job(job)
     _sign(client, found, "reject", reason, {each["path"] for each in found["files"]}, yes, as_json)
-
-
-@click.command()
-@click.argument("scope")
-@click.option("--reason", default="", help="Why; shown to operators.")
-@json_option
-@server_options
-def freeze(client: Client, scope: str, reason: str, as_json: bool) -> None:
-    """Publish, release and download nothing of SCOPE until it is lifted.
-
-    SCOPE is `all`, `environment:ID`, or `data:` and a DID or a URL prefix.
-
-    \b
-    Example:
-      sluice freeze data:did:op:penguins --reason "consent withdrawn" --admin-file admin.txt
-    """
-    _show(client.freeze(scope, reason), as_json)
-
-
-@click.command()
-@click.argument("scope")
-@json_option
-@server_options
-def unfreeze(client: Client, scope: str, as_json: bool) -> None:
-    """Lift a freeze.
-
-    \b
-    Example:
-      sluice unfreeze all --admin-file admin.txt
-    """
-    _show(client.unfreeze(scope), as_json)
-
-
-@click.command()
-@click.argument("job")
-@json_option
-@server_options
-def revoke(client: Client, job: str, as_json: bool) -> None:
-    """Take back the results of a finished job.
-
-    They are removed, and downloads answer 410.
-
-    \b
-    Example:
-      sluice revoke JOB --admin-file admin.txt
-    """
-    _show(client.revoke(job), as_json)
 
 
 def _sign(
@@ -274,18 +229,20 @@ def _sign(
         click.echo(f"{each['verdict']:<9} {printable(each['path'])}  {each['sha256'][:16]}…", err=True)
     if not yes:
         click.confirm(f"Sign as {client.address}: {verdict} job {printable(found['jobId'])}?", abort=True, err=True)
-    _show(client.decide(decision, client.sign(encode(decision).decode())), as_json)
+    answer = client.decide(decision, client.sign(encode(decision).decode()))
+    print_answer(answer, f"Job {found['jobId']} {_outcome(answer)}", as_json)
 
 
-def _show(answer: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(answer)
-        return
-    click.echo(", ".join(f"{key} {_plain(value)}" for key, value in answer.items()))
-
-
-def _plain(value: Any) -> str:
-    return f"{value['given']} of {value['needed']}" if isinstance(value, dict) else printable(value)
+def _outcome(answer: dict[str, Any]) -> str:
+    """What follows from a decision, as the end of a sentence."""
+    given = f"{answer['approvals']['given']} of {answer['approvals']['needed']}"
+    match answer["state"]:
+        case "released":
+            return f"is released, with {given} approvals: the files are being copied to its results."
+        case "rejected":
+            return "is rejected: nothing leaves."
+        case _:
+            return f"waits for further decisions: {given} approvals are given."
 
 
 def _print_rows(out: Any, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

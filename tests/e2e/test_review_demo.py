@@ -31,7 +31,7 @@ def test_two_of_three_held_files_are_released_by_a_checkers_signature(tmp_path: 
     held, _, released = printed.partition("5. The consumer gets the two files.")
     assert "Filtering results" in held
     assert "387 marks, more than 100" in held
-    assert "state released, approvals 1 of 1" in held
+    assert "is released, with 1 of 1 approvals" in held
     assert {"statistics.csv", "statistics.json"} <= set(released.split())
     assert "penguins.svg" not in released
     assert "states this bag and each of its 2 released files" in released
