@@ -72,7 +72,8 @@ def _software_checks(run: RunRecord, edition: Edition) -> Iterator[Action]:
     begun, ended = run.times(Stage.FILTER)
     if begun is not None:
         status = _status(ended, run.succeeded(Stage.FILTER))
-        yield Action("filter", "disclosure", "Disclosure check by the operator's filter", status, begun, ended)
+        told = f": {run.filtered}" if edition is Edition.HOLDER and run.filtered else ""
+        yield Action("filter", "disclosure", f"Disclosure check by the operator's filter{told}", status, begun, ended)
     begun, ended = run.times(Stage.CHECK)
     if begun is not None:
         found = run.record.workflow.findings.value or "nothing found"

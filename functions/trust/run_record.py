@@ -19,6 +19,7 @@ from functions.workflow.model import FetchedFile, Hold, Manifest, Phase, Record,
 from functions.workflow.reported_facts import is_algorithm, of_fetched
 from functions.workflow.volume_layout import OUTPUTS
 
+FILTERED = ("removed", "changed", "added")  # the facts of publish about the outputs before and after the filter
 ATTESTED = "attested"  # the event of the line that names a signed statement
 
 
@@ -123,6 +124,12 @@ class RunRecord(Struct, frozen=True, dict=True):
     def algorithm(self) -> str:
         """The sha256 of the algorithm as it was fetched; empty if that is not known."""
         return self.facts(Stage.CONFIGURE).get("algorithm", "")
+
+    @property
+    def filtered(self) -> str:
+        """What the operator's filter did to the outputs, in words; empty if that is not recorded."""
+        stated = self.facts(Stage.PUBLISH)
+        return ", ".join(f"{name} {stated[name]}" for name in FILTERED if name in stated)
 
     @property
     def guarded(self) -> bool:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from functions.trust import attestation, canonical, chain, checkpoint, merkle, statements
 from functions.trust.bag import BAG_INFO, BAGIT, MANIFEST, PAYLOAD, TAG_MANIFEST, decoded
 from functions.trust.checkpoint import CheckpointInvalid, Witness
+from functions.trust.run_record import FILTERED
 from functions.trust.signing import key_id
 from functions.workflow.model import WorkflowId
 
@@ -146,7 +147,8 @@ class Verification:
             self.head = chain.verify(WorkflowId(str(lines[0]["job"])), lines)
         except (ValueError, IndexError, TypeError, KeyError) as e:
             raise NotGenuine(f"the history is not one unbroken chain: {e}") from None
-        return f"the history is one unbroken chain of {len(lines)} lines; its last digest is {self.head}"
+        told = f"the history is one unbroken chain of {len(lines)} lines; its last digest is {self.head}"
+        return "; ".join((told, *filter(None, map(_filtered, lines))))
 
     # --- the statement ----------------------------------------------------------------------------
 
@@ -242,6 +244,15 @@ def _witnessed(witness: Witness, notes: Iterable[str]) -> str:
         if at is not None:
             return f"the witness {witness.name} signed the log {signed.origin} of {signed.size} leaves at {at:%F %TZ}"
     raise NotGenuine(f"no checkpoint that was given has a cosignature of the witness {witness.name}")
+
+
+def _filtered(line: Mapping[str, Any]) -> str:
+    """What a line says of the operator's filter; empty if nothing."""
+    facts = line.get("facts")
+    if not isinstance(facts, dict) or "unfiltered" not in facts:
+        return ""
+    counts = ", ".join(f"{name} {facts.get(name)}" for name in FILTERED)
+    return f"as it is recorded, the operator's filter {counts}"
 
 
 def _path(iri: str) -> str:

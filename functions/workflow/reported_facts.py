@@ -18,8 +18,8 @@ import msgspec
 from functions.workflow.volume_layout import TRANSFORMATIONS
 
 # What the programs report: digests over the fetched inputs, of the algorithm and of the checks' report; how many files
-# the checks block.
-NAMES = ("inputs", "algorithm", "checks", "blocked")
+# the checks block; the digest over the outputs before the filter, and how many of them it removed, changed and added.
+NAMES = ("inputs", "algorithm", "checks", "blocked", "unfiltered", "removed", "changed", "added")
 _VALUE = re.compile(r"[0-9a-f]{64}|[0-9]{1,12}")
 _IMAGE_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

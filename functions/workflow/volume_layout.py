@@ -12,6 +12,7 @@ DDOS = "ddos"
 OUTPUTS = "outputs"
 LOGS = "logs"
 ADMIN_LOGS = "adminlogs"
+UNFILTERED_LIST = "unfiltered.sha256"  # in the next folder: the outputs before the filter, as sha256sum writes them
 FILTER_FOLDER = f"{ADMIN_LOGS}/filter"  # the only part of the admin logs that a filter's Pod can write to
 
 ALGORITHM = f"{TRANSFORMATIONS}/algorithm"

@@ -74,7 +74,8 @@ class ProofApi:
     api: Api
 
     def end(self, job: str, stage: Stage, outcome: Outcome = Outcome.SUCCEEDED, **how: Any) -> None:
-        facts = {"image": IMAGE, **(of_fetched([CODE, DATA]) if stage is Stage.CONFIGURE else {})}
+        fetched = of_fetched([CODE, DATA]) if stage is Stage.CONFIGURE else {}
+        facts = {"image": IMAGE, **fetched, **how.pop("facts", {})}
         state = self.api.app.store.state(WorkflowId(job))
         assert state is not None
         exit_code = how.pop("exit_code", 0 if outcome is Outcome.SUCCEEDED else 3)

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
 from support.api import ADMIN, OWNER
 from support.five_safes_rules import broken
 from support.proofs import (
@@ -24,6 +26,7 @@ from support.proofs import (
     held_job,
     held_proof_api,
     proof_api,
+    published,
     rejected_job,
     released_job,
     unpacked,
@@ -31,6 +34,7 @@ from support.proofs import (
 from support.tes import tokens_file
 
 from functions.api.ocean.routes import PREFIX
+from functions.cli.main import main
 from functions.workflow.model import DeliveredFile, Manifest, Stage
 
 STATES: dict[str, Callable[[], tuple[ProofApi, str]]] = {
@@ -129,6 +133,28 @@ def test_a_held_crate_says_that_a_decision_is_wanted(tmp_path: Path) -> None:
     graph = graph_of(unpacked(proofs.crate(job), tmp_path))
     waiting = [each for each in entity(graph, "AssessAction") if "waits for a decision" in each["name"]]
     assert [each["actionStatus"] for each in waiting] == ["http://schema.org/PotentialActionStatus"]
+
+
+def test_what_the_operators_filter_did_is_told_to_the_holder_alone(tmp_path: Path) -> None:
+    proofs = proof_api()
+    app = proofs.api.app
+    app.environments = {
+        name: replace(each, filter_image="f", filter_command=("/filter",)) for name, each in app.environments.items()
+    }
+    job = proofs.api.start()["jobId"]
+    for stage in (Stage.CONFIGURE, Stage.ALGORITHM, Stage.FILTER):
+        proofs.end(job, stage)
+    counts = {"unfiltered": "ab" * 32, "removed": "2", "changed": "1", "added": "0"}
+    proofs.end(job, Stage.PUBLISH, manifest=Manifest(published(app.storage, CONTENTS)), facts=counts)
+    names = {}
+    for edition in EDITIONS:
+        bag = unpacked(proofs.crate(job, edition), tmp_path / edition)
+        assert broken(graph_of(bag)) == []
+        names[edition] = [each["name"] for each in entity(graph_of(bag), "AssessAction") if "filter" in each["name"]]
+    name = "Disclosure check by the operator's filter"
+    assert names == {"holder": [f"{name}: removed 2, changed 1, added 0"], "consumer": [name]}
+    ended = CliRunner().invoke(main, ["verify", str(next((tmp_path / "holder").iterdir()))])
+    assert "the operator's filter removed 2, changed 1, added 0" in ended.output
 
 
 def test_secrets_and_addresses_of_data_are_not_in_a_crate(tmp_path: Path) -> None:

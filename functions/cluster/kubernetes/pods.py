@@ -17,13 +17,17 @@ from functions.settings import Settings
 from functions.workflow.model import Stage
 from functions.workflow.quantity import format_cores, format_quantity
 from functions.workflow.tes_task import TesTask, image_name
-from functions.workflow.volume_layout import ADMIN_LOGS, FILTER_FOLDER, LOGS, OUTPUTS, VOLUME
+from functions.workflow.volume_layout import ADMIN_LOGS, FILTER_FOLDER, LOGS, OUTPUTS, UNFILTERED_LIST, VOLUME
 
 TASK_FOLDER = "/workflow"
 CREDENTIALS_FOLDER = "/credentials"
 OUTPUT_CREDENTIALS_FOLDER = "/output-credentials"
 # The only part of the admin logs that a filter sees: a folder that configure made for the filter's own log.
 FILTER_LOGS = "/sluice"
+# Publish compares the outputs with this list. A name with a line break could forge a line of it, and is left out.
+_LIST_OUTPUTS = f"""(cd "$OUTPUTS" && find . -type f ! -path '*
+*' -exec sha256sum {{}} + && echo complete) 2>/dev/null >{FILTER_LOGS}/{UNFILTERED_LIST}
+"""
 TASK_KEY, SECRET_KEY = "task.json", "secret"
 # Our own programs stream the data, so they need the same for every size. A CPU limit would slow their start.
 _STAGING_LIMITS = {"memory": "512Mi", "ephemeral-storage": "1Gi"}
@@ -161,7 +165,8 @@ def _command(job: StageJob) -> list[str]:
         case Stage.ALGORITHM:
             return _logged(job, stage_command.algorithm_command(job, VOLUME))
         case Stage.FILTER if job.environment.filter_command:
-            return [*_logged(job, shlex.join(job.environment.filter_command)), f"{FILTER_LOGS}/filter.log"]
+            command = f"{_LIST_OUTPUTS}{shlex.join(job.environment.filter_command)}"
+            return [*_logged(job, command), f"{FILTER_LOGS}/filter.log"]
         case Stage.FILTER:
             return []  # the image's own command, which we cannot wrap because we do not know it
         case _:

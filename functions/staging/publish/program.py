@@ -22,7 +22,7 @@ from functions.results.layout import attempt_folder, encode
 from functions.results.ports import Storage, StorageUnavailable
 from functions.staging.command_line import credentials_of, parse_arguments
 from functions.staging.progress import ProgressReporter
-from functions.staging.publish import tes_outputs
+from functions.staging.publish import tes_outputs, unfiltered
 from functions.staging.publish.survey import MOST_WARNINGS, Survey
 from functions.staging.publish.tree import Entry, Notice, TreeChanged, walk
 from functions.staging.publish.upload import Destination, OpenFile, Uploader, upload_failure
@@ -223,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
     log_to(volume / PUBLISH_LOG)
     try:
-        reason, text = "", _run(given, volume)
+        text, facts = _run(given, volume)
+        return finish(0, "Published", text, volume, facts)
     except StageFailure as e:
         reason, text = e.reason, e.text
     except TreeChanged as e:
@@ -233,11 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return finish(1, "Crashed", f"{type(e).__name__} in publish", volume)
     except Exception as e:
         reason, text = "InternalError", f"{type(e).__name__} in publish; please report this bug"
-    return finish(Code.UPLOAD_FAILED if reason else 0, reason or "Published", text, volume)
+    return finish(Code.UPLOAD_FAILED, reason, text, volume)
 
 
-def _run(given: Mapping[str, str], volume: Path) -> str:
-    """Run the stage and return a text for the termination message. Raises StageFailure, TreeChanged and OSError."""
+def _run(given: Mapping[str, str], volume: Path) -> tuple[str, dict[str, str]]:
+    """Run the stage and return a text and facts for the termination message.
+
+    Raises StageFailure, TreeChanged and OSError.
+    """
     from functions.results.storage import open_url, quarantine_variables, results_url
 
     try:
@@ -255,7 +259,7 @@ def _run(given: Mapping[str, str], volume: Path) -> str:
         raise StageFailure("ResultUploadFailed", f"the storage of results cannot be used: {e}") from None
     destinations = _destinations(task)
     manifest = publish(task, volume, attempt, scope, storage, quarantine, destinations)
-    return f"files: {len(manifest.files or manifest.delivered)}"
+    return f"files: {len(manifest.files or manifest.delivered)}", unfiltered.facts_of(volume)
 
 
 def _destinations(task: Task) -> Destination | None:
