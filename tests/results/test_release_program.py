@@ -211,6 +211,20 @@ def test_f45_a_release_that_dies_half_way_lists_nothing_and_runs_again(
     assert {file.filename: content(results, file) for file in manifest.files} == PLAIN
 
 
+def test_f45_what_a_later_decision_withholds_does_not_stay_from_an_earlier_release(
+    quarantine: FileStorage, tmp_path: Path
+) -> None:
+    results = FileStorage(tmp_path / "results")
+    given = held(tmp_path, results, quarantine)
+    assert given.held is not None
+    with pytest.raises(KeyboardInterrupt):
+        run(given, Dying(tmp_path / "results", 2), quarantine)
+    assert stored(tmp_path / "results") == ["w1/0/outputs/a.csv", "w1/0/outputs/b.csv"]
+    fewer = msgspec.structs.replace(given.held, files=given.held.files[1:])
+    run(msgspec.structs.replace(given, held=fewer), results, quarantine)
+    assert stored(tmp_path / "results") == ["w1/0/outputs/b.csv", "w1/0/outputs/deep/c.txt"]
+
+
 @pytest.mark.parametrize("calls", range(len(PLAIN) + 1))
 def test_what_a_broken_off_release_copied_can_be_removed_without_the_admin_logs(
     calls: int, quarantine: FileStorage, tmp_path: Path

@@ -1,7 +1,7 @@
 """The release stage: `python -m functions.staging.release --task FILE --volume DIR`.
 
-Copies the files that were decided from the quarantine to the results, and writes the manifest last. The bytes that
-leave must have the sha256 that was decided. It can run again at any time.
+Removes what an earlier attempt has copied, copies the files that were decided from the quarantine to the results, and
+writes the manifest last. The bytes that leave must have the sha256 that was decided. It can run again at any time.
 Exits with 0, or with 62 and a reason: QuarantineChanged (final), ResultUploadFailed.
 """
 
@@ -50,6 +50,11 @@ class Release(Struct, frozen=True):
     def run(self) -> Manifest:
         """Copy all files, then write the manifest. Raises StageFailure."""
         workflow = WorkflowId(self.task.workflow)
+        try:
+            # A release that was broken off may have copied files that a later decision withholds.
+            self.results.remove(workflow, before=RELEASE_ATTEMPT + 1)
+        except StorageUnavailable as e:
+            raise upload_failure("the copies of an earlier attempt", e) from e
         uploader = Uploader(self.results, attempt_folder(workflow, RELEASE_ATTEMPT))
         files = tuple(self._copy(file, uploader) for file in self.held.files)
         manifest = Manifest(files, self.held.admin_files, delivered=tuple(self._deliver()))
