@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from http.client import HTTPMessage
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
 
 import pytest
 from cloudevents.conversion import from_http
@@ -19,6 +17,7 @@ from cloudevents.http import CloudEvent
 from coincurve import PublicKey
 from support.api import ADMIN, API, NOW, Api, app
 from support.held_api import KEYS, as_operator, decide, decision, held, held_api, look
+from support.receiver import Receiver
 from werkzeug.test import Client
 
 from functions import ethereum
@@ -33,37 +32,6 @@ from functions.workflow.model import WorkflowId
 from functions.workflow.tick import TickLevel
 
 KEY = "0x" + "44" * 32
-
-
-class Receiver(HTTPServer):
-    """Takes what is POSTed and answers `status`."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.status = 200
-        self.got: list[Any] = []
-        self.signed: list[tuple[Any, bytes]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/told"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.headers["Content-Type"], json.loads(body)))
-        self.server.signed.append((self.headers, body))
-        self.send_response(self.server.status)
-        if self.server.status == 302:
-            self.send_header("Location", "/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 @pytest.fixture

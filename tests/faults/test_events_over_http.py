@@ -41,8 +41,7 @@ BINARY = {
     "ce-id": "1",
     "Content-Type": "application/json",
 }
-BATCH = {"Content-Type": "application/cloudevents-batch+json"}
-STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+BATCH, STRUCTURED = ({"Content-Type": f"application/cloudevents{kind}+json"} for kind in ("-batch", ""))
 
 
 def without(name: str) -> dict[str, str]:

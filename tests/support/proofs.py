@@ -15,6 +15,7 @@ from support.api import ADMIN, OWNER, Api, app
 from support.held_api import decide, decision, held, held_api
 from support.world import MemoryStorage
 
+from functions.advance.sweep import sweep
 from functions.results.ports import Content, NotFound
 from functions.workflow.decision import Verdict
 from functions.workflow.model import FetchedFile, Manifest, Outcome, ResultFile, Stage, WorkflowId
@@ -163,3 +164,13 @@ def openssl_verifies(folder: Path, pem: bytes, signed: bytes, signature: bytes) 
     (folder / "signature").write_bytes(signature)
     command = "openssl pkeyutl -verify -pubin -inkey pub.pem -rawin -in signed -sigfile signature"
     return subprocess.run(command.split(), cwd=folder, capture_output=True).returncode == 0
+
+
+def logged(proofs: ProofApi) -> dict[str, int]:
+    """What a sweep does about one more job."""
+    proofs.finished(agreementId=f"0x{proofs.api.app.new_id()}")
+    return dict(sweep(proofs.api.app))
+
+
+def note_of(proofs: ProofApi) -> str:
+    return str(proofs.api.get("/log/checkpoint").text)
