@@ -14,7 +14,16 @@ from msgspec import Struct
 from functions.workflow.container_paths import PathRefused, check_path, plan
 from functions.workflow.document import MAX_DEPTH, DocumentError
 from functions.workflow.field_checks import depth_left
-from functions.workflow.tes_task import BACKEND_PARAMETERS, WILDCARDS, Executor, Output, Resources, TesTask, is_image
+from functions.workflow.tes_task import (
+    BACKEND_PARAMETERS,
+    WILDCARDS,
+    Executor,
+    Output,
+    Resources,
+    TesTask,
+    is_image,
+    url_of,
+)
 
 MAX_WORD = (128 << 10) - 1  # bytes: Linux starts no program with a longer word or variable
 STREAMS = ("stdin", "stdout", "stderr")
@@ -77,7 +86,7 @@ def _problems(task: TesTask) -> Iterator[tuple[str, str]]:
         if item.content and item.type == "DIRECTORY":
             yield f"{here}.type", "FILE, as `content` is one file"
         if not item.content:
-            yield from _url_problems(item.url, f"{here}.url")
+            yield from _url_problems(item.url, f"{here}.url", one_file=item.type == "FILE")
         yield from _path_problems(item.path, f"{here}.path")
     for n, output in enumerate(task.outputs):
         yield from _output_problems(output, f"$.outputs[{n}]")
@@ -136,11 +145,14 @@ def _is_unusable(word: str) -> bool:
     return "\0" in word or len(word.encode()) > MAX_WORD
 
 
-def _url_problems(url: str, here: str) -> Iterator[tuple[str, str]]:
+def _url_problems(url: str, here: str, *, one_file: bool) -> Iterator[tuple[str, str]]:
     try:
-        urlsplit(url)
+        parts = urlsplit(url_of(url))
     except ValueError:
         yield here, "a URL"
+        return
+    if parts.fragment or (parts.query and not (one_file and parts.scheme in ("http", "https"))):
+        yield here, "a URL without `?` and `#`; in a name they are %3F and %23"
     if any(letter < " " or letter == "\x7f" for letter in url):
         yield here, "a URL without control characters"
 
@@ -148,7 +160,7 @@ def _url_problems(url: str, here: str) -> Iterator[tuple[str, str]]:
 def _output_problems(output: Output, here: str) -> Iterator[tuple[str, str]]:
     if not output.url:
         yield f"{here}.url", "where the output goes"
-    yield from _url_problems(output.url, f"{here}.url")
+    yield from _url_problems(output.url, f"{here}.url", one_file=output.is_file)
     yield from _path_problems(output.path, f"{here}.path")
     if not output.is_pattern:
         return
