@@ -209,3 +209,15 @@ def test_a_refused_release_delivers_nothing(laptop: Laptop, http: TesHttp, bucke
     assert task["state"] == "SYSTEM_ERROR"
     assert task["logs"][0]["outputs"] == []
     assert not (bucket.root / "data-out/ann/refused").exists()
+
+
+def test_a_task_that_is_canceled_while_it_is_held_delivers_nothing(
+    laptop: Laptop, http: TesHttp, bucket: Bucket
+) -> None:
+    id_, shown = held(laptop, http, "canceled")
+    http.call("POST", f"/tasks/{id_}:cancel")
+    assert ended(http, id_)["state"] == "CANCELED"
+    body = signed_decision(shown, KEYS[0], job=id_, verdict="release", reason="too late")
+    assert laptop.call("POST", f"{API}/decisions", body)[0] in (404, 409)
+    assert http.call("GET", f"/tasks/{id_}")["state"] == "CANCELED"
+    assert not (bucket.root / "data-out/ann/canceled").exists()
