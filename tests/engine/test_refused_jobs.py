@@ -3,7 +3,7 @@
 import pytest
 from support.world import TASK, World, record
 
-from functions.cluster.ports import ClusterUnavailable, Rejected
+from functions.cluster.ports import ClusterUnavailable, NameConflict, Rejected
 from functions.store.values import Freeze
 from functions.workflow.codes import Code
 from functions.workflow.model import Outcome, Phase, Stage, Waiting, WorkflowId
@@ -100,3 +100,36 @@ def test_the_owner_does_not_see_that_a_job_waits_for_a_freeze() -> None:
     world.deliver()
     assert (world.state(w).stage, world.cluster.running()) == (Stage.PUBLISH, [])
     assert world.state(w).waiting is None
+
+
+def test_a_freeze_of_another_environment_holds_nothing_up() -> None:
+    world = World()
+    w = world.reached(Stage.ALGORITHM)
+    with world.app.store.begin() as tx:
+        tx.freeze(Freeze("environment:another", world.clock(), "admin", "an incident"))
+    world.end_job(w)
+    world.deliver()
+    assert [ref.stage for ref in world.cluster.running()] == [Stage.PUBLISH]
+
+
+def test_a_job_of_somebody_else_with_our_name_fails_the_stage() -> None:
+    world = World()
+    world.cluster.fail_next("create", NameConflict("not ours"))
+    w = world.submit()
+    world.run(w)
+    ending = world.state(w).ending
+    assert ending is not None
+    assert (world.state(w).status, ending.reason) == (31, "NameConflict")
+
+
+def test_a_workflow_whose_environment_is_gone_ends() -> None:
+    world = World()
+    w = world.reached(Stage.CONFIGURE)
+    del world.app.environments["ocean-compute"]  # type: ignore[attr-defined]
+    world.end_job(w)
+    world.deliver()
+    for _ in range(40):
+        world.tick()
+    ending = world.state(w).ending
+    assert ending is not None
+    assert (world.state(w).finished, ending.reason) == (True, "EnvironmentUnknown")
