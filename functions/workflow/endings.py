@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec.structs import replace
 
 from functions.workflow import hold_rules
@@ -113,6 +115,14 @@ def told_ending(w: Workflow) -> Ending | None:
     if ending is None or ending.exit_code is None or not withholds_exit_codes(w):
         return ending
     return replace(ending, reason=ending.reason.partition(":")[0], exit_code=None)
+
+
+def told_time(w: Workflow, at: datetime) -> datetime:
+    """A time as the consumer is told it: cut to the minute if a policy decides what leaves.
+
+    An algorithm chooses the second in which it ends, and could tell something by it.
+    """
+    return at.replace(second=0, microsecond=0) if withholds_exit_codes(w) else at
 
 
 def stopped_ending(w: Workflow) -> Ending:

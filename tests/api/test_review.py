@@ -55,6 +55,19 @@ def test_the_consumer_learns_nothing_while_results_are_held(api: Api) -> None:
     assert result.status_code == 404
 
 
+def test_the_consumer_is_told_the_minute_of_an_end_and_never_one_before_the_submission(api: Api) -> None:
+    job = held(api)
+    api.app.clock.pass_(seconds=90.5)  # type: ignore[attr-defined]
+    assert decide(api, decision(api, job, verdict="reject")).status_code == 200
+    (status,) = api.jobs(job)
+    state = api.app.store.state(WorkflowId(job))
+    assert state is not None
+    assert state.finished_at is not None
+    exact, told = state.finished_at.timestamp(), float(status["dateFinished"])
+    assert exact - 60 < told < exact
+    assert told % 60 == 0 or status["dateFinished"] == status["dateCreated"]
+
+
 def test_a_checkers_decision_releases(api: Api) -> None:
     job = held(api)
     answered = decide(api, decision(api, job))

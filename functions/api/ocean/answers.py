@@ -9,7 +9,7 @@ from typing import TypedDict
 from functions.store.ports import Store
 from functions.workflow import codes
 from functions.workflow.asset_ids import asset_ids
-from functions.workflow.endings import told_ending
+from functions.workflow.endings import told_ending, told_time
 from functions.workflow.model import Phase, Record, ResultFile, Workflow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,7 +101,7 @@ def status(record: Record, position: int | None = None) -> Status:
     workflow = record.workflow
     return {
         **_head(record),
-        "dateFinished": epoch(workflow.finished_at) if workflow.finished_at else None,
+        "dateFinished": told_end(workflow),
         "results": _results(record),
         "stopreq": int(workflow.stop),
         "removed": int(workflow.removed),
@@ -119,6 +119,13 @@ def epoch(at: datetime) -> str:
     """Format a time as seconds since 1970 with exactly six decimals; a float would lose a microsecond."""
     seconds, micro = divmod((at - _EPOCH) // timedelta(microseconds=1), 10**6)
     return f"{seconds}.{micro:06d}"
+
+
+def told_end(workflow: Workflow) -> str | None:
+    """Return when a job ended, as its owner is told it: never before the submission."""
+    if workflow.finished_at is None:
+        return None
+    return epoch(max(told_time(workflow, workflow.finished_at), workflow.created_at))
 
 
 def files(published: Iterable[ResultFile]) -> list[File]:

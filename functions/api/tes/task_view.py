@@ -6,7 +6,6 @@ A field that the client did not send is left out, except `type`, because clients
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -14,7 +13,7 @@ from msgspec.structs import replace
 
 from functions.api.tes.messages import spell_time
 from functions.store.values import Attempt, StoredTask
-from functions.workflow.endings import told_ending, withholds_exit_codes
+from functions.workflow.endings import told_ending, told_time, withholds_exit_codes
 from functions.workflow.model import Outcome, Phase, Stage, Workflow
 
 UNKNOWN_EXIT = -1  # TES requires a number: sent until an executor has ended, and if it was killed from outside
@@ -67,7 +66,7 @@ def _task_log(stored: StoredTask, view: View) -> dict[str, Any]:
     if stored.attempts:
         log["start_time"] = spell_time(min(each.created_at for each in stored.attempts))
     if workflow.finished_at is not None:
-        log["end_time"] = spell_time(_told(workflow, workflow.finished_at))
+        log["end_time"] = spell_time(told_time(workflow, workflow.finished_at))
     log["outputs"] = [{"url": each.url, "path": each.path, "size_bytes": str(each.size)} for each in manifest.delivered]
     log["metadata"] = _metadata(workflow)
     if view is View.FULL:
@@ -180,12 +179,4 @@ def _times(workflow: Workflow, number: int, attempt: Attempt | None) -> dict[str
         runs = workflow.phase is Phase.ALGORITHM and workflow.executor == number
         started, ended = workflow.runs_since if runs else None, None
     times = {"start_time": started, "end_time": ended}
-    return {name: spell_time(_told(workflow, at)) for name, at in times.items() if at is not None}
-
-
-def _told(workflow: Workflow, at: datetime) -> datetime:
-    """Return a time, cut to the minute if a policy decides what leaves.
-
-    An executor chooses the second in which it ends, and could tell something by it.
-    """
-    return at.replace(second=0, microsecond=0) if withholds_exit_codes(workflow) else at
+    return {name: spell_time(told_time(workflow, at)) for name, at in times.items() if at is not None}

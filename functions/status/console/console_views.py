@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.api.ocean.answers import epoch, waiting
+from functions.api.ocean.answers import epoch, told_end, waiting
 from functions.ethereum import comparable
 from functions.status.views import StageAttempt
 from functions.status.views import attempts as attempt_views
@@ -17,7 +17,7 @@ from functions.store.values import Attempt, Freeze, Summary
 from functions.workflow import codes
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.document import DocumentError, parse
-from functions.workflow.endings import told_ending, withholds_exit_codes
+from functions.workflow.endings import told_ending, told_time, withholds_exit_codes
 from functions.workflow.environment import Environment
 from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stage, Stop, Workflow
 
@@ -74,6 +74,9 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
     """One line of the list."""
     phase = _phase(each.phase, viewer)
     reason = each.ending.reason if each.ending else each.waiting.reason if each.waiting else ""
+    finished = each.finished_at
+    if finished is not None and not viewer.sees_all:
+        finished = max(finished.replace(second=0, microsecond=0), each.created_at)
     return {
         "id": each.id,
         "environment": each.environment,
@@ -82,10 +85,10 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
         "state": state(each, phase),
         "phase": phase,
         "attempt": each.attempt,
-        # A policy may withhold the exit code. The workflow's own page shows it if none does.
+        # A policy may withhold exit code and seconds. The workflow's own page shows them if none does.
         "reason": reason if viewer.sees_all else reason.partition(":")[0],
         "created": epoch(each.created_at),
-        "finished": _time(each.finished_at),
+        "finished": _time(finished),
     }
 
 
@@ -153,7 +156,7 @@ def _progress(current: Workflow, viewer: Viewer) -> dict[str, Any]:
         "waiting": waiting(current) if timed else None,
         "runsSince": _time(current.runs_since) if timed else None,
         "created": epoch(current.created_at),
-        "finished": _time(current.finished_at),
+        "finished": _time(current.finished_at) if viewer.sees_all else told_end(current),
         "deadline": _time(current.deadline) if timed and not current.finished else None,
         "removed": current.removed,
         "expired": current.expired,
@@ -173,16 +176,18 @@ def _results(record: Record, viewer: Viewer) -> dict[str, Any]:
 
 
 def _told_attempts(current: Workflow, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
-    """The attempts that an owner sees: without exit codes if a policy decides what leaves."""
+    """The attempts that an owner sees: without exit codes and seconds if a policy decides what leaves."""
     own = [each for each in attempts if each.stage in _OWN_STAGES]
-    return [_without_exit_code(each) for each in own] if withholds_exit_codes(current) else own
+    return [_without_details(current, each) for each in own] if withholds_exit_codes(current) else own
 
 
-def _without_exit_code(attempt: Attempt) -> Attempt:
-    if attempt.end is None:
+def _without_details(current: Workflow, attempt: Attempt) -> Attempt:
+    end = attempt.end
+    if end is None:
         return attempt
-    told = replace(attempt.end, exit_code=None, reason=attempt.end.reason.partition(":")[0])
-    return replace(attempt, end=told)
+    began = told_time(current, end.started_at) if end.started_at else None
+    told = replace(end, exit_code=None, reason=end.reason.partition(":")[0], at=told_time(current, end.at))
+    return replace(attempt, end=replace(told, started_at=began))
 
 
 def _attempt(attempt: Attempt, view: StageAttempt) -> dict[str, Any]:
