@@ -164,11 +164,12 @@ class _Sweep:
             self.done["orphans removed"] += 1
 
     def extend_log(self) -> None:
-        """Log the histories that have grown, and sign the log. Without a key nothing is imported."""
+        """Log what is new, and sign the log. Without a key nothing is imported."""
         if not self.app.settings.signing_key:
             return
         from functions.engine import transparency
 
+        self._guarded(transparency.announce, self.app)
         while self._in_time() and (new := self._guarded(transparency.extend, self.app)):
             self.done["heads logged"] += new
 

@@ -14,10 +14,10 @@ from functions.errors import BudgetUsedUp
 from functions.ethereum import comparable
 from functions.results.layout import plain_path
 from functions.results.storage import quarantine_url
-from functions.store.values import Freeze, HoldKey, StoredDecision
+from functions.store.values import Freeze, HoldKey, LogLeaf, StoredDecision
 from functions.trust import decisions, policy
 from functions.trust.admission import data_sets
-from functions.trust.freeze import is_frozen
+from functions.trust.freeze import is_frozen, leaf
 from functions.workflow.model import Record, Stage
 from functions.workflow.stage_task import HeldTask
 from functions.workflow.tes_task import Document
@@ -70,7 +70,7 @@ def freeze(app: App, new: Freeze) -> None:
     """Freeze a scope, and announce it once."""
     with app.store.begin() as tx:
         if tx.freeze(new):
-            _tell(app, tx, "frozen", new.scope)
+            _tell(app, tx, "frozen", new.scope, new.at)
 
 
 def unfreeze(app: App, scope: str) -> bool:
@@ -78,14 +78,17 @@ def unfreeze(app: App, scope: str) -> bool:
     with app.store.begin() as tx:
         lifted = tx.unfreeze(scope)
         if lifted:
-            _tell(app, tx, "unfrozen", scope)
+            _tell(app, tx, "unfrozen", scope, app.clock())
     return lifted
 
 
-def _tell(app: App, tx: Transaction, kind: str, scope: str) -> None:
+def _tell(app: App, tx: Transaction, kind: str, scope: str, at: datetime) -> None:
+    """Announce a freeze or its end, and have it logged."""
+    if app.settings.signing_key:
+        tx.log.wait(LogLeaf(kind, scope, leaf(scope, at, kind == "frozen")))
     if not app.settings.notify_hold_urls:
         return
-    tx.tell(kind, scope, app.clock())
+    tx.tell(kind, scope, at)
     try:
         app.transitions.tick.raise_to(tx, TickLevel.FAST)
     except ClusterUnavailable as e:

@@ -1,12 +1,16 @@
-"""Appends the heads of histories that have grown to one log, and signs its new size and root."""
+"""Appends the heads of histories that have grown to one log, and signs its new size and root.
+
+Versions of policies, keys that replace others and freezes are leaves too: they decide what may run and leave.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.trust import merkle
+from functions.store.values import LogLeaf
+from functions.trust import merkle, policy
 from functions.trust.checkpoint import Checkpoint, sign
-from functions.trust.signing import SigningKey
+from functions.trust.signing import SigningKey, key_id
 from functions.trust.statements import log_origin
 
 if TYPE_CHECKING:
@@ -15,8 +19,23 @@ if TYPE_CHECKING:
 BATCH = 500
 
 
+def announce(app: App) -> None:
+    """Have the policies of the file and a new key logged, unless they are. Raises SettingsError and KeyInvalid."""
+    settings = app.settings
+    written = app.policies.written if app.policies else ()
+    leaves = [LogLeaf("policy", each.id, policy.digest(policy.of_written(each))) for each in written]
+    if settings.earlier_signing_key:
+        name = key_id(SigningKey(settings.signing_key.encode()).public)
+        leaves.append(LogLeaf("key", name, name.removeprefix("sha256:")))
+    new = app.store.log.unlogged(leaves)
+    if new:
+        with app.store.begin() as tx:
+            for leaf in new:
+                tx.log.wait(leaf)
+
+
 def extend(app: App, limit: int = BATCH) -> int:
-    """Log up to `limit` histories that have grown, in one transaction. Returns how many leaves are new.
+    """Log up to `limit` histories that have grown, and what waits. Returns how many leaves are new.
 
     Nothing is logged without a key, or while somebody else extends the log. Raises KeyInvalid.
     """
@@ -25,7 +44,7 @@ def extend(app: App, limit: int = BATCH) -> int:
         return 0
     with app.store.begin() as tx:
         size = tx.log.lock()
-        leaves = tx.log.take_heads(limit) if size is not None else ()
+        leaves = [*tx.log.take_waiting(limit), *tx.log.take_heads(limit)] if size is not None else ()
         if size is None or not leaves:
             return 0
         nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.node)

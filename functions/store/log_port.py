@@ -24,6 +24,18 @@ class Log(Protocol):
         """
         ...
 
+    def unlogged(self, leaves: Sequence[LogLeaf]) -> Sequence[LogLeaf]:
+        """Return those leaves that are neither in the log nor wait for it."""
+        ...
+
+    def wait(self, leaf: LogLeaf) -> None:
+        """Have a leaf logged by the next sweep. Idempotent."""
+        ...
+
+    def take_waiting(self, limit: int) -> Sequence[LogLeaf]:
+        """Return up to `limit` leaves that wait, as logged now."""
+        ...
+
     def node(self, level: int, position: int) -> bytes:
         """Return the hash of a complete subtree."""
         ...

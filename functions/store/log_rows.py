@@ -34,6 +34,16 @@ STATED = """
         WHERE event <> 'attested' AND workflow IN ({workflows}) GROUP BY workflow
     ) stated ON stated.workflow = line.workflow AND stated.step = line.step
 """
+KNOWN = """
+    SELECT data FROM log_leaves WHERE data IN ({data}) UNION ALL SELECT data FROM log_waiting WHERE data IN ({data})
+"""
+WAIT = """
+    INSERT INTO log_waiting (data, kind, subject) VALUES (%(data)s, %(kind)s, %(subject)s) ON CONFLICT (data) DO NOTHING
+"""
+TAKE_WAITING = """
+    DELETE FROM log_waiting WHERE data IN (SELECT data FROM log_waiting ORDER BY data LIMIT %(limit)s)
+    RETURNING kind, subject, data
+"""
 LEAF = "SELECT data FROM log_leaves WHERE position = %(position)s"
 NODE = "SELECT hash FROM log_nodes WHERE level = %(level)s AND position = %(position)s"
 POSITION = "SELECT min(position) AS position FROM log_leaves WHERE data = %(data)s"
@@ -71,6 +81,20 @@ class SqlLog:
             heads = [each["digest"] for each in (stated.get(job),) if each and each["step"] < row["step"]]
             leaves += [LogLeaf("history", job, head) for head in (*heads, row["head"]) if head]
         return leaves
+
+    def unlogged(self, leaves: Sequence[LogLeaf]) -> Sequence[LogLeaf]:
+        if not leaves:
+            return ()
+        names, ids = any_of([leaf.data for leaf in leaves])
+        known = {row["data"] for row in self._run(KNOWN.format(data=names), ids)}
+        return [leaf for leaf in leaves if leaf.data not in known]
+
+    def wait(self, leaf: LogLeaf) -> None:
+        self._run(WAIT, {"data": leaf.data, "kind": leaf.kind, "subject": leaf.subject})
+
+    def take_waiting(self, limit: int) -> Sequence[LogLeaf]:
+        rows = self._run(TAKE_WAITING, {"limit": limit})
+        return sorted((LogLeaf(row["kind"], row["subject"], row["data"]) for row in rows), key=lambda leaf: leaf.data)
 
     def node(self, level: int, position: int) -> bytes:
         if level == 0:

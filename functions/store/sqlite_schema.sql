@@ -218,6 +218,12 @@ CREATE TABLE log_checkpoints (
     note TEXT NOT NULL,
     PRIMARY KEY (size)
 );
+CREATE TABLE log_waiting (
+    data VARCHAR(64) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    subject VARCHAR(512) NOT NULL,
+    PRIMARY KEY (data)
+);
 CREATE TABLE log_copies (
     place TEXT NOT NULL,
     size BIGINT NOT NULL,

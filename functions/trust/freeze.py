@@ -6,7 +6,9 @@ A scope is spelled `all`, `environment:<id>`, or `data:<DID or URL prefix>`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
+from functions.trust import canonical, chain
 from functions.trust.policy import Names, covers_data
 
 ALL = "all"
@@ -25,6 +27,11 @@ def check_scope(scope: str) -> str:
         what = "expected `all`, `environment:` and its id, or `data:` and a DID or a URL prefix"
         raise ScopeInvalid(f"{what}, {LONGEST} characters at most")
     return scope
+
+
+def leaf(scope: str, at: datetime, is_frozen: bool) -> str:
+    """Return what the log keeps of a freeze, or of its end: a digest of what its CloudEvent tells."""
+    return canonical.digest({"v": 1, "scope": scope, "at": chain.spell_time(at), "frozen": is_frozen})
 
 
 def is_frozen(scopes: Iterable[str], environment: str, data: Sequence[Names]) -> bool:

@@ -109,6 +109,26 @@ def test_a_place_gets_each_checkpoint_once_and_its_cosignatures_are_served_with_
     assert store.log.uncopied("other", 1) == [(1, "note 1")]
 
 
+def test_a_leaf_that_waits_is_taken_once(store: Store) -> None:
+    leaves = [LogLeaf("policy", f"p{n}", f"{n}{n}" * 32) for n in range(3)]
+    assert store.log.unlogged(leaves) == leaves
+    for leaf in (*leaves, leaves[0]):
+        with store.begin() as tx:
+            tx.log.wait(leaf)
+    assert list(store.log.unlogged([])) == []
+    assert store.log.unlogged(leaves) == []
+    with store.begin() as tx:
+        size, taken = tx.log.lock(), tx.log.take_waiting(2)
+        assert size is not None
+        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in taken], tx.log.node)
+        tx.log.extend(size, taken, nodes, b"\0" * 32, "note 2", NOW)
+    assert taken == leaves[:2]
+    assert store.log.unlogged(leaves) == []
+    assert store.log.position(leaves[1].data) == 1
+    with store.begin() as tx:
+        assert tx.log.take_waiting(5) == leaves[2:]
+
+
 def test_a_failed_transaction_logs_nothing(store: Store) -> None:
     workflow = sealed(store)
     with pytest.raises(RuntimeError):

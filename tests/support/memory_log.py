@@ -18,6 +18,7 @@ class LogTables:
     nodes: dict[Node, bytes] = field(default_factory=dict)
     notes: dict[int, str] = field(default_factory=dict)
     logged: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, LogLeaf | None] = field(default_factory=dict)  # None: taken
     copies: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
@@ -41,6 +42,19 @@ class MemoryLog:
                 leaves.append(LogLeaf("history", w.id, self._history[w.id, stated][0].digest))
             leaves.append(LogLeaf("history", w.id, w.head))
         return [leaf for leaf in leaves if leaf.data]
+
+    def unlogged(self, leaves: Sequence[LogLeaf]) -> Sequence[LogLeaf]:
+        known = {leaf.data for leaf in (*self._log.leaves.values(), *self._log.waiting.values()) if leaf}
+        return [leaf for leaf in leaves if leaf.data not in known]
+
+    def wait(self, leaf: LogLeaf) -> None:
+        self._put(self._log.waiting, leaf.data, leaf)
+
+    def take_waiting(self, limit: int) -> Sequence[LogLeaf]:
+        taken = [leaf for _, leaf in sorted(self._log.waiting.items()) if leaf][:limit]
+        for leaf in taken:
+            self._put(self._log.waiting, leaf.data, None)
+        return taken
 
     def node(self, level: int, position: int) -> bytes:
         if level == 0:

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,22 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.api import ADMIN
-from support.proofs import ProofApi, proof_api, signing_pem, unpacked
+from support.proofs import ProofApi, held_job, held_proof_api, proof_api, signing_pem, unpacked
 
 from functions.advance.sweep import sweep
+from functions.api.ocean.routes import PREFIX
 from functions.cli.main import main
-from functions.trust import checkpoint, signing
+from functions.trust import canonical, chain, checkpoint, policy, signing
 from functions.trust.checkpoint import Checkpoint, CheckpointInvalid, open_note, sign
+from functions.trust.policy import Policies
 from functions.trust.signing import SigningKey, pem_of
 from functions.trust.verification import Outcome, Verification
 from functions.workflow.model import WorkflowId
 
 KEY = SigningKey(signing_pem().encode())
+LATER = datetime(2099, 1, 1, tzinfo=UTC)
 NEXT = SigningKey(signing_pem(b"\2" * 32).encode())
 
 
@@ -103,6 +108,57 @@ def test_while_a_key_is_replaced_both_sign_and_the_old_one_names_the_new_one() -
     assert told["keys"] == [pem_of(NEXT.public).decode(), pem_of(KEY.public).decode()]
     assert signing.follow(KEY.public, told["succession"]) == [KEY.public, NEXT.public]
     assert told["verifiers"][0].startswith("c2d.example.org/log+")
+
+
+# --- what else is in the log --------------------------------------------------------------------------
+
+
+def in_log(proofs: ProofApi, data: str) -> bool:
+    return proofs.api.get("/log/proof", {"head": data}).status_code == 200
+
+
+def test_each_version_of_a_policy_is_a_leaf_and_the_history_names_the_one_that_counted() -> None:
+    proofs = held_proof_api()
+    job = held_job(proofs)
+    assert sweep(proofs.api.app)["heads logged"] == 2
+    (submitted, _), *_ = proofs.api.app.store.history(WorkflowId(job))
+    assert in_log(proofs, submitted.facts["policy"])
+    assert "heads logged" not in sweep(proofs.api.app)
+    (written,) = proofs.api.app.policies.written  # type: ignore[union-attr]
+    stricter = replace(written, approvals=written.approvals + 1)
+    proofs.api.app.policies = Policies((stricter,))
+    assert sweep(proofs.api.app)["heads logged"] == 1
+    assert in_log(proofs, policy.digest(policy.of_written(stricter)))
+
+
+def test_a_freeze_and_its_end_are_leaves_that_their_events_tell() -> None:
+    proofs = proof_api(notify_hold_urls=("http://127.0.0.1:1",))
+    for method in ("post", "delete"):
+        asked = getattr(proofs.api.submit, method)(f"{PREFIX}/freeze", json={"scope": "all"}, headers=ADMIN)
+        assert asked.status_code == 200
+    told = list(proofs.api.app.store.claim_events(LATER, LATER, 10))
+    assert sweep(proofs.api.app)["heads logged"] == 2
+    assert [each.kind for each in told] == ["frozen", "unfrozen"]
+    for each in told:
+        spelled = {"v": 1, "scope": "all", "at": chain.spell_time(each.due_at), "frozen": each.kind == "frozen"}
+        assert in_log(proofs, canonical.digest(spelled))
+
+
+def test_a_key_that_replaces_another_is_a_leaf() -> None:
+    proofs = proof_api(earlier_signing_key=signing_pem())
+    object.__setattr__(proofs.api.app.settings, "signing_key", signing_pem(b"\2" * 32))
+    sweep(proofs.api.app)
+    assert in_log(proofs, signing.key_id(NEXT.public).removeprefix("sha256:"))
+
+
+def test_a_policies_file_that_cannot_be_read_does_not_stop_the_log() -> None:
+    proofs = proof_api()
+    job = proofs.finished()
+    object.__setattr__(proofs.api.app.settings, "policies_file", "/missing.yaml")
+    del proofs.api.app.__dict__["policies"]
+    done = sweep(proofs.api.app)
+    assert (done["failed"], done["heads logged"]) == (1, 1)
+    assert in_log(proofs, head_of(proofs, job))
 
 
 # --- verification ----------------------------------------------------------------------------------

@@ -236,6 +236,12 @@ def _create_log() -> None:
         sa.Column("note", sa.Text, nullable=False),
     )
     op.create_table(
+        "log_waiting",  # leaves that the next sweep logs
+        sa.Column("data", sa.String(64), primary_key=True),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("subject", sa.String(512), nullable=False),
+    )
+    op.create_table(
         "log_copies",  # where checkpoints are that the operator cannot change, and what witnesses signed
         sa.Column("place", sa.Text, primary_key=True),
         sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
