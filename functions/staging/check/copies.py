@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 
 from functions.staging.check.output_files import OutputFile
@@ -24,16 +23,16 @@ BLOCK_CELLS = 50_000  # that are compared at once
 EMPTY = -1  # the number of a cell without content
 
 
-@dataclass(eq=False)
 class OutputTable:
     """One table of one output file, and what was found of it in the inputs."""
 
-    path: str
-    table: Table
-    copied: int = 0
-    overlap: Overlap | None = None
-    columns: dict[int, set[int]] = field(default_factory=dict)  # the distinct values of each column
-    shared: dict[tuple[int, str], set[int]] = field(default_factory=lambda: defaultdict(set))
+    def __init__(self, path: str, table: Table) -> None:
+        self.path = path
+        self.table = table
+        self.copied = 0
+        self.overlap: Overlap | None = None
+        self.columns: dict[int, set[int]] = {}  # the distinct values of each column
+        self.shared: dict[tuple[int, str], set[int]] = defaultdict(set)
 
 
 class Comparison:
