@@ -12,8 +12,19 @@ from itertools import islice, zip_longest
 
 from functions.staging.check.output_files import OutputFile
 from functions.staging.check.overlaps import Overlap, Overlaps
+from functions.staging.check.shapes import parallel_rows
 from functions.staging.check.table_rules import is_extreme
-from functions.staging.check.tables import DELIMITERS, NotATable, Row, Table, flatten, parse_json, rows_of
+from functions.staging.check.tables import (
+    DELIMITED_BY,
+    DELIMITERS,
+    NotATable,
+    Row,
+    Table,
+    delimiter_in,
+    flatten,
+    parse_json,
+    rows_of,
+)
 from functions.trust import disclosure
 
 MOST_ROWS = 50_000_000  # of one input; a note says so where there are more
@@ -215,13 +226,15 @@ def input_rows(file: OutputFile) -> Iterator[tuple[str, Iterator[Row], Row]]:
     kind = file.extension or _guess(file.head)
     if delimiter := DELIMITERS.get(kind):
         with file.open() as stream:
-            rows = rows_of(stream, delimiter)
+            rows = rows_of(stream, delimiter_in(file.head, delimiter))
             header = next(rows, None)
             if header:
                 yield file.path, rows, header
     elif kind == ".json":
-        for table in flatten(parse_json(file.whole())):
+        value = parse_json(file.whole())
+        for table in flatten(value):
             yield f"{file.path} {table.place}", iter(table.rows), table.columns
+        yield f"{file.path} by columns", parallel_rows(value), ()
     else:
         raise NotATable("its kind is not known; outputs were not compared with it")
 
@@ -231,6 +244,4 @@ def _guess(head: bytes) -> str:
     line = head.split(b"\n", 1)[0]
     if head.lstrip()[:1] in (b"{", b"["):
         return ".json"
-    counts = {kind: line.count(delimiter.encode()) for kind, delimiter in DELIMITERS.items()}
-    kind = max(counts, key=lambda each: counts[each])
-    return kind if counts[kind] and b"\0" not in head else ""
+    return ".csv" if b"\0" not in head and any(each.encode() in line for each in DELIMITED_BY) else ""

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from functions.staging.check import containers, file_rules, kinds, pictures, table_rules
 from functions.staging.check.copies import Comparison, input_rows
 from functions.staging.check.output_files import OutputFile
+from functions.staging.check.shapes import other_shapes
 from functions.staging.check.tables import KEPT, NotATable, Table, read_tables
 from functions.trust.disclosure import Checks, Level
 from functions.trust.findings import CheckedFile, Finding, verdict_of
@@ -43,7 +44,8 @@ def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: C
     for file in outputs:
         parsed[file.path] = _parsed(file, min(KEPT, left))
         left = max(0, left - sum(table.size for table in parsed[file.path].tables))
-    comparison = Comparison(((path, each.tables) for path, each in parsed.items()), checks)
+    compared = ((file.path, [*parsed[file.path].tables, *_other_shapes(file, parsed[file.path])]) for file in outputs)
+    comparison = Comparison(compared, checks)
     levels = {checks.copies.level, checks.overlaps.level, checks.values.level}
     is_wanted = levels != {Level.OFF} and not comparison.is_empty
     unread = _compare(comparison, inputs if is_wanted else ())
@@ -122,6 +124,14 @@ def _parsed(file: OutputFile, keep: int) -> _Parsed:
     except Exception as e:
         logger.info("no tables in a file: %s", type(e).__name__)
         return _Parsed([], (str(e) if isinstance(e, ValueError) else "") or type(e).__name__)
+
+
+def _other_shapes(file: OutputFile, parsed: _Parsed) -> list[Table]:
+    """Further tables to compare. The rule about types judges a file that cannot be read."""
+    try:
+        return list(other_shapes(file, parsed.tables))
+    except OSError:
+        return []
 
 
 def _compare(comparison: Comparison, inputs: Iterable[OutputFile]) -> list[str]:

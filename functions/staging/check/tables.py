@@ -22,6 +22,7 @@ VALUE = 64  # bytes, about, of a value of a JSON file
 BLOCK = 256 << 10  # bytes that are read at once
 LONGEST_LINE, LONGEST_ROW = 1 << 20, 4 << 20  # a row may have line ends in quotes
 _NO_MARKS = bytes(set(range(256)) - set(b'"\n'))
+DELIMITED_BY = (",", ";", "\t", "|")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 Row = Sequence[str]
 
@@ -60,10 +61,17 @@ def read_tables(file: OutputFile, keep: int = KEPT) -> list[Table]:
     """
     if delimiter := DELIMITERS.get(file.extension):
         with file.open() as stream:
-            return [_delimited(stream, delimiter, keep)]
+            return [_delimited(stream, delimiter_in(file.head, delimiter), keep)]
     if file.extension == ".json":
         return flatten(parse_json(file.whole(), keep))
     return []
+
+
+def delimiter_in(head: bytes, usual: str) -> str:
+    """Return the delimiter of a table by its first line. Many programs write a CSV with semicolons or tabs."""
+    line = head.split(b"\n", 1)[0]
+    counts = {each: line.count(each.encode()) for each in (usual, *DELIMITED_BY)}
+    return max(counts, key=lambda each: counts[each])
 
 
 def rows_of(stream: BinaryIO, delimiter: str) -> Iterator[Row]:
@@ -211,20 +219,20 @@ def _rows(value: Any, name: str, place: str, depth: int) -> Iterator[tuple[tuple
     if isinstance(value, dict):
         plain = {key: each for key, each in value.items() if not isinstance(each, dict | list)}
         if plain:
-            yield tuple(plain), [_cell(each) for each in plain.values()], place
+            yield tuple(plain), [json_cell(each) for each in plain.values()], place
         nested: Iterable[tuple[str, str, Any]] = (
             (key, f"{place}.{key}", each) for key, each in value.items() if isinstance(each, dict | list)
         )
     elif isinstance(value, list):
         for each in value:
             if not isinstance(each, dict | list):
-                yield (name,), [_cell(each)], place
+                yield (name,), [json_cell(each)], place
         if value and all(isinstance(each, list) for each in value):
             yield from _array_rows(value, name, place)
             return
         nested = ((name, f"{place}[{n}]", each) for n, each in enumerate(value) if isinstance(each, dict | list))
     else:
-        yield (name,), [_cell(value)], place
+        yield (name,), [json_cell(value)], place
         return
     for key, where, each in nested:
         yield from _rows(each, key, where, depth + 1)
@@ -233,11 +241,11 @@ def _rows(value: Any, name: str, place: str, depth: int) -> Iterator[tuple[tuple
 def _array_rows(value: Sequence[Sequence[Any]], name: str, place: str) -> Iterator[tuple[tuple[str, ...], Row, str]]:
     """An array of arrays is a table without names; cells that are not plain values count as their JSON text."""
     for row in value:
-        cells = [json.dumps(each) if isinstance(each, dict | list) else _cell(each) for each in row]
+        cells = [json.dumps(each) if isinstance(each, dict | list) else json_cell(each) for each in row]
         yield tuple(f"{name}[{n}]" for n in range(len(cells))), cells, place
 
 
-def _cell(value: Any) -> str:
+def json_cell(value: Any) -> str:
     match value:
         case None:
             return ""

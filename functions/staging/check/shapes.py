@@ -1,0 +1,94 @@
+"""Other shapes in which an output may hold rows of an input: lines of text, split cells, columns as rows. Pure.
+
+Only the comparison with the inputs looks at them. The other rules look at the tables as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
+from typing import Any
+
+from functions.staging.check.output_files import OutputFile
+from functions.staging.check.tables import Row, Table, json_cell, parse_json
+
+TEXTS = frozenset({".txt", ".md"})
+MOST_CELLS = 300_000  # of the other shapes of one file
+MOST_LINES, LONGEST_LINE = 100_000, 10_000
+WIDE = 12  # columns; a table of more may be one whose columns are rows
+_BETWEEN = re.compile(r"[,;|\t]")
+_DIGIT = re.compile(r"[0-9]")
+
+
+def other_shapes(file: OutputFile, tables: Sequence[Table]) -> Iterator[Table]:
+    """Return further tables to compare with the inputs, of about MOST_CELLS cells in all."""
+    left = MOST_CELLS
+    shapes = [_lines(file)] if file.extension in TEXTS else []
+    if file.extension == ".json" and tables:
+        shapes.append(parallel_rows(parse_json(file.whole())))
+    shapes += [shape for table in tables for shape in (_split(table), _turned(table))]
+    for shape in shapes:
+        rows = []
+        for row in shape:
+            left -= len(row)
+            if left < 0:
+                break
+            rows.append(row)
+        if rows:
+            width = max(map(len, rows))
+            yield Table(tuple(f"{number}. cell" for number in range(1, width + 1)), rows, len(rows))
+
+
+def _lines(file: OutputFile) -> Iterator[Row]:
+    """The lines of a text that look like rows of a table."""
+    with file.open() as stream:
+        for line in islice(iter(lambda: stream.readline(LONGEST_LINE), b""), MOST_LINES):
+            cells = _values(line.decode(errors="replace"))
+            if len(cells) >= 3:
+                yield cells
+
+
+def _split(table: Table) -> Iterator[Row]:
+    """The rows of which a cell holds several values."""
+    for row in table.rows:
+        cells = _values(row[0]) if len(row) == 1 else [part for cell in row for part in _cells(cell)]
+        if len(cells) >= 3 and len(cells) > sum(map(bool, row)):
+            yield cells
+
+
+def _turned(table: Table) -> Iterator[Row]:
+    """The columns of a wide table, as rows."""
+    if len(table.columns) > WIDE and table.whole:
+        for column in zip_longest(table.columns, *table.rows, fillvalue=""):
+            yield [cell for cell in column if cell]
+
+
+def parallel_rows(value: Any) -> Iterator[Row]:
+    """The rows of tables that a JSON value holds by columns, as pandas and R write them.
+
+    Columns are arrays or objects of one length in one object. The value is not nested deeper than tables are.
+    """
+    if isinstance(value, dict):
+        columns = [list(each.values()) if isinstance(each, dict) else each for each in value.values()]
+        columns = [each for each in columns if isinstance(each, list) and len(each) > 1]
+        for length in {len(each) for each in columns}:
+            same = [each for each in columns if len(each) == length]
+            if len(same) >= 3:
+                for row in zip(*same, strict=True):
+                    yield [json_cell(cell) for cell in row if not isinstance(cell, dict | list)]
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from parallel_rows(each)
+
+
+def _values(line: str) -> list[str]:
+    """The values of a line: between delimiters, or the words if half of them hold a digit, as in a printed table."""
+    cells = _cells(line)
+    if len(cells) >= 3:
+        return cells
+    words = line.split()
+    return words if 2 * sum(bool(_DIGIT.search(word)) for word in words) >= len(words) else []
+
+
+def _cells(text: str) -> list[str]:
+    return [part.strip() for part in _BETWEEN.split(text) if part.strip()]
