@@ -5,7 +5,9 @@ from support.world import World
 
 from functions.cluster.ports import Rejected
 from functions.store.ports import AgreementInUse
-from functions.workflow.model import Phase, Stage
+from functions.workflow.decision import Verdict
+from functions.workflow.model import Phase, Stage, WorkflowId
+from functions.workflow.observation import DeleteRequested, StopRequested
 
 
 def test_no_more_run_than_the_environment_allows_and_the_oldest_comes_next() -> None:
@@ -49,3 +51,29 @@ def test_a_slot_that_a_refused_job_frees_goes_to_the_oldest_in_the_queue() -> No
         world.deliver()
     assert world.state(first).finished
     assert [(ref.workflow, ref.stage) for ref in world.cluster.running()] == [(second, Stage.CONFIGURE)]
+
+
+def test_a_slot_that_a_workflow_frees_at_its_end_starts_the_next_at_once() -> None:
+    world = World(max_jobs=1)
+    first, second = world.submit(), world.submit()
+    world.run(first)
+    assert [(ref.workflow, ref.stage) for ref in world.cluster.running()] == [(second, Stage.CONFIGURE)]
+
+
+def test_an_environment_that_is_gone_has_no_slot() -> None:
+    world = World(max_jobs=1)
+    first, second = world.submit(), world.submit()
+    del world.app.environments["ocean-compute"]  # type: ignore[attr-defined]
+    world.app.transitions.apply(first, DeleteRequested(), "test")
+    world.tick()
+    assert world.state(first).finished
+    assert world.state(second).phase is Phase.QUEUED
+
+
+def test_what_is_seen_of_an_unknown_workflow_or_found_to_be_nothing_changes_nothing() -> None:
+    world = World()
+    w = world.submit()
+    before = world.app.store.history(w)
+    assert world.app.transitions.apply(WorkflowId("0" * 32), StopRequested(), "test") is Verdict.UNKNOWN
+    assert world.app.transitions.apply_found(w, lambda _tx, _current: None, "test") is Verdict.UNCHANGED
+    assert world.app.store.history(w) == before
