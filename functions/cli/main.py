@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "token": "token_command:token",
         "migrate": "operator_commands:migrate",
         "sweep": "operator_commands:sweep",
+        "forget": "operator_commands:forget",
     },
 }
 _COMMANDS = {name: target for section in SECTIONS.values() for name, target in section.items()}

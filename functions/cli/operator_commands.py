@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.command_errors import FAILED, UNAVAILABLE, fail
+from functions.cli.command_errors import FAILED, UNAVAILABLE, fail, printable
 from functions.cli.options import json_option, print_json, server_options
 
 if TYPE_CHECKING:
@@ -91,6 +92,47 @@ def sweep(as_json: bool) -> None:
         click.echo("\n".join(f"{what}: {count}" for what, count in repaired.items()) or "nothing was due")
     if repaired.get("failed"):
         raise SystemExit(FAILED)
+
+
+@click.command()
+@click.argument("job")
+@click.confirmation_option(prompt="Delete the owner, the document and all else that is recorded of the job?")
+@json_option
+def forget(job: str, as_json: bool) -> None:
+    """Delete all that is recorded of JOB but its history.
+
+    It goes from the database of DATABASE_URL. The history holds digests, and the key of those that could be guessed is
+    deleted too. Its chain, its place in the log, and crates and statements that were made before stay provable. The job
+    must have ended, and its results must be removed.
+
+    \b
+    Exit codes: 1 if the job cannot be forgotten, 2 if DATABASE_URL is missing, 3 if the database does not answer.
+
+    \b
+    Example:
+      DATABASE_URL=postgresql://user:password@host/name sluice forget JOB
+    """
+    from functions.settings import Settings
+    from functions.store.ports import StoreUnavailable
+    from functions.variables import SettingsError
+    from functions.workflow.model import WorkflowId
+
+    try:
+        from functions.store.sql import SqlStore
+
+        with closing(SqlStore(Settings.load().database)) as store:
+            gone = store.forget(WorkflowId(job))
+    except SettingsError as e:
+        fail(str(e))
+    except StoreUnavailable:
+        fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
+    if not gone:
+        why = "it is unknown, has not ended, still has results, or waits for the next sweep to remove and log them"
+        fail(f"{printable(job)} cannot be forgotten: {why}", FAILED)
+    if as_json:
+        print_json({"forgotten": job})
+    else:
+        click.echo(f"forgotten: {printable(job)}")
 
 
 def _ask_database_and_cluster(app: App) -> None:

@@ -83,6 +83,13 @@ class Store(Protocol):
         """The history with the cause of each entry, oldest first."""
         ...
 
+    def forget(self, workflow: WorkflowId) -> bool:
+        """Delete all that is recorded of a workflow but the lines of its history. They hold digests and no salt.
+
+        False, and nothing is deleted, unless it has ended, its results are removed, and its history is in the log.
+        """
+        ...
+
     def evidence(self, workflow: WorkflowId) -> Evidence:
         """The evidence that proofs need beside the history; empty for an unknown workflow."""
         ...

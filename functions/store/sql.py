@@ -94,6 +94,16 @@ PRUNE_DEAD_LETTERS = """
 DELIVERIES = Backoff(first=2, factor=2, longest=3600)
 
 
+# The other tables follow the row of the job.
+FORGET = """
+    DELETE FROM jobs WHERE workflowid = %(workflow)s AND phase = 'finished' AND (removed <> 0 OR expired)
+    AND (logged_step = step OR NOT EXISTS (SELECT 1 FROM log_checkpoints))
+    AND NOT EXISTS (SELECT 1 FROM intents WHERE intents.workflow = jobs.workflowid)
+    RETURNING workflowid
+"""
+FORGET_RUNS = "DELETE FROM policy_runs WHERE workflow = %(workflow)s"
+
+
 class SqlStore:
     """See the port. Connects at the first use, with at most `pool_size` connections."""
 
@@ -146,6 +156,13 @@ class SqlStore:
 
     def history(self, workflow: WorkflowId) -> Sequence[tuple[HistoryEntry, str]]:
         return [history_rows.history_of(row) for row in self._read(HISTORY, workflow=workflow)]
+
+    def forget(self, workflow: WorkflowId) -> bool:
+        with self.pool.transaction() as session:
+            gone = bool(session.execute(FORGET, {"workflow": workflow}))
+            if gone:
+                session.execute(FORGET_RUNS, {"workflow": workflow})
+        return gone
 
     def evidence(self, workflow: WorkflowId) -> Evidence:
         return next((rows.evidence_of(row) for row in self._read(rows.EVIDENCE, workflow=workflow)), Evidence())

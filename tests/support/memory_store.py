@@ -102,6 +102,9 @@ class MemoryStore:
             found = [entry for (owner, _), entry in self._tables.history.items() if owner == workflow]
         return sorted(found, key=lambda entry: entry[0].step)
 
+    def forget(self, workflow: WorkflowId) -> bool:
+        raise NotImplementedError("databases only")
+
     def evidence(self, workflow: WorkflowId) -> Evidence:
         with self._lock:
             return self._tables.evidence.get(workflow, Evidence())

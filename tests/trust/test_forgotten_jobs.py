@@ -1,0 +1,86 @@
+"""An operator forgets a job: what can be read is gone, and what was proven stays provable."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.api import OWNER
+from support.proofs import ProofApi, proof_api, signing_pem, unpacked
+
+from functions.advance.sweep import sweep
+from functions.cli.main import main
+from functions.store.sql import SqlStore
+from functions.trust import chain
+from functions.trust.signing import SigningKey
+from functions.trust.verification import Outcome, Verification
+from functions.workflow.model import WorkflowId
+
+KEY = SigningKey(signing_pem().encode())
+TABLES = ("jobs", "stage_attempts", "intents", "tes_tasks", "tes_tags", "holds", "decisions", "policy_runs", "history")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, SqlStore]]:
+    url = request.getfixturevalue(f"{request.param}_url")
+    with closing(SqlStore(url)) as store:
+        yield url, store
+
+
+def forget(url: str, job: str) -> Any:
+    return CliRunner().invoke(main, ["forget", job, "--yes"], env={"DATABASE_URL": url})
+
+
+def contents(store: SqlStore) -> str:
+    return repr([dict(row) for table in TABLES for row in store.pool.read(f"SELECT * FROM {table}", {})])
+
+
+def logged_proof(proofs: ProofApi, statement: str) -> Any:
+    body = json.loads(base64.b64decode(json.loads(statement.splitlines()[0])["payload"]))
+    return proofs.api.get("/log/proof", {"head": body["predicate"]["history"]["head"]}).json
+
+
+def test_a_forgotten_job_leaves_nothing_to_read_and_every_proof_whole(
+    database: tuple[str, SqlStore], tmp_path: Path
+) -> None:
+    url, store = database
+    proofs = proof_api(store=store)
+    job = WorkflowId(proofs.finished(agreementId="0xmine"))
+    statement, bag = proofs.attestation(job), unpacked(proofs.crate(job), tmp_path / "bag")
+    sweep(proofs.api.app)
+    record = store.get(job)
+    assert record is not None
+    refused = forget(url, job)
+    assert (refused.exit_code, "still has results" in refused.output) == (1, True)
+    assert proofs.api.stop("DELETE", jobId=job).status_code == 200
+    assert forget(url, job).exit_code == 1  # its last line is not logged yet
+    sweep(proofs.api.app)
+    lines = store.history(job)
+    ended = forget(url, job)
+    assert (ended.exit_code, ended.output) == (0, f"forgotten: {job}\n")
+    kept = contents(store)
+    for personal in (OWNER, record.submission.provider, "0xmine", record.submission.secret, record.workflow.salt):
+        assert personal
+        assert personal.lower() not in kept.lower()
+    assert store.history(job) == lines
+    made, head = [], chain.genesis(job)
+    for line, cause in lines:
+        made.append(chain.line(job, line, cause, head))
+        head = line.digest
+    assert chain.verify(job, made) == head
+    paths = [path for path in bag.rglob("*") if path.is_file()]
+    read = {path.relative_to(bag).as_posix(): lambda path=path: [path.read_bytes()] for path in paths}
+    note = str(proofs.api.get("/log/checkpoint").text)
+    steps = list(Verification(read).steps(statement, KEY.public, logged_proof(proofs, statement), note))
+    assert {step.outcome for step in steps} == {Outcome.PROVEN}
+
+
+def test_forgetting_needs_a_database() -> None:
+    ended = CliRunner().invoke(main, ["forget", "job", "--yes"], env={"DATABASE_URL": "", "POSTGRES_HOST": ""})
+    assert (ended.exit_code, "DATABASE_URL is not set" in ended.output) == (2, True)
