@@ -165,7 +165,7 @@ def test_another_spelling_of_a_url_does_not_escape_its_policy(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://data.example.org", "HTTPS://data.example.org:443", "https://data.example.org?x"]
+    "url", ["https://data.example.org", "HTTPS://data.example.org:443", "https://data.example.org."]
 )
 def test_a_folder_above_the_data_does_not_escape_their_policy(url: str) -> None:
     inputs = [{"path": "/in", "url": url, "type": "DIRECTORY"}]
