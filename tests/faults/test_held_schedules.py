@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pytest
@@ -36,6 +36,7 @@ class Review(Chaos):
     def __init__(self, dice: random.Random) -> None:
         super().__init__(dice, MORE)
         self.met: set[str] = set()
+        self.settled = False
         self.quarantine = MemoryStorage()
         self.app.quarantine = cast(Storage, Mortal(self.quarantine, self.fate, "quarantine"))
         self.app.settings = dataclasses.replace(
@@ -163,8 +164,12 @@ class Review(Chaos):
                 ended = [a.end.outcome for a in self.store.attempts(w.id) if a.stage is Stage.RELEASE and a.end]
                 assert ended, f"{w.id} has results while it is held"
             if self.was_held(w.id):
-                left = {file.path for manifest in (found.manifest, *stored) for file in manifest.files}
+                left = {file.path for file in found.manifest.files}
                 assert left <= covered, f"{left - covered} left without a decision"
+                copied = {file.path for manifest in stored for file in manifest.files}
+                # A later decision may withhold more. The next release, or the end, removes what is copied already.
+                allowed = covered if self.settled else self.covered_once(w.id)
+                assert copied <= allowed, f"{copied - allowed} were copied without a decision"
             if w.phase is Phase.HELD:
                 assert not found.manifest.files
 
@@ -178,6 +183,14 @@ class Review(Chaos):
         """The paths that enough checkers release, none withholds, and of a job that nobody rejects."""
         given = [json.loads(each.text) for each in self.store.decisions(w)]
         assert len({each["by"] for each in given}) == len(given), "somebody decided twice"
+        return self.covered_by(given)
+
+    def covered_once(self, w: WorkflowId) -> set[str]:
+        """The paths that the decisions released at any time."""
+        given = [json.loads(each.text) for each in self.store.decisions(w)]
+        return set().union(*(self.covered_by(given[:count]) for count in range(len(given) + 1)))
+
+    def covered_by(self, given: Sequence[Mapping[str, Any]]) -> set[str]:
         if len(given) < self.needed or any(each["verdict"] != "release" for each in given):
             return set()
         agreed = [{f["path"] for f in each["files"] if f["verdict"] == "release"} for each in given]
@@ -188,6 +201,7 @@ class Review(Chaos):
         self.cluster.fail_no_more()
         self.unfreeze()
         super().settle()
+        self.settled = True
         self.nothing_undecided_leaves()
         for w in self.workflows():
             held = self.store.held(w.id)
