@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.api import OWNER, Api, app
@@ -13,6 +14,9 @@ from support.browser import Open, served, signed_in
 from functions.api.auth.tokens import Entry, digest
 from functions.store.sql import SqlStore
 from functions.workflow.model import Stage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = pytest.mark.xdist_group("console")
 
@@ -52,6 +56,23 @@ def test_a_server_that_fails_is_shown_and_the_page_recovers(api: Api, open_conso
         page.context.clear_cookies()
         visit.go("operations")
         page.get_by_label("Admin value or token").wait_for()
+
+
+def test_the_list_waits_for_the_environments_that_stand_above_it(api: Api, open_console: Open) -> None:
+    with served(api) as url:
+        visit = signed_in(open_console, url)
+        page = visit.page
+        page.get_by_text("No workflow matches.").wait_for()
+        kept: list[Route] = []
+        page.route("**/console/api/overview", lambda route: kept.append(route))
+        with page.expect_response(re.compile("/console/api/workflows")) as answered:
+            page.reload()
+        answered.value.finished()
+        page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+        assert page.get_by_text("No workflow matches.").count() == 0
+        kept[0].continue_()
+        page.get_by_text("No workflow matches.").wait_for()
+        assert visit.shifted < 0.01
 
 
 def test_a_page_that_is_left_open_asks_less_and_less_often(api: Api, open_console: Open) -> None:

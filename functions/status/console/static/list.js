@@ -1,4 +1,4 @@
-// The first page: environments with their slots, and the workflows.
+// The first page: environments with their slots, and workflows.
 
 import { h } from "./dom.js";
 import { ago, date, duration, now, plural, shorten } from "./format.js";
@@ -14,8 +14,8 @@ export default function open(main, { query }) {
   const asked = new URLSearchParams([...query].filter(([name, value]) => value && [...FILTERS, "before"].includes(name)));
   const sources = { overview: ["/console/api/overview"], page: [`/console/api/workflows?${asked}`] };
 
-  function view({ shown: { overview, page } }) {
-    if (!page) return null;
+  function view({ shown: { overview, page }, problems }) {
+    if (!page || !(overview || problems.overview)) return null;
     const environments = overview?.environments || [];
     return [
       h("h1", { class: "unseen" }, "Workflows"),
