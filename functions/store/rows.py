@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,19 +15,8 @@ import msgspec
 from functions.log import about
 from functions.store import json_columns
 from functions.store.pool import Row
-from functions.store.values import Evidence, Intent, Outgoing
+from functions.store.values import Evidence
 from functions.workflow import codes
-from functions.workflow.decision import (
-    CleanUp,
-    CreateJob,
-    DeleteJob,
-    Effect,
-    Emit,
-    RemoveQuarantine,
-    RemoveReleased,
-    RemoveResults,
-    Report,
-)
 from functions.workflow.model import (
     Ending,
     Findings,
@@ -37,18 +26,16 @@ from functions.workflow.model import (
     Manifest,
     Phase,
     Record,
-    Stage,
     Stop,
     Submission,
     Waiting,
     Workflow,
     WorkflowId,
 )
-from functions.workflow.timing import CHECK_AFTER
 
-# Columns of `jobs`: those of the state, and those of the whole record.
 logger = logging.getLogger(__name__)
 
+# Columns of `jobs`: those of the state, and those of the whole record.
 STATE = """
     workflowid, namespace, limits, datecreated, phase, attempt, executor, ran_seconds, job_uid, job_created_at, waiting,
     runs_since, status, stopreq, halt, ending, removed, expired, step, deadline, wake_at, datefinished, reported,
@@ -57,16 +44,6 @@ RECORD = f"""{STATE},
     agreementid, owner, provider, workflow, outputsurl, admin_files, warnings, idempotency_key, origin, adopted,
     policy, dialect"""
 EVIDENCE = "SELECT evidence FROM jobs WHERE workflowid = %(workflow)s"
-_KINDS: Mapping[type[Effect], str] = {
-    CreateJob: "create_job",
-    DeleteJob: "delete_job",
-    CleanUp: "clean_up",
-    RemoveResults: "remove_results",
-    RemoveQuarantine: "drop_quarantine",
-    RemoveReleased: "drop_released",
-    Report: "report",
-    Emit: "emit",
-}
 
 
 # Made at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
@@ -232,68 +209,3 @@ def _evidence(manifest: Manifest) -> dict[str, Any]:
 
 def evidence_of(row: Row) -> Evidence:
     return _EVIDENCE.decode(row["evidence"]) if row["evidence"] else Evidence()
-
-
-def intent_values(workflow: WorkflowId, effect: Effect, at: datetime) -> dict[str, Any]:
-    """All columns of a new row of `intents`, except its id."""
-    job = effect if isinstance(effect, CreateJob | DeleteJob) else None
-    due_at, wake_at = effect_times(effect, at)
-    return {
-        "workflow": workflow,
-        "kind": _KINDS[type(effect)],
-        "stage": job.stage.value if job else None,
-        "attempt": job.attempt if job else None,
-        "executor": job.executor if job else None,
-        "event": effect.kind if isinstance(effect, Emit) else None,
-        "due_at": due_at,
-        "wake_at": wake_at,
-        "tries": 0,
-    }
-
-
-def scope_event_values(kind: str, scope: str, at: datetime) -> dict[str, Any]:
-    """All columns of a new row of `intents` that is an event about a scope, except its id."""
-    times = {"due_at": at, "wake_at": at}
-    return {"workflow": None, "kind": _KINDS[Emit], "event": kind, "scope": scope, **times, "tries": 0}
-
-
-def effect_times(effect: Effect, at: datetime) -> tuple[datetime, datetime]:
-    """When an effect that was decided at `at` is due, and when the sweep may take it.
-
-    The sweep leaves a fresh effect to the handler that decided it for CHECK_AFTER. Events are delivered by the sweep
-    alone, so they do not wait.
-    """
-    due = at + timedelta(seconds=effect.after if isinstance(effect, CreateJob | Emit) else 0)
-    return due, due if isinstance(effect, Emit) else max(due, at + CHECK_AFTER)
-
-
-def intent_of(row: Row) -> Intent:
-    due_at = time_of(row["due_at"])
-    return Intent(row["id"], WorkflowId(row["workflow"]), effect_of(row), row["tries"], due_at, bool(row["frozen"]))
-
-
-def outgoing_of(row: Row) -> Outgoing:
-    workflow, scope = WorkflowId(row["workflow"] or ""), row["scope"] or ""
-    return Outgoing(row["id"], workflow, row["event"], row["tries"], time_of(row["due_at"]), scope)
-
-
-def effect_of(row: Row) -> Effect:
-    match row["kind"]:
-        case "create_job":
-            return CreateJob(Stage(row["stage"]), row["attempt"], row["executor"])
-        case "delete_job":
-            return DeleteJob(Stage(row["stage"]), row["attempt"], row["executor"])
-        case "clean_up":
-            return CleanUp()
-        case "remove_results":
-            return RemoveResults()
-        case "drop_quarantine":
-            return RemoveQuarantine()
-        case "drop_released":
-            return RemoveReleased()
-        case "report":
-            return Report()
-        case "emit":
-            return Emit(row["event"])
-        case other:
-            raise ValueError(f"unknown kind of intent {other!r}; the database was written by a newer program")

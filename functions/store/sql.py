@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from functions.backoff import Backoff
-from functions.store import history_rows, holds, json_columns, listing, nonces, rows, tes_rows
+from functions.store import history_rows, holds, intent_rows, json_columns, listing, nonces, rows, tes_rows
 from functions.store.counts import COUNTS, count_of
 from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
 from functions.store.log_rows import SqlLog
@@ -92,8 +92,6 @@ PRUNE_DEAD_LETTERS = """
         OR id <= (SELECT id FROM dead_letters ORDER BY id DESC LIMIT 1 OFFSET %(keep)s)
 """
 DELIVERIES = Backoff(first=2, factor=2, longest=3600)
-
-
 # The other tables follow the row of the job.
 FORGET = """
     DELETE FROM jobs WHERE workflowid = %(workflow)s AND phase = 'finished' AND (removed <> 0 OR expired)
@@ -206,7 +204,7 @@ class SqlStore:
         return holds.freezes(self.pool.read)
 
     def undelivered(self, limit: int) -> Sequence[Outgoing]:
-        return [rows.outgoing_of(row) for row in self._read(holds.UNDELIVERED, limit=limit)]
+        return [intent_rows.outgoing_of(row) for row in self._read(holds.UNDELIVERED, limit=limit)]
 
     def counts(self) -> Sequence[Count]:
         return [count_of(row) for row in self._read(COUNTS)]
@@ -232,7 +230,7 @@ class SqlStore:
             for row in claimed:
                 if row["tries"] > 1:
                     session.execute(POSTPONE_EVENT, {"id": row["id"], "until": next_delivery(until, row["tries"])})
-        return [rows.outgoing_of(row) for row in claimed]
+        return [intent_rows.outgoing_of(row) for row in claimed]
 
     def close_event(self, event: Outgoing) -> None:
         self._write(CLOSE_INTENT, id=event.id)

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from functions.store import history_rows, holds, nonces, rows, tes_rows
+from functions.store import history_rows, holds, intent_rows, nonces, rows, tes_rows
 from functions.store.log_rows import SqlLog
 from functions.store.pool import Row, Session
 from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
@@ -148,13 +148,13 @@ class SqlTransaction:
             if decision.lines:
                 at = decision.lines[-1].at
                 attempts += _attempts(decision, at)
-                intents += [rows.intent_values(workflow, effect, at) for effect in decision.effects]
+                intents += [intent_rows.intent_values(workflow, effect, at) for effect in decision.effects]
         self._insert("history", history)
         self._insert("stage_attempts", attempts, END_ATTEMPT)
         self._insert("intents", intents)
 
     def intents(self, workflow: WorkflowId) -> Sequence[Intent]:
-        return [rows.intent_of(row) for row in self._session.execute(OPEN_INTENTS, {"workflow": workflow})]
+        return [intent_rows.intent_of(row) for row in self._session.execute(OPEN_INTENTS, {"workflow": workflow})]
 
     def close(self, intent: Intent) -> None:
         self._session.execute(CLOSE_INTENT, {"id": intent.id})
@@ -210,7 +210,7 @@ class SqlTransaction:
         return self._one(holds.UNFREEZE, scope=scope) is not None
 
     def tell(self, kind: str, scope: str, at: datetime) -> None:
-        self._insert("intents", [rows.scope_event_values(kind, scope, at)])
+        self._insert("intents", [intent_rows.scope_event_values(kind, scope, at)])
 
     def use_budget(self, budget: Budget, owner: str, workflow: WorkflowId, now: datetime) -> bool:
         return holds.use_budget(self._session, budget, owner, workflow, now)
