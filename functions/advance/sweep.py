@@ -164,7 +164,7 @@ class _Sweep:
             self.done["orphans removed"] += 1
 
     def extend_log(self) -> None:
-        """Log what is new, and sign the log. Without a key nothing is imported."""
+        """Append what is new to the log, and sign it. Without a key nothing is imported."""
         if not self.app.settings.signing_key:
             return
         from functions.engine import transparency
@@ -174,7 +174,7 @@ class _Sweep:
             self.done["heads logged"] += new
 
     def copy_checkpoints(self) -> None:
-        """Give new checkpoints to their archive and to the witnesses. What fails is tried again by the next sweep."""
+        """Send new checkpoints to the archive and to the witnesses. The next sweep retries what fails."""
         settings = self.app.settings
         if not settings.signing_key or not (settings.checkpoint_url or settings.witnesses):
             return

@@ -1,4 +1,4 @@
-"""Signs a POST as Standard Webhooks 1.0 does (standardwebhooks.com), so that its receiver recognises a forgery."""
+"""Signs a POST by Standard Webhooks 1.0 (standardwebhooks.com), so that its receiver recognises a forgery."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORTEST, _LONGEST = 24, 64  # bytes of a secret
 
 
 def body_of(content: Any) -> bytes:
-    """Return the body of a POST. The signature is over these very bytes."""
+    """Return the body of a POST: the bytes that are signed and sent."""
     return json.dumps(content, separators=(",", ":")).encode()
 
 
@@ -29,7 +29,7 @@ def signature_headers(secrets: str, event_id: str, body: bytes, now: datetime) -
     keys = [_key(secret) for secret in secrets.split()]
     if not keys:
         return {}
-    # An id of the specification has no dots, and the id of a freeze may name a URL.
+    # The specification forbids dots in an id, and the id of a freeze may name a URL.
     message = f"evt_{hashlib.sha256(event_id.encode()).hexdigest()[:32]}"
     at = str(int(now.timestamp()))
     signed = b".".join((message.encode(), at.encode(), body))

@@ -83,7 +83,7 @@ def unfreeze(app: App, scope: str) -> bool:
 
 
 def _tell(app: App, tx: Transaction, kind: str, scope: str, at: datetime) -> None:
-    """Announce a freeze or its end, and have it logged."""
+    """Announce a freeze or its end, and queue it for the log."""
     if app.settings.signing_key:
         tx.log.wait(LogLeaf(kind, scope, leaf(scope, at, kind == "frozen")))
     if not app.settings.notify_hold_urls:

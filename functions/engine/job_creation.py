@@ -1,4 +1,4 @@
-"""What the record learns of the creation of a Job: that it waits, or that it has a UID."""
+"""Records the creation of Jobs: why one waits, or the UID that it has got."""
 
 from __future__ import annotations
 

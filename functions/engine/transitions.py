@@ -62,8 +62,8 @@ def _count_run(tx: Transaction, record: Record, now: datetime) -> None:
 
 def _log(observation: Observation, decision: Decision, cause: str) -> None:
     w = decision.workflow
-    told = about(workflow=w.id, phase=w.phase, event=cause, trace_id=w.traceparent[3:35] or None)
-    logger.info("%s: %s", type(observation).__name__, decision.verdict, extra=told)
+    fields = about(workflow=w.id, phase=w.phase, event=cause, trace_id=w.traceparent[3:35] or None)
+    logger.info("%s: %s", type(observation).__name__, decision.verdict, extra=fields)
 
 
 class Transitions:

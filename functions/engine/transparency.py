@@ -20,10 +20,13 @@ BATCH = 500
 
 
 def announce(app: App) -> None:
-    """Have the policies of the file and a new key logged, unless they are. Raises SettingsError and KeyInvalid."""
+    """Queue the policies of the file and a new key for the log, unless it has them.
+
+    Raises SettingsError and KeyInvalid.
+    """
     settings = app.settings
-    written = app.policies.written if app.policies else ()
-    leaves = [LogLeaf("policy", each.id, policy.digest(policy.of_written(each))) for each in written]
+    policies = app.policies.written if app.policies else ()
+    leaves = [LogLeaf("policy", each.id, policy.digest(policy.of_written(each))) for each in policies]
     if settings.earlier_signing_key:
         name = key_id(SigningKey(settings.signing_key.encode()).public)
         leaves.append(LogLeaf("key", name, name.removeprefix("sha256:")))
@@ -35,7 +38,7 @@ def announce(app: App) -> None:
 
 
 def extend(app: App, limit: int = BATCH) -> int:
-    """Log up to `limit` histories that have grown, and what waits. Returns how many leaves are new.
+    """Log up to `limit` histories that have grown, and as many leaves that wait. Returns how many leaves are new.
 
     Nothing is logged without a key, or while somebody else extends the log. Raises KeyInvalid.
     """

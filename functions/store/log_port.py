@@ -55,7 +55,7 @@ class Log(Protocol):
         ...
 
     def copied(self, place: str) -> int:
-        """Return the size of the newest checkpoint that a place has; 0 if it has none."""
+        """Return the size of the newest checkpoint that a place, an archive or a witness, has; 0 if it has none."""
         ...
 
     def uncopied(self, place: str, limit: int) -> Sequence[tuple[int, str]]:

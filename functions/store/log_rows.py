@@ -77,9 +77,9 @@ class SqlLog:
         stated = {row["workflow"]: row for row in self._run(STATED.format(workflows=names), ids)}
         leaves = []
         for row in sorted(grown, key=lambda row: str(row["workflowid"])):
-            job = row["workflowid"]
-            heads = [each["digest"] for each in (stated.get(job),) if each and each["step"] < row["step"]]
-            leaves += [LogLeaf("history", job, head) for head in (*heads, row["head"]) if head]
+            line = stated.get(row["workflowid"])
+            heads = [line["digest"], row["head"]] if line and line["step"] < row["step"] else [row["head"]]
+            leaves += [LogLeaf("history", row["workflowid"], head) for head in heads if head]
         return leaves
 
     def unlogged(self, leaves: Sequence[LogLeaf]) -> Sequence[LogLeaf]:

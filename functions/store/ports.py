@@ -84,9 +84,9 @@ class Store(Protocol):
         ...
 
     def forget(self, workflow: WorkflowId) -> bool:
-        """Delete all that is recorded of a workflow but the lines of its history. They hold digests and no salt.
+        """Delete all that is recorded of a workflow, except the lines of its history: they hold digests and no salt.
 
-        False, and nothing is deleted, unless it has ended, its results are removed, and its history is in the log.
+        Returns False and deletes nothing unless it has ended, its results are removed, and its history is in the log.
         """
         ...
 

@@ -65,7 +65,11 @@ class Evidence(Struct, frozen=True):
 
 
 class LogLeaf(Struct, frozen=True):
-    """One leaf of the log. `data`: 64 hex digits, the head of the history of the workflow `subject`."""
+    """One leaf of the log. `kind`: what `data`, 64 hex digits, is a digest of; `subject`: which one.
+
+    `history`: the head of a workflow's history; `policy`: a version of a policy; `key`: a key that replaces another;
+    `frozen`, `unfrozen`: a freeze of a scope, and its end.
+    """
 
     kind: str
     subject: str
