@@ -142,7 +142,7 @@ class Settings:
     )
 
     checkpoint_url: str = setting(
-        "CHECKPOINT_URL", "", "where each checkpoint of the log is kept as one object: like RESULTS_URL (docs/trust.md)"
+        "CHECKPOINT_URL", "", "storage that keeps each checkpoint of the log: as RESULTS_URL, not ipfs: (docs/trust.md)"
     )
     witnesses: tuple[str, ...] = setting(
         "WITNESSES", (), "JSON array of `URL KEY` of the witnesses that cosign the log's checkpoints (docs/trust.md)"

@@ -1,6 +1,6 @@
-"""Reads variables: from the environment, and from the files of a mounted Secret.
+"""Reads variables from the environment and from the files of a mounted Secret.
 
-A module of its own, so that the stage programs need not import `Settings`.
+The stage programs import this module alone, because importing `Settings` would slow their start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def with_credentials(credentials_dir: str, environ: Mapping[str, str]) -> dict[s
 
 
 def text_of(environ: Mapping[str, str], variable: str, *, secret: bool) -> str | None:
-    """Return the text of a variable, None without one. A secret may be in the file that `<variable>_FILE` names."""
+    """Return the text of a variable; None if it is not set. A secret may be in the file that `<variable>_FILE` names.
+
+    Raises SettingsError if that file cannot be read.
+    """
     if variable in environ:
         return environ[variable]
     path = environ.get(f"{variable}_FILE") if secret else None
@@ -42,12 +45,19 @@ def parse(variable: str, text: str, kind: Any) -> Any:
         if kind is bool:
             return _boolean(text)
         if kind is int:
-            return int(text)
+            return _integer(text)
         if kind == tuple[str, ...]:
             return _strings(text)
     except ValueError as e:
         raise SettingsError(f"{variable} must be {e}") from None
     return text
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("a whole number") from None
 
 
 def _boolean(text: str) -> bool:

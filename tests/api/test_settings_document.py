@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from functions.settings import Settings
+from functions.variables import SettingsError
 
 DOCUMENT = Path(__file__).parents[2] / "docs/settings.md"
 _TABLE = re.compile(r"(?<=<!-- table -->\n).*(?=<!-- end -->)", re.DOTALL)
@@ -41,3 +44,17 @@ def test_the_table_of_settings_is_what_the_code_reads() -> None:
     found = _TABLE.search(written)
     assert found is not None
     assert found[0] == table()
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        ("THREADS", "a whole number"),
+        ("SIGNATURE_REQUIRED", "0 or 1"),
+        ("WITNESSES", 'a JSON array of strings, such as ["0xabc…"]'),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_without_quoting_it(variable: str, expected: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.load({variable: "hunter2"})
+    assert str(refused.value) == f"{variable} must be {expected}"
