@@ -27,15 +27,15 @@ from functions.staging.check.tables import (
 )
 from functions.trust import disclosure
 
-MOST_ROWS = 50_000_000  # of one input; a note says so where there are more
-SAMPLE = 50_000  # rows that tell whether an input column is nearly unique
-NEARLY_UNIQUE = 0.9
-BLOCK_CELLS = 50_000  # that are compared at once
+MOST_ROWS = 50_000_000  # of one input that are compared; a note says if there are more
+SAMPLE = 50_000  # the first rows, by which an input column is judged nearly unique
+NEARLY_UNIQUE = 0.9  # distinct values per row
+BLOCK_CELLS = 50_000  # cells that are compared at once
 EMPTY = -1  # the number of a cell without content
 
 
 class OutputTable:
-    """One table of one output file, and what was found of it in the inputs."""
+    """One table of one output file, and its findings so far."""
 
     def __init__(self, path: str, table: Table) -> None:
         self.path = path
@@ -43,14 +43,14 @@ class OutputTable:
         self.copied = 0
         self.overlap: Overlap | None = None
         self.columns: dict[int, set[int]] = {}  # the distinct values of each column
-        self.shared: dict[tuple[int, str], set[int]] = defaultdict(set)
+        self.shared: dict[tuple[int, str], set[int]] = defaultdict(set)  # values in common: own column, input column
 
 
 class Comparison:
     """Compares the tables of all outputs with the inputs, one input after another.
 
-    Each distinct cell of the outputs has a number. A row is known by the sorted numbers of its cells, so the order of
-    columns does not matter.
+    Each distinct cell of the outputs has a number. A row is the sorted numbers of its cells, so the order of columns
+    does not matter.
     """
 
     def __init__(self, outputs: Iterable[tuple[str, Sequence[Table]]], settings: disclosure.Checks) -> None:
@@ -79,10 +79,10 @@ class Comparison:
             filled = [number for number in row if number != EMPTY]
             if len(filled) >= 2:
                 self._rows[tuple(sorted(filled))].append(output)
-        # Extremes are cells of an input row; the rule about extremes finds them.
-        left = range(width) if not self._extremes else [n for n in range(width) if not is_extreme(names[n])]
-        if left_out := self._overlaps.add(index, {n: columns[n] for n in left}, numbers, EMPTY):
-            self.notes.append(f"{output.path}: {left_out}")
+        # An extreme is a cell of an input row. The rule `extremes` finds these columns, unless it is off.
+        combined = {n: columns[n] for n in range(width) if not (self._extremes and is_extreme(names[n]))}
+        if note := self._overlaps.add(index, combined, numbers, EMPTY):
+            self.notes.append(f"{output.path}: {note}")
 
     def _number(self, written: str) -> int:
         cell = comparable_cell(written)
@@ -119,7 +119,7 @@ class Comparison:
             self._overlaps.see(row, times)
 
     def _known_cells(self, column: Iterable[str]) -> dict[str, int]:
-        """The numbers of a column's cells, as they are written, that some output holds, and of empty ones."""
+        """The numbers of those cells of a column that some output holds, and of empty ones, by their text."""
         counted = Counter(column)
         cells = {written: comparable_cell(written) for written in counted}
         numbers = {written: self._cells.get(cell) if cell else EMPTY for written, cell in cells.items()}
@@ -128,6 +128,7 @@ class Comparison:
         return known
 
     def _share(self, theirs: str, numbers: set[int]) -> None:
+        """Record which values of an input column, `theirs`, the columns of outputs hold."""
         for output in self.outputs if numbers else ():
             for own, known in output.columns.items():
                 if shared := known & numbers:
@@ -139,14 +140,14 @@ class Comparison:
             self._copied.add(whole)
 
     def _drop_common(self, name: str, header: Row, unique: _Uniqueness) -> None:
-        """Forget shared values of columns that hold few different ones, such as a sex or a year."""
+        """Forget shared values of columns with few distinct ones, such as a sex or a year."""
         common = {f"{name}:{header[n]}" for n in range(len(header)) if not unique.is_nearly_unique(n)}
         for output in self.outputs:
             for key in [key for key in output.shared if key[1] in common]:
                 del output.shared[key]
 
     def finish(self) -> None:
-        """Count, once all inputs have passed, what each output shares with them."""
+        """Count what each output shares with the inputs. Call it after the last input."""
         for index, overlap in self._overlaps.found.items():
             self.outputs[index].overlap = overlap
         for row in self._copied:
@@ -154,7 +155,7 @@ class Comparison:
                 output.copied += 1
 
     def copies(self, path: str) -> Iterator[str]:
-        """Find rows of one output that are rows of an input, or share so much with one that it is no coincidence."""
+        """Find rows of one output that are rows of an input, or that share cells with one by no coincidence."""
         for output in self._of(path):
             if output.copied:
                 yield f"{output.copied} of {len(output.table.rows)} rows are rows of an input"
@@ -182,11 +183,11 @@ class Comparison:
 
 def _described(overlap: Overlap, table: Table) -> str:
     shared = f"{overlap.rows} of {len(table.rows)} rows share cells with one row each of {overlap.name}"
-    return f"{shared}; by chance this is {overlap.likely:.1g} likely"
+    return f"{shared}; the probability of this by chance is at most {overlap.probability:.1g}"
 
 
 class _Uniqueness:
-    """Finds the columns of an input that hold nearly as many values as rows, judged by its first rows."""
+    """Finds the columns of an input that hold nearly as many distinct values as rows, by its first rows."""
 
     def __init__(self, header: Row) -> None:
         self._seen: list[set[str]] = [set() for _ in header]
@@ -201,12 +202,13 @@ class _Uniqueness:
                 values.add(comparable_cell(cell))
 
     def is_nearly_unique(self, column: int) -> bool:
-        """Whether a value stands for one row of the input. In a column that counts 1, 2, 3 … it does not."""
+        """Whether a value identifies a row of the input. In a column that counts 1, 2, 3 … it does not."""
         values = self._seen[column]
         return bool(self._rows) and len(values) >= self._rows * NEARLY_UNIQUE and not _is_dense(values)
 
 
 def _is_dense(values: set[str]) -> bool:
+    """Whether the values are whole numbers that fill at least half of their range."""
     if not all(value.isascii() and value.isdigit() and len(value) < 16 for value in values):
         return False
     numbers = set(map(int, values))
@@ -214,7 +216,7 @@ def _is_dense(values: set[str]) -> bool:
 
 
 def comparable_cell(cell: str) -> str:
-    """Return a cell as it is compared: without case, white space, and a number's trailing zeros."""
+    """Return a cell in the form that is compared: lower case, without outer white space and trailing zeros."""
     text = cell.strip().lower()
     if text.endswith(("0", ".")) and "." in text and text.replace(".", "", 1).lstrip("+-").isdigit():
         text = text.rstrip("0").rstrip(".")
@@ -240,7 +242,7 @@ def input_rows(file: OutputFile) -> Iterator[tuple[str, Iterator[Row], Row]]:
 
 
 def _guess(head: bytes) -> str:
-    """Ocean names input files by number, without an ending."""
+    """Return the extension of an input file without one, empty if it is unknown. Ocean names inputs by number."""
     line = head.split(b"\n", 1)[0]
     if head.lstrip()[:1] in (b"{", b"["):
         return ".json"

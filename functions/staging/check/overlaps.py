@@ -1,10 +1,10 @@
-"""Output rows that share cells with one input row, and whether chance explains it.
+"""Finds output rows that share cells with one input row each, and judges whether chance explains it.
 
-Three cells of an output row are a triple. A triple that stands in one row of an input only recognises that row. Honest
-tables have such triples too: among a million rows, some row of that region and sex has exactly the mean as its weight.
-So each output row is judged by how many input rows would hold the cells that it shares if the columns were independent,
-apart from pairs of cells that often stand together (a tree of Chow and Liu). A table is judged by how likely it is that
-so many of its rows share such cells by chance (Chernoff's bound).
+Three cells of an output row are a triple. A triple that stands in exactly one row of an input identifies that row.
+Honest tables have such triples too: among a million rows, some row of that region and sex has exactly the mean as its
+weight. So each output row is judged by how many input rows would hold the cells that it shares if the columns were
+independent, apart from pairs of cells that often stand together (a tree of Chow and Liu). A table is judged by the
+probability that so many of its rows share such cells by chance (Chernoff's bound).
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ from msgspec import Struct
 MOST_COLUMNS = 12  # of an output row that are combined: those with the most distinct values
 MOST_TRIPLES = 400_000  # of all outputs; of a large table fewer columns or rows are combined, and a note says so
 MOST_MET = 40  # cells of an input row that are combined: those that the fewest output rows hold
-DOUBTFUL = 0.2  # a table that is less likely by chance needs a look
-CERTAIN = 0.001  # one that is less likely, even if chance were RELATED times as likely, is no coincidence
-RELATED = 5.0  # what further relations between columns make more likely, at most
-_BITS = 21  # of a cell's number in a triple's
-_MANY = -1  # in place of the number of an input row: several
+DOUBTFUL = 0.2  # a person should look at a table whose probability is below this
+CERTAIN = 0.001  # below this, even if each match were RELATED times as likely, it is no coincidence
+RELATED = 5.0  # how much more likely further relations between columns may make a match
+_BITS = 21  # of a cell's number within the number of a pair or a triple
+_MANY = -1  # instead of the number of an input row: there are several
 
 
 class Overlap(Struct, frozen=True):
-    """`rows` of a table's rows share cells with one row each of the input `name`, which is so likely by chance."""
+    """`rows` rows of a table share cells with one row each of the input `name`.
+
+    `probability`: that so many match by chance, at most; `certain`: it is no coincidence.
+    """
 
     name: str
     rows: int
-    likely: float
+    probability: float
     certain: bool
 
 
@@ -39,7 +42,7 @@ class Overlaps:
     """Finds overlaps between the rows of all outputs and one input after another. Cells are numbers."""
 
     def __init__(self) -> None:
-        self.found: dict[int, Overlap] = {}  # the least likely of each table
+        self.found: dict[int, Overlap] = {}  # of each table, the one with the smallest probability
         self._rows: list[tuple[int, tuple[int, ...]]] = []  # the table and the combined cells of each output row
         self._holders: dict[int, int | list[int]] = {}  # the output rows that hold a triple
         self._triples = 0
@@ -50,9 +53,9 @@ class Overlaps:
         self._seen = 0
 
     def add(self, table: int, columns: Mapping[int, set[int]], rows: Sequence[Sequence[int]], empty: int) -> str:
-        """Remember the rows of a table: of each column by its number, the distinct cells.
+        """Remember the rows of a table. `columns`: the distinct cells of each column, by its number.
 
-        Returns what of it is not combined, if something is not.
+        Returns a note if only a part of the rows or columns is combined; else an empty text.
         """
         widest = sorted(columns, key=lambda n: -len(columns[n]))[:MOST_COLUMNS]
         room = MOST_TRIPLES - self._triples
@@ -89,7 +92,7 @@ class Overlaps:
             self._cells[cell] += times
 
     def see(self, row: Sequence[int | None], times: int) -> None:
-        """Compare an input row that comes so many times."""
+        """Compare an input row, which the input holds `times` times."""
         self._seen += 1
         here = self._seen if times == 1 else _MANY
         known = self._combined.keys() & row
@@ -111,19 +114,19 @@ class Overlaps:
         """Judge what each table shares with the input that has passed, and forget the input."""
         judged = self._judge(rows) if any(row != _MANY for row in self._met.values()) else {}
         for table, (shared, total) in judged.items():
-            likely, count = least_likely(shared, total)
-            if likely >= DOUBTFUL:
+            probability, count = smallest_probability(shared, total)
+            if probability >= DOUBTFUL:
                 continue
-            certain = least_likely([RELATED * each for each in shared], total)[0] < CERTAIN
+            certain = smallest_probability([RELATED * each for each in shared], total)[0] < CERTAIN
             known = self.found.get(table)
-            if known is None or (certain, -likely) > (known.certain, -known.likely):
-                self.found[table] = Overlap(name, count, likely, certain)
+            if known is None or (certain, -probability) > (known.certain, -known.probability):
+                self.found[table] = Overlap(name, count, probability, certain)
         self._pairs = dict.fromkeys(self._pairs, 0)
         self._cells.clear()
         self._met.clear()
 
     def _judge(self, rows: int) -> dict[int, tuple[list[float], int]]:
-        """Of each table: how many input rows would share what its rows share by chance, and how many could share."""
+        """Of each table: how many input rows hold each set of shared cells by chance, and how many rows could match."""
         could: Counter[int] = Counter()
         present = [0] * len(self._rows)
         for number, (table, cells) in enumerate(self._rows):
@@ -140,7 +143,7 @@ class Overlaps:
         return {table: (list(each.values()), could[table]) for table, each in expected.items()}
 
     def _shared(self) -> dict[tuple[int, int], set[int]]:
-        """The cells that an output row shares with an input row that it recognises."""
+        """The cells that an output row shares with an input row that it identifies. Key: output row, input row."""
         shared: dict[tuple[int, int], set[int]] = defaultdict(set)
         mask = (1 << _BITS) - 1
         for triple, row in self._met.items():
@@ -179,17 +182,17 @@ class Overlaps:
                 group = {cell: new if each == old else each for cell, each in group.items()}
 
 
-def least_likely(expected: Iterable[float], rows: int) -> tuple[float, int]:
-    """The smallest likelihood that so many of `rows` rows match by chance, and for how many of them.
+def smallest_probability(expected: Iterable[float], rows: int) -> tuple[float, int]:
+    """The smallest probability that so many of `rows` rows match by chance, and the number of rows that has it.
 
     `expected`: for each of the rows that share cells, how many input rows would share them by chance.
     """
-    likely, count = 1.0, 0
+    probability, count = 1.0, 0
     for number, chance in enumerate(sorted(expected), start=1):
         bound = _tail(number, max(rows, number), chance)
-        if bound < likely:
-            likely, count = bound, number
-    return likely, count
+        if bound < probability:
+            probability, count = bound, number
+    return probability, count
 
 
 def _tail(number: int, rows: int, chance: float) -> float:

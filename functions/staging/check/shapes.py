@@ -1,6 +1,6 @@
-"""Other shapes in which an output may hold rows of an input: lines of text, split cells, columns as rows. Pure.
+"""Other shapes in which an output may hold rows of an input: lines of text, several values to a cell, columns as rows.
 
-Only the comparison with the inputs looks at them. The other rules look at the tables as they are.
+Only the comparison with the inputs uses them. The other rules judge the tables as they are.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import Row, Table, json_cell, parse_json
 
 TEXTS = frozenset({".txt", ".md"})
-MOST_CELLS = 300_000  # of the other shapes of one file
-MOST_LINES, LONGEST_LINE = 100_000, 10_000
-WIDE = 12  # columns; a table of more may be one whose columns are rows
+MOST_CELLS = 300_000  # in the other shapes of one file
+MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
+WIDE = 12  # columns; the columns of a wider table may be rows of an input
 _BETWEEN = re.compile(r"[,;|\t]")
 _DIGIT = re.compile(r"[0-9]")
 
 
 def other_shapes(file: OutputFile, tables: Sequence[Table]) -> Iterator[Table]:
-    """Return further tables to compare with the inputs, of about MOST_CELLS cells in all."""
+    """Yield further tables to compare with the inputs, of at most MOST_CELLS cells in all."""
     left = MOST_CELLS
     shapes = [_lines(file)] if file.extension in TEXTS else []
     if file.extension == ".json" and tables:
         shapes.append(parallel_rows(parse_json(file.whole())))
-    shapes += [shape for table in tables for shape in (_split(table), _turned(table))]
+    shapes += [shape for table in tables for shape in (_split(table), _transposed(table))]
     for shape in shapes:
         rows = []
         for row in shape:
@@ -50,14 +50,14 @@ def _lines(file: OutputFile) -> Iterator[Row]:
 
 
 def _split(table: Table) -> Iterator[Row]:
-    """The rows of which a cell holds several values."""
+    """The rows that have several values in one cell, with each value as a cell."""
     for row in table.rows:
         cells = _values(row[0]) if len(row) == 1 else [part for cell in row for part in _cells(cell)]
         if len(cells) >= 3 and len(cells) > sum(map(bool, row)):
             yield cells
 
 
-def _turned(table: Table) -> Iterator[Row]:
+def _transposed(table: Table) -> Iterator[Row]:
     """The columns of a wide table, as rows."""
     if len(table.columns) > WIDE and table.whole:
         for column in zip_longest(table.columns, *table.rows, fillvalue=""):
@@ -67,7 +67,8 @@ def _turned(table: Table) -> Iterator[Row]:
 def parallel_rows(value: Any) -> Iterator[Row]:
     """The rows of tables that a JSON value holds by columns, as pandas and R write them.
 
-    Columns are arrays or objects of one length in one object. The value is not nested deeper than tables are.
+    Columns are arrays or objects of one length in one object. The value must not be nested deeper than MAX_DEPTH of
+    tables.py, which `flatten` checks.
     """
     if isinstance(value, dict):
         columns = [list(each.values()) if isinstance(each, dict) else each for each in value.values()]

@@ -28,7 +28,7 @@ Row = Sequence[str]
 
 
 class NotATable(ValueError):
-    """The file is not what its ending says; the text says where."""
+    """The file is not what its extension says; the text says where."""
 
 
 class Table(Struct):
@@ -109,10 +109,10 @@ class _Delimited:
     """The rows of a delimited text, without empty lines. Iterate it once, then count what is left."""
 
     def __init__(self, stream: BinaryIO, delimiter: str) -> None:
-        self._counts = False  # rows need not be parsed any more, where that is not necessary to count them
-        self._counted = 0
-        self._waits = 0  # characters of the blocks since a row has begun
-        self._row_ended_at = 0  # the number of the line
+        self._counts = False  # rows are only counted from now on, and parsed only where counting needs it
+        self._counted = 0  # rows that were not parsed
+        self._waits = 0  # characters since the begin of a row that has not ended
+        self._row_ended_at = 0  # the line in which the last row ended
         self._reader = csv.reader(self._lines(_blocks(stream)), delimiter=delimiter, strict=True)
 
     def __iter__(self) -> Iterator[Row]:
@@ -126,7 +126,7 @@ class _Delimited:
             raise NotATable(f"it cannot be read as a table: {e}") from None
 
     def count_rest(self, rows: Iterator[Row]) -> int:
-        """How many rows are left in `rows`, this object's iterator."""
+        """Return how many rows are left in `rows`, the iterator of this object."""
         self._counts = True
         parsed = sum(1 for _ in rows)
         return parsed + self._counted
@@ -135,9 +135,9 @@ class _Delimited:
         return chain.from_iterable(map(self._block_lines, blocks))
 
     def _block_lines(self, block: str) -> Iterable[str]:
-        """The lines of a block; none if it was enough to count them."""
+        """The lines of a block; none if they were counted instead."""
         inside_row = self._reader.line_num != self._row_ended_at
-        if self._counts and not inside_row and _has_a_row_a_line(block):
+        if self._counts and not inside_row and _has_one_row_per_line(block):
             lines = block.split("\n")
             self._counted += len(lines) - lines.count("") - lines.count("\r")
             return ()
@@ -147,7 +147,7 @@ class _Delimited:
         return io.StringIO(block, newline="")
 
 
-def _has_a_row_a_line(block: str) -> bool:
+def _has_one_row_per_line(block: str) -> bool:
     """Whether every line of a block is a row: all end with a line feed, and no quotes are open there."""
     if block.count("\r") != block.count("\r\n"):
         return False
@@ -176,7 +176,7 @@ def _delimited(stream: BinaryIO, delimiter: str, keep: int) -> Table:
 
 
 def parse_json(content: bytes, keep: int = KEPT) -> Any:
-    """Return the value of a JSON text. Raises NotATable for what is no JSON, or too deep, or too large."""
+    """Return the value of a JSON text. Raises NotATable if it is not JSON, too deep or too large."""
     if sum(map(content.count, (b",", b"[", b"{"))) * VALUE > keep:
         raise NotATable(f"it has more than {keep // VALUE} values, too many to be checked")
     try:
