@@ -1,7 +1,7 @@
 """The log that a request asks for, if its reader may have it.
 
-An operator reads every log. A consumer reads the algorithm's log of their own job, unless a
-filter, a check or a hold guards its results.
+An operator reads every log. A consumer reads the algorithm's log of their own job, unless a filter, checks or a hold
+guard its results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functions.ethereum import comparable
 from functions.results.ports import Content, NotFound
 from functions.status.admin import MAX_LOG, job_of
 from functions.status.jobs import is_covered, own
-from functions.workflow.model import Hold, Record, ResultFile, Stage, Workflow, WorkflowId
+from functions.workflow.model import Record, ResultFile, Stage, WorkflowId
 
 _SIGNED = ("owner", "providerSignature", "nonce", "jobId")
 _LOG_TYPES = {
@@ -74,15 +74,9 @@ def _own_record(call: Call, owner: str) -> Record:
 def _owned(call: Call, record: Record, stage: Stage) -> RequestedLog:
     """What an owner may read. Raises HttpError 403."""
     wanted = RequestedLog(call, record, stage, owned=True)
-    if stage is not Stage.ALGORITHM or not _is_open(wanted.record.workflow) or not wanted.allowed:
-        raise HttpError(403, f"The log of {stage} of job {wanted.record.workflow.id} is for the operator only")
+    if stage is not Stage.ALGORITHM or record.workflow.limits.guarded or not wanted.allowed:
+        raise HttpError(403, f"The log of {stage} of job {record.workflow.id} is for the operator only")
     return wanted
-
-
-def _is_open(workflow: Workflow) -> bool:
-    """Whether nothing stands between the algorithm and the consumer: no filter, no check and no hold."""
-    limits = workflow.limits
-    return not (limits.filtered or limits.checked or limits.hold is not Hold.NEVER)
 
 
 def _stage(call: Call) -> Stage:
@@ -108,6 +102,6 @@ def published_log(wanted: RequestedLog, record: Record, since: int | None = None
 
 
 def _of_last_executor(files: Iterable[ResultFile]) -> ResultFile | None:
-    """What the last executor of a task printed; None if it was no task."""
+    """What the last executor of a task printed; None if the job is not a task."""
     printed_by = [file for file in files if file.type == "executorLog" and file.path.endswith(".stdout.log")]
     return max(printed_by, key=lambda file: (len(file.path), file.path), default=None)  # 10 comes after 9

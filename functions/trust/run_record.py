@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from functions.trust import chain, facts, findings
 from functions.trust.decisions import Decision, FileVerdict, Verdict
 from functions.workflow.decision import HistoryEntry
-from functions.workflow.model import FetchedFile, Hold, Manifest, Phase, Record, ResultFile, Stage
+from functions.workflow.model import FetchedFile, Manifest, Phase, Record, ResultFile, Stage
 from functions.workflow.reported_facts import is_algorithm, of_fetched
 from functions.workflow.volume_layout import OUTPUTS
 
@@ -134,8 +134,7 @@ class RunRecord(Struct, frozen=True, dict=True):
     @property
     def guarded(self) -> bool:
         """Whether a filter, checks or a hold guard the results. The consumer then learns less."""
-        limits = self.record.workflow.limits
-        return limits.filtered or limits.checked or limits.hold is not Hold.NEVER
+        return self.record.workflow.limits.guarded
 
     # --- what left ------------------------------------------------------------------------------
 

@@ -120,9 +120,14 @@ def told_ending(w: Workflow) -> Ending | None:
 def told_time(w: Workflow, at: datetime) -> datetime:
     """A time as the consumer is told it: cut to the minute if a policy decides what leaves.
 
-    An algorithm chooses the second in which it ends, and could tell something by it.
+    An algorithm chooses the second in which it ends, and could pass data on in it.
     """
-    return at.replace(second=0, microsecond=0) if withholds_exit_codes(w) else at
+    return to_minute(at) if withholds_exit_codes(w) else at
+
+
+def to_minute(at: datetime) -> datetime:
+    """Cut a time to the minute."""
+    return at.replace(second=0, microsecond=0)
 
 
 def stopped_ending(w: Workflow) -> Ending:

@@ -26,10 +26,10 @@ BLOCKED = Ending(Code.FILTER_REFUSED, "OutputBlocked")
 def scope(w: Workflow) -> Scope:
     """The scope of the publish stage: what it may let out.
 
-    Where something stands between the algorithm and the consumer, only outputs that it has passed leave: nothing after
-    a failure or a stop, and never what the algorithm has printed, which may be the data themselves.
+    If a filter, checks or a hold guard the results, only outputs that have passed them leave: nothing after a failure
+    or a stop, and never what the algorithm has printed, which may be the data themselves.
     """
-    guarded = w.limits.filtered or w.limits.checked or steps.may_be_held(w)
+    guarded = w.limits.guarded
     if w.ending is None:
         unguarded = Scope.OUTPUTS if guarded else Scope.ALL
         return Scope.QUARANTINE if steps.is_held_back(w) else unguarded

@@ -117,6 +117,11 @@ class Limits(Struct, frozen=True):
         """The number of Jobs of the algorithm stage, one after the other."""
         return len(self.ignore_errors) or 1
 
+    @property
+    def guarded(self) -> bool:
+        """Whether a filter, checks or a hold guard the results. The consumer then learns less."""
+        return self.filtered or self.checked or self.hold is not Hold.NEVER
+
 
 class Ending(Struct, frozen=True):
     """The ending of a workflow. Recorded once it is known; final once `finished_at` is set."""

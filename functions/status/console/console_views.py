@@ -17,7 +17,7 @@ from functions.store.values import Attempt, Freeze, Summary
 from functions.workflow import codes
 from functions.workflow.decision import HistoryEntry
 from functions.workflow.document import DocumentError, parse
-from functions.workflow.endings import told_ending, told_time, withholds_exit_codes
+from functions.workflow.endings import to_minute, told_ending, told_time, withholds_exit_codes
 from functions.workflow.environment import Environment
 from functions.workflow.model import WAITING, Phase, Record, ResultFile, Stage, Stop, Workflow
 
@@ -76,7 +76,7 @@ def summary(each: Summary, viewer: Viewer) -> dict[str, Any]:
     reason = each.ending.reason if each.ending else each.waiting.reason if each.waiting else ""
     finished = each.finished_at
     if finished is not None and not viewer.sees_all:
-        finished = max(finished.replace(second=0, microsecond=0), each.created_at)
+        finished = max(to_minute(finished), each.created_at)
     return {
         "id": each.id,
         "environment": each.environment,
@@ -203,8 +203,7 @@ def _what(record: Record, history: Sequence[tuple[HistoryEntry, str]], viewer: V
     outputs that may be withheld, because it would confirm a guess of their content.
     """
     stated = {name: value for line, _ in history for name, value in line.facts.items() if name in _STATED}
-    limits = record.workflow.limits
-    if not viewer.sees_all and (limits.filtered or withholds_exit_codes(record.workflow)):
+    if not viewer.sees_all and record.workflow.limits.guarded:
         stated.pop("outputs", None)
     asked = (
         _task(record.submission.document) if record.submission.dialect == "tes" else _job(record.submission.document)
