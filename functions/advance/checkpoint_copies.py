@@ -1,8 +1,8 @@
-"""Gives checkpoints of the log to those whom the operator cannot make forget: an archive, and witnesses.
+"""Sends checkpoints of the log to places that the operator does not control: an archive, and witnesses.
 
-The archive is a prefix of a storage, one object for each checkpoint. Witnesses speak C2SP tlog-witness: they get the
-newest checkpoint with the proof that it follows from the one they saw last, and answer with their cosignature. Both may
-get the same checkpoint twice.
+The archive is a prefix of a storage, with one object for each checkpoint. Witnesses speak C2SP tlog-witness: they get
+the newest checkpoint with the proof that it follows from the one they saw last, and answer with their cosignature.
+Both may get the same checkpoint twice.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH = 100  # checkpoints that one sweep archives
-SECONDS = 3.0  # for connecting and for each wait
-LONGEST = 64 << 10  # bytes of an answer that are read
+SECONDS = 3.0  # to connect, and to wait for each part of an answer
+MAX_ANSWER = 64 << 10  # bytes; the rest is not read
 CONTENT_TYPE = "text/plain; charset=utf-8"
-SEEN_ANOTHER = 409
+SEEN_ANOTHER = 409  # the witness answers with the size that it saw last
 
 
 def archive(app: App) -> int:
@@ -42,20 +42,23 @@ def archive(app: App) -> int:
     return len(new)
 
 
-def ask(app: App, spelled: str) -> bool:
-    """Ask a witness, `URL KEY`, to cosign the newest checkpoint unless it has. True if it did. Raises SettingsError."""
-    url, witness = _witness(spelled)
+def ask(app: App, setting: str) -> bool:
+    """Ask a witness to cosign the newest checkpoint, unless it has. Returns whether it did now.
+
+    `setting`: the witness as in WITNESSES, `URL KEY`. Raises SettingsError.
+    """
+    url, witness = _parse_witness(setting)
     log = app.store.log
     note, seen = log.checkpoint(), log.copied(url)
     if note is None or parse(note).size <= seen:
         return False
-    status, answered = _post(app, url, seen, note)
-    if status == SEEN_ANOTHER and (seen := _size(answered)) >= 0:
+    status, answer = _post(app, url, seen, note)
+    if status == SEEN_ANOTHER and (seen := _parse_size(answer)) >= 0:
         if seen > parse(note).size:
             logger.error("a witness has seen a longer log than this one: was it restored?", extra=about(witness=url))
             return False
-        status, answered = _post(app, url, seen, note)
-    lines = witness.own_lines(note, answered) if status == 200 else ""
+        status, answer = _post(app, url, seen, note)
+    lines = witness.own_lines(note, answer) if status == 200 else ""
     if not lines:
         logger.warning("a witness did not cosign the log", extra=about(witness=url, status=status))
         return False
@@ -68,8 +71,8 @@ def _record(app: App, place: str, size: int, cosignatures: str) -> None:
         tx.log.add_copy(place, size, cosignatures)
 
 
-def _witness(spelled: str) -> tuple[str, Witness]:
-    url, _, key = spelled.strip().partition(" ")
+def _parse_witness(setting: str) -> tuple[str, Witness]:
+    url, _, key = setting.strip().partition(" ")
     try:
         witness = Witness.parse(key)
     except CheckpointInvalid as e:
@@ -79,31 +82,34 @@ def _witness(spelled: str) -> tuple[str, Witness]:
     return url.rstrip("/"), witness
 
 
-def _size(text: str) -> int:
-    """Return the size that a witness answers with; -1 if it is none."""
+def _parse_size(text: str) -> int:
+    """Return the size of the log in a witness's answer; -1 if the answer is not a size."""
     return int(text) if text.isascii() and text.strip().isdecimal() and len(text) <= 18 else -1
 
 
 def _post(app: App, url: str, old: int, note: str) -> tuple[int, str]:
-    """POST a checkpoint, with the proof that it follows from the one of `old` leaves. Status 0: it did not answer."""
+    """POST a checkpoint, with the proof that it follows from the one of `old` leaves.
+
+    Returns the status and the text of the answer; status 0 without an answer.
+    """
     import urllib3
 
     size = parse(note).size
     proof = merkle.consistency_proof(old, size, app.store.log.node) if old else []
-    lines = (f"old {old}", *(b64encode(each).decode() for each in proof), "", note)
-    fields = {"Content-Type": CONTENT_TYPE}
+    body = "\n".join((f"old {old}", *(b64encode(each).decode() for each in proof), "", note)).encode()
     try:
         with urllib3.PoolManager(timeout=urllib3.Timeout(SECONDS), retries=False) as http:
             response = http.request(
-                *("POST", f"{url}/add-checkpoint"),
-                body="\n".join(lines).encode(),
-                headers=fields,
+                "POST",
+                f"{url}/add-checkpoint",
+                body=body,
+                headers={"Content-Type": CONTENT_TYPE},
                 redirect=False,
                 preload_content=False,
             )
-            answered = response.read(LONGEST).decode("utf-8", "replace")
+            answer = response.read(MAX_ANSWER).decode("utf-8", "replace")
             response.close()
     except (urllib3.exceptions.HTTPError, ValueError) as e:
         logger.warning("a witness did not answer: %s", type(e).__name__, extra=about(witness=url))
         return 0, ""
-    return response.status, answered
+    return response.status, answer

@@ -179,7 +179,7 @@ class Client(HttpClient):
             answer.close()
             answer.release_conn()
 
-    # --- requests of reviews ------------------------------------------------------------------
+    # --- reviews --------------------------------------------------------------------------------
 
     def held(self) -> Any:
         """The jobs that wait for a decision: for a checker those whose policy names the key, for an operator all."""

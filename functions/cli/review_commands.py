@@ -1,4 +1,4 @@
-"""The commands of reviews: see what is held, look at it, decide, freeze and revoke."""
+"""The review commands: list what is held, show files and findings, release and reject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log that is followed: as text, or as server-sent events."""
+"""Sends a log while it grows, as text or as server-sent events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from functions.api.watchdog import STOPPING
 from functions.status.log_stream import LogStream, Position
 from functions.status.requested_log import RequestedLog, published_log
 
-STREAM_SECONDS = 240.0  # of one stream; a client goes on with `since`. Below the time-outs of gateways
+STREAM_SECONDS = 240.0  # of one stream, below the time-outs of gateways; a client goes on with `since`
 HEARTBEAT = 15.0  # seconds of silence until a sign of life is sent, and between two checks of the reader's rights
 EVENTS = "text/event-stream"
 TEXT = "text/plain; charset=utf-8"
@@ -45,6 +45,7 @@ _STREAMS = _Streams()
 
 
 def followed_log(wanted: RequestedLog, since: Position) -> Response:
+    """Answer with the log from a position on, and go on while its stage runs. Raises HttpError 503."""
     call = wanted.call
     stream = LogStream(call.app, wanted.record.workflow.id, wanted.stage, since)
     accepts = call.request.accept_mimetypes
@@ -107,7 +108,7 @@ def _events(wanted: RequestedLog, stream: LogStream, pieces: Iterator[bytes]) ->
 
 
 def _event(position: Position, decoder: codecs.IncrementalDecoder, text: str) -> bytes:
-    pending = len(decoder.getstate()[0])  # the begun character comes with the next piece
+    pending = len(decoder.getstate()[0])  # bytes of an incomplete character, which comes with the next piece
     at = Position(position.job, max(0, position.offset - pending))
     return f"id: {at}\ndata: {json.dumps(text)}\n\n".encode()
 
@@ -115,7 +116,7 @@ def _event(position: Position, decoder: codecs.IncrementalDecoder, text: str) ->
 def _is_gone(call: Call) -> Callable[[], bool]:
     """Return a test of whether the client has closed its connection, or the process is told to end.
 
-    While nothing is sent, no write tells the former.
+    The socket is polled, because a closed connection makes a write fail, and a silent log writes nothing.
     """
     environ = call.request.environ
     sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")

@@ -1,4 +1,4 @@
-"""Describes the routes of operator-service's API, and of reviews, for the OpenAPI document."""
+"""Describes the routes of operator-service's API and of the review API for the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def run_of(app: App, record: Record) -> RunRecord:
     job, store = record.workflow.id, app.store
     evidence, held = store.evidence(job), store.held(job)
     manifest = held.manifest if held else Manifest()
-    for task in store.get_tasks([job]):
+    for task in store.get_tasks([job]):  # only this manifest has what was delivered to the client's URLs
         record = replace(record, manifest=task.record.manifest)
     return RunRecord(
         record,
@@ -121,13 +121,15 @@ def _of_owner(call: Call) -> Record:
 def _of_task(call: Call) -> Record:
     principal = require_principal(call)
     record = _record(call)
-    task_of(call, principal, str(filter_value(call.params, "jobId")))
+    id = str(filter_value(call.params, "jobId"))
+    task_of(call, principal, id)
     if record is None:
-        raise HttpError(404, f"there is no task {filter_value(call.params, 'jobId')}")
+        raise HttpError(404, f"there is no task {id}")
     return record
 
 
 def _unfrozen(call: Call, record: Record) -> Record:
+    """Return the record. Raises HttpError 403 if a freeze covers it."""
     frozen = [freeze.scope for freeze in call.app.store.freezes()]
     if frozen and is_covered(record, frozen):
         raise HttpError(403, f"The results of job {record.workflow.id} are frozen for now; ask the operator")

@@ -1,7 +1,7 @@
-"""The reading routes of reviews: what waits for a decision, and the held files themselves.
+"""The review routes that read: what waits for a decision, and the held files themselves.
 
-Checkers see the jobs whose policy names them. Operators see all of them, but no file. Each view of a file is a
-line of the history.
+Checkers see the jobs whose policy names them. Operators see all of them, but no file. Each view of a file is a line
+of the history.
 """
 
 from __future__ import annotations

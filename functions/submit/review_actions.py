@@ -1,4 +1,4 @@
-"""The changing routes of reviews: decide, release again, revoke, freeze.
+"""The review routes that change something: decide, release again, revoke, freeze.
 
 A decision is signed by a checker's own key. The shared `Admin` value may reject, freeze and revoke, never release.
 """

@@ -1,4 +1,4 @@
-"""The routes of reviews: who sees what is held, which decisions count, and what everybody else is told meanwhile."""
+"""The review routes: who sees what is held, which decisions count, and what everybody else is told meanwhile."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def require_principal(call: Call) -> Principal:
 
 
 def carries_token(call: Call) -> bool:
-    """Whether the request is that of a principal, on a route that operators and others use too."""
+    """Whether a request carries a principal's token. For routes that operators and checkers use too."""
     headers = call.request.headers
     scheme = headers.get("Authorization", "").partition(" ")[0].lower()
     return scheme in ("bearer", "basic") and "Admin" not in headers

@@ -1,4 +1,4 @@
-"""The answers of the routes of reviews, which `submit` and `status` share."""
+"""Answers of the review routes that `submit` and `status` share."""
 
 from __future__ import annotations
 

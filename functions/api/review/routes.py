@@ -1,4 +1,4 @@
-"""The routing table of reviews: what data holders read and decide about held results."""
+"""The routing table of the review API: what data holders read and decide about held results."""
 
 from __future__ import annotations
 
