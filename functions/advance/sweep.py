@@ -17,6 +17,7 @@ from functions.api.auth.nonce import forgettable
 from functions.cluster.ports import ClusterError
 from functions.errors import Unavailable
 from functions.log import about
+from functions.variables import SettingsError
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Workflow, WorkflowId
 from functions.workflow.tick import AHEAD, TickLevel
@@ -207,6 +208,9 @@ class _Sweep:
             self.done["postponed"] += 1
             self._unavailable += 1
             logger.warning("postponed: %s", e, extra=about(cause=type(e).__name__))
+        except SettingsError as e:
+            self.done["failed"] += 1
+            logger.error("a setting is wrong: %s", e)
         except Exception as e:  # an internal error with one workflow must not keep the sweep from the others
             self.done["failed"] += 1
             subject = getattr(arguments[0], "id", arguments[0])
