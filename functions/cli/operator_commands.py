@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -13,6 +13,7 @@ from functions.cli.options import json_option, print_json, server_options
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
     from functions.engine.app import App
+    from functions.workflow.model import Workflow
 
 
 @click.command()
@@ -96,21 +97,27 @@ def sweep(as_json: bool) -> None:
 
 @click.command()
 @click.argument("job")
-@click.confirmation_option(prompt="Delete the owner, the document and all else that is recorded of the job?")
+@click.confirmation_option(
+    "--yes",
+    prompt="Delete the owner, the document and all else that is recorded of the job?",
+    help="Do not ask for confirmation.",
+)
 @json_option
 def forget(job: str, as_json: bool) -> None:
     """Delete all that is recorded of JOB but its history.
 
     It goes from the database of DATABASE_URL. The history holds digests, and the key of those that could be guessed is
     deleted too. Its chain, its place in the log, and crates and statements that were made before stay provable. The job
-    must have ended, and its results must be removed.
+    must have ended, its results must be removed, and a sweep must have put its last steps into the log.
 
     \b
-    Exit codes: 1 if the job cannot be forgotten, 2 if DATABASE_URL is missing, 3 if the database does not answer.
+    Exit codes: 1 if the job cannot be forgotten yet, 2 if there is no such job or DATABASE_URL is missing, 3 if the
+    database does not answer, 130 if the question was not answered with yes.
 
     \b
-    Example:
+    Examples:
       DATABASE_URL=postgresql://user:password@host/name sluice forget JOB
+      DATABASE_URL=sqlite:///$PWD/.sluice/sluice.db sluice forget JOB  # a job of `sluice up`
     """
     from functions.settings import Settings
     from functions.store.ports import StoreUnavailable
@@ -122,17 +129,29 @@ def forget(job: str, as_json: bool) -> None:
 
         with closing(SqlStore(Settings.load().database)) as store:
             gone = store.forget(WorkflowId(job))
+            left = None if gone else store.state(WorkflowId(job))
     except SettingsError as e:
         fail(str(e))
     except StoreUnavailable:
         fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
     if not gone:
-        why = "it is unknown, has not ended, still has results, or waits for the next sweep to remove and log them"
-        fail(f"{printable(job)} cannot be forgotten: {why}", FAILED)
+        _refuse_to_forget(job, left)
     if as_json:
         print_json({"forgotten": job})
     else:
         click.echo(f"forgotten: {printable(job)}")
+
+
+def _refuse_to_forget(job: str, state: Workflow | None) -> NoReturn:
+    if state is None:
+        fail(f"the database has no job {printable(job)}; perhaps it was forgotten already")
+    if not state.finished:
+        why = "it has not ended; wait, or call `sluice stop`"
+    elif not (state.removed or state.expired):
+        why = "it still has results; call `sluice delete` first"
+    else:
+        why = "its last steps are not in the log yet; try again after the next sweep, or call `sluice sweep`"
+    fail(f"job {printable(job)} cannot be forgotten yet: {why}", FAILED)
 
 
 def _ask_database_and_cluster(app: App) -> None:

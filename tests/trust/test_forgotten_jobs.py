@@ -57,13 +57,15 @@ def test_a_forgotten_job_leaves_nothing_to_read_and_every_proof_whole(
     record = store.get(job)
     assert record is not None
     refused = forget(url, job)
-    assert (refused.exit_code, "still has results" in refused.output) == (1, True)
+    assert (refused.exit_code, "still has results; call `sluice delete`" in refused.output) == (1, True)
     assert proofs.api.stop("DELETE", jobId=job).status_code == 200
-    assert forget(url, job).exit_code == 1  # its last line is not logged yet
+    refused = forget(url, job)
+    assert (refused.exit_code, "are not in the log yet; try again after" in refused.output) == (1, True)
     sweep(proofs.api.app)
     lines = store.history(job)
     ended = forget(url, job)
     assert (ended.exit_code, ended.output) == (0, f"forgotten: {job}\n")
+    assert forget(url, job).exit_code == 2
     kept = contents(store)
     for personal in (OWNER, record.submission.provider, "0xmine", record.submission.secret, record.workflow.salt):
         assert personal
@@ -79,6 +81,14 @@ def test_a_forgotten_job_leaves_nothing_to_read_and_every_proof_whole(
     note = str(proofs.api.get("/log/checkpoint").text)
     steps = list(Verification(read).steps(statement, KEY.public, logged_proof(proofs, statement), note))
     assert {step.outcome for step in steps} == {Outcome.PROVEN}
+
+
+def test_a_job_that_runs_and_one_that_nobody_knows_cannot_be_forgotten(database: tuple[str, SqlStore]) -> None:
+    url, store = database
+    running = forget(url, proof_api(store=store).api.start()["jobId"])
+    assert (running.exit_code, "it has not ended" in running.output) == (1, True)
+    unknown = forget(url, "nobody")
+    assert (unknown.exit_code, "the database has no job nobody" in unknown.output) == (2, True)
 
 
 def test_forgetting_needs_a_database() -> None:
