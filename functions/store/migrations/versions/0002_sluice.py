@@ -45,6 +45,7 @@ def upgrade() -> None:
     _create_holds()
     _create_tes_tasks()
     _create_log()
+    _create_checkpoints()
     _protect_history()
 
 
@@ -213,7 +214,7 @@ def _protect_history() -> None:
 
 
 def _create_log() -> None:
-    """The log of all heads: its leaves, the complete subtrees above them, its signed checkpoints, and its lock."""
+    """The log of all heads: its leaves, and the complete subtrees above them."""
     op.create_table(
         "log_leaves",
         sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -228,6 +229,10 @@ def _create_log() -> None:
         sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("hash", sa.String(64), nullable=False),
     )
+
+
+def _create_checkpoints() -> None:
+    """The signed checkpoints of the log, the leaves that wait for the next one, the copies, and the lock."""
     op.create_table(
         "log_checkpoints",
         sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -242,7 +247,7 @@ def _create_log() -> None:
         sa.Column("subject", sa.String(512), nullable=False),
     )
     op.create_table(
-        "log_copies",  # where checkpoints are that the operator cannot change, and what witnesses signed
+        "log_copies",  # which checkpoints archives and witnesses have, and what witnesses signed
         sa.Column("place", sa.Text, primary_key=True),
         sa.Column("size", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("cosignatures", sa.Text, nullable=False),
