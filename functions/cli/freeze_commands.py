@@ -1,4 +1,4 @@
-"""Commands of operators about what leaves: freeze and unfreeze a scope, and take results back."""
+"""The commands with which operators stop what leaves: freeze, unfreeze and revoke."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @json_option
 @server_options
 def freeze(client: Client, scope: str, reason: str, as_json: bool) -> None:
-    """Publish, release and download nothing of SCOPE until it is lifted.
+    """Stop publishing, releasing and downloading for SCOPE until `sluice unfreeze`.
 
     SCOPE is `all`, `environment:ID`, or `data:` and a DID or a URL prefix.
 
@@ -37,7 +37,7 @@ def freeze(client: Client, scope: str, reason: str, as_json: bool) -> None:
 @json_option
 @server_options
 def unfreeze(client: Client, scope: str, as_json: bool) -> None:
-    """Lift a freeze.
+    """Lift the freeze of SCOPE.
 
     \b
     Example:

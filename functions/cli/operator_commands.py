@@ -104,10 +104,10 @@ def sweep(as_json: bool) -> None:
 )
 @json_option
 def forget(job: str, as_json: bool) -> None:
-    """Delete all that is recorded of JOB but its history.
+    """Delete all that is recorded of JOB, except its history.
 
-    It goes from the database of DATABASE_URL. The history holds digests, and the key of those that could be guessed is
-    deleted too. Its chain, its place in the log, and crates and statements that were made before stay provable. The job
+    It is deleted from the database of DATABASE_URL. The history holds only digests, and the key of those that could be
+    guessed is deleted too. Its chain, its place in the log, and earlier crates and statements stay provable. The job
     must have ended, its results must be removed, and a sweep must have put its last steps into the log.
 
     \b

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from functions.cli.options import json_option, print_json, read_secret, server_o
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
+    from functions.trust.verification import Step
 
 _CHUNK = 1 << 20
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -108,23 +109,9 @@ def verify(
       sluice verify run.zip
       sluice verify run.zip --attestation run.intoto.jsonl --key holder.pem
     """
-    from functions.trust.checkpoint import CheckpointInvalid, Witness
-    from functions.trust.signing import KeyInvalid, read_public
-    from functions.trust.verification import LIMITS, Outcome, Verification
+    from functions.trust.verification import LIMITS, Outcome
 
-    try:
-        cosigners = [Witness.parse(each) for each in witnesses]
-    except CheckpointInvalid as e:
-        fail(f"--witness: {e}")
-    try:
-        public = read_public(key.read_bytes()) if key else None
-        given = json.loads(proof.read_text()) if proof else None
-        texts = [path.read_text() if path else None for path in (attestation, checkpoint)]
-        steps = list(Verification(_files(bag)).steps(texts[0], public, given, texts[1], cosigners))
-    except KeyInvalid as e:
-        fail(f"--key: {e}")
-    except (OSError, ValueError, zipfile.BadZipFile) as e:
-        raise CommandError(f"{printable(str(bag))} cannot be verified: {printable(str(e))}", FAILED) from None
+    steps = _verified(bag, attestation, key, proof, checkpoint, witnesses)
     broken = [step for step in steps if step.outcome is Outcome.BROKEN]
     if as_json:
         print_json({"genuine": not broken, "steps": [{"outcome": s.outcome.value, "text": s.text} for s in steps]})
@@ -134,6 +121,34 @@ def verify(
         click.echo("\nNo proof shows:\n" + "\n".join(f"  - {limit}" for limit in LIMITS))
     if broken:
         raise SystemExit(FAILED)
+
+
+def _verified(
+    bag: Path,
+    attestation: Path | None,
+    key: Path | None,
+    proof: Path | None,
+    checkpoint: Path | None,
+    witnesses: Sequence[str],
+) -> list[Step]:
+    """Return the steps of a verification. Ends the command if an argument or the bag cannot be read."""
+    from functions.trust.checkpoint import CheckpointInvalid, Witness
+    from functions.trust.signing import KeyInvalid, read_public
+    from functions.trust.verification import Verification
+
+    try:
+        cosigners = [Witness.parse(each) for each in witnesses]
+    except CheckpointInvalid as e:
+        fail(f"--witness: {e}")
+    try:
+        public = read_public(key.read_bytes()) if key else None
+        given = json.loads(proof.read_text()) if proof else None
+        texts = [path.read_text() if path else None for path in (attestation, checkpoint)]
+        return list(Verification(_files(bag)).steps(texts[0], public, given, texts[1], cosigners))
+    except KeyInvalid as e:
+        fail(f"--key: {e}")
+    except (OSError, ValueError, zipfile.BadZipFile) as e:
+        raise CommandError(f"{printable(str(bag))} cannot be verified: {printable(str(e))}", FAILED) from None
 
 
 def _stated_head(bundle: str) -> str:

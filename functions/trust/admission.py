@@ -16,7 +16,7 @@ PLACES = {"rawcode": ".rawcode", "custom": "", "algorithm": ""}
 
 
 def data_sets(definition: Document) -> list[tuple[str, ...]]:
-    """Return the names of each data set: its DID, where it has one, and its URLs. That of a folder ends with `/`."""
+    """Return the names of each data set: its DID, if it has one, and its URLs. The URL of a folder ends with `/`."""
     if isinstance(definition, TesTask):
         inputs = [each for each in definition.inputs if not each.content]
         return [(url_of(each.url) + ("/" if each.type == "DIRECTORY" else ""),) for each in inputs]

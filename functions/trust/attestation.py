@@ -53,7 +53,7 @@ def open_envelope(value: Mapping[str, Any], public: bytes) -> dict[str, Any]:
     """Return the statement that the key has signed. Raises EnvelopeInvalid.
 
     The signature is verified first, and the bytes that were verified are the ones that are parsed. `keyid` is a hint:
-    it only tells which key to ask for where no signature verifies.
+    it only tells, if no signature verifies, which keys have signed.
     """
     try:
         body = _decode(value["payload"])

@@ -87,7 +87,7 @@ def open_note(note: str, public: bytes) -> Checkpoint:
 
 
 def _signatures(note: str) -> Sequence[tuple[str, bytes, bytes]]:
-    """Return name, key hash and signature of each line. Raises CheckpointInvalid if a line is damaged."""
+    """Return name, key hash and signature of each signature line. Raises CheckpointInvalid if one is damaged."""
     _, _, lines = note.partition("\n\n")
     if not lines.endswith("\n"):
         raise CheckpointInvalid("not a checkpoint: it does not end with a line break")
@@ -117,7 +117,7 @@ def _key_hash(name: str, public: bytes, kind: bytes = _ED25519) -> bytes:
 
 
 class Witness(Struct, frozen=True):
-    """Somebody who signs a checkpoint if its log begins with the log that they signed before."""
+    """The key of a witness, who signs a checkpoint only if its log begins with the log that they signed before."""
 
     name: str
     public: bytes
@@ -137,7 +137,7 @@ class Witness(Struct, frozen=True):
         return cls(name, public)
 
     def saw(self, note: str) -> datetime | None:
-        """Return when the witness signed the note; None if it did not. Raises CheckpointInvalid: its line is wrong."""
+        """Return when the witness signed the note, None if it did not. Raises CheckpointInvalid if its line is wrong."""
         text, expected = parse(note).text, _key_hash(self.name, self.public, _COSIGNATURE)
         for name, hash_, signed in _signatures(note):
             if (name, hash_) == (self.name, expected):
@@ -149,7 +149,7 @@ class Witness(Struct, frozen=True):
         return None
 
     def own_lines(self, note: str, lines: str) -> str:
-        """Return those lines that are right cosignatures of the note by this witness."""
+        """Return those of `lines` that are valid cosignatures of the note by this witness."""
         text, found = parse(note).text, []
         for line in lines.splitlines(keepends=True):
             try:

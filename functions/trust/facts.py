@@ -30,14 +30,14 @@ def of_submission(record: Record) -> dict[str, str]:
 def of_manifest(manifest: Manifest) -> dict[str, str]:
     """Return the digest over the consumer's files as they were before encryption, and their number.
 
-    A task of TES has them at the URLs that its client gave.
+    Those of a TES task are at the URLs that its client gave.
     """
     listed = [*(plain(file) for file in manifest.files), *delivered(manifest)]
     return {"outputs": digest_of(listed), "files": str(len(listed))}
 
 
 def delivered(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the outputs of a task of TES without their URLs, which may let the reader in. Each file comes once."""
+    """Return the outputs of a TES task, each file once, without their URLs, which may hold access tokens."""
     found = {each.path: {"path": each.path, "sha256": each.sha256, "size": each.size} for each in manifest.delivered}
     return [found[path] for path in sorted(found)]
 

@@ -30,7 +30,7 @@ def check_scope(scope: str) -> str:
 
 
 def leaf(scope: str, at: datetime, is_frozen: bool) -> str:
-    """Return what the log keeps of a freeze, or of its end: a digest of what its CloudEvent tells."""
+    """Return the leaf of a freeze, or of its end, in the log: a digest of what its CloudEvent says."""
     return canonical.digest({"v": 1, "scope": scope, "at": chain.spell_time(at), "frozen": is_frozen})
 
 

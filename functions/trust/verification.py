@@ -247,12 +247,12 @@ def _witnessed(witness: Witness, notes: Iterable[str]) -> str:
 
 
 def _filtered(line: Mapping[str, Any]) -> str:
-    """What a line says of the operator's filter; empty if nothing."""
+    """What a line of the history says about the operator's filter; empty if nothing."""
     facts = line.get("facts")
     if not isinstance(facts, dict) or "unfiltered" not in facts:
         return ""
     counts = ", ".join(f"{name} {facts.get(name)}" for name in FILTERED)
-    return f"as it is recorded, the operator's filter {counts}"
+    return f"it records that the operator's filter {counts}"
 
 
 def _path(iri: str) -> str:

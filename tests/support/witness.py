@@ -1,4 +1,4 @@
-"""A witness on this machine, as C2SP tlog-witness describes it. It shares the rules of the tree with us."""
+"""A witness of a log on this machine (C2SP tlog-witness). It verifies proofs with the code under test."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from functions.trust import merkle
 from functions.trust.checkpoint import CheckpointInvalid, open_note
 
 NAME = "witness.example/w1"
-AT = 1795747200
+AT = 1795747200  # the time of each cosignature, in seconds since 1970
 
 
 class WitnessServer:
-    """Cosigns what follows from what it saw. `answers` replaces its next answers: (status, text)."""
+    """Cosigns a checkpoint that follows from the last one it saw.
+
+    `answers` replaces its next answers, each a status and a text. While it is `away` it answers 503.
+    """
 
     def __init__(self, log_key: bytes, seed: bytes = b"\7" * 32) -> None:
         self.log_key = log_key
@@ -29,7 +32,7 @@ class WitnessServer:
         self._public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self._hash = hashlib.sha256(f"{NAME}\n".encode() + b"\4" + self._public).digest()[:4]
         self.seen: tuple[int, bytes] = (0, merkle.EMPTY_ROOT)
-        self.asked: list[int] = []  # the status of each answer
+        self.asked: list[int] = []  # the statuses that it has answered with
         self.answers: list[tuple[int, str]] = []
         self.away = False
         self.url = ""
@@ -67,6 +70,8 @@ class WitnessServer:
 
 @contextmanager
 def serve(witness: WitnessServer) -> Iterator[WitnessServer]:
+    """Serve a witness over HTTP on a free port, and set its `url`."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()

@@ -145,13 +145,13 @@ def test_a_history_that_was_written_anew_gets_no_cosignature(witness: WitnessSer
 def test_a_witness_that_is_spelled_wrong_is_named_in_the_log_and_stops_nothing_else(
     witness: WitnessServer, setting: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spelled = setting.format(key=witness.verifier_key)
-    proofs = proof_api(witnesses=(spelled,))
+    malformed = setting.format(key=witness.verifier_key)
+    proofs = proof_api(witnesses=(malformed,))
     assert logged(proofs)["heads logged"] == 1
     assert "a setting is wrong: WITNESSES: " in caplog.text
     assert "internal error" not in caplog.text
     with pytest.raises(SettingsError, match="WITNESSES"):
-        checkpoint_copies.ask(proofs.api.app, spelled)
+        checkpoint_copies.ask(proofs.api.app, malformed)
 
 
 def test_a_cosignature_is_that_of_the_specification(witness: WitnessServer) -> None:
