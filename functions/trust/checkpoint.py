@@ -137,7 +137,7 @@ class Witness(Struct, frozen=True):
         return cls(name, public)
 
     def saw(self, note: str) -> datetime | None:
-        """Return when the witness signed the note, None if it did not. Raises CheckpointInvalid if its line is wrong."""
+        """Return when the witness signed the note, or None. Raises CheckpointInvalid if its line is wrong."""
         text, expected = parse(note).text, _key_hash(self.name, self.public, _COSIGNATURE)
         for name, hash_, signed in _signatures(note):
             if (name, hash_) == (self.name, expected):
