@@ -78,6 +78,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "wide-rows.csv": lambda: b"a\n" + (b"," * 900_000 + b"\n") * 20,
     "long-cells.csv": lambda: b"a\n" + (b"x" * 120_000 + b"\n") * 300,
     "many-rows.csv": lambda: b"a,b\n" + b"1,2\n" * (2 * MIB),
+    "short-rows.csv": lambda: b"a," * 9_999 + b"a\n" + b"1\n" * 250_000,
+    "split-cells.csv": lambda: b'a\n"' + b"1;" * 60_000 + b'"\n' + b"1;2;3\n" * 60_000,
     "nul.csv": lambda: b"a,b\n1,\0\n",
     "deep.json": lambda: b"[" * (4 * MIB),
     "deep-objects.json": lambda: b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
@@ -128,6 +130,9 @@ def test_a_hostile_file_is_judged_with_bounded_memory_and_does_not_pass(tmp_path
 MANY = {  # twenty would fill more than LIMIT if all were kept
     "cells.csv": lambda: b"a\n" + (b"x" * 100_000 + b"\n") * 140,
     "cells.json": lambda: b"[" + (b'{"a":"' + b"x" * 100_000 + b'"},') * 140 + b"{}]",
+    "lines.txt": lambda: b"".join(b"%080d,%080d,%080d\n" % (n, n, n) for n in range(40_000)),
+    "place.json": lambda: b'{"' + b"k" * MIB + b'":[' + b",".join(b'{"a%d":1}' % n for n in range(1000)) + b"]}",
+    "name.json": lambda: b'{"' + b"k" * MIB + b'":[[' + b"1," * 1000 + b"1]]}",
 }
 
 
@@ -135,14 +140,28 @@ MANY = {  # twenty would fill more than LIMIT if all were kept
 def test_of_twenty_large_files_no_more_is_kept_than_fits(tmp_path: Path, name: str) -> None:
     content = MANY[name]()
     root = volume(tmp_path / "v", {f"{n:02}{name}": content for n in range(20)})
+    assert memory_of(root, tmp_path) < LIMIT
+
+
+def test_an_input_of_twenty_thousand_columns_is_compared_with_bounded_memory(tmp_path: Path) -> None:
+    root = volume(tmp_path / "v", {"a.csv": b"a,b,c\n1,2,3\n"})
+    (root / "inputs").mkdir()
+    with (root / "inputs" / "genes.csv").open("w") as file:
+        for row in range(120):
+            file.write(",".join(f"{row}.{column}" for column in range(20_000)) + "\n")
+    assert memory_of(root, tmp_path) < LIMIT
+
+
+def memory_of(root: Path, folder: Path) -> int:
+    """The most bytes of memory that the check of a volume takes."""
     rules = Policy(names=("p",), checks=Checks(rows=Rows(max=10**9), size=Size(max_total_bytes=10**9)))
     given = msgspec.structs.replace(task(), policy=msgspec.Raw(policy.encode(rules).encode()))
     command = [sys.executable, "-m", "functions.staging.check", "--volume", str(root)]
-    command += ["--task", str(write_task(tmp_path / "task", given))]
-    environment = {**os.environ, "TERMINATION_LOG": str(tmp_path / "message")}
-    code, memory = measured(command, environment, tmp_path / "stderr")
+    command += ["--task", str(write_task(folder / "task", given))]
+    environment = {**os.environ, "TERMINATION_LOG": str(folder / "message")}
+    code, memory = measured(command, environment, folder / "stderr")
     assert code in (0, 10, 11)
-    assert memory < LIMIT, f"{memory / MIB:.0f} MiB"
+    return memory
 
 
 def judge(root: Path, files: dict[bytes, bytes], checks: Checks) -> findings.Report:

@@ -29,6 +29,7 @@ from functions.trust import disclosure
 
 MOST_ROWS = 50_000_000  # of one input that are compared; a note says if there are more
 SAMPLE = 50_000  # the first rows, by which an input column is judged nearly unique
+SAMPLE_VALUES = 500_000  # distinct values of all columns; a table of genes has tens of thousands of columns
 NEARLY_UNIQUE = 0.9  # distinct values per row
 BLOCK_CELLS = 50_000  # cells that are compared at once
 EMPTY = -1  # the number of a cell without content
@@ -64,6 +65,7 @@ class Comparison:
         self.notes: list[str] = []
         for index, output in enumerate(self.outputs):
             self._add(output, index)
+        self._with_columns = [output for output in self.outputs if output.columns]
 
     @property
     def is_empty(self) -> bool:
@@ -73,14 +75,14 @@ class Comparison:
     def _add(self, output: OutputTable, index: int) -> None:
         names, width = output.table.columns, len(output.table.columns)
         numbers = [[self._number(cell) for cell in row] for row in output.table.rows]
-        columns = [{row[n] for row in numbers if n < len(row)} - {EMPTY} for n in range(width)]
-        output.columns = {n: values for n, values in enumerate(columns) if len(values) >= self._values.distinct}
+        columns = _columns(numbers, width)
+        output.columns = {n: values for n, values in columns.items() if len(values) >= self._values.distinct}
         for row in numbers:
             filled = [number for number in row if number != EMPTY]
             if len(filled) >= 2:
                 self._rows[tuple(sorted(filled))].append(output)
         # An extreme is a cell of an input row. The rule `extremes` finds these columns, unless it is off.
-        combined = {n: columns[n] for n in range(width) if not (self._extremes and is_extreme(names[n]))}
+        combined = {n: columns[n] for n in columns if not (self._extremes and is_extreme(names[n]))}
         if note := self._overlaps.add(index, combined, numbers, EMPTY):
             self.notes.append(f"{output.path}: {note}")
 
@@ -129,7 +131,7 @@ class Comparison:
 
     def _share(self, theirs: str, numbers: set[int]) -> None:
         """Record which values of an input column, `theirs`, the columns of outputs hold."""
-        for output in self.outputs if numbers else ():
+        for output in self._with_columns if numbers else ():
             for own, known in output.columns.items():
                 if shared := known & numbers:
                     output.shared[own, theirs] |= shared
@@ -186,6 +188,16 @@ def _described(overlap: Overlap, table: Table) -> str:
     return f"{shared}; the probability of this by chance is at most {overlap.probability:.1g}"
 
 
+def _columns(rows: Iterable[Sequence[int]], width: int) -> dict[int, set[int]]:
+    """The distinct cells of each column that has a cell. The time follows the number of cells, not of columns."""
+    columns: dict[int, set[int]] = defaultdict(set)
+    for row in rows:
+        for number, cell in enumerate(row[:width]):
+            if cell != EMPTY:
+                columns[number].add(cell)
+    return dict(sorted(columns.items()))
+
+
 class _Uniqueness:
     """Finds the columns of an input that hold nearly as many distinct values as rows, by its first rows."""
 
@@ -194,7 +206,7 @@ class _Uniqueness:
         self._rows = 0
 
     def add(self, block: Sequence[Row]) -> None:
-        if self._rows >= SAMPLE:
+        if self._rows >= SAMPLE or sum(map(len, self._seen)) >= SAMPLE_VALUES:
             return
         self._rows += len(block)
         for row in block:

@@ -6,14 +6,14 @@ A rule that raises is a finding that blocks: a file that cannot be judged is not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
 from functions.staging.check import containers, file_rules, kinds, pictures, table_rules
 from functions.staging.check.copies import Comparison, input_rows
 from functions.staging.check.output_files import OutputFile
-from functions.staging.check.shapes import other_shapes
+from functions.staging.check.shapes import MOST_CELLS, other_shapes
 from functions.staging.check.tables import KEPT, NotATable, Table, read_tables
 from functions.trust.disclosure import Checks, Level
 from functions.trust.findings import CheckedFile, Finding, verdict_of
@@ -44,7 +44,8 @@ def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: C
     for file in outputs:
         parsed[file.path] = _parsed(file, min(KEPT, left))
         left = max(0, left - sum(table.size for table in parsed[file.path].tables))
-    compared = ((file.path, [*parsed[file.path].tables, *_other_shapes(file, parsed[file.path])]) for file in outputs)
+    shapes, cut = _other_shapes(outputs, parsed)
+    compared = ((file.path, [*parsed[file.path].tables, *shapes[file.path]]) for file in outputs)
     comparison = Comparison(compared, checks)
     levels = {checks.copies.level, checks.overlaps.level, checks.values.level}
     is_wanted = levels != {Level.OFF} and not comparison.is_empty
@@ -61,7 +62,7 @@ def check(outputs: Sequence[OutputFile], inputs: Iterable[OutputFile], checks: C
         shown = findings if spent < MOST_TEXT else [structs.replace(finding, text="") for finding in findings]
         spent += sum(len(finding.text) for finding in findings)
         files.append(CheckedFile(file.path, file.sha256, file.size, kind, verdict_of(findings), tuple(shown)))
-    return Checked(tuple(files), (*unread, *comparison.notes))
+    return Checked(tuple(files), (*unread, *cut, *comparison.notes))
 
 
 def _file_rules(file: OutputFile, parsed: _Parsed, checks: Checks) -> dict[str, Rule]:
@@ -126,12 +127,25 @@ def _parsed(file: OutputFile, keep: int) -> _Parsed:
         return _Parsed([], (str(e) if isinstance(e, ValueError) else "") or type(e).__name__)
 
 
-def _other_shapes(file: OutputFile, parsed: _Parsed) -> list[Table]:
-    """Further tables to compare. The rule about types judges a file that cannot be read."""
-    try:
-        return list(other_shapes(file, parsed.tables))
-    except OSError:
-        return []
+def _other_shapes(
+    outputs: Sequence[OutputFile], parsed: Mapping[str, _Parsed]
+) -> tuple[dict[str, list[Table]], list[str]]:
+    """Further tables of each file to compare, and a note if there are more than are compared.
+
+    The rule about types judges a file that cannot be read.
+    """
+    found: dict[str, list[Table]] = {file.path: [] for file in outputs}
+    left = MOST_CELLS
+    notes: list[str] = []
+    for file in outputs:
+        try:
+            found[file.path] = list(other_shapes(file, parsed[file.path].tables, left))
+        except OSError:
+            continue
+        left -= sum(len(row) for table in found[file.path] for row in table.rows)
+        if not notes and not all(table.whole for table in found[file.path]):
+            notes.append(f"{file.path}: lines, split cells and transposed tables were compared in part, from here on")
+    return found, notes
 
 
 def _compare(comparison: Comparison, inputs: Iterable[OutputFile]) -> list[str]:

@@ -14,30 +14,37 @@ from functions.staging.check.output_files import OutputFile
 from functions.staging.check.tables import Row, Table, json_cell, parse_json
 
 TEXTS = frozenset({".txt", ".md"})
-MOST_CELLS = 300_000  # in the other shapes of one file
+MOST_CELLS = 300_000  # in the other shapes of all files
 MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
 _BETWEEN = re.compile(r"[,;|\t]")
 _DIGIT = re.compile(r"[0-9]")
 
 
-def other_shapes(file: OutputFile, tables: Sequence[Table]) -> Iterator[Table]:
-    """Yield further tables to compare with the inputs, of at most MOST_CELLS cells in all."""
-    left = MOST_CELLS
+def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterator[Table]:
+    """Yield further tables to compare with the inputs, of at most `most` cells in all.
+
+    A table that is not whole has more rows than were left to compare.
+    """
+    left = most
     shapes = [_lines(file)] if file.extension in TEXTS else []
     if file.extension == ".json" and tables:
         shapes.append(parallel_rows(parse_json(file.whole())))
     shapes += [shape for table in tables for shape in (_split(table), _transposed(table))]
     for shape in shapes:
-        rows = []
+        rows: list[Row] = []
+        count = 0
         for row in shape:
+            count += 1
             left -= len(row)
             if left < 0:
                 break
             rows.append(row)
-        if rows:
-            width = max(map(len, rows))
-            yield Table(tuple(f"{number}. cell" for number in range(1, width + 1)), rows, len(rows))
+        if count:
+            width = max(map(len, rows), default=0)
+            yield Table(tuple(f"{number}. cell" for number in range(1, width + 1)), rows, count)
+        if left < 0:
+            return
 
 
 def _lines(file: OutputFile) -> Iterator[Row]:

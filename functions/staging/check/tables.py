@@ -18,6 +18,7 @@ KEPT = 16 << 20  # bytes, about, of one table
 CELL = 64  # bytes, about, beside its characters
 MAX_DEPTH = 100
 MAX_COLUMNS = 10_000
+LONGEST_NAME, LONGEST_PLACE = 60, 200  # characters of a key of a JSON file that many tables may repeat
 VALUE = 64  # bytes, about, of a value of a JSON file
 BLOCK = 256 << 10  # bytes that are read at once
 LONGEST_LINE, LONGEST_ROW = 1 << 20, 4 << 20  # a row may have line ends in quotes
@@ -168,7 +169,8 @@ def _delimited(stream: BinaryIO, delimiter: str, keep: int) -> Table:
     table = Table(tuple(cell.strip() for cell in header))
     for row in rows:
         table.rows.append(row)
-        keep -= CELL * len(row) + sum(map(len, row))
+        # The rules look for every column in every row, in a short one too.
+        keep -= CELL * max(len(row), len(header)) + sum(map(len, row))
         if keep <= 0:
             break
     table.count = len(table.rows) + source.count_rest(rows)
@@ -221,7 +223,9 @@ def _rows(value: Any, name: str, place: str, depth: int) -> Iterator[tuple[tuple
         if plain:
             yield tuple(plain), [json_cell(each) for each in plain.values()], place
         nested: Iterable[tuple[str, str, Any]] = (
-            (key, f"{place}.{key}", each) for key, each in value.items() if isinstance(each, dict | list)
+            (key[:LONGEST_NAME], _inside(place, key), each)
+            for key, each in value.items()
+            if isinstance(each, dict | list)
         )
     elif isinstance(value, list):
         for each in value:
@@ -236,6 +240,11 @@ def _rows(value: Any, name: str, place: str, depth: int) -> Iterator[tuple[tuple
         return
     for key, where, each in nested:
         yield from _rows(each, key, where, depth + 1)
+
+
+def _inside(place: str, key: str) -> str:
+    """The place of an object's member. A long one names only its beginning."""
+    return place if len(place) > LONGEST_PLACE else f"{place}.{key[:LONGEST_NAME]}"
 
 
 def _array_rows(value: Sequence[Sequence[Any]], name: str, place: str) -> Iterator[tuple[tuple[str, ...], Row, str]]:
