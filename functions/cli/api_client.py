@@ -154,9 +154,9 @@ class Client(HttpClient):
         """The signed statements about a job."""
         return self._proof("/attestation", job_id, None)
 
-    def log_proof(self, head: str) -> Any:
-        """The place of a head in the log, and the newest checkpoint."""
-        return self._json("GET", "/log/proof", fields={"head": head})
+    def log_proof(self, head: str, since: int = 0) -> Any:
+        """The place of a head in the log, the newest checkpoint, and how it follows from one of `since` leaves."""
+        return self._json("GET", "/log/proof", fields={"head": head, **({"from": since} if since else {})})
 
     def _proof(self, path: str, job_id: str, edition: str | None) -> Iterator[bytes]:
         """Ask as an operator, then as the job's owner, then as a checker, until one of them is let in."""

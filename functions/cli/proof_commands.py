@@ -28,6 +28,9 @@ _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--out", type=_NEW_FILE, help="Save the crate here; default: sluice-JOB.zip.")
 @click.option("--attestation", type=_NEW_FILE, help="Save the signed statements here.")
 @click.option("--proof", type=_NEW_FILE, help="Save the proof of the log here; needs --attestation.")
+@click.option(
+    "--checkpoint", type=_FILE, help="With --proof: a checkpoint that you have kept; the proof leads from it."
+)
 @click.option("--consumer", is_flag=True, help="The consumer's edition, also for an operator.")
 @click.option(
     "--token-file",
@@ -43,6 +46,7 @@ def crate(
     out: Path | None,
     attestation: Path | None,
     proof: Path | None,
+    checkpoint: Path | None,
     consumer: bool,
     token_file: Path | None,
     as_json: bool,
@@ -60,6 +64,7 @@ def crate(
     """
     if proof is not None and attestation is None:
         fail("--proof needs --attestation, which names the head of the history")
+    since = _size_of(checkpoint) if checkpoint is not None else 0
     if token_file is not None:
         client.carry(read_secret(token_file))
     target = out or Path(f"sluice-{job}.zip")
@@ -70,7 +75,7 @@ def crate(
         _save(attestation, client.attestation(job))
         saved["attestation"] = str(attestation)
     if proof is not None and attestation is not None:
-        found = client.log_proof(_stated_head(attestation.read_text()))
+        found = client.log_proof(_stated_head(attestation.read_text()), since)
         _save(proof, [json.dumps(found).encode()])
         saved["proof"] = str(proof)
     if as_json:
@@ -83,8 +88,10 @@ def crate(
 @click.argument("bag", type=click.Path(exists=True, path_type=Path))
 @click.option("--attestation", type=_FILE, help="The signed statements (sluice crate --attestation).")
 @click.option("--key", type=_FILE, help="The data holder's public key (PEM), from another place than the bag.")
-@click.option("--proof", type=_FILE, help="The proof of the log (GET /log/proof?head=…).")
-@click.option("--checkpoint", type=_FILE, help="A checkpoint of the log that you have kept.")
+@click.option("--proof", type=_FILE, help="The proof of the log (sluice crate --proof).")
+@click.option(
+    "--checkpoint", type=_FILE, help="A checkpoint of the log that you have kept (sluice crate --checkpoint)."
+)
 @click.option("--witness", "witnesses", multiple=True, help="NAME+HASH+BASE64 of a witness who must have signed.")
 @json_option
 def verify(
@@ -149,6 +156,16 @@ def _verified(
         fail(f"--key: {e}")
     except (OSError, ValueError, zipfile.BadZipFile) as e:
         raise CommandError(f"{printable(str(bag))} cannot be verified: {printable(str(e))}", FAILED) from None
+
+
+def _size_of(checkpoint: Path) -> int:
+    """Return the number of leaves that a checkpoint names. Ends the command if it is none."""
+    from functions.trust.checkpoint import CheckpointInvalid, parse
+
+    try:
+        return parse(checkpoint.read_text(errors="replace")).size
+    except CheckpointInvalid as e:
+        fail(f"--checkpoint: {e}")
 
 
 def _stated_head(bundle: str) -> str:

@@ -203,6 +203,12 @@ class Verification:
             raise NotGenuine(f"the checkpoints cannot be compared: {e}") from None
         if old.origin != new.origin:
             raise NotGenuine(f"the checkpoints are of two logs: {old.origin} and {new.origin}")
+        if old.size > new.size:
+            sizes = f"your checkpoint has {old.size} leaves and the proof {new.size}"
+            raise NotGenuine(f"{sizes}: save a newer proof; if there is none, the log has lost leaves")
+        if 0 < old.size < new.size and not path:
+            how = f"save it with `sluice crate … --proof FILE --checkpoint FILE` (/log/proof?…&from={old.size})"
+            raise NotGenuine(f"the proof does not lead from your checkpoint of {old.size} leaves: {how}")
         if old.size and not merkle.is_consistent(old.size, old.root, new.size, new.root, path):
             raise NotGenuine("the log does not begin with the log of your checkpoint, so it was changed since")
         return f"the log begins with the {old.size} leaves of your checkpoint: nothing in it was changed since"

@@ -265,6 +265,9 @@ def test_sluice_verify_proves_the_place_in_the_log(logged: Logged, tmp_path: Pat
     assert ended.exit_code == 0, ended.output
     assert "not checked" not in ended.output
     assert "begins with the 3 leaves of your checkpoint" in ended.output
+    (tmp_path / "proof.json").write_text(json.dumps({**logged.proof, "consistency": []}))
+    ended = CliRunner().invoke(main, ["verify", str(tmp_path / "run.zip"), *given])
+    assert (ended.exit_code, "does not lead from your checkpoint of 3 leaves" in ended.output) == (1, True)
 
 
 def test_the_verifier_key_is_spelled_as_witnesses_read_it() -> None:
