@@ -70,7 +70,7 @@ def _problems(task: TesTask, environment: Environment, owner: str, kept: Sequenc
             what = "a URL" if each.type == "FILE" else "the URL of a folder"
             yield f"$.inputs[{n}].url", f"{what} with one of the schemes {', '.join(known) or '(none)'}"
         if belongs_to_another(url_of(each.url), environment.tes.outputs, owner, folder=each.type == "DIRECTORY"):
-            yield f"$.inputs[{n}].url", "a URL apart from where the outputs of other owners go"
+            yield f"$.inputs[{n}].url", "a URL outside the places of other owners' outputs"
     taken: dict[tuple[str, ...], str] = {}
     for n, output in enumerate(task.outputs):
         try:

@@ -53,7 +53,7 @@ def _check_sources(definition: Definition, environment: Environment, owner: str)
     ]
     for place, urls in places:
         if any(belongs_to_another(url, environment.tes.outputs, owner) for url in urls):
-            raise Invalid(f"$.stages[0]{place}.url: expected a URL apart from where the outputs of other owners go")
+            raise Invalid(f"$.stages[0]{place}.url: expected a URL outside the places of other owners' outputs")
 
 
 def check_quarantine(app: App, record: Record) -> None:

@@ -41,9 +41,9 @@ def is_below(url: str, prefix: str) -> bool:
 
 
 def belongs_to_another(url: str, allowed: Sequence[str], owner: str, *, folder: bool = False) -> bool:
-    """Whether what would be read at a URL can be the output of another owner: it lies where a prefix has `{owner}`.
+    """Whether an input at a URL could be the output of another owner, because an allowed prefix has `{owner}` there.
 
-    With `folder`, all below the URL would be read. A URL that must not be compared counts as another's.
+    `folder`: the input is all that is below the URL. A URL that cannot be compared counts as another owner's.
     """
     scheme = urlsplit(url).scheme
     places = list(_owned_places(allowed, scheme)) if scheme in READ_WITH_CREDENTIALS else []
@@ -71,7 +71,7 @@ def _owned_places(allowed: Sequence[str], scheme: str) -> Iterator[tuple[str, ..
 
 
 def target(url: str) -> tuple[str, ...]:
-    """Return what two URLs of one place have in common. Raises DestinationRefused for what must not be compared."""
+    """Return a key that is equal for two URLs of one place. Raises DestinationRefused if the URL cannot be compared."""
     scheme, host, path = _parts(url)
     return scheme, host, *path, *([f"?{urlsplit(url).query}"] if scheme in ("http", "https") else [])
 

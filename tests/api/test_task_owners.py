@@ -84,14 +84,14 @@ def test_a_caller_without_a_right_to_the_environment_is_refused(alice: TesApi) -
     assert error.startswith("$.resources.backend_parameters.environment: expected one of your environments: none")
 
 
-def test_the_outputs_of_another_owner_are_nobody_elses_inputs(alice: TesApi) -> None:
+def test_the_outputs_of_an_owner_cannot_be_the_inputs_of_another(alice: TesApi) -> None:
     (only,) = alice.app.environments.values()
     owned = msgspec.structs.replace(only, tes=DeliveryPolicy(outputs=("s3://lab/{owner}",)))
     alice.app.environments = {only.id: owned}
     alice.create(inputs=[{"path": "/in/x", "url": "s3://lab/alice/x"}])
     for item in ({"url": "s3://lab/bob/x"}, {"url": "s3://lab", "type": "DIRECTORY"}):
         error = alice.refused({**HELLO, "inputs": [{"path": "/in/x", **item}]})
-        assert error == "$.inputs[0].url: expected a URL apart from where the outputs of other owners go"
+        assert error == "$.inputs[0].url: expected a URL outside the places of other owners' outputs"
     ocean = Api(alice.app)
     source = {"index": 0, "id": "did:op:1", "url": ["s3://lab/bob/x"]}
     document = altered("stages", 0, "input", value=[source])

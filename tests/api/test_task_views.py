@@ -139,7 +139,7 @@ def test_what_was_delivered_and_printed_is_told() -> None:
     ("about", "frozen", "outputs"),
     [({"removed": True}, False, 0), ({"expired": True}, False, 1), ({}, True, 0), ({"expired": True}, True, 0)],
 )
-def test_what_was_taken_back_or_is_frozen_or_has_expired_is_told_no_more(
+def test_what_was_taken_back_or_is_frozen_or_has_expired_is_no_longer_shown(
     about: dict[str, Any], frozen: bool, outputs: int
 ) -> None:
     delivered = (DeliveredFile("s3://b/out/a", "/out/a", 1),)

@@ -70,7 +70,7 @@ def test_an_environment_that_is_gone_has_no_slot() -> None:
     assert world.state(second).phase is Phase.QUEUED
 
 
-def test_what_is_seen_of_an_unknown_workflow_or_found_to_be_nothing_changes_nothing() -> None:
+def test_an_observation_of_an_unknown_workflow_or_of_nothing_changes_nothing() -> None:
     world = World()
     w = world.submit()
     before = world.app.store.history(w)

@@ -85,7 +85,7 @@ def test_a_folder_of_every_cloud_is_fetched_with_its_tree_and_without_its_neighb
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_the_empty_objects_that_mark_folders_are_no_files(tmp_path: Path, host: DataHost, scheme: str) -> None:
+def test_the_empty_objects_that_mark_folders_are_not_files(tmp_path: Path, host: DataHost, scheme: str) -> None:
     Bucket(host, {"data/": "", "data/sub-1": "1", "data/sub/": "", "data/sub/b": "2", "data/void": ""})
     assert _configure(tmp_path / "volume", host, scheme) == 0
     assert _files(tmp_path / "volume") == {"sub-1": "1", "sub/b": "2", "void": ""}

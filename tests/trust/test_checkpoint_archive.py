@@ -86,7 +86,7 @@ def test_an_archive_in_a_folder_has_a_file_for_each_checkpoint(tmp_path: Path) -
     assert open_note((tmp_path / "checkpoints/1").read_text(), KEY.public).size == 1
 
 
-def test_an_archive_is_no_ipfs() -> None:
+def test_an_archive_cannot_be_in_ipfs() -> None:
     with pytest.raises(SettingsError, match="CHECKPOINT_URL"):
         open_checkpoints(Settings(checkpoint_url="ipfs://"))
 

@@ -154,7 +154,7 @@ WHOLE_CHAIN = (_truncate, _rewrite)
 
 
 @pytest.mark.parametrize("attack", BROKEN_CHAIN + WHOLE_CHAIN)
-def test_a_history_that_was_changed_is_not_that_of_the_statement_that_one_has_kept(
+def test_a_changed_history_does_not_match_the_statement_that_was_kept(
     kept: Kept, attack: Callable[[Kept], None]
 ) -> None:
     proof = kept.proof_of(kept.statement).json
@@ -170,7 +170,7 @@ def test_a_new_statement_does_not_heal_a_chain_that_is_broken(kept: Kept, attack
     assert kept.broken(answered.text if answered.status_code == 200 else kept.statement)
 
 
-def test_a_log_that_was_written_anew_does_not_begin_with_the_checkpoint_that_one_has_kept(kept: Kept) -> None:
+def test_a_rewritten_log_does_not_begin_with_the_checkpoint_that_was_kept(kept: Kept) -> None:
     _rewrite(kept)
     kept.attack(*(f"DELETE FROM {table}" for table in LOG_TABLES))
     kept.attack("UPDATE log_size SET size = 0", "UPDATE jobs SET logged_step = 0")

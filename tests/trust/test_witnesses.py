@@ -96,7 +96,9 @@ def test_a_cosignature_that_was_lost_on_its_way_is_asked_for_again(
         (500, "x" * 100_000),
     ],
 )
-def test_a_witness_that_gives_no_cosignature_is_not_in_the_way(witness: WitnessServer, answer: tuple[int, str]) -> None:
+def test_a_witness_that_gives_no_cosignature_stops_nothing_else(
+    witness: WitnessServer, answer: tuple[int, str]
+) -> None:
     proofs = watched(witness)
     witness.answers = [answer]
     assert logged(proofs)["heads logged"] == 1
@@ -104,7 +106,7 @@ def test_a_witness_that_gives_no_cosignature_is_not_in_the_way(witness: WitnessS
     assert "postponed" not in logged(proofs)
 
 
-def test_a_witness_that_nobody_reaches_is_not_in_the_way() -> None:
+def test_an_unreachable_witness_stops_nothing_else() -> None:
     with serve(WitnessServer(KEY.public)) as gone:
         proofs = watched(gone)
     assert logged(proofs)["heads logged"] == 1
@@ -120,7 +122,7 @@ def test_a_cosignature_of_an_unknown_key_is_not_kept(witness: WitnessServer) -> 
     assert note_of(proofs).count("— ") == 1
 
 
-def test_a_log_that_was_restored_to_an_earlier_state_is_told(
+def test_a_log_that_was_restored_to_an_earlier_state_is_reported(
     witness: WitnessServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     honest, restored = watched(witness), watched(witness)
@@ -131,7 +133,7 @@ def test_a_log_that_was_restored_to_an_earlier_state_is_told(
     assert not seen_by(witness, note_of(restored))
 
 
-def test_a_history_that_was_written_anew_gets_no_cosignature(witness: WitnessServer) -> None:
+def test_a_rewritten_history_gets_no_cosignature(witness: WitnessServer) -> None:
     honest, forged = watched(witness), watched(witness)
     logged(honest)
     forged.failed()

@@ -64,7 +64,7 @@ def test_urls_are_compared_part_by_part(url: str, allowed: bool) -> None:
         ("https://c/bob/1", False, False),
     ],
 )
-def test_the_outputs_of_other_owners_are_no_inputs(url: str, folder: bool, of_another: bool) -> None:
+def test_the_outputs_of_other_owners_cannot_be_inputs(url: str, folder: bool, of_another: bool) -> None:
     prefixes = ("s3://b/x/", "s3://c/{owner}", "s3://d/x/{owner}/out", "file:///mnt/{owner}", "https://c/{owner}/")
     assert belongs_to_another(url, prefixes, "ann", folder=folder) is of_another
 

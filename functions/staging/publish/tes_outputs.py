@@ -49,7 +49,7 @@ def entries(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> Iterat
     """
     if scope is Scope.ADMIN_LOGS:
         return
-    # Hashes, which are keyed for each process: there may be many files, with long names.
+    # Hashes take less memory than many long names. Each process keys them, so nobody can choose names that collide.
     sources: dict[int, int] = {}
     seen: set[int] = set()
     for found in declared(task, volume, notice):
@@ -81,7 +81,7 @@ def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files:
     if scope is Scope.ADMIN_LOGS:
         return replace(before, warnings=(*before.warnings, *_failed_input(volume)))
     absent = missing(task, volume)
-    told = _absent(absent) if scope is Scope.ALL else ()  # else it would tell what nobody has passed
+    told = _absent(absent) if scope is Scope.ALL else ()  # if results are guarded, this would tell about them
     streams = tails(task, volume, scope, quiet)
     return replace(before, streams=streams, missing=absent, warnings=(*before.warnings, *told))
 
@@ -92,7 +92,7 @@ def _absent(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def _failed_input(volume: Path) -> tuple[str, ...]:
-    """Return which input could not be fetched, and why, as its owner may know it. The texts of faults are not told."""
+    """Return which input could not be fetched, and the reason that its owner may see. Texts of errors are left out."""
     try:
         with open(volume / FAILED_INPUT, encoding="utf-8", errors="replace") as file:
             told = file.read(MAX_FAILED_INPUT)
@@ -128,7 +128,7 @@ def kept_streams(volume: Path, notice: Notice) -> Iterator[tuple[int, str, Entry
 
 
 def tails(task: TesTask, volume: Path, scope: Scope, notice: Notice) -> tuple[Streams, ...]:
-    """Return the ends of what each executor printed; nothing where something stands between it and the client."""
+    """Return the ends of what each executor printed; nothing if a filter, checks or a hold guard the results."""
     if scope is not Scope.ALL:
         return ()
     found = {(number, name): entry.tail(MAX_TAIL) for number, name, entry in kept_streams(volume, notice)}
