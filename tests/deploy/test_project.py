@@ -50,3 +50,10 @@ def test_everything_that_is_installed_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.partition("==")[0] for line in lines if "==" in line}
     assert {canonicalize_name(name) for name in closure(wanted)} <= {canonicalize_name(name) for name in pinned}
+
+
+@pytest.mark.xdist_group("kept together")
+def test_groups_of_tests_are_kept_together(request: pytest.FixtureRequest) -> None:
+    """What a group shares, such as the image, is made once then."""
+    if request.config.getoption("loadgroup", False):
+        assert request.node.nodeid.endswith("@kept together")

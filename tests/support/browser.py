@@ -81,7 +81,7 @@ def open_page(browser: Browser, url: str, *, wallet: str | None = None, **contex
     """A new page in a context of its own. `wallet`: the key of the wallet in this browser."""
     options: dict[str, Any] = {"viewport": DESK, "reduced_motion": "reduce", "locale": "en-GB", **context}
     page = browser.new_context(**options).new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.add_init_script(_SHIFTS)
     if wallet is not None:
         page.expose_function("walletAddress", lambda: ethereum.address(wallet))
