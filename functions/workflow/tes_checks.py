@@ -27,7 +27,7 @@ from functions.workflow.tes_task import (
 
 MAX_WORD = (128 << 10) - 1  # bytes: Linux starts no program with a longer word or variable
 STREAMS = ("stdin", "stdout", "stderr")
-_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")  # what every Kubernetes takes
+_ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")  # every version of Kubernetes accepts these names
 
 
 class AcceptedTask(Struct, frozen=True):
@@ -123,7 +123,7 @@ def _executor_problems(executor: Executor, here: str) -> Iterator[tuple[str, str
         yield f"{here}.command[0]", "a program"
     for n, word in enumerate(executor.command):
         if _is_unusable(word):
-            yield f"{here}.command[{n}]", f"at most {MAX_WORD} bytes without NUL; a longer text belongs into an input"
+            yield f"{here}.command[{n}]", f"at most {MAX_WORD} bytes without NUL; put a longer text into an input"
     for name, value in executor.env.items():
         if not _ENV_NAME.fullmatch(name):
             yield f"{here}.env", f"names of ASCII letters, digits, `_`, `-` and `.` without a digit first, not {name!r}"
@@ -138,7 +138,7 @@ def _stream_problems(executor: Executor, here: str) -> Iterator[tuple[str, str]]
             yield from _path_problems(path, f"{here}.{field}")
     named = [path for path in (executor.stdin, executor.stdout, executor.stderr) if path]
     if len(set(named)) != len(named):
-        yield here, "another file for each of `stdin`, `stdout` and `stderr`: they would overwrite each other"
+        yield here, "a different file for each of `stdin`, `stdout` and `stderr`: they would overwrite each other"
 
 
 def _is_unusable(word: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who reviews held results: a checker, by a signature of a wallet's key, or an operator, by the `Admin` header.
+"""Authenticates reviewers of held results: checkers by a wallet's signature, operators by the `Admin` header.
 
 A checker sends `Authorization: Checker <nonce>:<signature>`. Signed is, as wallets do (EIP-191), the text
 `sluice checker <METHOD> <path with query> <nonce>`. A nonce is the current time and is used once.

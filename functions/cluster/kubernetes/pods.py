@@ -24,7 +24,7 @@ CREDENTIALS_FOLDER = "/credentials"
 OUTPUT_CREDENTIALS_FOLDER = "/output-credentials"
 # The only part of the admin logs that a filter sees: a folder that configure made for the filter's own log.
 FILTER_LOGS = "/sluice"
-# Publish compares the outputs with this list. A name with a line break could forge a line of it, and is left out.
+# Publish compares the outputs with this list. It has no name with a line break, because that could forge a line.
 _LIST_OUTPUTS = f"""(cd "$OUTPUTS" && find . -type f ! -path '*
 *' -exec sha256sum {{}} + && echo complete) 2>/dev/null >{FILTER_LOGS}/{UNFILTERED_LIST}
 """

@@ -1,6 +1,6 @@
 """Lists what an archive holds. Nothing is unpacked to a disk, and no more is read than the policy allows.
 
-A module of its own, because most outputs are no archives, and its libraries take longer to import than the rules.
+A module of its own: most outputs are not archives, and its libraries take longer to import than the rules.
 """
 
 from __future__ import annotations

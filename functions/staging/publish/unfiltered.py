@@ -1,4 +1,4 @@
-"""What the operator's filter has changed: the outputs before it, which its Pod has listed, against those after it."""
+"""Finds what the operator's filter changed: compares the list that its Pod made first with the outputs now."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 def facts_of(volume: Path) -> dict[str, str]:
     """Return the digest over the outputs before the filter, and how many it removed, changed and added.
 
-    Nothing if they were not listed: no filter ran, or one whose command is that of its image. Raises OSError.
+    Returns nothing if they were not listed: no filter ran, or it ran the command of its image. Raises OSError.
     """
     before = _listed(volume)
     if before is None:
@@ -48,7 +48,7 @@ def _listed(volume: Path) -> dict[str, str] | None:
 
 
 def _outputs(volume: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield each output by its name in the list. sha256sum spells some names otherwise, and they are left out."""
+    """Yield each output by its name in the list. Names that sha256sum would escape are left out."""
     root = os.fsencode(volume)
     for folder, _, names in os.walk(root + b"/" + OUTPUTS.encode()):
         for name in names:
