@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from functions.log import about
@@ -17,12 +18,14 @@ from functions.trust.checkpoint import CheckpointInvalid, Witness, parse
 from functions.variables import SettingsError
 
 if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
     from functions.engine.app import App
 
 logger = logging.getLogger(__name__)
 
 BATCH = 100  # checkpoints that one sweep archives
-SECONDS = 3.0  # to connect, and to wait for each part of an answer
+SECONDS = 3.0  # to connect, to wait for each part of an answer, and to read its body
 MAX_ANSWER = 64 << 10  # bytes; the rest is not read
 CONTENT_TYPE = "text/plain; charset=utf-8"
 SEEN_ANOTHER = 409  # the witness answers with the size that it saw last
@@ -107,9 +110,17 @@ def _post(app: App, url: str, old: int, note: str) -> tuple[int, str]:
                 redirect=False,
                 preload_content=False,
             )
-            answer = response.read(MAX_ANSWER).decode("utf-8", "replace")
+            answer = _read(response).decode("utf-8", "replace")
             response.close()
     except (urllib3.exceptions.HTTPError, ValueError) as e:
         logger.warning("a witness did not answer: %s", type(e).__name__, extra=about(witness=url))
         return 0, ""
     return response.status, answer
+
+
+def _read(response: BaseHTTPResponse) -> bytes:
+    """Return the body as far as it comes in time: a witness that sends it slowly must not hold up the sweep."""
+    body, ends = b"", monotonic() + SECONDS
+    while len(body) < MAX_ANSWER and monotonic() < ends and (part := response.read1(MAX_ANSWER - len(body))):
+        body += part
+    return body

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -35,6 +35,8 @@ class WitnessServer:
         self.asked: list[int] = []  # the statuses that it has answered with
         self.answers: list[tuple[int, str]] = []
         self.away = False
+        self.drips = False  # answers with one byte at a time, for much longer than anybody waits
+        self.ended = False  # a client has waited for the last byte
         self.url = ""
 
     @property
@@ -71,6 +73,7 @@ class WitnessServer:
 @contextmanager
 def serve(witness: WitnessServer) -> Iterator[WitnessServer]:
     """Serve a witness over HTTP on a free port, and set its `url`."""
+    gone = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -84,7 +87,16 @@ def serve(witness: WitnessServer) -> Iterator[WitnessServer]:
             witness.asked.append(status)
             self.send_response(status)
             self.end_headers()
+            if witness.drips:
+                self.drip()
             self.wfile.write(text.encode())
+
+        def drip(self) -> None:
+            with suppress(OSError):
+                for _ in range(300):
+                    self.wfile.write(b"\n")
+                    gone.wait(0.05)
+                witness.ended = True
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -96,5 +108,6 @@ def serve(witness: WitnessServer) -> Iterator[WitnessServer]:
         try:
             yield witness
         finally:
+            gone.set()
             server.shutdown()
             thread.join()

@@ -69,6 +69,18 @@ def test_a_witness_that_was_away_gets_one_proof_over_all_that_it_missed(witness:
     assert seen_by(witness, note_of(proofs))
 
 
+def test_a_witness_that_sends_its_answer_byte_by_byte_does_not_hold_up_the_sweep(
+    witness: WitnessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_copies, "SECONDS", 0.3)
+    proofs = watched(witness)
+    witness.drips = True
+    assert "checkpoints cosigned" not in logged(proofs)
+    assert not witness.ended
+    witness.drips = False
+    assert logged(proofs)["checkpoints cosigned"] == 1
+
+
 def test_a_cosignature_that_was_lost_on_its_way_is_asked_for_again(
     witness: WitnessServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
