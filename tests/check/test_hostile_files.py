@@ -132,6 +132,7 @@ MANY = {  # twenty would fill more than LIMIT if all were kept
     "cells.json": lambda: b"[" + (b'{"a":"' + b"x" * 100_000 + b'"},') * 140 + b"{}]",
     "lines.txt": lambda: b"".join(b"%080d,%080d,%080d\n" % (n, n, n) for n in range(40_000)),
     "place.json": lambda: b'{"' + b"k" * MIB + b'":[' + b",".join(b'{"a%d":1}' % n for n in range(1000)) + b"]}",
+    "shapes.json": lambda: b"[" + b",".join(b'{"a%d":1}' % n for n in range(130_000)) + b"]",
     "name.json": lambda: b'{"' + b"k" * MIB + b'":[[' + b"1," * 1000 + b"1]]}",
 }
 

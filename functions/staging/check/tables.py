@@ -16,6 +16,7 @@ from functions.staging.check.output_files import OutputFile
 # The part of a table that the rules look at; the rest is parsed and counted, and `rows` finds that it is there.
 KEPT = 16 << 20  # bytes, about, of one table
 CELL = 64  # bytes, about, beside its characters
+TABLE = 1000  # bytes, about, beside its cells: a JSON file may hold a table for each object
 MAX_DEPTH = 100
 MAX_COLUMNS = 10_000
 LONGEST_NAME, LONGEST_PLACE = 60, 200  # characters of a key of a JSON file that many tables may repeat
@@ -42,8 +43,8 @@ class Table(Struct):
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about, that the kept rows take."""
-        return sum(CELL * len(row) + sum(map(len, row)) for row in self.rows)
+        """Bytes of memory, about, that the table and its kept rows take."""
+        return TABLE + sum(CELL * len(row) + sum(map(len, row)) for row in self.rows)
 
     @property
     def whole(self) -> bool:
