@@ -1,6 +1,8 @@
 # `make` lists the targets. On a fresh machine start with `make demo` or `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# Each stage and each command is a process of its own. Where Python writes no bytecode, all would compile everything.
+COMPILE = $(BIN)/python -m compileall -q functions
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-review demo-tes test coverage lint docs check faults bench sbom release clean
@@ -18,9 +20,11 @@ demo-tes: .venv/.run  ## run a GA4GH TES task of two executors
 	@$(BIN)/sluice tes run examples/tes/task.json
 
 test: .venv/.test  ## run the whole test suite
+	@$(COMPILE)
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -q
 
 coverage: .venv/.test  ## run the whole test suite and list the lines and branches that no test reaches
+	@$(COMPILE)
 	@$(BIN)/python -m pytest -n auto --dist loadgroup -q --cov --cov-report=term-missing
 
 lint: .venv/.test  ## check style, types and import directions
@@ -57,6 +61,7 @@ clean:  ## remove everything that is built or installed here
 .venv/.run: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing into .venv …"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@$(COMPILE)
 	@touch $@
 
 # roc-validator checks the crates in tests/trust/test_crates.py; its dependencies need other versions than ours.
