@@ -50,8 +50,12 @@ def schema(api: Api) -> Any:
         asked = Request(environ)
         ocean = asked.method in ("POST", "PUT", "DELETE") and asked.path.endswith(("/compute", "/pgsqlinit"))
         changes = ocean or (asked.method == "POST" and asked.path.startswith(tes.PREFIX))
-        answered: Iterable[bytes] = (api.submit if changes else api.status).application(environ, start_response)
-        return answered
+        answered: Any = (api.submit if changes else api.status).application(environ, start_response)
+        try:
+            return list(answered)
+        finally:
+            if hasattr(answered, "close"):
+                answered.close()  # as servers do; a log that is followed holds its place until then
 
     return schemathesis.openapi.from_wsgi("/spec", gateway)
 
