@@ -138,4 +138,8 @@ def _serve(folder: str, isolation: str) -> None:
 
 
 if __name__ == "__main__":
+    with suppress(ImportError):  # this interpreter may be the system's, where coverage does not start by itself
+        import coverage
+
+        coverage.process_startup()
     _serve(*sys.argv[1:])

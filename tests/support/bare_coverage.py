@@ -1,0 +1,91 @@
+"""A plugin of coverage: measures the interpreters that the laptop starts without site-packages, and their children.
+
+Coverage starts by itself only where site-packages are. And the program of a stage starts in a view of the files that
+has no folder for coverage's data, so every process of a stage sends its data to the first one, which writes them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import coverage
+
+_PACKAGES = str(Path(coverage.__file__).parents[1])
+_ROOT = str(Path(__file__).parents[2])
+
+
+def coverage_init(registry: object, options: object) -> None:
+    """Have this process measure the bare interpreters that it starts. Coverage calls this wherever it starts."""
+    if hasattr(subprocess.Popen, "starts_bare_unmeasured"):
+        return
+    start = subprocess.Popen.__init__
+
+    def start_measured(self: Any, args: Any, *rest: Any, **options: Any) -> None:
+        start(self, _measured(args), *rest, **options)
+
+    subprocess.Popen.__init__ = start_measured  # type: ignore[method-assign]
+    subprocess.Popen.starts_bare_unmeasured = start  # type: ignore[attr-defined]
+
+
+def _measured(args: Any) -> Any:
+    config = os.environ.get("COVERAGE_PROCESS_CONFIG")
+    if config is None or not isinstance(args, list) or args[1:4] != ["-I", "-S", "-c"] or "functions." not in args[4]:
+        return args
+    hook = f"import sys; sys.path += {[_ROOT, _PACKAGES]!r}; from tests.support.bare_coverage import Family; "
+    return [*args[:4], f"{hook}Family({config!r}); {args[4]}", *args[5:]]
+
+
+class Family:
+    """Coverage of this process and of all that it forks, up to the programs that they become."""
+
+    def __init__(self, config: str) -> None:
+        self._first = os.getpid()
+        self._receiver, self._sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._receiver, self._sender):
+            end.setblocking(False)
+        self._coverage = coverage.Coverage(data_file=None, config_file=f":data:{config}")
+        self._data_file = str(self._coverage.get_option("run:data_file"))
+        self._coverage.start()
+        os._exit = self._before(os._exit)
+        os.execvpe = self._before(os.execvpe)
+        os.closerange = self._sparing(os.closerange)
+        atexit.register(self._save)
+
+    def _before(self, leave: Callable[..., Any]) -> Any:
+        def save_and_leave(*args: Any) -> Any:
+            self._save()
+            try:
+                return leave(*args)
+            finally:  # there is no such program
+                self._coverage.start()
+
+        return save_and_leave
+
+    def _sparing(self, closerange: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def close_others(low: int, high: int) -> None:
+            closerange(low, self._sender.fileno())
+            closerange(self._sender.fileno() + 1, high)
+
+        return close_others
+
+    def _save(self) -> None:
+        with suppress(Exception):
+            self._coverage.stop()
+            self._sender.send(self._coverage.get_data().dumps())
+            if os.getpid() == self._first:
+                self._write()
+
+    def _write(self) -> None:
+        data = coverage.CoverageData(self._data_file, suffix=True)
+        with suppress(BlockingIOError):
+            while received := self._receiver.recv(1 << 20):
+                sent = coverage.CoverageData(no_disk=True)
+                sent.loads(received)
+                data.update(sent)
