@@ -77,8 +77,8 @@ def test_memory_and_disk_limits_hold_with_the_right_reason(place: tuple[str, Job
 
 
 def test_files_in_a_closed_folder_count_towards_the_disk_limit(place: tuple[str, JobRunner]) -> None:
-    write = "chmod 700 d; head -c 1000000 /dev/zero > d/$i; chmod 0 d"
-    fill = f"cd $OUTPUTS; mkdir d; i=0; while [ $((i=i+1)) -lt 60 ]; do {write}; done; exec sleep 60"
+    write = "chmod 700 d; head -c 2000000 /dev/zero > d/$i; chmod 0 d"
+    fill = f"cd $OUTPUTS; mkdir d; i=0; while [ $((i=i+1)) -lt 9 ]; do {write}; done; exec sleep 60"
     assert place[1].run(fill, disk=10 << 20).reason == "DiskExceeded"
 
 

@@ -116,6 +116,7 @@ def _serve(folder: str, isolation: str) -> None:
     from functions.local.sandbox_check import check
     from functions.workflow.model import Stage
 
+    driver: ProcessDriver | None = None
     for line in sys.stdin:
         request = json.loads(line)
         if "probe" in request:
@@ -125,7 +126,10 @@ def _serve(folder: str, isolation: str) -> None:
             print(json.dumps(astuple(check(Isolation(isolation)))), flush=True)
             continue
         shown = [Path(request["shown"])] if request["shown"] else []
-        driver = ProcessDriver(Path(folder), isolation=Isolation(isolation), shown=shown)
+        if driver is None or driver.shown != shown:
+            if driver is not None:
+                driver.close()
+            driver = ProcessDriver(Path(folder), isolation=Isolation(isolation), shown=shown)
         job = shell_job(request["command"], Stage(request["stage"]), **request["limits"])
         status = run_to_end(driver, job)
         outputs = {}
@@ -133,8 +137,9 @@ def _serve(folder: str, isolation: str) -> None:
             if path.is_file() and path.stat().st_size < 1 << 20:
                 outputs[path.name] = path.read_text(errors="replace")
         log = read_log(driver, job)
-        driver.close()
         print(json.dumps([status.outcome, status.reason, status.exit_code, log, outputs]), flush=True)
+    if driver is not None:
+        driver.close()
 
 
 if __name__ == "__main__":

@@ -28,12 +28,16 @@ _nonces = itertools.count(time.time_ns())
 
 
 def until(read: Callable[[], T], right: Callable[[T], bool], seconds: float = 60) -> T:
-    """The first reading that is right; fails when the time is over."""
-    deadline = time.monotonic() + seconds
+    """The first reading that is right; fails when the time is over.
+
+    The pauses grow with the wait, up to 0.2 s: a reading may cost as much CPU as what is waited for.
+    """
+    began = time.monotonic()
     while not right(value := read()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise AssertionError(f"not within {seconds} s; the last reading was {value!r}")
-        time.sleep(0.02)
+        time.sleep(min(0.02 + waited / 10, 0.2))
     return value
 
 

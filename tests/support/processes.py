@@ -39,11 +39,11 @@ class ProcessDriver:
         self.isolation = isolation or probe()
         self.cluster: Cluster = ProcessCluster(folder)
         self._announce = announce
-        self._shown = shown
+        self.shown = shown
         self.kubelet = self.new_kubelet()
 
     def new_kubelet(self) -> Kubelet:
-        options = LaunchOptions(self.isolation, platform=self.folder, shown=self._shown)
+        options = LaunchOptions(self.isolation, platform=self.folder, shown=self.shown)
         kubelet = Kubelet(self.folder, self._announce, options)
         kubelet.start()
         return kubelet
