@@ -51,9 +51,9 @@ def allowed(w: Workflow, manifest: Manifest) -> Manifest:
 
 
 def checked(w: Workflow, findings: Findings, event: str, now: datetime) -> Decision:
-    """The disclosure checks came to an end. What they block is never published if no hold lets a person look at it."""
+    """The disclosure checks came to an end. Without a hold nobody can review a finding, so any keeps the outputs in."""
     found = replace(w, findings=findings)
-    if findings is Findings.BLOCK and not steps.may_be_held(w):
+    if findings is not Findings.NONE and not steps.may_be_held(w):
         return steps.start(replace(found, ending=BLOCKED), Stage.PUBLISH, event, now, reason=BLOCKED.reason)
     return steps.start(found, Stage.PUBLISH, event, now, reason=findings.value)
 

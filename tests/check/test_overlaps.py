@@ -124,6 +124,35 @@ def test_one_person_among_honest_rows_is_found(tmp_path: Path) -> None:
     assert found(tmp_path, [*honest[:40], person, *honest[40:]])
 
 
+@pytest.mark.parametrize(
+    "columns", [(AGE, SEX, REGION, COUNTY, WEIGHT, HEIGHT), (SEX, REGION, WEIGHT, NOTE), tuple(range(7))]
+)
+def test_one_row_of_nothing_but_cells_of_one_person_is_a_copy(tmp_path: Path, columns: tuple[int, ...]) -> None:
+    honest = [[f"r{n}", "m", f"{n}.25", f"{n}.5", f"{n}", "", ""][: len(columns)] for n in range(50, 55)]
+    assert "copies" in found(tmp_path, [*honest, *taken(*columns, rows=1)])
+
+
+def test_one_row_that_chance_explains_is_no_copy(tmp_path: Path) -> None:
+    """Of 20,000 persons one has that age, sex and region, whichever these are; the county follows from the region."""
+    assert found(tmp_path, [["44", "m", "r7", "county 1"]]) == set()
+
+
+def test_a_row_of_the_most_frequent_values_is_no_copy(tmp_path: Path) -> None:
+    modes = [max(set(column), key=column.count) for column in map(list, zip(*people(), strict=True))]
+    assert "copies" not in found(tmp_path, [modes])
+
+
+@pytest.mark.parametrize(("columns", "rule"), [(3, set()), (4, {"overlaps"}), (6, {"copies"})])
+def test_of_an_input_of_three_rows_more_cells_must_agree(tmp_path: Path, columns: int, rule: set[str]) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "a.csv").write_bytes(table([ROWS[200][:columns]]))
+    (tmp_path / "three.csv").write_bytes(table([ROWS[0], ROWS[200], ROWS[300]]))
+    (file,) = check(
+        list(walk(tmp_path, "outputs")), [OutputFile("inputs/0.csv", tmp_path / "three.csv")], Checks()
+    ).files
+    assert {finding.rule for finding in file.findings} == rule
+
+
 def test_an_input_that_is_given_twice_hides_nothing(tmp_path: Path) -> None:
     assert "copies" in found(tmp_path, taken(AGE, WEIGHT, HEIGHT), times=2)
 

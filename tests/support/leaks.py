@@ -13,6 +13,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def noise(size: int) -> bytes:
 
 
 ROWS = penguins()
+NAMES = "abcdefgh"
 STATISTICS = [["Adelie", "151", "38.8"], ["Gentoo", "123", "47.5"], ["Chinstrap", "68", "48.8"]]
 
 # The rule that must find it, the name of the file, its bytes.
@@ -96,6 +98,18 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "reordered.csv", table([row[::-1] for row in ROWS[::-1]])),
     ("copies", "column-dropped.csv", table([row[:4] + row[5:] for row in ROWS])),
     ("overlaps", "one-row.csv", table([*STATISTICS, ROWS[17][:3]])),
+    ("copies", "one-row-of-five.csv", table([*([*row, "", ""] for row in STATISTICS), ROWS[17][:5]])),
+    ("copies", "one-whole-row.csv", table([*(row + [""] * 5 for row in STATISTICS), ROWS[17]])),
+    ("copies", "one-row-and-more.csv", table([*(row + [""] * 6 for row in STATISTICS), [*ROWS[17], "Total"]])),
+    ("copies", "one-row.json", json.dumps({"mean": 38.8, "most typical": ROWS[17]}).encode()),
+    ("copies", "arrays.json", json.dumps([{"values": row} for row in ROWS[:9]]).encode()),
+    ("copies", "series.csv", table([*zip("abcdefgh", ROWS[17], strict=True)], ["", "17"])),
+    (
+        "copies",
+        "series.json",
+        json.dumps([{"name": n, "value": v} for n, v in zip(NAMES, ROWS[17], strict=True)]).encode(),
+    ),
+    ("copies", "one-row.txt", b"The mean is 38.8 mm.\n" + table([ROWS[17]])),
     ("copies", "other-case.csv", table([[cell.upper() + " " for cell in row] for row in ROWS[:20]])),
     ("copies", "as-json.json", json.dumps([dict(zip("abcdefgh", row, strict=True)) for row in ROWS[:30]]).encode()),
     ("copies", "nested.json", json.dumps({"a": {"b": [{"rows": ROWS[:30]}]}}).encode()),
@@ -177,7 +191,13 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("size", "large.txt", b"a\n" * (9 << 20)),
 ]
 
+MODES = [Counter(column).most_common(1)[0][0] for column in zip(*ROWS, strict=True)]
+CATEGORIES = Counter((row[0], row[6], row[7]) for row in ROWS)
+
 HONEST: list[tuple[str, bytes]] = [
+    ("modes.csv", table([MODES])),
+    ("modes.json", json.dumps({f"c{n}": mode for n, mode in enumerate(MODES)}).encode()),
+    ("groups.csv", table([[*group, n] for group, n in CATEGORIES.items() if n >= 10])),
     ("statistics.csv", table(STATISTICS, ["species", "n", "mean"])),
     ("statistics.json", json.dumps({"Adelie": {"n": 151, "mean": 38.8}}).encode()),
     ("statistics.tsv", table(STATISTICS, ["species", "n", "mean"], delimiter="\t")),

@@ -26,17 +26,17 @@ def test_checks_follow_where_a_policy_asks_for_them(before: Stage) -> None:
     ("exit_code", "findings", "published"),
     [
         (0, Findings.NONE, Scope.OUTPUTS),
-        (10, Findings.REVIEW, Scope.OUTPUTS),
+        (10, Findings.REVIEW, Scope.ADMIN_LOGS),
         (11, Findings.BLOCK, Scope.ADMIN_LOGS),
     ],
 )
-def test_without_a_hold_only_a_finding_that_blocks_keeps_outputs_in(
+def test_without_a_hold_each_finding_keeps_outputs_in_because_nobody_can_review_it(
     exit_code: int, findings: Findings, published: Scope
 ) -> None:
     outcome = Outcome.FAILED if exit_code else Outcome.SUCCEEDED
     w = ended(at(Stage.CHECK, limits=Limits(checked=True)), outcome, exit_code).workflow
     assert (w.phase, w.findings, scope(w)) == (Phase.PUBLISH, findings, published)
-    assert w.ending == (Ending(Code.FILTER_REFUSED, "OutputBlocked") if findings is Findings.BLOCK else None)
+    assert w.ending == (Ending(Code.FILTER_REFUSED, "OutputBlocked") if exit_code else None)
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ Three cells of an output row are a triple. A triple that stands in exactly one r
 Honest tables have such triples too: among a million rows, some row of that region and sex has exactly the mean as its
 weight. So each output row is judged by how many input rows would hold the cells that it shares if the columns were
 independent, apart from pairs of cells that often stand together (a tree of Chow and Liu). A table is judged by the
-probability that so many of its rows share such cells by chance (Chernoff's bound).
+probability that so many of its rows share such cells by chance (Chernoff's bound). A row of which every cell stands in
+one input row is stronger evidence than one that shares a part, so less improbability is asked for.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import comb, exp, log
 
@@ -21,6 +22,8 @@ MOST_TRIPLES = 400_000  # of all outputs; of a large table fewer columns or rows
 MOST_MET = 40  # cells of an input row that are combined: those that the fewest output rows hold
 DOUBTFUL = 0.2  # a person should look at a table whose probability is below this
 CERTAIN = 0.001  # below this, even if each match were RELATED times as likely, it is no coincidence
+WHOLE_CELLS = 4  # a row of at least so many cells, all of one input row, …
+WHOLE_CERTAIN = 0.01  # … is no coincidence below this
 RELATED = 5.0  # how much more likely further relations between columns may make a match
 _BITS = 21  # of a cell's number within the number of a pair or a triple
 _MANY = -1  # instead of the number of an input row: there are several
@@ -36,6 +39,28 @@ class Overlap(Struct, frozen=True):
     rows: int
     probability: float
     certain: bool
+
+
+class _Matches(Struct, frozen=True):
+    """The rows of one table that share cells with one input row each.
+
+    `expected`: how many input rows hold each set of shared cells by chance; `whole`: the sets that are whole rows of
+    the table; `rows`: how many rows of the table could match.
+    """
+
+    expected: Mapping[frozenset[int], float]
+    whole: Collection[frozenset[int]]
+    rows: int
+
+    @property
+    def chances(self) -> Collection[float]:
+        return self.expected.values()
+
+    def are_certain(self) -> bool:
+        """Whether the matches are no coincidence."""
+        if smallest_probability([RELATED * each for each in self.chances], self.rows)[0] < CERTAIN:
+            return True
+        return smallest_probability([self.expected[each] for each in self.whole], self.rows)[0] < WHOLE_CERTAIN
 
 
 class Overlaps:
@@ -113,11 +138,11 @@ class Overlaps:
     def end_input(self, name: str, rows: int) -> None:
         """Judge what each table shares with the input that has passed, and forget the input."""
         judged = self._judge(rows) if any(row != _MANY for row in self._met.values()) else {}
-        for table, (shared, total) in judged.items():
-            probability, count = smallest_probability(shared, total)
+        for table, matches in judged.items():
+            probability, count = smallest_probability(matches.chances, matches.rows)
             if probability >= DOUBTFUL:
                 continue
-            certain = smallest_probability([RELATED * each for each in shared], total)[0] < CERTAIN
+            certain = matches.are_certain()
             known = self.found.get(table)
             if known is None or (certain, -probability) > (known.certain, -known.probability):
                 self.found[table] = Overlap(name, count, probability, certain)
@@ -125,8 +150,8 @@ class Overlaps:
         self._cells.clear()
         self._met.clear()
 
-    def _judge(self, rows: int) -> dict[int, tuple[list[float], int]]:
-        """Of each table: how many input rows hold each set of shared cells by chance, and how many rows could match."""
+    def _judge(self, rows: int) -> dict[int, _Matches]:
+        """The matches of each table with an input of so many rows."""
         could: Counter[int] = Counter()
         present = [0] * len(self._rows)
         for number, (table, cells) in enumerate(self._rows):
@@ -138,9 +163,13 @@ class Overlaps:
             chance = comb(present[number], len(shared)) * self._expected(sorted(shared), rows)
             if number not in best or chance < best[number][0]:
                 best[number] = chance, frozenset(shared)
+        whole: dict[int, set[frozenset[int]]] = defaultdict(set)
         for number, (chance, key) in best.items():  # the same cells in two rows are one coincidence
-            expected[self._rows[number][0]][key] = chance
-        return {table: (list(each.values()), could[table]) for table, each in expected.items()}
+            table, cells = self._rows[number]
+            expected[table][key] = chance
+            if len(key) == len(cells) >= WHOLE_CELLS:
+                whole[table].add(key)
+        return {table: _Matches(each, whole[table], could[table]) for table, each in expected.items()}
 
     def _shared(self) -> dict[tuple[int, int], set[int]]:
         """The cells that an output row shares with an input row that it identifies. Key: output row, input row."""

@@ -17,6 +17,7 @@ TEXTS = frozenset({".txt", ".md"})
 MOST_CELLS = 300_000  # in the other shapes of all files
 MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
+SHORT = 100  # rows; each column of a shorter table may be one row of an input, with a value to a line
 _BETWEEN = re.compile(r"[,;|\t]")
 _DIGIT = re.compile(r"[0-9]")
 
@@ -29,7 +30,8 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
     left = most
     shapes = [_lines(file)] if file.extension in TEXTS else []
     if file.extension == ".json" and tables:
-        shapes.append(parallel_rows(parse_json(file.whole())))
+        value = parse_json(file.whole())
+        shapes += [parallel_rows(value), _arrays(value)]
     shapes += [shape for table in tables for shape in (_split(table), _transposed(table))]
     for shape in shapes:
         rows: list[Row] = []
@@ -65,8 +67,8 @@ def _split(table: Table) -> Iterator[Row]:
 
 
 def _transposed(table: Table) -> Iterator[Row]:
-    """The columns of a wide table, as rows."""
-    if len(table.columns) > WIDE and table.whole:
+    """The columns of a wide or a short table, as rows."""
+    if table.whole and (len(table.columns) > WIDE or 3 <= len(table.rows) <= SHORT):
         for column in zip_longest(table.columns, *table.rows, fillvalue=""):
             yield [cell for cell in column if cell]
 
@@ -87,6 +89,23 @@ def parallel_rows(value: Any) -> Iterator[Row]:
                     yield [json_cell(cell) for cell in row if not isinstance(cell, dict | list)]
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from parallel_rows(each)
+
+
+def _arrays(value: Any) -> Iterator[Row]:
+    """The short arrays of plain values: each may be a row. Those in an array of arrays are a table already.
+
+    The value must not be nested deeper than MAX_DEPTH of tables.py, which `flatten` checks.
+    """
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _arrays(each)
+    elif isinstance(value, list):
+        plain = [json_cell(each) for each in value if not isinstance(each, dict | list)]
+        if 3 <= len(plain) == len(value) <= SHORT:
+            yield plain
+        elif not all(isinstance(each, list) for each in value):
+            for each in value:
+                yield from _arrays(each)
 
 
 def _values(line: str) -> list[str]:
