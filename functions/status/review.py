@@ -79,7 +79,7 @@ def _decrypted(call: Call, waiting: HeldResults, index: int, path: str) -> Respo
     except NotFound:
         raise HttpError(404, "the held file is no longer in the quarantine") from None
     headers = {**_HEADERS, "Content-Type": "application/octet-stream", "Content-Disposition": disposition(path)}
-    response = Response(decrypt(content.chunks, waiting.key.identity), 200, headers, direct_passthrough=True)
+    response = Response(decrypt(content.chunks, waiting.key.identity), 200, headers)
     response.call_on_close(content.close)
     return response
 
