@@ -103,7 +103,7 @@ class Gateway:
             )
         except HTTPError:
             return _error(502, "the function does not answer; try again in a few seconds")
-        response = Response(answer.stream(_CHUNK, decode_content=False), answer.status, direct_passthrough=True)
+        response = Response(answer.stream(_CHUNK, decode_content=False), answer.status)
         response.headers.clear()
         response.headers.extend(_end_to_end(answer.headers.items(), _ADDED_BY_SERVER))
         # If the client leaves early, the rest of the answer must not reach the next request of the connection.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from urllib3 import PoolManager
@@ -161,3 +161,32 @@ def test_the_error_for_a_used_port_names_it() -> None:
     with pytest.raises(PortTaken, match=f"port {server.port} "):
         Server(server.port)
     server.stop()
+
+
+def test_the_answer_to_a_client_that_leaves_early_is_closed() -> None:
+    """The rest of it must not reach the next request of the connection."""
+
+    class Answer:
+        status = 200
+        headers: ClassVar = {"Content-Type": "text/plain"}
+        closed = False
+
+        def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+            yield from (b"first", b"second")
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Http:
+        answer = Answer()
+
+        def request(self, *_: Any, **__: Any) -> Answer:
+            return self.answer
+
+    http: Any = Http()
+    gateway = Gateway(matches([route(("PathPrefix", "/", None, "f"))]), {"f": "http://f"}, http)
+    response = Client(gateway).get("/x", buffered=False)
+    assert next(iter(response.response)) == b"first"
+    assert not http.answer.closed
+    response.close()
+    assert http.answer.closed
