@@ -99,6 +99,6 @@ def _named(policy: Policy) -> str:
 
 
 def _hint(candidate: Candidate) -> str:
-    if candidate.files is not None:
+    if candidate.files:
         return f"; the sha256 of its bytes is {', '.join(candidate.files)}"
-    return "" if candidate.image else "; name its image by digest (`checksum: sha256:…`), a tag may change"
+    return "" if candidate.image else "; name its image by digest (sha256:…), a tag may change"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from support.api import Api
+from support.api import ADMIN, Api
 from support.held_api import ANNA, FILES, decide, decision, held, held_api, look
 from support.world import MemoryStorage
 
@@ -62,7 +62,7 @@ def view(api: Api, job: str, index: int = 0, **key: str) -> Any:
 
 def views(api: Api, job: str) -> list[tuple[str, str]]:
     """Who has read which file, from the history."""
-    history = api.get("/history", {"jobId": job}, headers={"Admin": "myAdminPass"}).json
+    history: Any = api.get("/history", {"jobId": job}, headers=ADMIN).json
     return [(line["cause"], line["reason"]) for line in history if line["event"] == "file viewed"]
 
 
