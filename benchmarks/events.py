@@ -1,7 +1,9 @@
 """Events sent to `advance` over HTTP: some change nothing, others each make a transition.
 
 An event that changes nothing is compared with an empty function. A transition is compared with its own SQL statements:
-they are recorded once, and replayed with bare psycopg2 in a separate process, with the same number at once.
+they are recorded once, and replayed with bare psycopg2 in a separate process, with the same number at once. The goal
+compares with one `execute` for each statement, as programs use psycopg2. BEGIN comes with the first one, which saves
+bare psycopg2 two round trips.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,7 +23,10 @@ from benchmarks import data
 from benchmarks.cold_start import empty
 from benchmarks.rows import Row, at_least, at_most
 from benchmarks.serving import Load, Request, load, served, status_is
+from functions.store.pool import Statement
 from functions.workflow.model import Stage
+
+Message = Sequence[Statement]  # sent to the database in one round trip
 
 
 @dataclass(frozen=True)
@@ -62,31 +67,40 @@ def _discarded(size: Size) -> Iterator[Row]:
 
 def _transitions(size: Size) -> Iterator[Row]:
     with data.postgres() as url, data.environment(url) as environ:
-        statements = _recorded(environ, "f" * 32)
-        sent = [statement for statement, _ in statements]
+        messages = _recorded(environ, "f" * 32)
+        sent = [statement for message in messages for statement, _ in message]
         yield Row("transition: statements", float(len(sent) - sent.count("COMMIT")), "")
+        yield Row("transition: round trips", float(len(messages)), "")
         yield Row("transition: commits that wait for the disk", float(sent.count("COMMIT")), "")
         with served("advance", status_is("/healthz", 200), environ, threads=16) as advance:
             _run(advance.port, environ, 900, size.transitions // 3, 4)  # warm-up
             for at_once in size.at_once:
-                yield from _compared(size, url, environ, advance.port, statements, at_once)
+                yield from _compared(size, url, environ, advance.port, messages, at_once)
 
 
 def _compared(
-    size: Size, url: str, environ: dict[str, str], port: int, statements: list[tuple[str, Any]], at_once: int
+    size: Size, url: str, environ: dict[str, str], port: int, messages: list[Message], at_once: int
 ) -> Iterator[Row]:
-    """Run `advance` and bare psycopg2 in turn: the medians of their rates, and percentiles over all latencies."""
-    ours, theirs, latencies = [], [], list[float]()
+    """Run `advance` and bare psycopg2 in turn: the medians of their rates, and percentiles over all latencies.
+
+    Bare psycopg2 runs twice: as programs use it, a message for each statement, and with the messages of `advance`.
+    """
+    one_by_one = [[statement] for message in messages for statement in message]
+    ours, latencies = [], list[float]()
+    theirs, theirs_together = list[float](), list[float]()
     for nth in range(size.rounds):
         run = _run(port, environ, at_once * 1000 + nth, size.transitions, at_once)
         ours.append(run.rate)
         latencies += run.latencies
-        theirs.append(_replayed(url, environ, statements, _ids(at_once * 1000 + 500 + nth, size.transitions), at_once))
+        for rates, sent, series in ((theirs, one_by_one, 300), (theirs_together, messages, 600)):
+            ids = _ids(at_once * 1000 + series + nth, size.transitions)
+            rates.append(_replayed(url, environ, sent, ids, at_once))
     whole = Load(1, sorted(latencies))
     p50 = whole.percentile(50)
     name = f"transition, {at_once} at once"
     yield Row(f"{name}: advance", median(ours), "events/s")
     yield Row(f"{name}: bare psycopg2", median(theirs), "events/s")
+    yield Row(f"{name}: bare psycopg2, messages of advance", median(theirs_together), "events/s")
     yield Row(f"{name}: advance / psycopg2", median(ours) / median(theirs), "×", at_least(0.5))
     yield Row(f"{name}: p50", p50 * 1000, "ms")
     yield Row(f"{name}: p99 / p50", whole.percentile(99) / p50, "×", at_most(10))
@@ -112,19 +126,19 @@ def _submit(environ: dict[str, str], ids: list[str]) -> None:
             app.transitions.submit(data.record(app, workflow), "bench")
 
 
-def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
-    """The statements and parameters of one transition, in order, including COMMIT."""
+def _recorded(environ: dict[str, str], workflow: str) -> list[Message]:
+    """The messages of one transition, each with its statements and parameters, in order, including COMMIT."""
     from functions.advance.event_filter import hint_of
     from functions.advance.main import handle_hint
     from functions.store.postgres import Postgres
 
-    sent: list[tuple[str, Any]] = []
+    sent: list[Message] = []
+    run = Postgres.run
 
-    execute = Postgres.run
-
-    def record(self: Postgres, connection: Any, sql: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
-        sent.append((opening + sql, dict(parameters)))
-        return execute(self, connection, sql, parameters, opening)
+    def record(self: Postgres, connection: Any, statements: Message, opening: str = "") -> Any:
+        (first, parameters), *others = statements
+        sent.append([(opening + first, parameters), *others])
+        return run(self, connection, statements, opening)
 
     with data.open_app(environ) as app:
         app.transitions.submit(data.record(app, workflow), "bench")
@@ -137,14 +151,12 @@ def _recorded(environ: dict[str, str], workflow: str) -> list[tuple[str, Any]]:
     return sent
 
 
-def _replayed(
-    url: str, environ: dict[str, str], statements: list[tuple[str, Any]], ids: list[str], at_once: int
-) -> float:
-    """Replay the statements with bare psycopg2 for new workflows of these ids. Returns transitions per second."""
+def _replayed(url: str, environ: dict[str, str], messages: Sequence[Message], ids: list[str], at_once: int) -> float:
+    """Replay the messages with bare psycopg2 for new workflows of these ids. Returns transitions per second."""
     _submit(environ, ids)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(
-            {"url": url.replace("+psycopg2", ""), "statements": statements, "ids": ids, "at_once": at_once},
+            {"url": url.replace("+psycopg2", ""), "messages": messages, "ids": ids, "at_once": at_once},
             file,
             default=str,
         )

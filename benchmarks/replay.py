@@ -1,6 +1,6 @@
-"""Replays recorded SQL statements with bare psycopg2, as a separate process for benchmarks/events.py.
+"""Replays recorded messages of SQL statements with bare psycopg2, as a separate process for benchmarks/events.py.
 
-Prints how many times a second all statements were executed. The recorded workflow's id is replaced by the ids of the
+Prints how many times a second all messages were executed. The recorded workflow's id is replaced by the ids of the
 plan, and the intent's id by the one that was just read.
 """
 
@@ -33,7 +33,7 @@ def main(path: str) -> None:
             if workflow is None:
                 connection.close()
                 return
-            _replay(cursor, plan["statements"], workflow)
+            _replay(cursor, plan["messages"], workflow)
 
     began = time.perf_counter()
     with ThreadPoolExecutor(plan["at_once"]) as pool:
@@ -41,13 +41,14 @@ def main(path: str) -> None:
     print(len(plan["ids"]) / (time.perf_counter() - began))
 
 
-def _replay(cursor: Any, statements: list[tuple[str, Any]], workflow: str) -> None:
+def _replay(cursor: Any, messages: list[list[tuple[str, Any]]], workflow: str) -> None:
     intent = None
-    for statement, parameters in statements:
-        cursor.execute(statement, _of(parameters, workflow, intent))
+    for message in messages:
+        bound = [cursor.mogrify(statement, _of(parameters, workflow, intent)) for statement, parameters in message]
+        cursor.execute(b"; ".join(bound))
         if cursor.description:
             rows = cursor.fetchall()
-            intent = rows[0][0] if " FROM intents" in statement else intent
+            intent = rows[0][0] if " FROM intents" in message[-1][0] else intent
 
 
 def _of(parameters: dict[str, Any], workflow: str, intent: Any) -> dict[str, Any]:

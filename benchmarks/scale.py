@@ -7,7 +7,7 @@ rates are simulated in virtual time, among a million finished workflows (benchma
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import StageJob
 from functions.engine.app import App
 from functions.settings import Settings
+from functions.store.pool import Statement
 from functions.store.postgres import Postgres
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant
@@ -182,9 +183,9 @@ def _counted() -> Iterator[list[int]]:
     """The number of statements, commits included, while the context is open."""
     total, run = [0], Postgres.run
 
-    def counting(self: Postgres, *arguments: Any, **named: Any) -> Any:
-        total[0] += 1
-        return run(self, *arguments, **named)
+    def counting(self: Postgres, connection: Any, statements: Sequence[Statement], opening: str = "") -> Any:
+        total[0] += len(statements)
+        return run(self, connection, statements, opening)
 
     with patch.object(Postgres, "run", counting):
         yield total

@@ -53,7 +53,7 @@ USE_BUDGET = """
 
 def key(session: Session, workflow: WorkflowId, new: HoldKey) -> HoldKey:
     """See the port."""
-    session.execute(ADD_KEY, {"workflow": workflow, "identity": new.identity, "recipient": new.recipient})
+    session.write(ADD_KEY, {"workflow": workflow, "identity": new.identity, "recipient": new.recipient})
     (row,) = session.execute(HELD, {"workflow": workflow})
     return HoldKey(row["identity"] or "", row["recipient"])
 
@@ -61,12 +61,12 @@ def key(session: Session, workflow: WorkflowId, new: HoldKey) -> HoldKey:
 def hold(session: Session, workflow: Workflow, manifest: Manifest) -> None:
     """Store what is held, and the head of the history at which it is."""
     values = {"workflow": workflow.id, "manifest": json_columns.encode(manifest), "head": workflow.head}
-    session.execute(HOLD, values)
+    session.write(HOLD, values)
 
 
 def forget_key(session: Session, workflow: WorkflowId) -> None:
     """Delete the key. Without it nobody can read the quarantine, backups of it included."""
-    session.execute(FORGET_KEY, {"workflow": workflow})
+    session.write(FORGET_KEY, {"workflow": workflow})
 
 
 def held(run: Run, workflow: WorkflowId) -> HeldResults | None:
@@ -86,7 +86,7 @@ def decisions(run: Run, workflow: WorkflowId) -> Sequence[StoredDecision]:
 def add_decision(session: Session, workflow: WorkflowId, decision: StoredDecision) -> None:
     """See the port."""
     values = {"by": decision.by, "at": decision.at, "text": decision.text, "signature": decision.signature}
-    session.execute(ADD_DECISION, {"workflow": workflow, **values})
+    session.write(ADD_DECISION, {"workflow": workflow, **values})
 
 
 def freezes(run: Run) -> Sequence[Freeze]:

@@ -95,7 +95,7 @@ def _create_at_once(pool: ConnectionPool) -> bool:
         if session.execute("SELECT 1 FROM sqlite_master LIMIT 1"):
             return False
         for statement in SQLITE_SCHEMA.read_text().strip().removesuffix(";").split(";\n"):
-            session.execute(statement)
+            session.write(statement)
     return True
 
 

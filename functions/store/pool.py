@@ -16,7 +16,9 @@ from functions.store.ports import AgreementInUse, RefusedStatement, StoreUnavail
 
 POOL_TIMEOUT = 5.0  # seconds that a thread waits for a free connection
 Row = Mapping[str, Any]
+Statement = tuple[str, Mapping[str, Any]]  # SQL and its parameters, which are written `%(name)s`
 _NO_PARAMETERS: Mapping[str, Any] = {}
+_COMMIT: Statement = ("COMMIT", _NO_PARAMETERS)
 # Unique indexes of `jobs` whose violation is an answer to the caller, not an error.
 AGREEMENT_INDEX = "ux_jobs_live_agreement"
 IDEMPOTENCY_INDEX = "ux_jobs_idempotency_key"
@@ -33,8 +35,11 @@ class Driver(Protocol):
         """Open a DB-API connection that starts no transaction by itself."""
         ...
 
-    def run(self, connection: Any, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
-        """Run `opening`, then the statement, whose parameters are written `%(name)s`. Returns the cursor."""
+    def run(self, connection: Any, statements: Sequence[Statement], opening: str = "") -> Any:
+        """Run `opening`, then the statements up to the first that fails, in one round trip if there are any.
+
+        Returns the cursor of the last one.
+        """
         ...
 
     def is_closed(self, connection: Any) -> bool:
@@ -59,26 +64,33 @@ class Session:
         self._opening = opening
         self._may_be_stale = idle is not None
         self._begun = self._failed = False
+        self._waiting: list[Statement] = []  # to be sent with the next statement
         self.connection = driver.connect() if idle is None else idle
 
     def execute(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> list[Row]:
         """Run one statement and return its rows."""
-        try:
-            cursor = self._run(statement, parameters) if self._begun else self._begin(statement, parameters)
-        except self._driver.Error:
-            self._failed = True
-            raise
+        cursor = self._send((statement, parameters))
         if cursor.description is None:
             return []
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def write(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> None:
+        """Run one statement whose rows nobody reads. It is sent with the next one, or with COMMIT, and may fail there.
+
+        This saves a round trip. A failed statement keeps those that are sent with it from being run, COMMIT included.
+        """
+        self._waiting.append((statement, parameters))
+
     def commit(self) -> None:
         """Commit. Raises RefusedStatement after a failed statement: Postgres would roll back and report success."""
         if self._failed:
             raise RefusedStatement("a transaction in which a statement failed cannot be committed")
+        if self._waiting and not self._begun:
+            # The first message may be sent again, so it must not hold COMMIT: nobody knows whether a lost one was run.
+            self._send(self._waiting.pop())
         if self._begun:
-            self._run("COMMIT", _NO_PARAMETERS)
+            self._send(_COMMIT)
 
     def roll_back(self) -> bool:
         """Roll back. Returns whether the connection can be used again."""
@@ -88,22 +100,32 @@ class Session:
             return False
         return not self._driver.is_closed(self.connection)
 
-    def _begin(self, statement: str, parameters: Mapping[str, Any]) -> Any:
-        """Run the first statement. Replace a pooled connection that turns out to be closed.
+    def _send(self, last: Statement) -> Any:
+        """Run what waits, and then `last`, whose cursor is returned."""
+        statements, self._waiting = [*self._waiting, last], []
+        try:
+            return self._run(statements) if self._begun else self._begin(statements)
+        except self._driver.Error:
+            self._failed = True
+            raise
 
-        Retrying once is safe, because nothing was done on the connection yet. It saves a ping before each transaction.
+    def _begin(self, statements: Sequence[Statement]) -> Any:
+        """Run the first statements. Replace a pooled connection that turns out to be closed.
+
+        Retrying once is safe, because nothing was committed on the connection yet. It saves a ping before each
+        transaction.
         """
         self._begun = True
         try:
-            return self._run(statement, parameters, self._opening)
+            return self._run(statements, self._opening)
         except self._driver.Error:
             if not self._may_be_stale or not self._driver.is_closed(self.connection):
                 raise
         self.connection = self._driver.connect()
-        return self._run(statement, parameters, self._opening)
+        return self._run(statements, self._opening)
 
-    def _run(self, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
-        return self._driver.run(self.connection, statement, parameters, opening)
+    def _run(self, statements: Sequence[Statement], opening: str = "") -> Any:
+        return self._driver.run(self.connection, statements, opening)
 
 
 class ConnectionPool:

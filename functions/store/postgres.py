@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, Statement, agreement_in_use, schema_outdated
 from functions.store.ports import RefusedStatement, StoreUnavailable
 from functions.trust.canonical import storable
 
@@ -55,9 +55,10 @@ class Postgres:
         connection.autocommit = True  # we send BEGIN ourselves
         return connection
 
-    def run(self, connection: Any, statement: str, parameters: Mapping[str, Any], opening: str = "") -> Any:
+    def run(self, connection: Any, statements: Sequence[Statement], opening: str = "") -> Any:
         cursor = connection.cursor()
-        cursor.execute(opening + statement, {name: _stored(value) for name, value in parameters.items()})
+        bound = (cursor.mogrify(statement, _all_stored(parameters)) for statement, parameters in statements)
+        cursor.execute(opening.encode() + b"; ".join(bound))
         return cursor
 
     def is_closed(self, connection: Any) -> bool:
@@ -79,6 +80,10 @@ class Postgres:
             return StoreUnavailable("the database cannot be reached, or it refuses the user")
         lines = str(error).splitlines()  # lines after the first quote the failing row
         return RefusedStatement(f"{lines[0] if lines else type(error).__name__} (SQLSTATE {state or 'unknown'})")
+
+
+def _all_stored(parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: _stored(value) for name, value in parameters.items()}
 
 
 def _stored(value: Any) -> Any:

@@ -159,7 +159,7 @@ class SqlStore:
         with self.pool.transaction() as session:
             gone = bool(session.execute(FORGET, {"workflow": workflow}))
             if gone:
-                session.execute(FORGET_RUNS, {"workflow": workflow})
+                session.write(FORGET_RUNS, {"workflow": workflow})
         return gone
 
     def evidence(self, workflow: WorkflowId) -> Evidence:
@@ -229,7 +229,7 @@ class SqlStore:
             claimed = session.execute(CLAIM_EVENTS, {"now": now, "until": until, "limit": limit})
             for row in claimed:
                 if row["tries"] > 1:
-                    session.execute(POSTPONE_EVENT, {"id": row["id"], "until": next_delivery(until, row["tries"])})
+                    session.write(POSTPONE_EVENT, {"id": row["id"], "until": next_delivery(until, row["tries"])})
         return [intent_rows.outgoing_of(row) for row in claimed]
 
     def close_event(self, event: Outgoing) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use, schema_outdated
+from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, Statement, agreement_in_use, schema_outdated
 from functions.store.ports import RefusedStatement, StoreUnavailable
 from functions.trust.canonical import storable
 
@@ -44,12 +44,13 @@ class Sqlite:
             raise
         return connection
 
-    def run(
-        self, connection: sqlite3.Connection, statement: str, parameters: Mapping[str, Any], opening: str = ""
-    ) -> sqlite3.Cursor:
+    def run(self, connection: sqlite3.Connection, statements: Sequence[Statement], opening: str = "") -> sqlite3.Cursor:
+        cursor = connection.cursor()
         if opening:
-            connection.execute(opening)
-        return connection.execute(_dialect(statement), {name: _stored(value) for name, value in parameters.items()})
+            cursor.execute(opening)
+        for statement, parameters in statements:
+            cursor.execute(_dialect(statement), {name: _stored(value) for name, value in parameters.items()})
+        return cursor
 
     def is_closed(self, connection: sqlite3.Connection) -> bool:
         return False

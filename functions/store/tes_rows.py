@@ -55,22 +55,22 @@ def insert(session: Session, record: Record, state: str) -> None:
         "size": len(msgspec.json.encode(task)),
         "warnings": json_columns.encode(record.submission.warnings or None),
     }
-    session.execute(INSERT, {"workflow": workflow.id, **owned, **values})
+    session.write(INSERT, {"workflow": workflow.id, **owned, **values})
     if tags := task.get("tags"):
         parameters: dict[str, Any] = {"workflow": workflow.id, **owned}
         for n, (key, value) in enumerate(tags.items()):
             parameters |= {f"key_{n}": digest(key), f"value_{n}": digest(value)}
-        session.execute(_insertion_of_tags(len(tags)), parameters)
+        session.write(_insertion_of_tags(len(tags)), parameters)
 
 
 def save(session: Session, workflow: WorkflowId, state: str, manifest: Manifest | None = None) -> None:
     """Store the state, and what was delivered and printed if a manifest is given."""
     values = {"workflow": workflow, "state": state}
     if manifest is None:
-        session.execute(SAVE_STATE, values)
+        session.write(SAVE_STATE, values)
         return
     outputs, logs = json_columns.encode(manifest.delivered), json_columns.encode(manifest.streams)
-    session.execute(SAVE_RESULT, {**values, "outputs": outputs, "logs": logs})
+    session.write(SAVE_RESULT, {**values, "outputs": outputs, "logs": logs})
 
 
 def _insertion_of_tags(count: int) -> str:

@@ -100,7 +100,7 @@ class SqlTransaction:
         return Tick(TickLevel(row["level"]), TickLevel(row["applied"]))
 
     def save_tick(self, tick: Tick) -> None:
-        self._session.execute(SAVE_TICK, {"level": tick.level.value, "applied": tick.applied.value})
+        self._session.write(SAVE_TICK, {"level": tick.level.value, "applied": tick.applied.value})
 
     def backlog(self, now: datetime) -> TickLevel:
         (row,) = self._session.execute(BACKLOG, {"later": now + HOURLY_WITHIN})
@@ -128,7 +128,7 @@ class SqlTransaction:
         values = rows.state_values(after) | _last_update(decision)
         if decision.manifest is not None:
             values |= rows.manifest_values(decision.manifest)
-        self._session.execute(_update_of_job(tuple(values)), {"_workflow": after.id, **values})
+        self._session.write(_update_of_job(tuple(values)), {"_workflow": after.id, **values})
         if after.limits.ignore_errors:
             tes_rows.save(self._session, after.id, state_of(after), decision.manifest)
         if decision.held is not None:
@@ -136,7 +136,7 @@ class SqlTransaction:
         if RemoveQuarantine() in decision.effects:
             holds.forget_key(self._session, after.id)
         if decision.lines and (after.halt is not None or after.stage is None):
-            self._session.execute(DROP_CREATIONS, {"workflow": after.id})
+            self._session.write(DROP_CREATIONS, {"workflow": after.id})
         self._record([(decision, cause)])
 
     def _record(self, decisions: Sequence[tuple[Decision, str]]) -> None:
@@ -157,7 +157,7 @@ class SqlTransaction:
         return [intent_rows.intent_of(row) for row in self._session.execute(OPEN_INTENTS, {"workflow": workflow})]
 
     def close(self, intent: Intent) -> None:
-        self._session.execute(CLOSE_INTENT, {"id": intent.id})
+        self._session.write(CLOSE_INTENT, {"id": intent.id})
 
     def record_job(self, creation: Intent, job_uid: JobUid, at: datetime) -> None:
         effect = creation.effect
@@ -168,17 +168,17 @@ class SqlTransaction:
             "attempt": effect.attempt,
             "executor": effect.executor,
         }
-        self._session.execute(SET_CURRENT_JOB, {**attempt, "uid": job_uid, "at": at})
-        self._session.execute(SET_ATTEMPT_JOB, {**attempt, "uid": job_uid})
+        self._session.write(SET_CURRENT_JOB, {**attempt, "uid": job_uid, "at": at})
+        self._session.write(SET_ATTEMPT_JOB, {**attempt, "uid": job_uid})
         self.close(creation)
 
     def postpone(self, intent: Intent, until: datetime) -> None:
-        self._session.execute(POSTPONE, {"id": intent.id, "until": until})
+        self._session.write(POSTPONE, {"id": intent.id, "until": until})
 
     def slots(self, environment: str) -> Slots:
         """Lock in one statement and count in the next. One statement that waits for a lock counts an old snapshot."""
         if self._one(LOCK_SLOTS, environment=environment) is None:
-            self._session.execute(MAKE_SLOTS, {"environment": environment})
+            self._session.write(MAKE_SLOTS, {"environment": environment})
             self._one(LOCK_SLOTS, environment=environment)
         (row,) = self._session.execute(COUNT_SLOTS, {"environment": environment})
         self.tick_level = TickLevel(row["tick_level"])
@@ -225,7 +225,7 @@ class SqlTransaction:
         """Insert all rows, which have the same columns, in one statement."""
         if new:
             values = {f"{column}_{n}": value for n, row in enumerate(new) for column, value in row.items()}
-            self._session.execute(_insertion(table, tuple(new[0]), len(new)) + conflict, values)
+            self._session.write(_insertion(table, tuple(new[0]), len(new)) + conflict, values)
 
 
 # Names of tables and columns are constants of ours. Values are always parameters.

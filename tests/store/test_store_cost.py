@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 from support.records import NOW, apply, at, ended, record, start, submit
-from support.statements import statements
+from support.statements import recorded, statements
 from support.world import assemble
 from support.world import record as new_record
 
@@ -36,6 +36,13 @@ def test_a_change_of_stage_costs_five_statements(sql_store: SqlStore) -> None:
     with statements(sql_store) as sent:
         apply(sql_store, workflow.id, ended(workflow))
     assert len(sent) == 5  # lock; state, history, attempts, intents
+
+
+def test_the_writes_of_a_transaction_and_its_commit_cost_one_round_trip(sql_store: SqlStore) -> None:
+    workflow = start(sql_store)
+    with recorded(sql_store) as driver:
+        apply(sql_store, workflow.id, ended(workflow))
+    assert driver.messages == 2  # lock; what is written, and COMMIT
 
 
 def test_finishing_a_workflow_costs_six_statements(sql_store: SqlStore) -> None:

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 from support.postgres import fresh_database
 from support.records import add, apply, at, record, start, submit
+from support.statements import recorded
 
 from functions.store import pool, sqlite
 from functions.store.migrate import migrate
@@ -89,6 +90,39 @@ def test_stale_pooled_connections_are_replaced(pg_store: SqlStore, postgres_url:
     assert pg_store.state(workflow.id) == workflow
     _kill_others(postgres_url)
     submit(pg_store, record())
+
+
+def test_a_transaction_that_only_writes_is_sent_again_on_a_new_connection_before_its_commit(
+    pg_store: SqlStore, postgres_url: str
+) -> None:
+    workflow = start(pg_store)
+    with pg_store.begin() as tx:
+        (creation,) = tx.intents(workflow.id)
+    _kill_others(postgres_url)
+    with recorded(pg_store) as driver, pg_store.begin() as tx:
+        tx.close(creation)
+    assert driver.messages == 3  # the statement twice, and then COMMIT by itself
+    with pg_store.begin() as tx:
+        assert not tx.intents(workflow.id)
+
+
+def test_a_commit_whose_answer_is_lost_is_not_sent_again(pg_store: SqlStore, postgres_url: str) -> None:
+    workflow = start(pg_store)
+    with recorded(pg_store) as driver, pytest.raises(StoreUnavailable), pg_store.begin() as tx:  # noqa: PT012
+        tx.lock(workflow.id)
+        tx.save(Decision(replace(workflow, attempt=2), Verdict.UNCHANGED), "test")
+        _kill_others(postgres_url)
+    assert driver.messages == 2
+    assert pg_store.state(workflow.id) == workflow
+
+
+def test_a_write_that_fails_keeps_the_commit_that_is_sent_with_it_from_being_run(pg_store: SqlStore) -> None:
+    workflow = start(pg_store)
+    with pytest.raises(RefusedStatement, match="22012"), pg_store.begin() as tx:  # noqa: PT012
+        tx.lock(workflow.id)
+        tx.save(Decision(replace(workflow, attempt=2), Verdict.UNCHANGED), "test")
+        tx._session.write("SELECT 1 / 0")
+    assert pg_store.state(workflow.id) == workflow
 
 
 def test_a_read_only_server_is_unavailable(pg_store: SqlStore, postgres_url: str) -> None:

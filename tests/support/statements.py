@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from functions.store.pool import Driver
+from functions.store.pool import Driver, Statement
 from functions.store.sql import SqlStore
 
 
@@ -16,20 +16,28 @@ class RecordingDriver:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self.sent: list[tuple[str, Any]] = []
+        self.sent: list[Statement] = []
+        self.messages = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._driver, name)
 
-    def run(self, connection: Any, statement: str, parameters: Any, opening: str = "") -> Any:
-        if statement != "COMMIT":
-            self.sent.append((statement, parameters))
-        return self._driver.run(connection, statement, parameters, opening)
+    def run(self, connection: Any, statements: Sequence[Statement], opening: str = "") -> Any:
+        self.messages += 1
+        self.sent += [each for each in statements if each[0] != "COMMIT"]
+        return self._driver.run(connection, statements, opening)
 
 
 @contextmanager
-def statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
+def statements(store: SqlStore) -> Iterator[list[Statement]]:
     """The statements that are sent to the database meanwhile, without BEGIN and COMMIT."""
+    with recorded(store) as recording:
+        yield recording.sent
+
+
+@contextmanager
+def recorded(store: SqlStore) -> Iterator[RecordingDriver]:
+    """The driver that has recorded what is sent to the database meanwhile."""
     recording = RecordingDriver(store.pool.driver)
     with patch.object(store.pool, "driver", recording):
-        yield recording.sent
+        yield recording
