@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,9 +20,20 @@ if TYPE_CHECKING:
     from functions.store.ports import Store
 
 
+# jsonschema would build 38 grammars of IRIs, which takes a second. No schema here has an IRI.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+
 def pytest_configure() -> None:
     """Let programs that tests start be interrupted, also where a shell runs the tests in its background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()  # nothing that collection makes is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, but do not look through the modules and tests each time."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_auto_num_workers() -> int:
