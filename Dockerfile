@@ -32,15 +32,18 @@ RUN pip install --no-cache-dir --no-compile --no-deps --target /app . \
  && install -m 644 gunicorn.conf.py /app/ \
  && python -B -m compileall -q -j 0 --invalidation-mode unchecked-hash /app
 
+# What the stage `build` has installed is compiled already.
 FROM build AS build-migrate
 RUN python tools/image_requirements.py migrate > requirements.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile -r requirements.txt -c constraints.txt \
- && python -B -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+ && find /opt/venv/lib -name '*.py' -newer requirements.txt \
+  | python -B -m compileall -q --invalidation-mode unchecked-hash -i -
 
 FROM build AS build-otel
 RUN python tools/image_requirements.py otel > requirements.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile -r requirements.txt -c constraints.txt \
- && python -B -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+ && find /opt/venv/lib -name '*.py' -newer requirements.txt \
+  | python -B -m compileall -q --invalidation-mode unchecked-hash -i -
 
 FROM base AS runtime
 LABEL org.opencontainers.image.title="Sluice" \

@@ -124,15 +124,19 @@ def test_the_variant_for_migrations_upgrades_a_database(
 ) -> None:
     refused = python(image, "-m", "functions.cli.main", "migrate", DATABASE_URL=empty_postgres_url)
     assert (refused.returncode, "no Alembic" in refused.stderr) == (2, True)
-    done = python(stages["migrate"], "-m", "functions.cli.main", "migrate", DATABASE_URL=empty_postgres_url)
+    with written_bytecode(stages["migrate"]) as written:
+        done = python(stages["migrate"], "-m", "functions.cli.main", "migrate", DATABASE_URL=empty_postgres_url)
     assert done.returncode == 0, done.stderr
+    assert written == set()
     again = python(image, "-m", "functions.cli.main", "migrate", DATABASE_URL=empty_postgres_url)
     assert (again.returncode, again.stdout) == (0, "the database is up to date\n")
 
 
 def test_the_variant_for_telemetry_has_what_exports_it(stages: Mapping[str, Image]) -> None:
-    done = python(stages["otel"], "-c", "import functions.otlp")
+    with written_bytecode(stages["otel"]) as written:
+        done = python(stages["otel"], "-c", "import functions.otlp")
     assert done.returncode == 0, done.stderr
+    assert written == set()
 
 
 def test_a_kubeconfig_in_the_image_is_refused_with_a_reason(image: Image) -> None:

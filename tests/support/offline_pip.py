@@ -26,7 +26,8 @@ def main() -> None:
     if given.requirement:
         (packages,) = Path(given.python).parents[1].glob("lib/python*/site-packages")
         for name in closure(given.requirement.read_text().split("\n")):
-            copy(name, packages)
+            if not any(importlib.metadata.distributions(name=name, path=[str(packages)])):
+                copy(name, packages)
     else:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-build-isolation"]
         subprocess.run([*pip, "--no-compile", "--no-deps", "--target", str(given.target), given.project], check=True)
