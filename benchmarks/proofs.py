@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import wraps
@@ -18,6 +18,8 @@ from timeit import repeat
 from typing import Any
 from unittest.mock import patch
 
+import psycopg2
+
 from benchmarks import data
 from benchmarks.rows import Row, at_most
 from functions.engine.app import App
@@ -25,7 +27,6 @@ from functions.store.migrate import migrate
 from functions.store.sql import SqlStore
 from functions.store.values import LogLeaf
 from functions.trust import chain, facts, merkle
-from functions.trust.merkle import Node
 from functions.workflow import steps
 from functions.workflow.decision import Verdict
 from functions.workflow.model import Manifest, Outcome, Record, Stage
@@ -116,29 +117,38 @@ def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., An
 
 
 def _log(sizes: tuple[int, ...], rounds: int) -> Iterator[Row]:
-    appended: dict[int, float] = {}
-    proven: dict[int, float] = {}
-    with data.postgres() as url, closing(SqlStore(url)) as store:
-        size = 0
-        for wanted in sizes:
-            while size < wanted:
-                part = min(wanted, size + PART)
-                _fill(store, size, part)
-                size = part
-            rounds_of: list[float] = []
-            for _ in range(rounds):
+    """Logs of all sizes, each in a server of its own, measured in turn."""
+    appended: dict[int, list[float]] = {size: [] for size in sizes}
+    proven: dict[int, list[float]] = {size: [] for size in sizes}
+    with ExitStack() as stack:
+        logs = {size: _filled(stack, size) for size in sizes}
+        for number in range(rounds):
+            for wanted, store in logs.items():
+                size = wanted + number * NEW
                 began = time.perf_counter()
                 _extend(store, size, NEW)
-                rounds_of.append(time.perf_counter() - began)
-                size += NEW
-            appended[wanted] = median(rounds_of)
-            proven[wanted] = median(_prove(store, size, n) for n in range(rounds * 3))
-    for wanted in sizes:
-        yield Row(f"proofs: {NEW} new heads, among {wanted:,}", appended[wanted] * 1000, "ms")
-        yield Row(f"proofs: place of a head, among {wanted:,}", proven[wanted] * 1000, "ms")
+                appended[wanted].append(time.perf_counter() - began)
+                proven[wanted] += [_prove(store, size + NEW, number * 3 + n) for n in range(3)]
+    heads, place = ({size: median(times[size]) for size in sizes} for times in (appended, proven))
+    for size in sizes:
+        yield Row(f"proofs: {NEW} new heads, among {size:,}", heads[size] * 1000, "ms")
+        yield Row(f"proofs: place of a head, among {size:,}", place[size] * 1000, "ms")
     least, most = sizes[0], sizes[-1]
-    yield Row(f"proofs: {NEW} new heads, {most:,} / {least:,}", appended[most] / appended[least], "×", at_most(1.5))
-    yield Row(f"proofs: place of a head, {most:,} / {least:,}", proven[most] / proven[least], "×", at_most(4))
+    yield Row(f"proofs: {NEW} new heads, {most:,} / {least:,}", heads[most] / heads[least], "×", at_most(1.5))
+    yield Row(f"proofs: place of a head, {most:,} / {least:,}", place[most] / place[least], "×", at_most(4))
+
+
+def _filled(stack: ExitStack, wanted: int) -> SqlStore:
+    """A log of this size in a server that has written the leaves to the disk."""
+    url = stack.enter_context(data.postgres())
+    store = stack.enter_context(closing(SqlStore(url)))
+    for size in range(0, wanted, PART):
+        _fill(store, size, min(wanted, size + PART))
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("VACUUM ANALYZE")
+        connection.cursor().execute("CHECKPOINT")
+    return store
 
 
 def _fill(store: SqlStore, size: int, wanted: int) -> None:
@@ -155,21 +165,16 @@ def _extend(store: SqlStore, size: int, count: int) -> None:
     leaves = [LogLeaf("history", "w", _head(size + n)) for n in range(count)]
     with store.begin() as tx:
         assert tx.log.lock() == size
-        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.node)
-        root = merkle.root(size + count, _nodes(nodes, tx.log.node))
+        nodes, root = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.nodes)
         tx.log.extend(size, leaves, nodes, root, "note", NOW)
-
-
-def _nodes(new: Mapping[Node, bytes], stored: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
-    return lambda level, position: new.get((level, position)) or stored(level, position)
 
 
 def _prove(store: SqlStore, size: int, number: int) -> float:
     wanted = _head((number * 7919) % size)
     began = time.perf_counter()
-    index = store.log.position(wanted)
+    index = store.log.position(wanted, size)
     assert index is not None
-    path = merkle.inclusion_proof(index, size, store.log.node)
+    path = merkle.inclusion_proof(index, size, store.log.nodes)
     taken = time.perf_counter() - began
     assert len(path) <= 21
     return taken

@@ -98,7 +98,7 @@ def _post(app: App, url: str, old: int, note: str) -> tuple[int, str]:
     import urllib3
 
     size = parse(note).size
-    proof = merkle.consistency_proof(old, size, app.store.log.node) if old else []
+    proof = merkle.consistency_proof(old, size, app.store.log.nodes) if old else []
     body = "\n".join((f"old {old}", *(b64encode(each).decode() for each in proof), "", note)).encode()
     try:
         with urllib3.PoolManager(timeout=urllib3.Timeout(SECONDS), retries=False) as http:

@@ -50,11 +50,9 @@ def extend(app: App, limit: int = BATCH) -> int:
         leaves = [*tx.log.take_waiting(limit), *tx.log.take_heads(limit)] if size is not None else ()
         if size is None or not leaves:
             return 0
-        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.node)
-        grown = size + len(leaves)
-        root = merkle.root(grown, lambda level, position: nodes.get((level, position)) or tx.log.node(level, position))
+        nodes, root = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.nodes)
         earlier = [SigningKey(key.encode()) for key in (settings.earlier_signing_key,) if key]
         key = SigningKey(settings.signing_key.encode())
-        note = sign(Checkpoint(log_origin(settings.origin), grown, root), key, earlier)
+        note = sign(Checkpoint(log_origin(settings.origin), size + len(leaves), root), key, earlier)
         tx.log.extend(size, leaves, nodes, root, note, app.clock())
     return len(leaves)

@@ -53,15 +53,15 @@ def inclusion(call: Call) -> Response:
         raise HttpError(400, "`head` must be 64 hex digits: the digest of a job's last history line")
     note = _note(call)
     log, size = call.app.store.log, parse(note).size
-    index = log.position(head)
-    if index is None or index >= size:
+    index = log.position(head, size)
+    if index is None:
         raise HttpError(
             404, "the log does not have this head yet; the next sweep appends it, so try again in a few seconds"
         )
     found: LogProof = {
         "head": head,
         "index": index,
-        "inclusion": [each.hex() for each in merkle.inclusion_proof(index, size, log.node)],
+        "inclusion": [each.hex() for each in merkle.inclusion_proof(index, size, log.nodes)],
         "consistency": [each.hex() for each in _consistency(call, size)],
         "checkpoint": note,
     }
@@ -96,4 +96,4 @@ def _consistency(call: Call, size: int) -> list[bytes]:
         return []
     if not text.isascii() or not text.isdigit() or len(text) > 18 or not 0 < int(text) <= size:
         raise HttpError(400, f"`from` must be the size of an earlier checkpoint, from 1 to {size}")
-    return merkle.consistency_proof(int(text), size, call.app.store.log.node)
+    return merkle.consistency_proof(int(text), size, call.app.store.log.nodes)

@@ -36,8 +36,8 @@ class Log(Protocol):
         """Return up to `limit` leaves that wait, as logged now."""
         ...
 
-    def node(self, level: int, position: int) -> bytes:
-        """Return the hash of a complete subtree."""
+    def nodes(self, wanted: Sequence[Node]) -> Mapping[Node, bytes]:
+        """Return the hashes of complete subtrees of the log, in one read."""
         ...
 
     def extend(
@@ -46,8 +46,11 @@ class Log(Protocol):
         """Append `leaves` to the log of `size` leaves, with the `nodes` that they complete and a signed checkpoint."""
         ...
 
-    def position(self, data: str) -> int | None:
-        """Return the position of the first leaf with this data, 64 hex digits; None if there is none."""
+    def position(self, data: str, size: int) -> int | None:
+        """Return the position of the first leaf with this data, 64 hex digits.
+
+        None if there is none among the first `size` leaves.
+        """
         ...
 
     def checkpoint(self) -> str | None:

@@ -1,6 +1,10 @@
 """The log of all histories in SQL: leaves, the complete subtrees above them, signed checkpoints.
 
 Only what is new is written, and a proof reads a number of rows that grows with the logarithm of the log.
+
+Leaves are random: in an index over their data alone, each new leaf would change another page, and in a long log all
+these pages are cold. The index therefore has parts, each over 65,536 leaves in a row and the first 16 digits of
+each. New leaves change only the newest part, which is small and warm. A search looks into every part.
 """
 
 from __future__ import annotations
@@ -34,8 +38,10 @@ STATED = """
         WHERE event <> 'attested' AND workflow IN ({workflows}) GROUP BY workflow
     ) stated ON stated.workflow = line.workflow AND stated.step = line.step
 """
+# Leaves that are no heads have an index of their own.
 KNOWN = """
-    SELECT data FROM log_leaves WHERE data IN ({data}) UNION ALL SELECT data FROM log_waiting WHERE data IN ({data})
+    SELECT data FROM log_leaves WHERE kind <> 'history' AND data IN ({data})
+    UNION ALL SELECT data FROM log_waiting WHERE data IN ({data})
 """
 WAIT = """
     INSERT INTO log_waiting (data, kind, subject) VALUES (%(data)s, %(kind)s, %(subject)s) ON CONFLICT (data) DO NOTHING
@@ -44,9 +50,14 @@ TAKE_WAITING = """
     DELETE FROM log_waiting WHERE data IN (SELECT data FROM log_waiting ORDER BY data LIMIT %(limit)s)
     RETURNING kind, subject, data
 """
-LEAF = "SELECT data FROM log_leaves WHERE position = %(position)s"
-NODE = "SELECT hash FROM log_nodes WHERE level = %(level)s AND position = %(position)s"
-POSITION = "SELECT min(position) AS position FROM log_leaves WHERE data = %(data)s"
+LEAVES = "SELECT 0 AS level, position, data AS hash FROM log_leaves WHERE position IN ({positions})"
+NODES = "SELECT level, position, hash FROM log_nodes WHERE (level, position) IN (VALUES {nodes})"
+PART_BITS = 16
+# The index of the schema has the same expressions. Not min(position): for that, Postgres may read the whole log.
+POSITIONS = f"""
+    SELECT position FROM log_leaves
+    WHERE (position >> {PART_BITS}) IN ({{parts}}) AND substr(data, 1, 16) = %(start)s AND data = %(data)s
+"""
 NEWEST = "SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
 COSIGNATURES = "SELECT cosignatures FROM log_copies WHERE size = %(size)s ORDER BY place"
 COPIED = "SELECT max(size) AS size FROM log_copies WHERE place = %(place)s"
@@ -96,12 +107,14 @@ class SqlLog:
         rows = self._run(TAKE_WAITING, {"limit": limit})
         return sorted((LogLeaf(row["kind"], row["subject"], row["data"]) for row in rows), key=lambda leaf: leaf.data)
 
-    def node(self, level: int, position: int) -> bytes:
-        if level == 0:
-            (row,) = self._run(LEAF, {"position": position})
-            return leaf_hash(bytes.fromhex(row["data"]))
-        (row,) = self._run(NODE, {"level": level, "position": position})
-        return bytes.fromhex(row["hash"])
+    def nodes(self, wanted: Sequence[Node]) -> Mapping[Node, bytes]:
+        leaves = ", ".join(str(int(position)) for level, position in wanted if not level)
+        inner = ", ".join(f"({int(level)}, {int(position)})" for level, position in wanted if level)
+        statements = [LEAVES.format(positions=leaves)] if leaves else []
+        statements += [NODES.format(nodes=inner)] if inner else []
+        rows = self._run(" UNION ALL ".join(statements), {}) if statements else ()
+        hashes = {(row["level"], row["position"]): bytes.fromhex(row["hash"]) for row in rows}
+        return {node: hash_ if node[0] else leaf_hash(hash_) for node, hash_ in hashes.items()}
 
     def extend(
         self, size: int, leaves: Sequence[LogLeaf], nodes: Mapping[Node, bytes], root: bytes, note: str, at: datetime
@@ -114,8 +127,10 @@ class SqlLog:
         self._run(CHECKPOINT, {"size": grown, "at": at, "root": root.hex(), "note": note})
         self._run(GROW, {"size": grown})
 
-    def position(self, data: str) -> int | None:
-        return next((row["position"] for row in self._run(POSITION, {"data": data})), None)
+    def position(self, data: str, size: int) -> int | None:
+        parts = ", ".join(str(part) for part in range((size >> PART_BITS) + 1))
+        found = self._run(POSITIONS.format(parts=parts), {"start": data[:16], "data": data})
+        return min((row["position"] for row in found if row["position"] < size), default=None)
 
     def checkpoint(self) -> str | None:
         for row in self._run(NEWEST, {}):

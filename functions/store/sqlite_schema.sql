@@ -260,7 +260,8 @@ CREATE UNIQUE INDEX ux_jobs_idempotency_key ON jobs (provider, idempotency_key) 
 CREATE UNIQUE INDEX ux_jobs_live_agreement ON jobs (agreement_key) WHERE datefinished IS NULL;
 CREATE UNIQUE INDEX ux_jobs_workflowid ON jobs (workflowid);
 CREATE INDEX ix_log_copies_size ON log_copies (size);
-CREATE INDEX ix_log_leaves_data ON log_leaves (data);
+CREATE INDEX ix_log_leaves_no_heads ON log_leaves (data) WHERE kind <> 'history';
+CREATE INDEX ix_log_leaves_parts ON log_leaves ((position >> 16), substr(data, 1, 16));
 CREATE UNIQUE INDEX ux_nonces_provider ON nonces (provider);
 CREATE INDEX ix_tes_tags ON tes_tags (key, value, owner, created_at, workflow);
 CREATE INDEX ix_tes_tasks_created ON tes_tasks (created_at, workflow);

@@ -1,16 +1,18 @@
 """The hash tree of a transparency log (RFC 6962, section 2.1): roots, inclusion proofs, consistency proofs.
 
 The tree is kept as its complete subtrees: node (level, index) covers the leaves from index·2^level on, 2^level of them.
-Appending writes only the new nodes, and a proof reads a logarithmic number of them. Callers pass the nodes in.
+Appending writes only the new nodes. It reads the complete subtrees of the log before, and a proof a logarithmic number
+of nodes. Callers pass a function that reads nodes; each computation calls it once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 Node = tuple[int, int]  # level, index
-Nodes = Callable[[int, int], bytes]  # the hash of a complete subtree
+Read = Callable[[Sequence[Node]], Mapping[Node, bytes]]  # the hashes of complete subtrees
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -24,62 +26,62 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def append(size: int, leaves: Sequence[bytes], nodes: Nodes) -> dict[Node, bytes]:
-    """Return the complete subtrees that `leaves` (data, not hashes) add to a log of `size` leaves."""
+def append(size: int, leaves: Sequence[bytes], read: Read) -> tuple[dict[Node, bytes], bytes]:
+    """Append `leaves` (data, not hashes) to a log of `size`. Returns the complete subtrees that they add, and the root.
+
+    Both need no other node of the log than the complete subtrees that it consists of.
+    """
+    known = dict(read(_subtrees(0, size))) if size else {}
     new: dict[Node, bytes] = {}
-
-    def known(level: int, index: int) -> bytes:
-        return new.get((level, index)) or nodes(level, index)
-
     for number, data in enumerate(leaves, start=size):
         level, index, current = 0, number, leaf_hash(data)
-        new[level, index] = current
+        new[level, index] = known[level, index] = current
         while index % 2:
-            current = node_hash(known(level, index - 1), current)
+            current = node_hash(known[level, index - 1], current)
             level, index = level + 1, index // 2
-            new[level, index] = current
-    return new
+            new[level, index] = known[level, index] = current
+    return new, root(size + len(leaves), lambda _: known)
 
 
-def root(size: int, nodes: Nodes) -> bytes:
+def root(size: int, read: Read) -> bytes:
     """Return the root over the first `size` leaves."""
-    return _range_hash(0, size, nodes) if size else EMPTY_ROOT
+    return _range_hashes([(0, size)], read)[0] if size else EMPTY_ROOT
 
 
-def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
+def inclusion_proof(index: int, size: int, read: Read) -> list[bytes]:
     """Return the audit path of leaf `index` in the tree of `size` leaves, from the leaf up."""
     if not 0 <= index < size:
         raise IndexError(f"leaf {index} is not in a log of {size}")
-    path: list[bytes] = []
+    path: list[tuple[int, int]] = []
     start, end = 0, size
     while end - start > 1:
         middle = start + _split(end - start)
         if index < middle:
-            path.append(_range_hash(middle, end, nodes))
+            path.append((middle, end))
             end = middle
         else:
-            path.append(_range_hash(start, middle, nodes))
+            path.append((start, middle))
             start = middle
-    return path[::-1]
+    return _range_hashes(path[::-1], read)
 
 
-def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
+def consistency_proof(old: int, new: int, read: Read) -> list[bytes]:
     """Return the proof that the first `old` leaves of the tree of `new` leaves are the whole old tree."""
     if not 0 < old <= new:
         raise IndexError(f"a log of {old} is not a beginning of a log of {new}")
-    proof: list[bytes] = []
+    proof: list[tuple[int, int]] = []
     start, end, whole = 0, new, True
     while old != end:
         middle = start + _split(end - start)
         if old <= middle:
-            proof.append(_range_hash(middle, end, nodes))
+            proof.append((middle, end))
             end = middle
         else:
-            proof.append(_range_hash(start, middle, nodes))
+            proof.append((start, middle))
             start, whole = middle, False
     if not whole:
-        proof.append(_range_hash(start, end, nodes))
-    return proof[::-1]
+        proof.append((start, end))
+    return _range_hashes(proof[::-1], read)
 
 
 def root_of_inclusion(index: int, size: int, data: bytes, path: Sequence[bytes]) -> bytes | None:
@@ -131,11 +133,22 @@ def _split(size: int) -> int:
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def _range_hash(start: int, end: int, nodes: Nodes) -> bytes:
-    """Return the hash over the leaves from `start` to `end`, which is a subtree of the log's tree."""
-    size = end - start
-    if size & (size - 1) == 0:
-        level = size.bit_length() - 1
-        return nodes(level, start >> level)
-    middle = start + _split(size)
-    return node_hash(_range_hash(start, middle, nodes), _range_hash(middle, end, nodes))
+def _subtrees(start: int, end: int) -> list[Node]:
+    """Return the complete subtrees that a subtree of the log's tree, the leaves from `start` to `end`, consists of."""
+    found: list[Node] = []
+    while start < end:
+        level = (end - start).bit_length() - 1
+        found.append((level, start >> level))
+        start += 1 << level
+    return found
+
+
+def _range_hashes(ranges: Sequence[tuple[int, int]], read: Read) -> list[bytes]:
+    """Return the hash over the leaves of each range, which is a subtree of the log's tree."""
+    parts = [_subtrees(start, end) for start, end in ranges]
+    if not parts:
+        return []
+    hashes = read([node for part in parts for node in part])
+    return [
+        reduce(lambda right, node: node_hash(hashes[node], right), part[-2::-1], hashes[part[-1]]) for part in parts
+    ]

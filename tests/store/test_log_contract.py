@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +13,12 @@ from hypothesis import strategies as st
 from support.memory_store import MemoryStore
 from support.records import NOW, record, submit
 
+from functions.store.log_rows import SqlLog
+from functions.store.pool import Row
 from functions.store.ports import Store
+from functions.store.sql import SqlStore
 from functions.store.values import LogLeaf
 from functions.trust import chain, merkle
-from functions.trust.checkpoint import Checkpoint
 from functions.trust.merkle import leaf_hash
 from functions.workflow import decide as rules
 from functions.workflow.model import Workflow
@@ -43,9 +48,9 @@ def log_all(store: Store, limit: int = 100) -> list[LogLeaf]:
         size = tx.log.lock()
         assert size is not None
         leaves = list(tx.log.take_heads(limit))
-        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.node)
+        nodes, root = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.nodes)
         if leaves:
-            tx.log.extend(size, leaves, nodes, b"\0" * 32, f"note {size + len(leaves)}", NOW)
+            tx.log.extend(size, leaves, nodes, root, f"note {size + len(leaves)}", NOW)
     return leaves
 
 
@@ -55,7 +60,8 @@ def test_a_history_that_has_grown_is_logged_once(store: Store) -> None:
     assert log_all(store) == []
     stopped = step(store, first, StopRequested())
     assert log_all(store) == [LogLeaf("history", first.id, stopped.head)]
-    assert [store.log.position(head) for head in (stopped.head, "00" * 32)] == [2, None]
+    assert [store.log.position(head, 3) for head in (stopped.head, "00" * 32)] == [2, None]
+    assert store.log.position(stopped.head, 2) is None
     assert store.log.checkpoint() == "note 3"
 
 
@@ -85,15 +91,24 @@ def test_the_stored_nodes_make_the_proofs_of_every_leaf(store: Store) -> None:
         heads += [sealed(store).head for _ in range(3)]
         log_all(store)
     log, size = store.log, 9
-    root = merkle.root(size, log.node)
+    root = merkle.root(size, log.nodes)
     for head in heads:
-        index = log.position(head)
+        index = log.position(head, size)
         assert index is not None
-        path = merkle.inclusion_proof(index, size, log.node)
+        path = merkle.inclusion_proof(index, size, log.nodes)
         assert merkle.root_of_inclusion(index, size, bytes.fromhex(head), path) == root
-    old = merkle.root(3, log.node)
-    assert merkle.is_consistent(3, old, size, root, merkle.consistency_proof(3, size, log.node))
-    assert log.node(0, 0) == leaf_hash(bytes.fromhex(next(h for h in heads if log.position(h) == 0)))
+    old = merkle.root(3, log.nodes)
+    assert merkle.is_consistent(3, old, size, root, merkle.consistency_proof(3, size, log.nodes))
+    assert log.nodes([(0, 0)]) == {(0, 0): leaf_hash(bytes.fromhex(next(h for h in heads if log.position(h, 1) == 0)))}
+    assert log.nodes([]) == {}
+
+
+def test_the_first_of_equal_leaves_is_found_however_far_apart_they_are(store: Store) -> None:
+    for size in (70_000, 200_000):
+        with store.begin() as tx:
+            tx.log.extend(size, [LogLeaf("history", "w", "ab" * 32)], {}, b"", f"note {size}", NOW)
+    assert [store.log.position("ab" * 32, size) for size in (70_000, 70_001, 300_000)] == [None, 70_000, 70_000]
+    assert store.log.position("ab" * 31 + "ac", 300_000) is None
 
 
 def test_a_place_gets_each_checkpoint_once_and_its_cosignatures_are_served_with_it(store: Store) -> None:
@@ -120,13 +135,46 @@ def test_a_leaf_that_waits_is_taken_once(store: Store) -> None:
     with store.begin() as tx:
         size, taken = tx.log.lock(), tx.log.take_waiting(2)
         assert size is not None
-        nodes = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in taken], tx.log.node)
-        tx.log.extend(size, taken, nodes, b"\0" * 32, "note 2", NOW)
+        nodes, root = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in taken], tx.log.nodes)
+        tx.log.extend(size, taken, nodes, root, "note 2", NOW)
     assert taken == leaves[:2]
     assert store.log.unlogged(leaves) == []
-    assert store.log.position(leaves[1].data) == 1
+    assert store.log.position(leaves[1].data, 2) == 1
     with store.begin() as tx:
         assert tx.log.take_waiting(5) == leaves[2:]
+
+
+def test_a_proof_reads_its_nodes_in_one_statement(sqlite_url: str) -> None:
+    with closing(SqlStore(sqlite_url)) as store:
+        for _ in range(7):
+            sealed(store)
+        log_all(store)
+        statements: list[str] = []
+
+        def run(statement: str, values: Mapping[str, Any]) -> list[Row]:
+            statements.append(statement)
+            return store.pool.read(statement, values)
+
+        assert len(merkle.inclusion_proof(4, 7, SqlLog(run).nodes)) == 3
+        assert len(statements) == 1
+
+
+@pytest.mark.parametrize("database", ["sqlite_url", "postgres_url"])
+def test_a_leaf_is_searched_by_an_index_that_new_leaves_change_in_one_place(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    explain = "EXPLAIN QUERY PLAN" if database == "sqlite_url" else "SET LOCAL enable_seqscan = off; EXPLAIN"
+    with closing(SqlStore(request.getfixturevalue(database))) as store:
+        plans: list[str] = []
+
+        def run(statement: str, values: Mapping[str, Any]) -> list[Row]:
+            plans.append(str(store.pool.read(f"{explain} {statement}", values)))
+            return []
+
+        SqlLog(run).position("ab" * 32, 1_000_000)
+        SqlLog(run).unlogged([LogLeaf("policy", "p", "ab" * 32)])
+        assert "ix_log_leaves_parts" in plans[0]
+        assert "ix_log_leaves_no_heads" in plans[1]
 
 
 def test_a_failed_transaction_logs_nothing(store: Store) -> None:
@@ -141,13 +189,12 @@ def _log_and_fail(store: Store, workflow: Workflow) -> None:
     with store.begin() as tx:
         assert tx.log.lock() == 0
         leaves = tx.log.take_heads(10)
-        tx.log.extend(0, leaves, merkle.append(0, [bytes.fromhex(workflow.head)], tx.log.node), b"", "x", NOW)
+        nodes, root = merkle.append(0, [bytes.fromhex(workflow.head)], tx.log.nodes)
+        tx.log.extend(0, leaves, nodes, root, "x", NOW)
         raise RuntimeError
 
 
 def test_two_sweeps_never_extend_the_log_at_once(postgres_url: str) -> None:
-    from functions.store.sql import SqlStore
-
     first, second = SqlStore(postgres_url), SqlStore(postgres_url)
     seen: list[int | None] = []
 
@@ -177,6 +224,5 @@ def test_a_log_that_grows_in_any_batches_has_the_same_root(batches: list[int]) -
         log_all(store)
     size = sum(batches)
     data = [bytes.fromhex(store._tables.log.leaves[n].data) for n in range(size)]
-    whole = merkle.append(0, data, lambda level, position: whole[level, position])
-    assert merkle.root(size, store.log.node) == merkle.root(size, lambda level, position: whole[level, position])
-    assert Checkpoint("o", size, merkle.root(size, store.log.node)).size == size
+    _, root = merkle.append(0, data, lambda _: {})
+    assert merkle.root(size, store.log.nodes) == root

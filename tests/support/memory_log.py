@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from functions.store.values import LogLeaf
-from functions.trust.merkle import Node, leaf_hash
+from functions.trust.merkle import Node
 from functions.trust.run_record import ATTESTED
 
 
@@ -56,10 +56,8 @@ class MemoryLog:
             self._put(self._log.waiting, leaf.data, None)
         return taken
 
-    def node(self, level: int, position: int) -> bytes:
-        if level == 0:
-            return leaf_hash(bytes.fromhex(self._log.leaves[position].data))
-        return bytes(self._log.nodes[level, position])
+    def nodes(self, wanted: Sequence[Node]) -> Mapping[Node, bytes]:
+        return {node: self._log.nodes[node] for node in wanted}
 
     def extend(
         self, size: int, leaves: Sequence[LogLeaf], nodes: Mapping[Node, bytes], root: bytes, note: str, at: datetime
@@ -70,8 +68,8 @@ class MemoryLog:
             self._put(self._log.nodes, node, hash_)
         self._put(self._log.notes, size + len(leaves), note)
 
-    def position(self, data: str) -> int | None:
-        return min((n for n, leaf in self._log.leaves.items() if leaf.data == data), default=None)
+    def position(self, data: str, size: int) -> int | None:
+        return min((n for n, leaf in self._log.leaves.items() if leaf.data == data and n < size), default=None)
 
     def checkpoint(self) -> str | None:
         if not self._log.notes:
