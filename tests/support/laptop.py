@@ -155,7 +155,8 @@ class Laptop(Client):
         """kill -9 of the platform and of all that it started."""
         if self._process is not None and "COVERAGE_PROCESS_CONFIG" in os.environ:
             self._process.terminate()  # coverage writes what it has measured
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=10)
         mark = str(self.folder).encode()
         while found := [pid for pid in pids() if mark in command_line(pid)]:
             for pid in found:
