@@ -6,6 +6,7 @@ import json
 import zipfile
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +185,9 @@ def _save(target: Path, chunks: Iterable[bytes]) -> None:
         draft.replace(target)
     except OSError as e:
         fail(f"{target}: cannot be written ({e.strerror or e})", FAILED)
+    finally:
+        with suppress(OSError):  # it is the target now, or was never made
+            draft.unlink()
 
 
 def _files(bag: Path) -> Mapping[str, Callable[[], Iterable[bytes]]]:
