@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from base64 import b64encode
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,20 @@ CONTENT_TYPE = "text/plain; charset=utf-8"
 SEEN_ANOTHER = 409  # the witness answers with the size that it saw last
 
 
-def archive(app: App) -> int:
-    """Write each checkpoint that the archive lacks as the object `checkpoints/SIZE`. Returns how many.
+def archive(app: App, in_time: Callable[[], bool]) -> int:
+    """Write each checkpoint that the archive lacks as the object `checkpoints/SIZE`, while `in_time`. Returns how many.
 
     Raises StorageUnavailable and SettingsError.
     """
-    place = app.settings.checkpoint_url
-    new = app.store.log.uncopied(place, BATCH)
-    for size, note in new:
+    place, written = app.settings.checkpoint_url, 0
+    for size, note in app.store.log.uncopied(place, BATCH):
+        if not in_time():
+            break  # the next sweep goes on
         content = note.encode()
         app.checkpoints.put(f"checkpoints/{size}", [content], len(content), CONTENT_TYPE)
         _record(app, place, size, "")
-    return len(new)
+        written += 1
+    return written
 
 
 def ask(app: App, setting: str) -> bool:

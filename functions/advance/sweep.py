@@ -65,9 +65,9 @@ def sweep(app: App, started_by: TickLevel | None = None) -> Counter[str]:
         app.store.prune_nonces(forgettable(app.clock()))
         app.store.prune_dead_letters(app.clock() - LETTER_AGE, LETTERS)
     run.extend_log()
-    run.copy_checkpoints()
     run.deliver()  # late, because the receiver may be slow
     run.settle(started_by)
+    run.copy_checkpoints()  # last, because nothing waits for archives and witnesses, which may be slow
     if run.done:
         logger.info("swept", extra=about(repaired=dict(run.done)))
     if app.telemetry is not None:
@@ -181,7 +181,7 @@ class _Sweep:
             return
         from functions.advance import checkpoint_copies
 
-        if settings.checkpoint_url and (new := self._guarded(checkpoint_copies.archive, self.app)):
+        if settings.checkpoint_url and (new := self._guarded(checkpoint_copies.archive, self.app, self._in_time)):
             self.done["checkpoints archived"] += new
         for witness in settings.witnesses:
             if self._in_time() and self._guarded(checkpoint_copies.ask, self.app, witness):

@@ -204,14 +204,14 @@ class Verification:
         if old.origin != new.origin:
             raise NotGenuine(f"the checkpoints are of two logs: {old.origin} and {new.origin}")
         if old.size > new.size:
-            sizes = f"your checkpoint has {old.size} leaves and the proof {new.size}"
+            sizes = f"your checkpoint has {_leaves(old.size)} and the proof {new.size}"
             raise NotGenuine(f"{sizes}: save a newer proof; if there is none, the log has lost leaves")
         if 0 < old.size < new.size and not path:
             how = f"save it with `sluice crate … --proof FILE --checkpoint FILE` (/log/proof?…&from={old.size})"
-            raise NotGenuine(f"the proof does not lead from your checkpoint of {old.size} leaves: {how}")
+            raise NotGenuine(f"the proof does not lead from your checkpoint of {_leaves(old.size)}: {how}")
         if old.size and not merkle.is_consistent(old.size, old.root, new.size, new.root, path):
             raise NotGenuine("the log does not begin with the log of your checkpoint, so it was changed since")
-        return f"the log begins with the {old.size} leaves of your checkpoint: nothing in it was changed since"
+        return f"the log begins with the {_leaves(old.size)} of your checkpoint: nothing in it was changed since"
 
     def _text(self, path: str) -> str:
         if path not in self.files:
@@ -248,8 +248,12 @@ def _witnessed(witness: Witness, notes: Iterable[str]) -> str:
         raise NotGenuine(str(e)) from None
     for signed, at in found:
         if at is not None:
-            return f"the witness {witness.name} signed the log {signed.origin} of {signed.size} leaves at {at:%F %TZ}"
+            return f"the witness {witness.name} signed the log {signed.origin} of {_leaves(signed.size)} at {at:%F %TZ}"
     raise NotGenuine(f"no checkpoint that was given has a cosignature of the witness {witness.name}")
+
+
+def _leaves(number: int) -> str:
+    return "1 leaf" if number == 1 else f"{number} leaves"
 
 
 def _filtered(line: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.proofs import StoredBytes, logged, note_of, proof_api, signing_pem
 
-from functions.advance import checkpoint_copies
+from functions.advance import checkpoint_copies, notifications
 from functions.advance.sweep import sweep
 from functions.results.ports import StorageUnavailable
 from functions.results.storage import open_checkpoints
@@ -38,8 +38,8 @@ class Down(StoredBytes):
         return super().put(key, chunks, size, content_type)
 
 
-def archived(storage: Any) -> Any:
-    proofs = proof_api(checkpoint_url="s3://locked/log")
+def archived(storage: Any, **settings: Any) -> Any:
+    proofs = proof_api(checkpoint_url="s3://locked/log", **settings)
     proofs.api.app.checkpoints = storage
     return proofs
 
@@ -76,6 +76,36 @@ def test_a_death_after_an_object_is_written_writes_the_same_object_again(monkeyp
     assert len(before) == 1
     assert sweep(proofs.api.app)["checkpoints archived"] == 1
     assert kept.contents == before
+
+
+class Slow(StoredBytes):
+    """A storage that takes 25 seconds for each object, of the 40 that a sweep has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self.pass_: Any = None
+
+    def put(self, key: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
+        self.events.append(key)
+        self.pass_(seconds=25)
+        return super().put(key, chunks, size, content_type)
+
+
+def test_a_slow_archive_leaves_the_rest_to_the_next_sweep_and_delays_no_notification(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    down, slow = Down(), Slow()
+    proofs = archived(down, notify_stop_url="https://operator.example")
+    monkeypatch.setattr(notifications, "deliver", lambda _, event: slow.events.append(event.kind) or True)
+    for _ in range(2):
+        logged(proofs)
+    slow.events.clear()
+    proofs.api.app.checkpoints, slow.pass_ = slow, proofs.api.app.clock.pass_
+    assert logged(proofs)["checkpoints archived"] == 2
+    assert slow.events == ["finished", "checkpoints/1", "checkpoints/2"]
+    assert sweep(proofs.api.app)["checkpoints archived"] == 1
+    assert slow.events[3:] == ["checkpoints/3"]
 
 
 def test_an_archive_in_a_folder_has_a_file_for_each_checkpoint(tmp_path: Path) -> None:
