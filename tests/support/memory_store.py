@@ -103,7 +103,8 @@ class MemoryStore:
         return sorted(found, key=lambda entry: entry[0].step)
 
     def forget(self, workflow: WorkflowId) -> bool:
-        raise NotImplementedError("databases only")
+        with self._lock:
+            return self._tables.forget(workflow)
 
     def evidence(self, workflow: WorkflowId) -> Evidence:
         with self._lock:

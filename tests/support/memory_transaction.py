@@ -49,6 +49,21 @@ class Tables:
     evidence: dict[WorkflowId, Evidence] = field(default_factory=dict)
     tick: dict[int, Tick] = field(default_factory=lambda: {1: Tick(TickLevel.NONE, TickLevel.NONE)})
 
+    def forget(self, workflow: WorkflowId) -> bool:
+        """Drop every row of a workflow but its history, if it may be forgotten."""
+        known = self.records.get(workflow)
+        if known is None or not known.workflow.finished or not (known.workflow.removed or known.workflow.expired):
+            return False
+        if self.log.notes and self.log.logged.get(workflow) != known.workflow.step:
+            return False
+        if any(row.intent.workflow == workflow for row in self.outbox.values()):
+            return False
+        of_one: list[dict[Any, Any]] = [self.records, self.evidence, self.log.logged, self.holding.holds]
+        for table in (*of_one, self.attempts, self.holding.decisions, self.holding.runs):
+            for key in [key for key in table if workflow in (key if isinstance(key, tuple) else (key,))]:
+                del table[key]
+        return True
+
 
 class MemoryTransaction(HoldTransaction):
     """See the port."""

@@ -124,9 +124,9 @@ def proof_api(**settings: Any) -> ProofApi:
     return ProofApi(made)
 
 
-def held_proof_api() -> ProofApi:
+def held_proof_api(**settings: Any) -> ProofApi:
     """The same, where a policy holds every result."""
-    made = held_api(signing_key=signing_pem(), public_url="https://c2d.example.org")
+    made = held_api(signing_key=signing_pem(), public_url="https://c2d.example.org", **settings)
     made.app.storage = StoredBytes()
     return ProofApi(made)
 

@@ -97,7 +97,12 @@ def test_a_slow_archive_leaves_the_rest_to_the_next_sweep_and_delays_no_notifica
 ) -> None:
     down, slow = Down(), Slow()
     proofs = archived(down, notify_stop_url="https://operator.example")
-    monkeypatch.setattr(notifications, "deliver", lambda _, event: slow.events.append(event.kind) or True)
+
+    def deliver(_: Any, event: Any) -> bool:
+        slow.events.append(event.kind)
+        return True
+
+    monkeypatch.setattr(notifications, "deliver", deliver)
     for _ in range(2):
         logged(proofs)
     slow.events.clear()

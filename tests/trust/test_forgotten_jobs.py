@@ -6,17 +6,20 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from support.api import OWNER
-from support.proofs import ProofApi, proof_api, signing_pem, unpacked
+from support.api import NOW, OWNER
+from support.proofs import ProofApi, held_proof_api, proof_api, released_job, signing_pem, unpacked
 
 from functions.advance.sweep import sweep
 from functions.cli.main import main
+from functions.store.ports import Store
 from functions.store.sql import SqlStore
+from functions.store.values import Evidence
 from functions.trust import chain
 from functions.trust.signing import SigningKey
 from functions.trust.verification import Outcome, Verification
@@ -81,6 +84,44 @@ def test_a_forgotten_job_leaves_nothing_to_read_and_every_proof_whole(
     note = str(proofs.api.get("/log/checkpoint").text)
     steps = list(Verification(read).steps(statement, KEY.public, logged_proof(proofs, statement), note))
     assert {step.outcome for step in steps} == {Outcome.PROVEN}
+
+
+def test_a_job_is_forgotten_only_when_its_results_are_removed_and_its_history_is_logged(store: Store) -> None:
+    proofs = proof_api(store=store)
+    job = WorkflowId(proofs.finished())
+    sweep(proofs.api.app)
+    assert (store.forget(job), store.forget(WorkflowId("nobody"))) == (False, False)
+    assert proofs.api.stop("DELETE", jobId=job).status_code == 200
+    assert not store.forget(job)  # the line about the removal is not logged
+    sweep(proofs.api.app)
+    lines = store.history(job)
+    assert store.get(job)
+    assert store.attempts(job)
+    assert store.forget(job)
+    assert (store.get(job), store.attempts(job), store.evidence(job)) == (None, [], Evidence())
+    assert (store.history(job), store.forget(job)) == (lines, False)
+
+
+def test_a_job_of_which_something_is_still_to_be_done_is_not_forgotten(store: Store) -> None:
+    proofs = proof_api(store=store, notify_stop_url="http://127.0.0.1:1")
+    job = WorkflowId(proofs.finished())
+    assert proofs.api.stop("DELETE", jobId=job).status_code == 200
+    sweep(proofs.api.app)
+    assert not store.forget(job)
+    (event,) = store.claim_events(NOW + timedelta(hours=1), NOW + timedelta(hours=2), 10)
+    store.close_event(event)
+    assert store.forget(job)
+
+
+def test_a_forgotten_job_that_was_held_leaves_no_hold_and_no_decision(store: Store) -> None:
+    proofs = held_proof_api(store=store)
+    job = WorkflowId(released_job(proofs))
+    assert proofs.api.stop("DELETE", jobId=job).status_code == 200
+    sweep(proofs.api.app)
+    assert store.held(job)
+    assert store.decisions(job)
+    assert store.forget(job)
+    assert (store.held(job), list(store.decisions(job))) == (None, [])
 
 
 def test_a_job_that_runs_and_one_that_nobody_knows_cannot_be_forgotten(database: tuple[str, SqlStore]) -> None:

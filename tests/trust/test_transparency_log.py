@@ -270,6 +270,12 @@ def test_sluice_verify_proves_the_place_in_the_log(logged: Logged, tmp_path: Pat
     assert (ended.exit_code, "does not lead from your checkpoint of 3 leaves" in ended.output) == (1, True)
 
 
+def test_one_leaf_is_spelled_as_one() -> None:
+    note = sign(Checkpoint("c2d.example.org/log", 1, b"\1" * 32), KEY)
+    found = Verification({}).consistency({"checkpoint": note}, KEY.public, note)
+    assert "begins with the 1 leaf of your checkpoint" in found
+
+
 def test_the_verifier_key_is_spelled_as_witnesses_read_it() -> None:
     name, hash_, key = checkpoint.verifier_key("c2d.example.org/log", KEY.public).split("+", 2)
     assert (name, len(hash_), base64.b64decode(key)) == ("c2d.example.org/log", 8, b"\1" + KEY.public)
