@@ -6,6 +6,7 @@ once per process: a changed file needs new revisions of the functions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Any
@@ -15,10 +16,14 @@ import msgspec
 from functions.settings import Settings
 from functions.untrusted import Malformed, parse_url
 from functions.variables import SettingsError
+from functions.workflow.destinations import problem_of
 from functions.workflow.environment import Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 from functions.workflow.transfer_policies import GIB
 from functions.yaml_files import error_parts, explained, json_schema, read_list
+
+_STORAGES = frozenset({"s3", "gs", "az"})
+_BUCKET = re.compile(r"(s3|gs|az)://[^/?#]+")  # as configure compares it
 
 # Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
 msgspec.json.Decoder(list[Environment])
@@ -77,11 +82,26 @@ def _problems(environment: Environment) -> Iterator[tuple[str, str]]:
         yield "cpuNumber", f"must be at least {LEAST_CORES}"
     if environment.ram_gb * GIB < LEAST_MEMORY:
         yield "ramGB", f"must be at least {LEAST_MEMORY / GIB:.3f}"
-    fetch = environment.fetch
+    yield from _url_problems(environment)
+
+
+def _url_problems(environment: Environment) -> Iterator[tuple[str, str]]:
+    fetch, tes = environment.fetch, environment.tes
     urls = {f"fetch.providers[{n}]": url for n, url in enumerate(fetch.providers)}
+    for place, endpoints in (("fetch.endpoints", fetch.endpoints), ("tes.endpoints", tes.endpoints)):
+        yield from (
+            (f"{place}.{key}", "is no scheme of a storage: s3, gs or az") for key in endpoints.keys() - _STORAGES
+        )
+        urls |= {f"{place}.{scheme}": url for scheme, url in endpoints.items()}
     for key, url in {**urls, "fetch.metadataUri": fetch.metadata_uri}.items():
         if url and not _is_http(url):
             yield key, "must be an http: or https: URL"
+    for n, bucket in enumerate(fetch.buckets):
+        if not _BUCKET.fullmatch(bucket):
+            yield f"fetch.buckets[{n}]", "must be a scheme and a bucket alone, such as s3://bucket"
+    for n, prefix in enumerate(tes.outputs):
+        if problem := problem_of(prefix):
+            yield f"tes.outputs[{n}]", problem
 
 
 def _is_http(url: str) -> bool:

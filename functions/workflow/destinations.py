@@ -24,11 +24,28 @@ def check(url: str, allowed: Sequence[str], owner: str) -> None:
             return
         scheme, host, path = _parts(prefix)
         path = tuple(owner if part == OWNER else part for part in path)
-        host = owner if host == OWNER else host
         if wanted[:2] == (scheme, host) and wanted[2][: len(path)] == path:
             return
     known = ", ".join(allowed) or "none"
     raise DestinationRefused(f"a URL below one of the environment's prefixes ({known})")
+
+
+def problem_of(prefix: str) -> str:
+    """Return what is wrong with a prefix that the environments file allows; empty if nothing is.
+
+    A bucket called `{owner}` could be any bucket: every other one would have to be refused as an input.
+    """
+    if prefix == ANY:
+        return ""
+    try:
+        _, host, path = _parts(prefix)
+    except DestinationRefused as e:
+        return f"must be {e}, or `*`"
+    if OWNER in (host, *(path[:1] if not host else ())):
+        return f"must name a bucket, a host or a folder before {OWNER}, such as s3://bucket/{OWNER}/"
+    if set(host) & set("{}") or any(set(part) & set("{}") for part in path if part != OWNER):
+        return f"must have {OWNER} as a whole part of its path, and no other braces"
+    return ""
 
 
 def is_below(url: str, prefix: str) -> bool:

@@ -154,6 +154,44 @@ def test_a_missing_consumer_address_comes_from_the_operators_key_or_address(tmp_
         ("- {id: a, storageExpiry: 1000000001}", "environments[0].storageExpiry must be at most 1000000000"),
         ("- {id: a, publish: {maxFiles: 0}}", "environments[0].publish.maxFiles must be at least 1"),
         ("- {id: a, pullPolicy: sometimes}", "environments[0].pullPolicy must be one of Always, IfNotPresent, Never"),
+        (
+            '- {id: a, tes: {outputs: ["s3://b/", "s3://{owner}/"]}}',
+            "environments[0].tes.outputs[1] must name a bucket, a host or a folder before {owner}, such as s3://bucket/",
+        ),
+        ('- {id: a, tes: {outputs: ["file:///{owner}"]}}', "environments[0].tes.outputs[0] must name a bucket, a host"),
+        (
+            '- {id: a, tes: {outputs: ["s3://b/x-{owner}"]}}',
+            "environments[0].tes.outputs[0] must have {owner} as a whole",
+        ),
+        (
+            '- {id: a, tes: {outputs: ["s3://b/{Owner}"]}}',
+            "environments[0].tes.outputs[0] must have {owner} as a whole",
+        ),
+        (
+            '- {id: a, tes: {outputs: ["b/x"]}}',
+            "environments[0].tes.outputs[0] must be a URL with one of the schemes az, file",
+        ),
+        (
+            '- {id: a, tes: {outputs: ["s4://b/x"]}}',
+            "environments[0].tes.outputs[0] must be a URL with one of the schemes",
+        ),
+        (
+            '- {id: a, tes: {outputs: ["s3:///x"]}}',
+            "environments[0].tes.outputs[0] must be a URL with a bucket or a host",
+        ),
+        (
+            '- {id: a, tes: {outputs: ["s3://b/../x"]}}',
+            "environments[0].tes.outputs[0] must be a URL whose path has no",
+        ),
+        ("- {id: a, tes: {endpoints: {s3: minio}}}", "environments[0].tes.endpoints.s3 must be an http: or https: URL"),
+        (
+            "- {id: a, fetch: {endpoints: {S3: 'http://x'}}}",
+            "environments[0].fetch.endpoints.S3 is no scheme of a storage",
+        ),
+        (
+            '- {id: a, fetch: {buckets: ["s3://b/"]}}',
+            "environments[0].fetch.buckets[0] must be a scheme and a bucket alone",
+        ),
         ("- {id: a, fetch: {schemes: [htps]}}", "environments[0].fetch.schemes[0] must be one of ar, az, file"),
     ],
 )
@@ -162,6 +200,12 @@ def test_an_error_in_the_file_names_the_path_of_the_key_and_what_it_must_be(
 ) -> None:
     with pytest.raises(SettingsError, match=re.escape(f"ENVIRONMENTS_FILE: {text}")):
         from_file(tmp_path, content)
+
+
+def test_an_environment_may_allow_every_url_and_the_places_of_owners(tmp_path: Path) -> None:
+    outputs = ("*", "s3://b/{owner}", "s3://b/x/{owner}/y/", "file:///mnt/{owner}/", "https://h/", "gs://b", "file:///")
+    (environment,) = from_file(tmp_path, f"- {{id: a, tes: {{outputs: {json.dumps(outputs)}}}}}").values()
+    assert environment.tes.outputs == outputs
 
 
 @pytest.mark.parametrize(
