@@ -66,7 +66,7 @@ def hold_event(app: App, record: Record, outgoing: Outgoing) -> dict[str, Any]:
     """The CloudEvent about results that are, or were, held. It names no file and no owner."""
     held = app.store.held(outgoing.workflow)
     report = report_of(held) if held else None
-    event = _event(outgoing, outgoing.workflow, summary(record, app.store.decisions(outgoing.workflow), report))
+    event = _event(outgoing, outgoing.workflow, summary(app.store, record, report))
     traceparent = record.workflow.traceparent  # CloudEvents' extension for distributed tracing
     return {**event, "traceparent": traceparent} if traceparent else event
 

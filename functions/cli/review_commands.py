@@ -55,6 +55,13 @@ def held(client: Client, as_json: bool) -> None:
         _print_rows(out, columns, rows)
     else:
         click.echo(f"nothing is held{client.seen_by}", err=True)
+    for each in found["held"]:
+        if failed := each.get("releaseFailed"):
+            job, reason = printable(each["jobId"]), printable(failed["reason"])
+            text = (
+                f"release of {job} failed at {failed['at']}: {reason}; `sluice release {job} --again` tries once more"
+            )
+            out.print(terminal.text(text, "yellow"))
     for each in found["undelivered"]:
         event, about = printable(each["event"]), printable(each["about"])
         text = f"not delivered: {event} of {about}, since {each['since']} ({each['tries']} tries)"
@@ -104,6 +111,10 @@ def review(client: Client, job: str, index: int | None, out: Path | None, as_jso
     for note in (found["report"] or {"notes": []})["notes"]:
         screen.print(terminal.text(f"note: {printable(note)}"))
     approvals = found["approvals"]
+    if failed := found.get("releaseFailed"):
+        screen.print(
+            terminal.text(f"the last release failed at {failed['at']}: {printable(failed['reason'])}", "yellow")
+        )
     screen.print(terminal.text(f"until {found['until']}; {approvals['given']} of {approvals['needed']} approvals"))
 
 

@@ -107,7 +107,7 @@ def _plain_event(event: Outgoing) -> dict[str, Any]:
 def _summary(call: Call, record: Record) -> dict[str, Any]:
     waiting = call.app.store.held(record.workflow.id)
     report = report_of(waiting) if waiting else None
-    return summary(record, call.app.store.decisions(record.workflow.id), report)
+    return summary(call.app.store, record, report)
 
 
 def _details(call: Call, record: Record, waiting: HeldResults) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def hold_again(w: Workflow, event: str, now: datetime, reason: str) -> Decision:
     """
     after = replace(_held(w), attempt=w.attempt, deadline=w.held_until)
     after = replace(after, wake_at=next_check(after, now))
-    return applied(w, after, event, now, effects=(CleanUp(), Emit("held")), reason=reason)
+    return applied(w, after, event, now, effects=(CleanUp(), Emit("release-failed")), reason=reason)
 
 
 def _held(w: Workflow) -> Workflow:

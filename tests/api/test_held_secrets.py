@@ -130,7 +130,7 @@ def told_to_others(api: Api, job: str) -> list[str]:
     assert record is not None
     events = [
         notifications.hold_event(api.app, record, Outgoing(1, WorkflowId(job), kind, 0, api.app.clock()))
-        for kind in ("held", "decided", "released", "rejected", "expired", "revoked")
+        for kind in ("held", "decided", "release-failed", "released", "rejected", "expired", "revoked")
     ]
     payload = notifications.payload(record, "")
     told = [json.dumps(each) for each in (*events, payload, workflow_status(record.workflow))]

@@ -16,7 +16,7 @@ from cloudevents.conversion import from_http
 from cloudevents.http import CloudEvent
 from coincurve import PublicKey
 from support.api import ADMIN, API, NOW, Api, app
-from support.held_api import KEYS, as_operator, decide, decision, held, held_api, look
+from support.held_api import KEYS, as_operator, decide, decision, fail_release, held, held_api, look
 from support.receiver import Receiver
 from werkzeug.test import Client
 
@@ -165,6 +165,26 @@ def test_nobody_is_reminded_of_results_that_wait_no_longer(receiver: Receiver) -
     api.app.clock.pass_(seconds=86_400)  # type: ignore[attr-defined]
     assert sorted(told()) == ["held", "rejected", "rejected"], "the other job was held, and nobody is reminded of it"
     assert api.app.store.undelivered(10) == []
+
+
+def test_a_release_that_fails_for_good_is_told_with_its_reason(receiver: Receiver) -> None:
+    api = held_api(notify_hold_urls=(receiver.url,))
+    job = held(api)
+    assert look(api, "/held").json["held"][0]["releaseFailed"] is None
+    assert decide(api, decision(api, job)).status_code == 200
+    fail_release(api, job, reason="OutputRefused")
+    sweep(api.app)
+    told = [event for _, event in receiver.got if event["type"] == "dev.sluice.workflow.release-failed.v1"]
+    failed = {"reason": "OutputRefused", "at": told[0]["data"]["releaseFailed"]["at"]}
+    assert [(each["subject"], each["data"]["phase"], each["data"]["releaseFailed"]) for each in told] == [
+        (job, "held", failed)
+    ]
+    for shown in (look(api, "/held").json["held"][0], look(api, f"/held/{job}").json):
+        assert shown["releaseFailed"] == failed
+    assert api.app.store.history(WorkflowId(job))[-1][0].reason == "OutputRefused"
+    assert api.submit.post(f"{API}/release", json={"jobId": job}, headers=ADMIN).status_code == 200
+    fail_release(api, job, reason="ResultUploadFailed")
+    assert look(api, "/held").json["held"] == [], "it is being released, by the next attempt"
 
 
 def test_a_broker_takes_what_is_told_and_no_trigger_of_ours_selects_it() -> None:

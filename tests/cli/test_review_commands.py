@@ -84,5 +84,24 @@ def test_a_command_prints_the_servers_answer_as_json(said: Any) -> None:
     assert (code, json.loads(printed)) == (0, {"scope": "all", "frozen": True})
 
 
+def test_a_release_that_failed_is_shown_with_its_reason(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = {
+        "jobId": "j1",
+        "environment": "e",
+        "policy": ["p"],
+        "until": "2026-12-01",
+        "findings": 0,
+        "verdict": "pass",
+        "approvals": {"given": 1, "needed": 1},
+        "releaseFailed": {"reason": "OutputRefused", "at": "2026-11-27"},
+    }
+    monkeypatch.setattr(Client, "held", lambda _: {"held": [waits], "undelivered": []})
+    code, printed = said("held")
+    assert (code, " ".join(printed.split()[-14:])) == (
+        0,
+        "release of j1 failed at 2026-11-27: OutputRefused; `sluice release j1 --again` tries once more",
+    )
+
+
 def test_a_release_needs_a_reason(said: Any) -> None:
     assert said("release j1 --yes") == (2, "")

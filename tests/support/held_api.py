@@ -100,13 +100,13 @@ def decide(api: Api, body: dict[str, Any], **headers: str) -> Any:
     return api.submit.post(f"{API}/decisions", json=body, headers=headers)
 
 
-def fail_release(api: Api, job: str, outcome: Outcome = Outcome.FAILED) -> None:
-    """The attempt of release that runs, or waits for its pause, fails in a way that may pass."""
+def fail_release(api: Api, job: str, outcome: Outcome = Outcome.FAILED, reason: str = "ResultUploadFailed") -> None:
+    """The attempt of release that runs, or waits for its pause, fails: by default in a way that may pass."""
     api.app.clock.pass_(seconds=1000)  # type: ignore[attr-defined]
     api.app.transitions.carry_out(WorkflowId(job), "test")
     state = api.app.store.state(WorkflowId(job))
     assert state is not None
-    end = StageEnded(Stage.RELEASE, state.attempt, state.job_uid, outcome, 62, "ResultUploadFailed")
+    end = StageEnded(Stage.RELEASE, state.attempt, state.job_uid, outcome, 62, reason)
     assert api.app.transitions.apply(WorkflowId(job), end, "test") is Verdict.APPLIED
 
 

@@ -175,7 +175,7 @@ def test_the_released_files_become_the_results() -> None:
     assert d.workflow.wake_at == NOW + timedelta(days=1)  # their expiry
 
 
-@pytest.mark.parametrize("reason", ["ResultUploadFailed", "Crashed"])
+@pytest.mark.parametrize("reason", ["ResultUploadFailed", "OutputRefused", "Crashed"])
 def test_a_release_that_fails_for_good_is_held_again_for_the_rest_of_its_time(reason: str) -> None:
     w = replace(released(held()), attempt=5)
     later = ended(w, Outcome.FAILED, 62, reason)
@@ -183,7 +183,7 @@ def test_a_release_that_fails_for_good_is_held_again_for_the_rest_of_its_time(re
     assert (later.workflow.held_until, later.workflow.deadline) == (w.held_until, w.held_until)
     assert w.held_until is not None
     assert later.workflow.wake_at == w.held_until - MEDIUM_LEAD
-    assert later.effects == (CleanUp(), Emit("held"))
+    assert later.effects == (CleanUp(), Emit("release-failed"))
     assert later.lines[0].reason == reason
     again = decide(later.workflow, HoldReleased(DECISION), NOW)
     assert again.effects == (CreateJob(Stage.RELEASE, 6), Emit("decided"))

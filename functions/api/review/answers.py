@@ -8,12 +8,13 @@ from typing import Any
 from functions.api.http import Call, HttpError
 from functions.ethereum import comparable
 from functions.results.layout import plain_path
+from functions.store.ports import Store
 from functions.store.values import HeldResults, StoredDecision
 from functions.trust import decisions, findings, policy
 from functions.trust.chain import spell_time
 from functions.trust.decisions import Held
 from functions.trust.findings import Report
-from functions.workflow.model import Phase, Record, WorkflowId
+from functions.workflow.model import Phase, Record, Stage, Workflow, WorkflowId
 
 
 def held_record(call: Call, job: str) -> tuple[Record, HeldResults]:
@@ -60,10 +61,10 @@ def result_of(record: Record, stored: Sequence[StoredDecision]) -> decisions.Res
     return decisions.result(approvals, decisions.read_all(each.text for each in stored))
 
 
-def summary(record: Record, stored: Sequence[StoredDecision], report: Report | None) -> dict[str, Any]:
-    """Return one line of the list: what waits, since when, until when, and what was found."""
+def summary(store: Store, record: Record, report: Report | None) -> dict[str, Any]:
+    """Return one line of the list: what waits, until when, what was found, and why a release failed."""
     workflow, merged = record.workflow, policy.decode(record.submission.policy)
-    result = result_of(record, stored)
+    result = result_of(record, store.decisions(workflow.id))
     return {
         "jobId": workflow.id,
         "environment": workflow.environment,
@@ -73,4 +74,14 @@ def summary(record: Record, stored: Sequence[StoredDecision], report: Report | N
         "verdict": workflow.findings.value or "pass",
         "findings": report.findings if report else 0,
         "approvals": {"given": result.given, "needed": result.needed},
+        "releaseFailed": _failed_release(store, workflow),
     }
+
+
+def _failed_release(store: Store, workflow: Workflow) -> dict[str, str] | None:
+    """Why and when the last release failed, if the results wait because of that."""
+    if workflow.phase is not Phase.HELD or not workflow.attempt:
+        return None
+    ends = [each.end for each in store.attempts(workflow.id) if each.stage is Stage.RELEASE and each.end]
+    last = max(ends, key=lambda end: end.at, default=None)
+    return {"reason": last.reason, "at": spell_time(last.at)} if last else None

@@ -39,6 +39,7 @@ export default function open(main, { who, id }) {
         fact("Until", job.until ? date(iso(job.until)) : "–"),
         fact("Head of the history", copied(job.head)),
         who.role === "operator" ? fact("Workflow", h("a", { href: `#/workflows/${encodeURIComponent(job.jobId)}` }, "Timeline and history")) : null),
+      job.releaseFailed ? notice("bad", `The release failed: ${job.releaseFailed.reason}, ${date(iso(job.releaseFailed.at))}. What was decided still counts. Try again: sluice release ${id} --again`) : null,
       (job.report?.notes || []).map((text) => notice("calm", text)),
       panel("Files", job.files.map(file)),
       job.decisions.length ? panel("Decisions so far", job.decisions.map(decision)) : null,
