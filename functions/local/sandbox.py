@@ -72,8 +72,17 @@ def _enter_sandbox(spec: dict[str, Any], report: socket.socket | None) -> None:
 
 
 def _execute(spec: dict[str, Any]) -> None:
-    os.chdir(spec["cwd"])
+    _enter_workdir(spec["cwd"])
     os.execvpe(spec["command"][0], spec["command"], spec["environ"])  # noqa: S606 - the purpose of this module
+
+
+def _enter_workdir(path: str) -> None:
+    """Change to a folder. Raises OSError that says where a link leads: an algorithm may have put one there."""
+    try:
+        os.chdir(path)
+    except OSError as e:
+        link = f", a link to {os.readlink(path)}," if os.path.islink(path) else ""
+        raise OSError(f"its workdir {path}{link} cannot be entered: {e.strerror}") from None
 
 
 def _join_new_keyring() -> None:

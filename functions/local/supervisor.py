@@ -155,7 +155,7 @@ class Supervisor:
             sandbox.run(self._spec, self._report_sender)
         except BaseException as e:
             text, code = self._streams.failure(e)
-            os.write(2, f"{text}\n".encode())
+            os.write(2, f"{text}\n".encode(errors="replace"))
             os._exit(code)
         finally:
             os._exit(126)

@@ -129,6 +129,21 @@ def test_a_program_that_does_not_exist_ends_with_127(client: Client) -> None:
     assert task["logs"][0]["logs"][0]["stderr"] == "no-such-program: not found\n"
 
 
+def test_a_workdir_that_is_a_link_out_of_the_task_is_named_with_where_it_leads(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    executors = [
+        _shell(f"rmdir /vol/d/link; ln -s {tmp_path / 'secret'} /vol/d/link"),
+        _shell("ls", workdir="/vol/d/link"),
+    ]
+    task = _run(client, {"executors": executors, "volumes": ["/vol"]})
+    second = task["logs"][0]["logs"][1]
+    assert (task["state"], second["exit_code"]) == ("EXECUTOR_ERROR", 126)
+    assert second["stderr"] == (
+        f"the stage could not be started: its workdir /vol/d/link, a link to {tmp_path / 'secret'},"
+        " cannot be entered: No such file or directory\n"
+    )
+
+
 def test_a_stream_cannot_be_led_out_of_the_task_by_a_link(client: Client, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
