@@ -11,7 +11,6 @@ import logging
 import os
 import select
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -57,7 +56,6 @@ class Kubelet:
         self._announce = announce
         self._options = options
         self._supervisors: dict[str, int] = {}  # uid → pidfd
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._announced: set[str] = set()  # uids whose end was announced and whose folder still exists
         self._not_before: dict[str, float] = {}  # uid → earliest time of the next start (monotonic)
         self._removing: dict[Path, threading.Thread] = {}
@@ -86,8 +84,6 @@ class Kubelet:
             if end_stages:
                 _has_ended(handle, wait=5)
             os.close(handle)
-        for child in self._children.values():
-            child.poll()
         for removal in list(self._removing.values()):
             removal.join(timeout=5)
         os.close(self._wake)
@@ -160,9 +156,6 @@ class Kubelet:
                 return True
             os.close(known)
             del self._supervisors[uid]
-            if child := self._children.pop(uid, None):
-                child.wait()
-            return False
         handle = _lock_holder(folder.lock)
         if handle is None:
             return False
@@ -198,10 +191,11 @@ class Kubelet:
         write_atomically(folder.path / "task.json", stage_command.task_json(job))
         path = folder.path / "launch.json"
         write_atomically(path, msgspec.json.encode(launch_spec.make(folder, job, self._options)))
-        child = self._warm_supervisor.supervise(path)
-        self._supervisors[request.uid] = os.pidfd_open(child.pid)
-        self._children[request.uid] = child
-        self._warm_supervisor.prepare()
+        handle = self._warm_supervisor.supervise(path)
+        if handle is None:
+            logger.warning("cannot start a supervisor now; it is tried again", extra=_about(request))
+            return
+        self._supervisors[request.uid] = handle
         logger.info("started a stage", extra=_about(request))
 
     def _terminate(self, uid: str) -> None:

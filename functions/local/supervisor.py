@@ -1,8 +1,8 @@
 """The supervisor: starts one stage, enforces its limits, writes its log, and records how it ended.
 
 It is a process of its own, so that a stage outlives the platform. It locks its Job's folder as long as it lives, so
-that a new kubelet can tell a living stage from a dead one. It imports little, and only the standard library, because
-one is started for every stage. functions/local/launch_spec.py describes its input.
+that a new kubelet can tell a living stage from a dead one. It imports only the standard library, and little of it.
+functions/local/launch_spec.py describes its input.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import resource
 import select
 import signal
 import socket
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,22 +26,6 @@ from functions.local.streams import Streams
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
 SHORTEST_INTERVAL = 0.002  # while memory grows so fast that it may be exceeded before the next check
-
-
-def wait_for_spec(folder: str, *, temporary: bool = False) -> None:
-    """Run the launch spec below `folder` that stdin names.
-
-    If the platform ends before it names one, and its folder is `temporary`, remove that folder.
-    """
-    name = sys.stdin.readline()
-    if name.endswith("\n"):
-        main(Path(folder, name[:-1]))
-    elif temporary:
-        from functions.local.leftovers import remove_platform_folder
-
-        remove_platform_folder(Path(folder).parent)
-    # The kubelet waits for the end of this process, so skip the clean-up of Python.
-    os._exit(0)
 
 
 def main(spec_file: Path) -> None:

@@ -1,60 +1,74 @@
-"""Starts the supervisor of the next stage in advance, because Python often takes longer to start than a stage to run.
+"""Starts supervisors by a fork server, because Python often takes longer to start than a stage to run.
 
-The waiting process holds no lock and has no Job. It reads the path of a launch spec from stdin. It exits when the
-kubelet ends, because its stdin is closed then.
+The fork server exits when the kubelet ends, because its socket is closed then.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 from functions.local import launch_spec
 
+_PATIENCE = 10.0  # seconds for one fork, the start of the fork server included
+
 
 class WarmSupervisor:
     """Hands launch specs below `folder` to supervisors. Not thread-safe.
 
-    `temporary`: if this process is killed, the waiting one removes the platform's folder.
+    `temporary`: if this process is killed, the fork server removes the platform's folder.
     """
 
     def __init__(self, folder: Path, *, temporary: bool = False) -> None:
         self._folder = folder
         self._temporary = temporary
-        self._waiting: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket
         self.prepare()
 
     def prepare(self) -> subprocess.Popen[bytes]:
-        """The waiting process. Starts one if there is none, or if it has died."""
-        if self._waiting is not None and self._waiting.poll() is not None:
+        """The fork server. Starts one if there is none, or if it has died."""
+        if self._server is not None and self._server.poll() is not None:
             self.close()
-        if self._waiting is None:
-            self._waiting = self._start()
-        return self._waiting
+        if self._server is None:
+            self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._socket.settimeout(_PATIENCE)
+            with other:
+                self._server = self._start(other.fileno())
+        return self._server
 
-    def supervise(self, spec: Path) -> subprocess.Popen[bytes]:
-        """Have the waiting process run the launch spec. It may die before it takes the lock of the Job."""
-        supervisor, self._waiting = self.prepare(), None
-        assert supervisor.stdin is not None
-        with suppress(BrokenPipeError), supervisor.stdin:
-            supervisor.stdin.write(f"{spec.relative_to(self._folder)}\n".encode())
-        return supervisor
+    def supervise(self, spec: Path) -> int | None:
+        """Have a supervisor run the launch spec. Returns its pidfd; None if no fork server can be started now.
+
+        A fork server that dies is replaced. It may have forked before: of two supervisors of one spec, one exits.
+        """
+        for _ in range(2):
+            self.prepare()
+            with suppress(OSError):
+                self._socket.send(os.fsencode(spec.relative_to(self._folder)))
+                _, handles, _, _ = socket.recv_fds(self._socket, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                if handles:
+                    return int(handles[0])
+            self.close()
+        return None
 
     def close(self) -> None:
-        """Kill the waiting process."""
-        if self._waiting is not None:
-            self._waiting.kill()
-            self._waiting.communicate()
-            self._waiting = None
+        """Kill the fork server; supervisors live on."""
+        if self._server is not None:
+            self._socket.close()
+            self._server.kill()
+            self._server.wait()
+            self._server = None
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, standard_input: int) -> subprocess.Popen[bytes]:
         arguments = f"{str(self._folder)!r}, temporary={self._temporary}"
-        code = f"from functions.local.supervisor import wait_for_spec; wait_for_spec({arguments})"
+        code = f"from functions.local.fork_server import serve; serve({arguments})"
         return subprocess.Popen(  # noqa: S603 - our own program
             launch_spec.bare_python(code),
-            bufsize=0,  # the path is written in one piece
-            stdin=subprocess.PIPE,
+            stdin=standard_input,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -107,15 +107,19 @@ def test_a_job_whose_supervisor_was_killed_is_lost_and_not_started_again(
 def test_a_late_supervisor_does_not_start_a_removed_job(
     driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
-    late = tuple(
-        launch_spec.bare_python(
-            f"import time, os\nwhile not os.path.exists({str(driver.folder)!r} + '/go'): time.sleep(0.01)\n"
-        )
-    )
+    late = f"""
+import os, time
+from functions.local import supervisor
+main = supervisor.main
+def late(spec):
+    while not os.path.exists({str(driver.folder)!r} + '/go'): time.sleep(0.01)
+    main(spec)
+supervisor.main = late
+"""
     real = launch_spec.bare_python
 
     def slow(code: str) -> list[str]:
-        return [*late[:-1], f"{late[-1]}\n{code}"]
+        return real(late + code)
 
     monkeypatch.setattr(launch_spec, "bare_python", slow)
     driver.restart_kubelet()
@@ -123,7 +127,7 @@ def test_a_late_supervisor_does_not_start_a_removed_job(
     driver.create(job)
     until(lambda: driver.kubelet.running, lambda n: n == 1)
     monkeypatch.setattr(launch_spec, "bare_python", real)
-    handle = os.pidfd_open(next(iter(driver.kubelet._children.values())).pid)
+    handle = os.dup(next(iter(driver.kubelet._supervisors.values())))
     driver.kubelet.stop(end_stages=False)  # as if it was killed before its supervisor took the lock
     kept = volume(driver, job).parent
     if gone == "deleted":
@@ -173,7 +177,7 @@ def test_a_job_that_cannot_start_is_retried_only_after_a_pause(
     tries: queue.Queue[Path] = queue.Queue()
     supervise = WarmSupervisor.supervise
 
-    def counted(warm: WarmSupervisor, spec: Path) -> subprocess.Popen[bytes]:
+    def counted(warm: WarmSupervisor, spec: Path) -> int | None:
         tries.put(spec)
         return supervise(warm, spec)
 
@@ -190,17 +194,16 @@ def test_a_job_that_cannot_start_is_retried_only_after_a_pause(
         assert tries.get(timeout=20) != first
 
 
-def test_a_job_starts_although_the_warm_supervisor_was_killed(driver: ProcessDriver) -> None:
+def test_a_job_starts_although_the_fork_server_was_killed(driver: ProcessDriver) -> None:
     for pid in _waiting(driver):
         os.kill(pid, signal.SIGKILL)
     assert run_to_end(driver, shell_job("exit 9")).exit_code == 9
 
 
-def test_the_warm_supervisor_exits_when_the_kubelet_is_killed(driver: ProcessDriver) -> None:
-    waiting = driver.kubelet._warm_supervisor.prepare()
-    assert waiting.stdin is not None
-    waiting.stdin.close()  # the kernel does it when the kubelet is killed
-    assert waiting.wait(timeout=20) == 0
+def test_the_fork_server_exits_when_the_kubelet_is_killed(driver: ProcessDriver) -> None:
+    server = driver.kubelet._warm_supervisor.prepare()
+    driver.kubelet._warm_supervisor._socket.close()  # the kernel does it when the kubelet is killed
+    assert server.wait(timeout=20) == 0
 
 
 def test_no_process_is_left_after_the_kubelet_stopped(driver: ProcessDriver) -> None:
