@@ -6,9 +6,12 @@ The stage programs import this module alone, because importing `Settings` would 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+# Schemes of storages that keep objects by their names.
+NAMED_OBJECTS = ("file", "s3", "gs", "az")
 
 
 class SettingsError(ValueError):
@@ -51,6 +54,24 @@ def parse(variable: str, text: str, kind: Any) -> Any:
     except ValueError as e:
         raise SettingsError(f"{variable} must be {e}") from None
     return text
+
+
+def storage_scheme(variable: str, url: str, schemes: Sequence[str]) -> str:
+    """Return the scheme of a storage's URL, one of `schemes`. Raises SettingsError, also if the place is missing."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise SettingsError(f"{variable} is not a URL") from None
+    if parts.scheme not in schemes:
+        named = [f"{scheme}:" for scheme in schemes]
+        raise SettingsError(f"{variable} must begin with {', '.join(named[:-1])} or {named[-1]}")
+    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or not parts.path.startswith("/")):
+        raise SettingsError(f"{variable}: a file: URL must name an absolute path, such as file:///var/lib/sluice")
+    if parts.scheme in ("s3", "gs", "az") and not parts.netloc:
+        raise SettingsError(f"{variable}: a {parts.scheme}: URL must name a bucket, such as s3://bucket/prefix")
+    return parts.scheme
 
 
 def _integer(text: str) -> int:

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from functions.engine.trust_settings import parse_witness
 from functions.log import about
 from functions.trust import merkle
-from functions.trust.checkpoint import CheckpointInvalid, Witness, parse
-from functions.variables import SettingsError
+from functions.trust.checkpoint import parse
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -53,7 +53,7 @@ def ask(app: App, setting: str) -> bool:
 
     `setting`: the witness as in WITNESSES, `URL KEY`. Raises SettingsError.
     """
-    url, witness = _parse_witness(setting)
+    url, witness = parse_witness(setting)
     log = app.store.log
     note, seen = log.checkpoint(), log.copied(url)
     if note is None or parse(note).size <= seen:
@@ -75,17 +75,6 @@ def ask(app: App, setting: str) -> bool:
 def _record(app: App, place: str, size: int, cosignatures: str) -> None:
     with app.store.begin() as tx:
         tx.log.add_copy(place, size, cosignatures)
-
-
-def _parse_witness(setting: str) -> tuple[str, Witness]:
-    url, _, key = setting.strip().partition(" ")
-    try:
-        witness = Witness.parse(key)
-    except CheckpointInvalid as e:
-        raise SettingsError(f"WITNESSES: {e}") from None
-    if not url.startswith(("https://", "http://")):
-        raise SettingsError("WITNESSES: expected the URL of a witness, a space, and its key")
-    return url.rstrip("/"), witness
 
 
 def _parse_size(text: str) -> int:

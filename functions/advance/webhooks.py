@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from datetime import datetime
 from typing import Any
 
-from functions.variables import SettingsError
-
-_PREFIX = "whsec_"
-_SHORTEST, _LONGEST = 24, 64  # bytes of a secret
+from functions.engine.trust_settings import webhook_keys
 
 
 def body_of(content: Any) -> bytes:
@@ -26,7 +23,7 @@ def signature_headers(secrets: str, event_id: str, body: bytes, now: datetime) -
     Several secrets, separated by white space, each give a signature, so that a secret can be replaced. Raises
     SettingsError.
     """
-    keys = [_key(secret) for secret in secrets.split()]
+    keys = webhook_keys(secrets)
     if not keys:
         return {}
     # The specification forbids dots in an id, and the id of a freeze may name a URL.
@@ -39,16 +36,3 @@ def signature_headers(secrets: str, event_id: str, body: bytes, now: datetime) -
         "webhook-timestamp": at,
         "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }
-
-
-def _key(secret: str) -> bytes:
-    try:
-        key = b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except ValueError:
-        key = b""
-    if not secret.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
-        raise SettingsError(
-            f"NOTIFY_HOLD_SECRET must be `{_PREFIX}` and {_SHORTEST} to {_LONGEST} bytes in base64, such as the output "
-            f'of: echo "{_PREFIX}$(openssl rand -base64 32)"'
-        )
-    return key

@@ -52,7 +52,7 @@ def doctor(
     """Check this machine, or the isolation of a cluster.
 
     Without --cluster, it checks whether this machine can run `sluice up`: Python, isolation of algorithms, the port,
-    and free disk space.
+    free disk space, and settings.
 
     With --cluster, it starts a canary: a Job with the labels and rights of an algorithm. The canary tries to reach DNS,
     the Kubernetes API, the cloud's metadata, its node, a Service and the Internet. It must not reach any of them.
@@ -72,7 +72,7 @@ def doctor(
     if cluster:
         _check_cluster(namespace, image, public, more, sandbox, as_json)
         return
-    checks = _sandbox() if sandbox else [_python(), _isolation(), _port(), _disk()]
+    checks = _sandbox() if sandbox else [_python(), _isolation(), _port(), _disk(), _settings()]
     _print(checks, as_json)
     sys.exit(0 if all(check.ok for check in checks) else FAILED)
 
@@ -148,6 +148,18 @@ def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
     text = f"{free / (1 << 30):.1f} GiB free in this folder; `sluice up` keeps its files here"
     return Check("disk", free >= ENOUGH_DISK, text)
+
+
+def _settings() -> Check:
+    from functions.engine import trust_settings
+    from functions.settings import Settings
+    from functions.variables import SettingsError
+
+    try:
+        trust_settings.check(Settings.load())
+    except SettingsError as e:
+        return Check("settings", False, str(e))
+    return Check("settings", True, "the environment variables have usable values")
 
 
 # --- a cluster ------------------------------------------------------------------------------

@@ -250,12 +250,15 @@ def _discard_app() -> None:
 
 def _check_settings(environments: str) -> None:
     """Load settings and environments, so that mistakes show at the start. Raises PlatformError."""
+    from functions.engine import trust_settings
     from functions.environments import load
     from functions.settings import Settings
     from functions.variables import SettingsError
 
     try:
-        load(Settings.load(), called=environments)
+        settings = Settings.load()
+        trust_settings.check(settings)
+        load(settings, called=environments)
     except SettingsError as e:
         raise PlatformError(str(e)) from None
 

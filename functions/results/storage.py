@@ -11,7 +11,7 @@ from functions.results.files import FileStorage
 from functions.results.http_files import HttpFiles
 from functions.results.ports import Storage
 from functions.results.split_storage import SplitStorage
-from functions.variables import SettingsError, with_credentials
+from functions.variables import NAMED_OBJECTS, SettingsError, storage_scheme, with_credentials
 
 if TYPE_CHECKING:
     from functions.settings import Settings
@@ -26,16 +26,15 @@ def open_storage(settings: Settings) -> Storage:
 
 def open_quarantine(settings: Settings) -> Storage:
     """Open the place where held results wait. Raises SettingsError."""
-    return open_url(quarantine_url(settings), quarantine_variables(_variables(settings)))
+    return open_url(quarantine_url(settings), quarantine_variables(_variables(settings)), "QUARANTINE_URL")
 
 
 def open_checkpoints(settings: Settings) -> Storage:
     """Open the place where checkpoints are kept. Raises SettingsError."""
-    if settings.checkpoint_url.startswith("ipfs:"):
-        raise SettingsError("CHECKPOINT_URL must begin with file:, s3:, gs: or az:")
+    storage_scheme("CHECKPOINT_URL", settings.checkpoint_url, NAMED_OBJECTS)
     # A bucket with S3 Object Lock takes no object without a checksum.
     own = {"AWS_CHECKSUM_ALGORITHM": "SHA256", **_own_variables(_variables(settings), _CHECKPOINT)}
-    return open_url(settings.checkpoint_url, own)
+    return open_url(settings.checkpoint_url, own, "CHECKPOINT_URL")
 
 
 def quarantine_variables(variables: Mapping[str, str]) -> dict[str, str]:
@@ -80,39 +79,31 @@ def results_url(url: str, variables: Mapping[str, str]) -> str:
     raise SettingsError("RESULTS_URL is not set; for example s3://bucket/prefix or file:///var/lib/sluice/results")
 
 
-def open_url(url: str, variables: Mapping[str, str]) -> Storage:
-    """Open the storage at `url` with the credentials in `variables`. Raises SettingsError."""
-    results = _open(url, variables, api="IPFS_OUTPUT")
+def open_url(url: str, variables: Mapping[str, str], variable: str = "RESULTS_URL") -> Storage:
+    """Open the storage at `url` with the credentials in `variables`. Raises SettingsError.
+
+    `variable`: the one that the URL comes from.
+    """
+    results = _open(url, variables, variable, api="IPFS_OUTPUT")
     admin_logs = results
     if url.startswith("s3:") and variables.get("AWS_BUCKET_ADMINLOGS"):
-        admin_logs = _open(f"s3://{variables['AWS_BUCKET_ADMINLOGS']}", variables)
+        admin_logs = _open(f"s3://{variables['AWS_BUCKET_ADMINLOGS']}", variables, "AWS_BUCKET_ADMINLOGS")
     elif url.startswith("ipfs:") and variables.get("IPFS_ADMINLOGS"):
-        admin_logs = _open("ipfs://", variables, api="IPFS_ADMINLOGS")
+        admin_logs = _open("ipfs://", variables, variable, api="IPFS_ADMINLOGS")
     return SplitStorage(results, admin_logs, HttpFiles(_api_keys(variables), _hosts(variables)))
 
 
-def _open(url: str, variables: Mapping[str, str], api: str = "") -> Storage:
-    parts = urlsplit(url)
-    match parts.scheme:
+def _open(url: str, variables: Mapping[str, str], variable: str, api: str = "") -> Storage:
+    match storage_scheme(variable, url, (*NAMED_OBJECTS, "ipfs")):
         case "file":
-            if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-                raise SettingsError(
-                    "RESULTS_URL: a file: URL must name an absolute path, such as file:///var/lib/sluice"
-                )
-            return FileStorage(Path(unquote(parts.path)))
-        case "s3" | "gs" | "az":
+            return FileStorage(Path(unquote(urlsplit(url).path)))
+        case "ipfs":
+            return _open_ipfs(urlsplit(url).netloc, variables, api)
+        case _:
             from functions.results.bucket import open_bucket
             from functions.results.object_store import ObjectStorage
 
-            if not parts.netloc:
-                raise SettingsError(
-                    f"RESULTS_URL: a {parts.scheme}: URL must name a bucket, such as s3://bucket/prefix"
-                )
             return ObjectStorage(open_bucket(url, variables), url)
-        case "ipfs":
-            return _open_ipfs(parts.netloc, variables, api)
-        case _:
-            raise SettingsError("RESULTS_URL must begin with file:, s3:, gs:, az: or ipfs:")
 
 
 def _open_ipfs(host: str, variables: Mapping[str, str], api: str) -> Storage:

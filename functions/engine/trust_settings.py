@@ -1,0 +1,65 @@
+"""Settings of proofs and notifications that only a sweep uses. They are checked when a process starts.
+
+Nothing is imported for a setting that is not set: these checks are part of each cold start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.variables import NAMED_OBJECTS, SettingsError, storage_scheme
+
+if TYPE_CHECKING:
+    from functions.settings import Settings
+    from functions.trust.checkpoint import Witness
+
+_PREFIX = "whsec_"
+_SHORTEST, _LONGEST = 24, 64  # bytes of a secret
+
+
+def check(settings: Settings) -> None:
+    """Raise SettingsError if CHECKPOINT_URL, WITNESSES or NOTIFY_HOLD_SECRET is wrong."""
+    if settings.checkpoint_url:
+        storage_scheme("CHECKPOINT_URL", settings.checkpoint_url, NAMED_OBJECTS)
+    for witness in settings.witnesses:
+        parse_witness(witness)
+    webhook_keys(settings.notify_hold_secret)
+
+
+def parse_witness(text: str) -> tuple[str, Witness]:
+    """Return the URL and the key of one entry of WITNESSES. Raises SettingsError."""
+    from urllib.parse import urlsplit
+
+    from functions.trust.checkpoint import CheckpointInvalid, Witness
+
+    url, _, key = text.strip().partition(" ")
+    try:
+        witness = Witness.parse(key)
+        address = urlsplit(url)
+    except CheckpointInvalid as e:
+        raise SettingsError(f"WITNESSES: {e}") from None
+    except ValueError:
+        address = urlsplit("")
+    if address.scheme not in ("https", "http") or not address.netloc:
+        raise SettingsError("WITNESSES: expected the URL of a witness, a space, and its key")
+    return url.rstrip("/"), witness
+
+
+def webhook_keys(secrets: str) -> list[bytes]:
+    """Return the keys of NOTIFY_HOLD_SECRET: several secrets are separated by white space. Raises SettingsError."""
+    return [_webhook_key(secret) for secret in secrets.split()]
+
+
+def _webhook_key(secret: str) -> bytes:
+    from base64 import b64decode
+
+    try:
+        key = b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith(_PREFIX) or not _SHORTEST <= len(key) <= _LONGEST:
+        raise SettingsError(
+            f"NOTIFY_HOLD_SECRET must be `{_PREFIX}` and {_SHORTEST} to {_LONGEST} bytes in base64, such as the output "
+            f'of: echo "{_PREFIX}$(openssl rand -base64 32)"'
+        )
+    return key

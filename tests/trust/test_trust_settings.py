@@ -1,0 +1,100 @@
+"""A wrong setting of proofs or notifications is refused when a process starts, not when a sweep first uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.witness import WitnessServer
+from werkzeug.test import Client
+from werkzeug.wrappers import Request, Response
+
+from functions.engine import trust_settings
+from functions.engine.app import current_app
+from functions.settings import Settings
+from functions.variables import SettingsError
+
+ROOT = Path(__file__).parents[2]
+VERIFIER = WitnessServer(b"").verifier_key
+SECRET = "whsec_" + "QUJD" * 12
+WRONG = [
+    ("CHECKPOINT_URL", "ipfs://hunter2", "CHECKPOINT_URL must begin with file:, s3:, gs: or az:"),
+    ("CHECKPOINT_URL", "file:hunter2", "CHECKPOINT_URL: a file: URL must name an absolute path"),
+    ("CHECKPOINT_URL", "s3:///hunter2", "CHECKPOINT_URL: a s3: URL must name a bucket"),
+    ("CHECKPOINT_URL", "http://[hunter2", "CHECKPOINT_URL is not a URL"),
+    ("WITNESSES", '["https://witness.example hunter2"]', "WITNESSES: not the Ed25519 key of a witness"),
+    (
+        "WITNESSES",
+        json.dumps([f"hunter2 {VERIFIER}"]),
+        "WITNESSES: expected the URL of a witness, a space, and its key",
+    ),
+    ("WITNESSES", json.dumps([f"https://[hunter2 {VERIFIER}"]), "WITNESSES: expected the URL of a witness"),
+    ("NOTIFY_HOLD_SECRET", "hunter2", "NOTIFY_HOLD_SECRET must be `whsec_` and 24 to 64 bytes in base64"),
+    ("NOTIFY_HOLD_SECRET", f"{SECRET} whsec_hunter2", "NOTIFY_HOLD_SECRET must be `whsec_` and 24 to 64 bytes"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "message"), WRONG)
+def test_a_wrong_value_is_refused_by_its_name_and_never_quoted(variable: str, value: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        trust_settings.check(Settings.load({variable: value}))
+    assert str(refused.value).startswith(message)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_right_values_are_accepted() -> None:
+    right = {
+        "CHECKPOINT_URL": "s3://locked/log",
+        "WITNESSES": json.dumps([f"https://witness.example/api {VERIFIER}"]),
+        "NOTIFY_HOLD_SECRET": f"{SECRET} {SECRET}",
+    }
+    trust_settings.check(Settings.load(right))
+    trust_settings.check(Settings.load({}))
+
+
+def test_each_function_refuses_to_serve_with_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from functions.status.main import ROUTER
+
+    monkeypatch.setenv("NOTIFY_HOLD_SECRET", "hunter2")
+    current_app.cache_clear()
+
+    @Request.application
+    def serve(request: Request) -> Response:
+        return ROUTER.answer(request, current_app)
+
+    answered = Client(serve).get("/api/v1/operator/environments")
+    current_app.cache_clear()
+    assert answered.status_code == 500
+    assert "NOTIFY_HOLD_SECRET must be" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("command", [["up", "--port", "0"], ["doctor"]])
+def test_sluice_up_and_doctor_name_a_wrong_setting(command: list[str], tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "from functions.cli.main import main; main()", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "WITNESSES": '["https://witness.example hunter2"]'},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "WITNESSES: not the Ed25519 key of a witness" in ended.stdout + ended.stderr
+    assert "hunter2" not in ended.stdout + ended.stderr
+
+
+def test_settings_that_are_not_set_import_nothing() -> None:
+    code = (
+        "import sys; from functions.settings import Settings; before = set(sys.modules);"
+        "from functions.engine import trust_settings; trust_settings.check(Settings.load({}));"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(json.loads(found.stdout.replace("'", '"'))) <= {"functions.engine", "functions.engine.trust_settings"}
