@@ -6,10 +6,11 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import jwt
@@ -215,6 +216,73 @@ def test_an_issuer_that_has_failed_is_left_alone_for_ten_seconds(
     now += 11
     assert signed_in(issuer.token(OTHER_KEY, kid="unknown", algorithm="ES256"), issuer) is None
     assert len(issuer.asked) == 3
+
+
+def test_known_keys_count_for_an_hour_more_if_the_issuer_does_not_answer(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("functions.api.auth.oidc.time.monotonic", lambda: now)
+    token = issuer.token(exp=datetime(2100, 1, 1, tzinfo=UTC))
+    assert signed_in(token, issuer)
+    answers, issuer.answers, issuer.asked = issuer.answers, {}, []
+    for later in (1601.0, 5199.0):
+        now = later
+        assert signed_in(token, issuer)
+        with pytest.raises(Unavailable):
+            signed_in(issuer.token(kid="unknown"), issuer)
+    assert len(issuer.asked) == 2  # the issuer is asked again all the time
+    now = 5201.0
+    with pytest.raises(Unavailable):
+        signed_in(token, issuer)
+    issuer.answers = answers
+    now = 5220.0
+    assert signed_in(token, issuer)
+
+
+class SlowIssuer:
+    """Stands in for the discovery. It begins to answer, and ends when it may."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.begun, self.may_end = Event(), Event()
+
+    def __call__(self, issuer: str) -> Any:
+        self.asked += 1
+        self.begun.set()
+        assert self.may_end.wait(30)
+        return jwt.PyJWKSet.from_dict(key_set(one=KEY, two=OTHER_KEY))
+
+
+def test_a_slow_issuer_delays_nobody_whose_key_is_known(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("functions.api.auth.oidc.time.monotonic", lambda: now)
+    assert signed_in(issuer.token(), issuer)
+    now += 601
+    slow = SlowIssuer()
+    monkeypatch.setattr(oidc, "_discovered", slow)
+    new = issuer.token(OTHER_KEY, kid="two", algorithm="ES256")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(signed_in, new, issuer)
+        assert slow.begun.wait(30)
+        assert signed_in(issuer.token(), issuer)  # while the issuer does not answer
+        with pytest.raises(Unavailable):
+            signed_in(new, issuer)
+        slow.may_end.set()
+        assert first.result(30)
+    assert signed_in(new, issuer)
+    assert slow.asked == 1
+
+
+def test_all_who_need_the_first_keys_wait_for_one_fetch(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowIssuer()
+    monkeypatch.setattr(oidc, "_discovered", slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = [threads.submit(signed_in, issuer.token(), issuer) for _ in range(4)]
+        assert slow.begun.wait(30)
+        slow.may_end.set()
+        assert all(each.result(30) for each in found)
+    assert slow.asked == 1
 
 
 def test_keys_are_fetched_over_https_alone(issuer: Issuer) -> None:

@@ -1,8 +1,9 @@
 """Verifies JWTs of one OpenID Connect issuer. Imported when the first JWT comes.
 
 The issuer's keys come from a file, or from the address that its discovery document names. They are kept for ten
-minutes. A token with an unknown key makes them be read again, at most once in a minute. After a failure the issuer is
-left alone for ten seconds: each try takes up to 16, and all other tokens wait for it.
+minutes, and for an hour more as long as the issuer does not answer. A token with an unknown key makes them be read
+again, at most once in a minute. One thread reads them, and the others go on with the keys that are known. After a
+failure the issuer is left alone for ten seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 OWNER_PREFIX = "oidc:"  # keeps the issuer's owners apart from those of the tokens file
 _LEEWAY = 30  # seconds between the issuer's clock and ours
 _KEPT, _AGAIN = 600.0, 60.0  # seconds
+_LONGER = 3600.0  # seconds that keys count after _KEPT, if no newer ones can be had
 _AFTER_FAILURE = 10.0  # seconds
+_WAIT = 16.0  # seconds to wait for the first keys, which another thread fetches: two requests with their timeouts
 _MAX_ANSWER = 1 << 20  # bytes
 _MAX_SUBJECT = 200  # characters; the owner's column holds 255
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -44,46 +47,73 @@ class Claims(Struct, frozen=True):
     until: int  # since 1970
 
 
+class _KeySet(Struct, frozen=True):
+    """Public keys that were read from `source` at a time of the monotonic clock."""
+
+    source: str
+    keys: tuple[Any, ...]
+    read_at: float
+
+    def match(self, key_id: str | None) -> Any:
+        """Return the key with this id, or the only key without one; None if there is no such key."""
+        if key_id is None:
+            return self.keys[0] if len(self.keys) == 1 else None
+        return next((key for key in self.keys if key.key_id == key_id), None)
+
+
 class _Keys:
-    """The issuer's public keys."""
+    """The issuer's public keys. The lock is for reading them: whoever has usable ones never waits for it."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._source = ""
-        self._read_at = 0.0
-        self._set: Any = None
+        self._reading = Lock()
+        self._known: _KeySet | None = None
         self._failed_source = ""
         self._failed_at = 0.0
 
     def find(self, key_id: str | None, settings: Settings) -> Any:
-        """Return the key with this id, or the only key if the token names none; None if there is no such key."""
-        source = settings.oidc_jwks_file or settings.oidc_issuer
-        with self._lock:
-            age = time.monotonic() - self._read_at
-            if (
-                self._set is None
-                or self._source != source
-                or age > _KEPT
-                or (age > _AGAIN and self._match(key_id) is None)
-            ):
-                self._load(settings, source)
-            return self._match(key_id)
+        """Return the key with this id, or the only key if the token names none; None if there is no such key.
 
-    def _load(self, settings: Settings, source: str) -> None:
+        Raises SettingsError, and Unavailable if the key is unknown and no newer keys can be had now.
+        """
+        known = self._usable(settings.oidc_jwks_file or settings.oidc_issuer)
+        key, age = (known.match(key_id), time.monotonic() - known.read_at) if known else (None, 0.0)
+        if known and (age <= _AGAIN or (key is not None and age <= _KEPT)):
+            return key
+        try:
+            return self._read(settings, known).match(key_id)
+        except Unavailable:
+            if key is None:
+                raise
+            return key
+
+    def _usable(self, source: str) -> _KeySet | None:
+        known = self._known
+        if known is None or known.source != source or time.monotonic() - known.read_at > _KEPT + _LONGER:
+            return None
+        return known
+
+    def _read(self, settings: Settings, known: _KeySet | None) -> _KeySet:
+        """Read keys that are newer than `known`. Only who knows none waits for another thread that reads them."""
+        if not self._reading.acquire(timeout=0 if known else _WAIT):
+            raise Unavailable("the keys of the issuer of tokens are being fetched", 1)
+        try:
+            source = settings.oidc_jwks_file or settings.oidc_issuer
+            found = self._usable(source)
+            if found is None or found is known:
+                found = self._known = _KeySet(source, self._load(settings, source), time.monotonic())
+            return found
+        finally:
+            self._reading.release()
+
+    def _load(self, settings: Settings, source: str) -> tuple[Any, ...]:
         if self._failed_source == source and time.monotonic() - self._failed_at < _AFTER_FAILURE:
             raise Unavailable("the issuer of tokens did not give its keys a moment ago", _AFTER_FAILURE)
         try:
-            self._set = _from_file(settings.oidc_jwks_file) if settings.oidc_jwks_file else _discovered(source)
+            found = _from_file(settings.oidc_jwks_file) if settings.oidc_jwks_file else _discovered(source)
         except Unavailable:
             self._failed_source, self._failed_at = source, time.monotonic()
             raise
-        self._source, self._read_at = source, time.monotonic()
-
-    def _match(self, key_id: str | None) -> Any:
-        keys = self._set.keys
-        if key_id is None:
-            return keys[0] if len(keys) == 1 else None
-        return next((key for key in keys if key.key_id == key_id), None)
+        return tuple(found.keys)
 
 
 _KEYS = _Keys()
