@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from functions.store.values import LogLeaf
 from functions.trust import merkle, policy
-from functions.trust.checkpoint import Checkpoint, sign
+from functions.trust.checkpoint import Checkpoint, log_origin, sign
 from functions.trust.signing import SigningKey, key_id
-from functions.trust.statements import log_origin
 
 if TYPE_CHECKING:
     from functions.engine.app import App

@@ -16,8 +16,7 @@ from functions.api.http import Call, HttpError
 from functions.api.json_answers import answer
 from functions.trust import merkle, signing
 from functions.trust.chain import spell_time
-from functions.trust.checkpoint import parse, verifier_key
-from functions.trust.statements import log_origin
+from functions.trust.checkpoint import log_origin, parse, verifier_key
 
 _HEAD = re.compile("[0-9a-f]{64}")
 

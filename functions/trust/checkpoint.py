@@ -30,6 +30,11 @@ class CheckpointInvalid(ValueError):
     """The text is not a checkpoint, or no signature of it verifies with the key."""
 
 
+def log_origin(origin: str) -> str:
+    """Return the name of a deployment's log: its URL without the scheme, as checkpoints are named."""
+    return f"{origin.split('://', 1)[-1].rstrip('/')}/log"
+
+
 class Checkpoint(Struct, frozen=True):
     """The signed content: the log's name, how many leaves it has, and their root."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from functions.trust import facts
 from functions.trust.attestation import SLSA_PROVENANCE, statement
 from functions.trust.chain import spell_time
+from functions.trust.checkpoint import log_origin
 from functions.trust.crate import Crate
 from functions.trust.requested_work import of_submission
 from functions.trust.run_record import Edition, RunRecord
@@ -92,11 +93,6 @@ def _predicate(run: RunRecord) -> dict[str, Any]:
             for decision in run.decisions
         ]
     return stated
-
-
-def log_origin(origin: str) -> str:
-    """Return the name of a deployment's log: its URL without the scheme, as checkpoints are named."""
-    return f"{origin.split('://', 1)[-1].rstrip('/')}/log"
 
 
 def _policy_names(run: RunRecord) -> Sequence[str]:
