@@ -38,7 +38,9 @@ def remove_platform_folder(folder: Path) -> None:
 
 def remove_stale_run_folders() -> None:
     """Remove the temporary folders of this user's killed `sluice run`s."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_PREFIX}*"):
+    with os.scandir(tempfile.gettempdir()) as entries:  # may be many
+        folders = [Path(entry.path) for entry in entries if entry.name.startswith(RUN_PREFIX)]
+    for folder in folders:
         with suppress(OSError):
             status = folder.lstat()
             if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and _is_abandoned(folder / "lock"):
