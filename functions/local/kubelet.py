@@ -47,10 +47,17 @@ RESCAN_SOON = 0.2
 
 
 class Kubelet:
-    """Runs the Jobs below `folder`. `announce` sends an event and returns whether it was accepted."""
+    """Runs the Jobs below `folder`. `announce` sends an event and returns whether it was accepted.
+
+    `supervisor`: one that was started for this folder already.
+    """
 
     def __init__(
-        self, folder: Path, announce: Callable[[ApiServerEvent], bool], options: launch_spec.LaunchOptions
+        self,
+        folder: Path,
+        announce: Callable[[ApiServerEvent], bool],
+        options: launch_spec.LaunchOptions,
+        supervisor: WarmSupervisor | None = None,
     ) -> None:
         self._folder = folder
         self._announce = announce
@@ -66,7 +73,7 @@ class Kubelet:
             os.mkfifo(folder / WAKE, 0o600)
         # Open it for writing too: a pipe without a writer is always readable.
         self._wake = os.open(folder / WAKE, os.O_RDWR | os.O_NONBLOCK)
-        self._warm_supervisor = WarmSupervisor(folder, temporary=options.temporary)
+        self._warm_supervisor = supervisor or WarmSupervisor(folder)
 
     def start(self) -> None:
         cgroup.remove_stale()

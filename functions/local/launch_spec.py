@@ -38,7 +38,6 @@ class LaunchOptions(Struct, frozen=True):
     platform: Path  # its folder, which no algorithm may see
     shown: Sequence[Path] = ()  # further files and folders that algorithms see
     ends_with_platform: bool = False  # whether running stages end with the platform, even if it is killed
-    temporary: bool = False  # whether the platform's folder is removed if it is killed
 
 
 def bare_python(code: str) -> list[str]:

@@ -18,11 +18,13 @@ from functions.local import generated_keys
 from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
+from functions.local.warm_supervisor import WarmSupervisor
 
 if TYPE_CHECKING:
     from functions.cluster.events import ApiServerEvent
 
 FUNCTIONS = ("submit", "advance", "status")
+CLUSTER = "cluster"  # the folder of the Jobs, below that of the platform
 _THREADS = 8  # of the broker; also the connections of its HTTP pool
 
 
@@ -93,6 +95,8 @@ class Platform:
         stack.callback(_set_environment(self._settings()))
         _discard_app()  # it may have been built with other settings
         stack.callback(_discard_app)
+        supervisor = WarmSupervisor(self._folder / CLUSTER, temporary=self._temporary)
+        stack.callback(supervisor.close)
         gateway = self._server(stack, self._port)
         with ThreadPoolExecutor(1) as pool:  # the probe mostly waits for another process
             isolation = pool.submit(probe)
@@ -104,7 +108,7 @@ class Platform:
         self._check_isolation()
         for name, server in servers.items():
             server.start(apps[name])
-        self._connect(stack, gateway, {name: server.url for name, server in servers.items()})
+        self._connect(stack, gateway, {name: server.url for name, server in servers.items()}, supervisor)
         self.url = gateway.url
 
     def _check_isolation(self) -> None:
@@ -125,7 +129,9 @@ class Platform:
                 "everybody can reach, such as /var/lib/sluice, or start Sluice as an ordinary user"
             )
 
-    def _connect(self, stack: ExitStack, gateway: Server, addresses: dict[str, str]) -> None:
+    def _connect(
+        self, stack: ExitStack, gateway: Server, addresses: dict[str, str], supervisor: WarmSupervisor
+    ) -> None:
         """Start the broker, the gateway, the kubelet and the ticker, and connect them to the functions."""
         from urllib3 import PoolManager, Timeout
 
@@ -147,15 +153,14 @@ class Platform:
         ingress = self._server(stack)
         ingress.start(broker.app)
         gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
-        folder = self._folder / "cluster"
+        folder = self._folder / CLUSTER
         options = LaunchOptions(
             self.isolation,
             self._folder,
             self._shown,
             ends_with_platform=self._end_stages,
-            temporary=self._temporary,
         )
-        kubelet = Kubelet(folder, _announcer(post, ingress.url), options)
+        kubelet = Kubelet(folder, _announcer(post, ingress.url), options, supervisor)
         kubelet.start()
         stack.callback(kubelet.stop, end_stages=self._end_stages)
         for source in of_kind(manifests, "PingSource"):
@@ -195,9 +200,10 @@ class Platform:
         self.key_file = Path(operator["OPERATOR_PRIVATE_KEY_FILE"]) if operator else None
         return {
             **chosen,
-            "DATABASE_URL": f"sqlite:///{self._folder / 'sluice.db'}",
+            # Nothing in a temporary folder has to outlast a power failure.
+            "DATABASE_URL": f"sqlite:///{self._folder / 'sluice.db'}{'?synchronous=off' if self._temporary else ''}",
             "SLUICE_CLUSTER": "processes",
-            "SLUICE_PROCESS_DIR": str(self._folder / "cluster"),
+            "SLUICE_PROCESS_DIR": str(self._folder / CLUSTER),
             "RESULTS_URL": self.results.as_uri(),
             "QUARANTINE_URL": (self._folder / "quarantine").as_uri(),
             "ENVIRONMENTS_FILE": str(self._environments.absolute()),

@@ -14,6 +14,7 @@ from functions.store.ports import RefusedStatement, StoreUnavailable
 from functions.trust.canonical import storable
 
 BUSY_TIMEOUT = 30.0  # seconds that a writer waits for another one
+_UNSYNCED = "?synchronous=off"
 # Prefixes of SQLite's names for errors that pass with time, or when somebody frees disk space or repairs the folder.
 _TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 _INDEX_OF = {
@@ -23,7 +24,10 @@ _INDEX_OF = {
 
 
 class Sqlite:
-    """See Driver. The path of the file follows `sqlite:///`."""
+    """See Driver. The path of the file follows `sqlite:///`.
+
+    With `?synchronous=off` at its end nothing waits for the disk: a power failure may damage the file.
+    """
 
     Error: type[Exception] = sqlite3.Error
     # IMMEDIATE takes the write lock at once. Taking it later could fail, because what was read has changed meanwhile.
@@ -31,7 +35,8 @@ class Sqlite:
     single = ""
 
     def __init__(self, url: str) -> None:
-        self._path = url.removeprefix("sqlite:///")
+        self._path = url.removeprefix("sqlite:///").removesuffix(_UNSYNCED)
+        self._synced = not url.endswith(_UNSYNCED)
 
     def connect(self) -> sqlite3.Connection:
         # Without isolation_level=None the module opens transactions of its own, and concurrent updates are lost.
@@ -39,6 +44,8 @@ class Sqlite:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
+            if not self._synced:
+                connection.execute("PRAGMA synchronous = OFF")
         except sqlite3.Error:
             connection.close()
             raise

@@ -245,6 +245,17 @@ def test_our_own_faults_on_sqlite_are_not_reported_as_unavailable(sqlite_url: st
             tx._session.execute("INSERT INTO slots (environment, new) VALUES ('a', 'b')")
 
 
+@pytest.mark.parametrize(("suffix", "synchronous"), [("", 2), ("?synchronous=off", 0)])
+def test_an_sqlite_file_waits_for_the_disk_unless_its_url_says_not(
+    sqlite_url: str, suffix: str, synchronous: int
+) -> None:
+    with closing(SqlStore(sqlite_url + suffix)) as store:
+        assert store._read("PRAGMA synchronous") == [{"synchronous": synchronous}]
+        workflow = start(store)
+    with closing(SqlStore(sqlite_url)) as store:
+        assert store.state(workflow.id) == workflow
+
+
 @pytest.mark.parametrize("backend", ["postgres", "sqlite"])
 @pytest.mark.parametrize("bad", ["\0", "\ud800"])
 def test_text_that_no_database_can_store_does_not_stop_a_workflow(
