@@ -120,13 +120,17 @@ class Comparison:
                 self._compare_whole(row)
             self._overlaps.see(row, times)
 
-    def _known_cells(self, column: Iterable[str]) -> dict[str, int]:
+    def _known_cells(self, column: Sequence[str]) -> dict[str, int]:
         """The numbers of those cells of a column that some output holds, and of empty ones, by their text."""
-        counted = Counter(column)
-        cells = {written: comparable_cell(written) for written in counted}
-        numbers = {written: self._cells.get(cell) if cell else EMPTY for written, cell in cells.items()}
-        known = {written: number for written, number in numbers.items() if number is not None}
-        self._overlaps.count((number, counted[written]) for written, number in known.items())
+        known = {}
+        for written in set(column):
+            cell = comparable_cell(written)
+            number = self._cells.get(cell) if cell else EMPTY
+            if number is not None:
+                known[written] = number
+        if known:
+            counted = Counter(column)
+            self._overlaps.count((number, counted[written]) for written, number in known.items())
         return known
 
     def _share(self, theirs: str, numbers: set[int]) -> None:
