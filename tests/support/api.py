@@ -142,7 +142,7 @@ def function(name: str, app: App) -> WSGIApplication:
 
 @cache
 def _served(name: str) -> Flask:
-    """A function as functions-framework makes it. That takes 15 ms, so one serves all tests, each on parts of its own."""
+    """A function as functions-framework makes it. That takes 15 ms, so one serves all tests."""
     with patch("functions.engine.app.current_app", _APP.get):
         create: Callable[..., Flask] = functions_framework.create_app
         return create(name, str(ROOT / f"functions/{name}/main.py"))
