@@ -61,7 +61,8 @@ class KubeObjects:
 
     def find(self, plural: str, name: str, namespace: str = "") -> Object | None:
         with self.lock:
-            return _copy(self.objects.get((plural, namespace or self.namespace, name)))
+            found = self.objects.get((plural, namespace or self.namespace, name))
+            return None if found is None else _copy(found)
 
     def names(self, plural: str) -> list[str]:
         with self.lock:
@@ -278,6 +279,6 @@ def _merge(into: Object, patch: Object) -> None:
             into[key] = value
 
 
-def _copy(body: Any) -> Any:
-    """A copy of what a JSON text can hold; deepcopy takes ten times as long."""
-    return msgspec.json.decode(msgspec.json.encode(body))
+def _copy(body: Object) -> Object:
+    """A copy of a JSON object; deepcopy takes ten times as long."""
+    return msgspec.json.decode(msgspec.json.encode(body), type=dict)
