@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.leaks import DATA, HONEST, LEAKS, UNFOUND, table
+from support.leaks import DATA, HONEST, LEAKS, UNFOUND, penguins, table
 
 from functions.staging.check.output_files import OutputFile, walk
 from functions.staging.check.rule_runner import Checked, check
@@ -45,6 +45,14 @@ def test_an_honest_result_passes(tmp_path: Path, name: str, content: bytes) -> N
 def test_what_rules_cannot_find_is_known(tmp_path: Path, name: str, content: bytes) -> None:
     (file,) = judge(tmp_path, {name: content}).files
     assert {finding.rule for finding in file.findings} & {"copies", "values", "archives", "metadata"} == set()
+
+
+def test_a_text_of_more_lines_than_are_compared_asks_for_a_persons_eye(tmp_path: Path) -> None:
+    """Otherwise rows below a hundred thousand short lines would pass."""
+    checked = judge(tmp_path, {"a.txt": b"a\n" * 100_000 + table(penguins())})
+    assert len(checked.notes) == 1
+    assert checked.notes[0].startswith("outputs/a.txt: lines, ")
+    assert judge(tmp_path / "whole", {"a.txt": b"a\n" * 100_000}).notes == ()
 
 
 def compare(tmp_path: Path, column: list[str], theirs: list[str]) -> set[str]:

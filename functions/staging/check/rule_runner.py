@@ -144,7 +144,8 @@ def _other_shapes(
             continue
         left -= sum(len(row) for table in found[file.path] for row in table.rows)
         if not notes and not all(table.whole for table in found[file.path]):
-            notes.append(f"{file.path}: lines, split cells and transposed tables were compared in part, from here on")
+            shapes = "lines, split cells, arrays and transposed tables"
+            notes.append(f"{file.path}: {shapes} were compared in part, from here on")
     return found, notes
 
 

@@ -28,7 +28,7 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
     A table that is not whole has more rows than were left to compare.
     """
     left = most
-    shapes = [_lines(file)] if file.extension in TEXTS else []
+    shapes: list[Iterator[Row | None]] = [_lines(file)] if file.extension in TEXTS else []
     if file.extension == ".json" and tables:
         value = parse_json(file.whole())
         shapes += [parallel_rows(value), _arrays(value)]
@@ -38,6 +38,8 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
         count = 0
         for row in shape:
             count += 1
+            if row is None:
+                continue
             left -= len(row)
             if left < 0:
                 break
@@ -49,13 +51,15 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
             return
 
 
-def _lines(file: OutputFile) -> Iterator[Row]:
-    """The lines of a text that look like rows of a table."""
+def _lines(file: OutputFile) -> Iterator[Row | None]:
+    """The lines of a text that look like rows of a table. None at the end: there are more lines than MOST_LINES."""
     with file.open() as stream:
         for line in islice(iter(lambda: stream.readline(LONGEST_LINE), b""), MOST_LINES):
             cells = _values(line.decode(errors="replace"))
             if len(cells) >= 3:
                 yield cells
+        if stream.read(1):
+            yield None
 
 
 def _split(table: Table) -> Iterator[Row]:
