@@ -120,7 +120,7 @@ def forget(job: str, as_json: bool) -> None:
       DATABASE_URL=sqlite:///$PWD/.sluice/sluice.db sluice forget JOB  # a job of `sluice up`
     """
     from functions.settings import Settings
-    from functions.store.ports import StoreUnavailable
+    from functions.store.ports import RefusedStatement, StoreUnavailable
     from functions.variables import SettingsError
     from functions.workflow.model import WorkflowId
 
@@ -134,6 +134,8 @@ def forget(job: str, as_json: bool) -> None:
         fail(str(e))
     except StoreUnavailable:
         fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
+    except RefusedStatement as e:
+        fail(f"DATABASE_URL: {e}")
     if not gone:
         _refuse_to_forget(job, left)
     if as_json:
