@@ -25,6 +25,7 @@ from support.deployment import (
     rendered,
 )
 
+from functions import policies
 from functions.cluster.kubernetes.pods import pod_template
 from functions.cluster.stage_command import ocean
 from functions.engine.app import App
@@ -112,6 +113,25 @@ def environments_of(name: str, folder: Path) -> dict[str, Environment]:
     file = folder / key
     file.write_text(maps["sluice-environments"]["data"][key])
     return load(Settings(environments_file=str(file)))
+
+
+def test_the_policies_of_production_are_valid_and_mounted_into_the_functions_that_read_them(tmp_path: Path) -> None:
+    maps = of_kind("production", "ConfigMap")
+    folder, _, key = maps["sluice-settings"]["data"]["POLICIES_FILE"].rpartition("/")
+    file = tmp_path / key
+    file.write_text(maps["sluice-policies"]["data"][key])
+    assert [each.checks is not None for each in policies.load(str(file)).written] == [True]
+    for function, pod in function_pods("production").items():
+        if function == "status":
+            assert "policies" not in {volume["name"] for volume in pod["volumes"]}
+        else:
+            assert mounted(pod, folder)["configMap"] == {"name": "sluice-policies"}
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_FUNCTIONS if name != "production"])
+def test_no_policy_is_set_where_none_is_mounted(name: str) -> None:
+    assert "POLICIES_FILE" not in of_kind(name, "ConfigMap")["sluice-settings"]["data"]
+    assert not {volume["name"] for pod in function_pods(name).values() for volume in pod["volumes"]} & {"policies"}
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)

@@ -46,7 +46,7 @@ def test_namespaces_and_kinds_are_applied_before_the_objects_in_them() -> None:
 def test_every_kustomization_is_compared() -> None:
     found = {str(file.parent.relative_to(ROOT)) for part in ("knative", "k8s_install") for file in _plans(part)}
     # A component that patches cannot be rendered alone; it is part of the overlays that name it.
-    parts = {f"knative/components/{name}" for name in ("functions", "kourier", "try-out")}
+    parts = {f"knative/components/{name}" for name in ("functions", "kourier", "policies", "try-out")}
     # It generates a ConfigMap from the dashboard, which our renderer does not. test_observability.py checks it.
     assert found == {*FOLDERS, *parts, "k8s_install/observability"}
 
