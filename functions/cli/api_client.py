@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
 
 from functions.cli.http_client import ApiError, HttpClient, ServerUnavailable, why
+from functions.cli.options import THIS_MACHINE
 
 API = "/api/v1/operator"
 _LONGEST_EVENT = 1 << 20  # bytes of one line of a log's stream
@@ -198,7 +199,11 @@ class Client(HttpClient):
     @property
     def seen_by(self) -> str:
         """What an error about held results adds for a checker; nothing for an operator, who sees all."""
-        return "" if self._headers else f" that {self.address} may see; name a checker's key with --key-file"
+        if self._headers:
+            return ""
+        laptop = " (a file with any text, on this laptop)" if urlsplit(self.url).hostname in THIS_MACHINE else ""
+        keys = f"a checker's key with --key-file, or the operator's secret with --admin-file{laptop}"
+        return f" that {self.address} may see; name {keys}"
 
     def held_file(self, job_id: str, index: int) -> bytes:
         """One held file, decrypted. The server records the view in the job's history."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -52,12 +54,19 @@ def migrate(as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of a `sluice up`: use its database, Jobs and results.",
+)
 @json_option
-def sweep(as_json: bool) -> None:
+def sweep(folder: Path | None, as_json: bool) -> None:
     """Do now what the function `advance` does on each tick.
 
     Moves on workflows whose events were lost, applies deadlines, and removes what is left over. Needs the settings of
-    `advance`. Safe at any time, also while the functions run.
+    `advance`, or --dir on a laptop; there ENVIRONMENTS_FILE names the file that `sluice up` got as --environments. Safe
+    at any time, also while the functions run.
 
     \b
     Exit codes: 1 if something failed (see the log), 2 if a setting is missing or wrong, 3 if the database or the
@@ -66,12 +75,15 @@ def sweep(as_json: bool) -> None:
     \b
     Example:
       sluice sweep --json
+      sluice sweep --dir .sluice
     """
     from functions.cluster.kubernetes.access import NoCluster
     from functions.cluster.ports import ClusterError
     from functions.store.ports import StoreUnavailable
     from functions.variables import SettingsError
 
+    if folder is not None:
+        _use_folder(folder)
     try:
         from functions.advance import sweep as sweeping
         from functions.engine.app import current_app
@@ -154,6 +166,16 @@ def _refuse_to_forget(job: str, state: Workflow | None) -> NoReturn:
     else:
         why = "its last steps are not in the log yet; try again after the next sweep, or call `sluice sweep`"
     fail(f"job {printable(job)} cannot be forgotten yet: {why}", FAILED)
+
+
+def _use_folder(folder: Path) -> None:
+    """Set the variables of a laptop's folder."""
+    from functions.local.platform import DATABASE, ENVIRONMENTS, folder_variables
+
+    if not (folder / DATABASE).is_file():
+        fail(f"--dir: {folder} is no folder of `sluice up`: it holds no {DATABASE}")
+    environments = Path(os.environ.get("ENVIRONMENTS_FILE") or ENVIRONMENTS)
+    os.environ.update(folder_variables(folder.resolve(), environments, {*os.environ}))
 
 
 def _ask_database_and_cluster(app: App) -> None:

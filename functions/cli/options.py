@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from functions.cli.api_client import Client
 
 DEFAULT_URL = "http://127.0.0.1:8050"
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 CONSOLE = "/console/"  # below the URL of a server
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 import click
 
 from functions.cli.command_errors import FAILED, fail
-from functions.cli.options import checked_url, json_option, print_json, read_secret, url_option
+from functions.cli.options import THIS_MACHINE, checked_url, json_option, print_json, read_secret, url_option
 from functions.cli.tes_run import local_urls, outputs_option, read_task, relative_urls, run
 
 if TYPE_CHECKING:
     from functions.cli.options import F
     from functions.cli.tes_client import TesClient
 
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -72,7 +71,7 @@ def submit(client: TesClient, task: Path, out: Path | None, as_json: bool) -> No
       sluice tes submit task.json --url https://sluice.example --token-file token
     """
     body = read_task(task)
-    if urlsplit(client.url).hostname not in _THIS_MACHINE:
+    if urlsplit(client.url).hostname not in THIS_MACHINE:
         for _, path, _ in relative_urls(body):
             fail(
                 f"{path}: expected an absolute URL such as s3://bucket/key; "

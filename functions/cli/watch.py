@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from functions.cli.options import THIS_MACHINE
 from functions.workflow.codes import Code
 from functions.workflow.model import Stop
 
@@ -51,7 +52,7 @@ def follow(
 
 
 def _intervals(url: str) -> Iterator[float]:
-    local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    local = urlsplit(url).hostname in THIS_MACHINE
     seconds, longest = _LOCAL if local else _REMOTE
     while True:
         yield seconds

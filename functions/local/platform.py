@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,11 +25,30 @@ if TYPE_CHECKING:
 
 FUNCTIONS = ("submit", "advance", "status")
 CLUSTER = "cluster"  # the folder of the Jobs, below that of the platform
+DATABASE = "sluice.db"
+ENVIRONMENTS = Path(__file__).with_name("environments.yaml")  # where the user names none
 _THREADS = 8  # of the broker; also the connections of its HTTP pool
 
 
 class PlatformError(Exception):
     """The platform cannot start. The message tells the user why, and what to do."""
+
+
+def folder_variables(folder: Path, environments: Path, given: Set[str], *, temporary: bool = False) -> dict[str, str]:
+    """The functions' environment variables that say where a folder keeps its records, Jobs, results and key.
+
+    `given`: the names of the variables that the user has set; their key is used instead of the folder's. `temporary`:
+    nothing in the folder has to outlast a power failure.
+    """
+    return {
+        "DATABASE_URL": f"sqlite:///{folder / DATABASE}{'?synchronous=off' if temporary else ''}",
+        "SLUICE_CLUSTER": "processes",
+        "SLUICE_PROCESS_DIR": str(folder / CLUSTER),
+        "RESULTS_URL": (folder / "results").as_uri(),
+        "QUARANTINE_URL": (folder / "quarantine").as_uri(),
+        "ENVIRONMENTS_FILE": str(environments.absolute()),
+        **generated_keys.signing_settings(folder, given),
+    }
 
 
 class Platform:
@@ -58,7 +77,7 @@ class Platform:
         self._folder = folder.resolve()  # no link of its path may lead astray inside a sandbox
         self._port = port
         self._tick = tick
-        self._environments = environments or Path(__file__).with_name("environments.yaml")
+        self._environments = environments or ENVIRONMENTS
         self._require_isolation = require_isolation
         self._end_stages = end_stages
         self._temporary = temporary
@@ -198,19 +217,8 @@ class Platform:
         given = {*os.environ, *self._variables}
         operator = generated_keys.operator_settings(self._folder, given)
         self.key_file = Path(operator["OPERATOR_PRIVATE_KEY_FILE"]) if operator else None
-        return {
-            **chosen,
-            # Nothing in a temporary folder has to outlast a power failure.
-            "DATABASE_URL": f"sqlite:///{self._folder / 'sluice.db'}{'?synchronous=off' if self._temporary else ''}",
-            "SLUICE_CLUSTER": "processes",
-            "SLUICE_PROCESS_DIR": str(self._folder / CLUSTER),
-            "RESULTS_URL": self.results.as_uri(),
-            "QUARANTINE_URL": (self._folder / "quarantine").as_uri(),
-            "ENVIRONMENTS_FILE": str(self._environments.absolute()),
-            **operator,
-            **generated_keys.signing_settings(self._folder, given),
-            **self._variables,
-        }
+        kept = folder_variables(self._folder, self._environments, given, temporary=self._temporary)
+        return {**chosen, **kept, **operator, **self._variables}
 
 
 def _lock(folder: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.fake_api import KEY, OWNER, FakeApi, Sluice, job
 
+from functions.cli.api_client import Client
 from functions.ethereum import address, recover
 
 
@@ -108,7 +109,9 @@ def test_a_key_that_is_no_checkers_is_named_when_nothing_is_held_for_it(
 ) -> None:
     api.put("GET", "/held", {"held": [], "undelivered": []})
     api.put("GET", "/held/j1", {"error": "no results of a job j1 are held"}, status=404)
-    checker = f" that {address(KEY)} may see; name a checker's key with --key-file\n"
+    secret = "the operator's secret with --admin-file (a file with any text, on this laptop)"
+    keys = f"a checker's key with --key-file, or {secret}"
+    checker = f" that {address(KEY)} may see; name {keys}\n"
     given = ("--key-file", key_file, "--url", api.url)
     ended = sluice("held", *given)
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", f"nothing is held{checker}")
@@ -116,6 +119,11 @@ def test_a_key_that_is_no_checkers_is_named_when_nothing_is_held_for_it(
     assert (ended.exit_code, ended.stderr) == (2, f"Error: {api.url} holds no results of job j1{checker}")
     (tmp_path / "admin").write_text("secret")
     assert sluice("held", *given, "--admin-file", tmp_path / "admin").stderr == "nothing is held\n"
+
+
+def test_of_a_server_elsewhere_not_any_secret_is_said_to_do() -> None:
+    client = Client("https://sluice.example", KEY, None)
+    assert client.seen_by.endswith("or the operator's secret with --admin-file")
 
 
 def test_a_reader_of_stdout_that_goes_away_is_no_internal_error(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -64,6 +67,21 @@ def test_sluice_sweep_continues_unannounced_work_and_then_finds_nothing(
             ("admitted", "admission"),
             ("configure succeeded", "sweep"),
         ]
+
+
+def test_sluice_sweep_on_a_laptops_folder_needs_no_settings(
+    tmp_path: Path, sqlite_url: str, forgotten: WorkflowId
+) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    with mock.patch.dict(os.environ, clear=True):
+        refused = sluice("sweep", "--dir", str(folder))
+        assert (refused.exit_code, "it holds no sluice.db" in refused.stderr) == (2, True)
+        shutil.copy(sqlite_url.removeprefix("sqlite:///"), folder / "sluice.db")
+        first = sluice("sweep", "--json", "--dir", str(folder))
+        assert first.exit_code == 0, first.output
+        assert json.loads(first.stdout) != {}
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["cluster"]
 
 
 @pytest.mark.parametrize("cluster", ["none", "unreachable"])
