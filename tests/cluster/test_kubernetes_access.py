@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_without_a_cluster_the_message_names_kubeconfig(monkeypatch: pytest.Monk
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(SettingsError, match="KUBECONFIG"):
         KubernetesCluster(Settings()).read(REF)
+
+
+def test_an_image_without_the_package_for_a_kubeconfig_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes.client.configuration", None)
+    with pytest.raises(SettingsError) as refused:
+        access.find_access("/nowhere")
+    text = str(refused.value)
+    assert "In a Pod, unset KUBECONFIG: its service account is used" in text
+    assert "install Sluice with pip (docs/deploy.md, Images)" in text
 
 
 def kubeconfig(secure: FakeKube, folder: Path, authority: Path) -> str:

@@ -57,8 +57,8 @@ def _from_kubeconfig(path: str) -> Access:
         from requests.utils import should_bypass_proxies  # the package itself decides with it
     except ModuleNotFoundError:
         raise SettingsError(
-            "KUBECONFIG is set, and this image cannot read it: it leaves the package kubernetes out. "
-            "Use an installation by pip"
+            "KUBECONFIG is set, and this image cannot read it: it leaves the package kubernetes out. In a Pod, unset "
+            "KUBECONFIG: its service account is used. Elsewhere, install Sluice with pip (docs/deploy.md, Images)"
         ) from None
 
     configuration = Configuration()  # type: ignore[no-untyped-call]
