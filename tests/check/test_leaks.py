@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.leaks import DATA, HONEST, LEAKS, UNFOUND, penguins, table
 
+from functions.staging.check import copies
 from functions.staging.check.output_files import OutputFile, walk
 from functions.staging.check.rule_runner import Checked, check
 from functions.trust.disclosure import Checks, Columns, Level, Types
@@ -67,6 +68,22 @@ def compare(tmp_path: Path, column: list[str], theirs: list[str]) -> set[str]:
 def test_a_column_of_values_that_name_individuals_is_found(tmp_path: Path) -> None:
     codes = [f"{n * 7919:06d}" for n in range(300)]
     assert "values" in compare(tmp_path, [*codes[:30], *(f"x{n}" for n in range(20))], codes)
+
+
+def test_an_input_column_that_begins_with_empty_cells_is_compared(tmp_path: Path) -> None:
+    codes = [f"{n * 7919:06d}" for n in range(3000)]
+    assert "values" in compare(tmp_path, [*codes[-30:], *(f"x{n}" for n in range(25))], [*[""] * 200, *codes])
+
+
+def test_of_very_many_shared_values_only_a_part_is_compared_and_a_note_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_SHARED", 100)
+    (tmp_path / "0").write_bytes(table([[f"{n * 7919:06d}"] * 30 for n in range(50)]))
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "a.csv").write_bytes(table([[f"{n * 7919:06d}"] * 30 for n in range(40)]))
+    checked = check(list(walk(tmp_path, "outputs")), [OutputFile("inputs/0", tmp_path / "0")], CHECKS)
+    assert "inputs/0: only 100 of the values that it shares with columns were compared" in checked.notes
 
 
 def test_a_column_of_counts_is_not_taken_for_a_column_of_serial_numbers(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "tabs.csv", table(ROWS[:60], delimiter="\t")),
     ("copies", "spaces.csv", table(ROWS[:60], delimiter=" ")),
     ("copies", "cells-in-cells.csv", table([["x", ";".join(row)] for row in ROWS[:60]])),
+    *(("copies", f"joined-by-{ord(by)}.csv", table([["x", by.join(row)] for row in ROWS[:60]])) for by in "_/:~&"),
+    ("copies", "joined-in-one.csv", table([["_".join(row)] for row in ROWS[:60]])),
     ("copies", "turned.csv", table([[row[n] for row in ROWS[:60]] for n in range(8)])),
     ("copies", "lines.txt", table(ROWS[:60])),
     ("copies", "printed.txt", "\n".join("  ".join(row) for row in ROWS[:60]).encode()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice, zip_longest
 
 from functions.staging.check.output_files import OutputFile
@@ -31,6 +32,7 @@ MOST_ROWS = 50_000_000  # of one input that are compared; a note says if there a
 SAMPLE = 50_000  # the first rows, by which an input column is judged nearly unique
 SAMPLE_VALUES = 500_000  # distinct values of all columns; a table of genes has tens of thousands of columns
 NEARLY_UNIQUE = 0.9  # distinct values per row
+MOST_SHARED = 250_000  # values that columns of outputs share with those of one input, each pair of columns by itself
 BLOCK_CELLS = 50_000  # cells that are compared at once
 EMPTY = -1  # the number of a cell without content
 
@@ -44,7 +46,7 @@ class OutputTable:
         self.copied = 0
         self.overlap: Overlap | None = None
         self.columns: dict[int, set[int]] = {}  # the distinct values of each column
-        self.shared: dict[tuple[int, str], set[int]] = defaultdict(set)  # values in common: own column, input column
+        self.shared: list[tuple[int, str, float]] = []  # own column, input column, percent of values in common
 
 
 class Comparison:
@@ -65,7 +67,12 @@ class Comparison:
         self.notes: list[str] = []
         for index, output in enumerate(self.outputs):
             self._add(output, index)
-        self._with_columns = [output for output in self.outputs if output.columns]
+        self._columns = [(output, own) for output in self.outputs for own in output.columns]
+        self._holders: dict[int, list[int]] = defaultdict(list)  # the columns that hold a value
+        for column, (output, own) in enumerate(self._columns):
+            for number in output.columns[own]:
+                self._holders[number].append(column)
+        self._shared: set[tuple[int, int, int]] = set()  # of the current input: own column, input column, value
 
     @property
     def is_empty(self) -> bool:
@@ -98,19 +105,20 @@ class Comparison:
         while block := list(islice(rows, size)):
             compared += len(block)
             unique.add(block)
-            self._compare_block(name, header, block)
+            self._compare_block(header, block, unique)
             if compared >= MOST_ROWS:
                 self.notes.append(f"{name}: only its first {MOST_ROWS} rows were compared")
                 break
         self._overlaps.end_input(name, compared)
-        self._drop_common(name, header, unique)
+        self._judge_shared(name, header, unique)
 
-    def _compare_block(self, name: str, header: Row, block: Sequence[Row]) -> None:
+    def _compare_block(self, header: Row, block: Sequence[Row], unique: _Uniqueness) -> None:
         """Compare some rows. Rows that hold the same known cells are compared once."""
         columns = list(zip_longest(*block, fillvalue=""))
         found = [self._known_cells(column) for column in columns]
         for column, known in enumerate(found[: len(header)]):
-            self._share(f"{name}:{header[column]}", set(known.values()))
+            if not unique.is_common_so_far(column):
+                self._share(column, known.values())
         kept = [(column, known) for column, known in zip(columns, found, strict=True) if known]
         if not kept:
             return
@@ -133,24 +141,29 @@ class Comparison:
             self._overlaps.count((number, counted[written]) for written, number in known.items())
         return known
 
-    def _share(self, theirs: str, numbers: set[int]) -> None:
-        """Record which values of an input column, `theirs`, the columns of outputs hold."""
-        for output in self._with_columns if numbers else ():
-            for own, known in output.columns.items():
-                if shared := known & numbers:
-                    output.shared[own, theirs] |= shared
+    def _share(self, theirs: int, numbers: Iterable[int]) -> None:
+        """Record which values of an input column the columns of outputs hold. The time follows what they share."""
+        for number in numbers:
+            if len(self._shared) >= MOST_SHARED:
+                return
+            self._shared.update((own, theirs, number) for own in self._holders.get(number, ()))
 
     def _compare_whole(self, row: Iterable[int | None]) -> None:
         whole = tuple(sorted(number for number in row if number is not None and number != EMPTY))
         if whole in self._rows:
             self._copied.add(whole)
 
-    def _drop_common(self, name: str, header: Row, unique: _Uniqueness) -> None:
-        """Forget shared values of columns with few distinct ones, such as a sex or a year."""
-        common = {f"{name}:{header[n]}" for n in range(len(header)) if not unique.is_nearly_unique(n)}
-        for output in self.outputs:
-            for key in [key for key in output.shared if key[1] in common]:
-                del output.shared[key]
+    def _judge_shared(self, name: str, header: Row, unique: _Uniqueness) -> None:
+        """Keep the pairs of columns that share too much; input columns with few distinct values do not count."""
+        if len(self._shared) >= MOST_SHARED:
+            self.notes.append(f"{name}: only {MOST_SHARED} of the values that it shares with columns were compared")
+        identifies = cache(unique.is_nearly_unique)
+        for (column, theirs), count in sorted(Counter((own, theirs) for own, theirs, _ in self._shared).items()):
+            output, own = self._columns[column]
+            share = count / len(output.columns[own]) * 100
+            if share >= self._values.share and identifies(theirs):
+                output.shared.append((own, f"{name}:{header[theirs]}", share))
+        self._shared.clear()
 
     def finish(self) -> None:
         """Count what each output shares with the inputs. Call it after the last input."""
@@ -177,11 +190,9 @@ class Comparison:
     def values(self, path: str) -> Iterator[str]:
         """Find columns of one output whose values are those of a nearly unique input column."""
         for output in self._of(path):
-            for (own, theirs), found in output.shared.items():
-                share = len(found) / len(output.columns[own]) * 100
-                if share >= self._values.share:
-                    name = output.table.columns[own] if own < len(output.table.columns) else str(own)
-                    yield f"column {name!r}: {share:.0f} % of its values stand in the input column {theirs}"
+            for own, theirs, share in output.shared:
+                name = output.table.columns[own] if own < len(output.table.columns) else str(own)
+                yield f"column {name!r}: {share:.0f} % of its values stand in the input column {theirs}"
 
     def _of(self, path: str) -> Iterator[OutputTable]:
         return (output for output in self.outputs if output.path == path)
@@ -216,6 +227,10 @@ class _Uniqueness:
         for row in block:
             for values, cell in zip(self._seen, row, strict=False):
                 values.add(comparable_cell(cell))
+
+    def is_common_so_far(self, column: int) -> bool:
+        """Whether a column has so few distinct values that, if it is nearly unique in the end, a tenth came so far."""
+        return self._rows >= 100 and 2 * len(self._seen[column]) < self._rows * NEARLY_UNIQUE
 
     def is_nearly_unique(self, column: int) -> bool:
         """Whether a value identifies a row of the input. In a column that counts 1, 2, 3 … it does not."""

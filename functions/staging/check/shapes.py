@@ -18,7 +18,7 @@ MOST_CELLS = 300_000  # in the other shapes of all files
 MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
 SHORT = 100  # rows; each column of a shorter table may be one row of an input, with a value to a line
-_BETWEEN = re.compile(r"[,;|\t]")
+_BETWEEN = re.compile(r"[,;|\t_/:~&]")
 _DIGIT = re.compile(r"[0-9]")
 
 
