@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -82,7 +83,8 @@ MADE_UP = [
     if operation not in (("/", "get"), ("/healthz", "get"), (tes.SERVICE_INFO.path, "get"))
     or mode is GenerationMode.POSITIVE  # takes nothing that could be wrong
 ]
-enough = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = 100 if os.environ.get("SLUICE_LONG") else 10
+enough = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize(("path", "method", "mode"), MADE_UP)

@@ -49,30 +49,41 @@ def hasty(tmp_path: Path) -> Path:
     return config
 
 
-@pytest.fixture(params=["gunicorn", "laptop"])
-def port(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The port of `status` as the image and as the laptop serve it."""
-    database = f"sqlite:///{tmp_path}/sluice.db"
-    migrate(database)
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"sqlite:///{tmp_path_factory.mktemp('record')}/sluice.db"
+    migrate(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def job(database: str) -> str:
+    return str(Api(app(SqlStore(database))).start()["jobId"])
+
+
+@pytest.fixture(scope="module", params=["gunicorn", "laptop"])
+def port(request: pytest.FixtureRequest, database: str) -> Iterator[int]:
+    """The port of `status` as the image and as the laptop serve it. What stalled in one test holds up no other."""
     settings = {"DATABASE_URL": database, "SLUICE_CLUSTER": "memory", "CLIENT_SECONDS": "1"}
     settings |= {"ALLOWED_ADMINS": '["secret"]'}
     if request.param == "gunicorn":
         with one_served("status", THREADS=str(CLIENTS), **settings) as (port, _):
             yield port
         return
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
     from functions.engine.app import current_app
     from functions.status import followed_log
 
-    # Clients in this process, of other tests, may have left an answer open.
-    monkeypatch.setattr(followed_log, "_STREAMS", followed_log._Streams())
-    current_app.cache_clear()
-    server = Server()
-    server.start(function("status"))
-    yield server.port
-    server.stop()
-    current_app.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        # Clients in this process, of other tests, may have left an answer open.
+        patch.setattr(followed_log, "_STREAMS", followed_log._Streams())
+        current_app.cache_clear()
+        server = Server()
+        server.start(function("status"))
+        yield server.port
+        server.stop()
+        current_app.cache_clear()
 
 
 def connected(port: int) -> socket.socket:
@@ -123,8 +134,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(tmp_path: Path, hasty
         assert asked(port, "/healthz") == 200
 
 
-def test_a_client_that_leaves_a_followed_log_gives_its_thread_back(port: int, tmp_path: Path) -> None:
-    job = Api(app(SqlStore(f"sqlite:///{tmp_path}/sluice.db"))).start()["jobId"]
+def test_a_client_that_leaves_a_followed_log_gives_its_thread_back(port: int, job: str) -> None:
     head = f"GET /api/v1/operator/logs?jobId={job}&follow=1 HTTP/1.1\r\nHost: localhost\r\nAdmin: secret\r\n\r\n"
 
     def followed(sock: socket.socket) -> bool:
