@@ -51,12 +51,14 @@ TAKE_WAITING = """
     RETURNING kind, subject, data
 """
 LEAVES = "SELECT 0 AS level, position, data AS hash FROM log_leaves WHERE position IN ({positions})"
-NODES = "SELECT level, position, hash FROM log_nodes WHERE (level, position) IN (VALUES {nodes})"
+# SQLite would read the whole table for `(level, position) IN (VALUES …)`.
+NODES = "SELECT level, position, hash FROM log_nodes WHERE {nodes}"
 PART_BITS = 16
-# The index of the schema has the same expressions. Not min(position): for that, Postgres may read the whole log.
+# The index of the schema has the same expressions. Not min(position): for that, Postgres may read the whole log. Not
+# `data = …`: SQLite would put its value into the second expression, and no longer find that in the index.
 POSITIONS = f"""
-    SELECT position FROM log_leaves
-    WHERE (position >> {PART_BITS}) IN ({{parts}}) AND substr(data, 1, 16) = %(start)s AND data = %(data)s
+    SELECT position, data FROM log_leaves
+    WHERE (position >> {PART_BITS}) IN ({{parts}}) AND substr(data, 1, 16) = %(start)s
 """
 NEWEST = "SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
 COSIGNATURES = "SELECT cosignatures FROM log_copies WHERE size = %(size)s ORDER BY place"
@@ -108,8 +110,8 @@ class SqlLog:
         return sorted((LogLeaf(row["kind"], row["subject"], row["data"]) for row in rows), key=lambda leaf: leaf.data)
 
     def nodes(self, wanted: Sequence[Node]) -> Mapping[Node, bytes]:
-        leaves = ", ".join(str(int(position)) for level, position in wanted if not level)
-        inner = ", ".join(f"({int(level)}, {int(position)})" for level, position in wanted if level)
+        leaves = ", ".join(str(position) for level, position in wanted if not level)
+        inner = " OR ".join(f"(level = {level} AND position = {position})" for level, position in wanted if level)
         statements = [LEAVES.format(positions=leaves)] if leaves else []
         statements += [NODES.format(nodes=inner)] if inner else []
         rows = self._run(" UNION ALL ".join(statements), {}) if statements else ()
@@ -129,8 +131,8 @@ class SqlLog:
 
     def position(self, data: str, size: int) -> int | None:
         parts = ", ".join(str(part) for part in range((size >> PART_BITS) + 1))
-        found = self._run(POSITIONS.format(parts=parts), {"start": data[:16], "data": data})
-        return min((row["position"] for row in found if row["position"] < size), default=None)
+        found = self._run(POSITIONS.format(parts=parts), {"start": data[:16]})
+        return min((row["position"] for row in found if row["data"] == data and row["position"] < size), default=None)
 
     def checkpoint(self) -> str | None:
         for row in self._run(NEWEST, {}):
