@@ -26,7 +26,7 @@ from functions.workflow.environment import Environment
 from functions.workflow.model import Submission
 
 MIB = 1 << 20
-SIZE, SHORT_SIZE = 1 << 30, 4 * MIB  # bytes of the output
+SIZE, SHORT_SIZE = 1 << 30, MIB // 2  # bytes of the output
 ROWS, SHORT_ROWS = 1_000_000, 10_000  # of the input
 SUBMISSIONS, SHORT_SUBMISSIONS = 2000, 20
 HEADER = "no,value,age,sex,region,weight,height,group,date,note\n"

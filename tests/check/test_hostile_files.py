@@ -58,7 +58,7 @@ def header(width: int, height: int) -> tuple[bytes, bytes]:
 def zipped(files: dict[str, bytes], levels: int = 1) -> bytes:
     for _ in range(levels):
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name, content in files.items():
                 archive.writestr(name, content)
         files = {"inside.zip": buffer.getvalue()}
@@ -90,7 +90,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "bomb.gz": lambda: gzip.compress(bytes(320 * MIB), 1),
     "bomb.zip": lambda: zipped({f"{n}.csv": bytes(MIB) for n in range(300)}, 3),
     "entries.zip": lambda: zipped({str(n): b"" for n in range(60_000)}),
-    "pixels.png": lambda: png(header(15_000, 15_000), (b"IDAT", zlib.compress(bytes(300 * MIB))), (b"IEND", b"")),
+    "pixels.png": lambda: png(header(15_000, 15_000), (b"IDAT", zlib.compress(bytes(300 * MIB), 1)), (b"IEND", b"")),
     "too-many-pixels.png": lambda: png(header(2**31 - 1, 2**31 - 1), (b"IDAT", b""), (b"IEND", b"")),
     "long-chunk.png": lambda: png(header(1, 1)) + struct.pack(">I", 2**31) + b"IDAT",
     "many-chunks.png": lambda: png(header(1, 1), *[(b"tEXt", b"")] * 500_000, (b"IEND", b"")),

@@ -182,8 +182,9 @@ def test_names_that_are_too_long_together_are_refused(storage: Storage, tmp_path
 
 @pytest.mark.parametrize(("files", "fits"), [(300, True), (400, False)])
 def test_a_list_of_held_files_that_no_release_could_be_told_of_is_refused(
-    storage: Storage, tmp_path: Path, files: int, fits: bool
+    tmp_path: Path, files: int, fits: bool
 ) -> None:
+    storage = FileStorage(tmp_path / "results")
     root = volume(tmp_path / "v", {"/".join(["x" * 200] * 3) + f"/{n}": b"" for n in range(files)})
     quarantine = FileStorage(tmp_path / "quarantine")
     held = HeldTask(quarantine="", recipient=new_identity()[1])
