@@ -235,8 +235,7 @@ def test_known_keys_count_for_an_hour_more_if_the_issuer_does_not_answer(
     now = 5201.0
     with pytest.raises(Unavailable):
         signed_in(token, issuer)
-    issuer.answers = answers
-    now = 5220.0
+    issuer.answers, now = answers, 5220.0
     assert signed_in(token, issuer)
 
 
@@ -259,8 +258,7 @@ def test_a_slow_issuer_delays_nobody_whose_key_is_known(issuer: Issuer, monkeypa
     monkeypatch.setattr("functions.api.auth.oidc.time.monotonic", lambda: now)
     assert signed_in(issuer.token(), issuer)
     now += 601
-    slow = SlowIssuer()
-    monkeypatch.setattr(oidc, "_discovered", slow)
+    monkeypatch.setattr(oidc, "_discovered", slow := SlowIssuer())
     new = issuer.token(OTHER_KEY, kid="two", algorithm="ES256")
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(signed_in, new, issuer)
@@ -275,8 +273,7 @@ def test_a_slow_issuer_delays_nobody_whose_key_is_known(issuer: Issuer, monkeypa
 
 
 def test_all_who_need_the_first_keys_wait_for_one_fetch(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = SlowIssuer()
-    monkeypatch.setattr(oidc, "_discovered", slow)
+    monkeypatch.setattr(oidc, "_discovered", slow := SlowIssuer())
     with ThreadPoolExecutor(4) as threads:
         found = [threads.submit(signed_in, issuer.token(), issuer) for _ in range(4)]
         assert slow.begun.wait(30)
