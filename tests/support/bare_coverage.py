@@ -1,7 +1,7 @@
 """A plugin of coverage: measures the interpreters that the laptop starts without site-packages, and their children.
 
 Coverage starts by itself only where site-packages are. And the program of a stage starts in a view of the files that
-has no folder for coverage's data, so every process of a stage sends its data to the first one, which writes them.
+has no folder for coverage's data, so a process in there sends its data to those outside, which write them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import atexit
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ class Family:
     """Coverage of this process and of all that it forks, up to the programs that they become."""
 
     def __init__(self, config: str) -> None:
-        self._first = os.getpid()
         self._receiver, self._sender = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._receiver, self._sender):
             end.setblocking(False)
@@ -78,14 +77,20 @@ class Family:
     def _save(self) -> None:
         with suppress(Exception):
             self._coverage.stop()
-            self._sender.send(self._coverage.get_data().dumps())
-            if os.getpid() == self._first:
-                self._write()
+            measured = self._coverage.get_data().dumps()
+            if os.access(os.path.dirname(self._data_file), os.W_OK):
+                self._write([measured, *self._received()])
+            else:
+                self._sender.send(measured)
 
-    def _write(self) -> None:
-        data = coverage.CoverageData(self._data_file, suffix=True)
+    def _received(self) -> Iterator[bytes]:
         with suppress(BlockingIOError):
             while received := self._receiver.recv(1 << 20):
-                sent = coverage.CoverageData(no_disk=True)
-                sent.loads(received)
-                data.update(sent)
+                yield received
+
+    def _write(self, measured: Iterable[bytes]) -> None:
+        data = coverage.CoverageData(self._data_file, suffix=True)
+        for each in measured:
+            sent = coverage.CoverageData(no_disk=True)
+            sent.loads(each)
+            data.update(sent)
