@@ -85,7 +85,7 @@ def significant_digits(cell: str) -> int:
     text = cell.strip()
     if not _NUMBER.fullmatch(text):
         return 0
-    mantissa = re.split("[eE]", text)[0].lstrip("+-")
+    mantissa = text.lower().partition("e")[0].lstrip("+-")
     digits = mantissa.replace(".", "").lstrip("0")
     return len(digits if "." in mantissa else digits.rstrip("0"))
 
