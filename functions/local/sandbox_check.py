@@ -28,7 +28,7 @@ from functions.workflow.model import Limits
 MEMORY, DISK = 64 << 20, 20 << 20  # bytes: the limits of the programs that exceed them
 _SECONDS = 120.0  # for each Job
 _POLL = 0.05
-_HOLD = "import time; time.sleep(30)"  # what a program took is there until the supervisor ends it
+_HOLD = "import time; time.sleep(5)"  # what a program took is there until the supervisor ends it
 # Above both limits, and below twice MEMORY, which is the size of /dev/shm.
 _BYTES = MEMORY + MEMORY // 2
 _WRITE = f"b = bytes(1 << 20)\nfor n in range({_BYTES >> 20}): f.write(b)\nf.flush(); {_HOLD}"

@@ -88,7 +88,7 @@ def runners() -> Iterator[Callable[[str, str], JobRunner]]:
             pytest.skip("no Python here can be started by another user")
         if (isolation, user) not in started:
             started[isolation, user] = JobRunner(isolation, user)
-        granted = started[isolation, user].best_isolation()
+        granted = started[isolation, user].best_isolation
         if list(Isolation).index(Isolation(granted)) > list(Isolation).index(Isolation(isolation)):
             pytest.skip(f"this machine grants {granted} at most")
         return started[isolation, user]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +66,7 @@ class JobRunner:
             extra_groups=[] if switched else None,
         )
 
+    @cached_property
     def best_isolation(self) -> str:
         """The best isolation that this machine grants to the runner's user."""
         return str(self._ask({"probe": True})[0])
