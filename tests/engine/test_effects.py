@@ -156,6 +156,16 @@ def test_a_status_is_reported_again_only_if_the_cluster_did_not_answer(error: Ex
     assert [type(intent.effect) for intent in intents(world, w) if type(intent.effect) is Report] == []
 
 
+def test_the_state_after_a_refused_job_is_what_is_reported() -> None:
+    world = World()
+    world.cluster.fail_next("create", Rejected("Invalid", "no", final=True))
+    w = submit_object(world)
+    reported = world.cluster.reported["lab/penguins"]
+    assert (reported.phase, reported.ending) == (Phase.PUBLISH, world.state(w).ending)
+    assert reported.ending is not None
+    assert reported.ending.reason == "Invalid"
+
+
 def submit_object(world: World) -> WorkflowId:
     """A workflow that came as the WorkFlow object `lab/penguins`."""
     new = record(world.app, 99)
