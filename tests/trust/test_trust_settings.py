@@ -13,6 +13,7 @@ from support.witness import WitnessServer
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
+from functions import log
 from functions.engine import trust_settings
 from functions.engine.app import current_app
 from functions.settings import Settings
@@ -62,6 +63,7 @@ def test_each_function_refuses_to_serve_with_a_wrong_setting(
     from functions.status.main import ROUTER
 
     monkeypatch.setenv("NOTIFY_HOLD_SECRET", "hunter2")
+    monkeypatch.setattr(log, "setup", lambda _: None)  # it would replace the handlers of the tests
     current_app.cache_clear()
 
     @Request.application
