@@ -79,7 +79,7 @@ def sweep(folder: Path | None, as_json: bool) -> None:
     """
     from functions.cluster.kubernetes.access import NoCluster
     from functions.cluster.ports import ClusterError
-    from functions.store.ports import StoreUnavailable
+    from functions.store.ports import RefusedStatement, StoreUnavailable
     from functions.variables import SettingsError
 
     if folder is not None:
@@ -97,6 +97,8 @@ def sweep(folder: Path | None, as_json: bool) -> None:
         fail(str(e))
     except StoreUnavailable:
         fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
+    except RefusedStatement as e:
+        fail(f"DATABASE_URL: {e}")
     except ClusterError as e:
         fail(f"the cluster: {e}", UNAVAILABLE)
     if as_json:

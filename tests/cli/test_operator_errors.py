@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.fake_api import Sluice
 
+from functions.engine.app import current_app
+
 AWAY = "postgresql://user:secret-password@127.0.0.1:9/name"
+
+
+@pytest.fixture(autouse=True)
+def a_new_process() -> Iterator[None]:
+    """`sluice sweep` keeps the parts that it was set up with for the rest of its process."""
+    current_app.cache_clear()
+    yield
+    current_app.cache_clear()
 
 
 @pytest.mark.parametrize("command", [["migrate"], ["forget", "j1", "--yes"], ["sweep"]])
@@ -25,12 +36,14 @@ def test_a_database_that_is_away_gives_exit_code_3_and_no_secret(
     assert "Traceback" not in ended.output
 
 
-@pytest.mark.parametrize("command", [["migrate"], ["forget", "j1", "--yes"]])
+@pytest.mark.parametrize("command", [["migrate"], ["forget", "j1", "--yes"], ["sweep"]])
 def test_a_file_that_is_no_database_is_an_error_and_is_not_changed(
     sluice: Sluice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
 ) -> None:
     (tmp_path / "file").write_text("not a database, but something of mine" * 100)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'file'}")
+    monkeypatch.setenv("SLUICE_CLUSTER", "memory")
+    monkeypatch.setenv("RESULTS_URL", "file:///nowhere")
     ended = sluice(*command)
     assert ended.exit_code == 2, ended.output
     assert ended.stderr.startswith("Error: DATABASE_URL: ")
