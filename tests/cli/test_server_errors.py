@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+import urllib3
 from support.fake_api import FakeApi, Sluice
+
+from functions.cli.http_client import why
 
 
 @pytest.mark.parametrize(
@@ -74,3 +79,25 @@ def test_an_invalid_server_url_is_a_usage_error_that_says_what_is_wrong(
     assert (ended.exit_code, said in ended.stderr) == (2, True), ended.output
     assert "http://127.0.0.1:8050" in ended.stderr
     assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (urllib3.exceptions.NameResolutionError("nowhere", None, socket.gaierror()), "unknown host name"),  # type: ignore[arg-type]
+        (urllib3.exceptions.NewConnectionError(None, "refused"), "connection refused"),  # type: ignore[arg-type]
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "slow"), "timed out"),  # type: ignore[arg-type]
+        (urllib3.exceptions.SSLError("bad"), "the TLS handshake failed"),
+        (urllib3.exceptions.ProtocolError("reset"), "the connection was lost"),
+    ],
+)
+def test_the_reason_why_a_server_does_not_answer_is_told_in_words(error: Exception, said: str) -> None:
+    assert why(error).startswith(said)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b"\xff"])
+def test_an_error_without_words_is_told_by_its_status(sluice: Sluice, api: FakeApi, body: bytes) -> None:
+    api.put("GET", "/environments", body, 502)
+    ended = sluice("environments", "--url", api.url)
+    assert ended.exit_code == 3
+    assert f"{api.url}/api/v1/operator/environments answered 502" in ended.stderr
