@@ -35,7 +35,7 @@ def _share_of_a_core(seconds: float) -> float:
             return (cpu(server.pid) - began) / seconds
         finally:
             server.terminate()
-            server.wait()
+            server.wait(timeout=30)
 
 
 def _wait(server: subprocess.Popen[bytes], port: int) -> None:

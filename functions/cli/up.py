@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from functions.cli.local_platform import LOG, interruptible, running_platform
+from functions.cli.local_platform import LOG, interruptible, running_platform, wait_for_signal
 from functions.cli.options import CONSOLE, DEFAULT_URL, environments_option, json_option, print_json, show_option
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def up(
             else:
                 _introduce(platform, folder, environments is None)
             while True:
-                signal.pause()
+                wait_for_signal()
     except KeyboardInterrupt:
         click.echo("\nstopped", err=True)
 
