@@ -23,7 +23,7 @@ const line = (each) =>
   row(each.jobId,
     h("td", { class: "name" }, h("a", { href: `#/held/${encodeURIComponent(each.jobId)}`, title: each.jobId }, shorten(each.jobId, 10))),
     [verdict(each.verdict), each.findings ? h("small", { class: "reason" }, plural(each.findings, "finding")) : null],
-    [`${each.approvals.given} of ${each.approvals.needed}`, each.releaseFailed ? h("small", { class: "reason" }, `Release failed: ${each.releaseFailed.reason}`) : null],
+    [`${each.approvals.given} of ${each.approvals.needed}`, each.releaseFailed && h("small", { class: "reason" }, `Release failed: ${each.releaseFailed.reason}`)],
     wide(each.policy.join(", ")),
     wide(each.environment),
     each.until ? date(iso(each.until)) : "–");

@@ -75,7 +75,7 @@ export class Log {
     };
     return [
       h("div", { class: "tabs" }, stages.map((stage) => button(stage, pick(stage), { "aria-pressed": String(stage === this.stage) })),
-        this.open ? h("span", { class: "muted" }, "followed live") : null),
+        this.open && h("span", { class: "muted" }, "followed live")),
       this.problem ? notice("calm", this.problem) : null,
       h("pre", { class: "log", key: this.stage, tabindex: "0", role: "log", "aria-live": "off", "aria-label": `Log of ${this.stage}` },
         this.text || (this.problem ? "" : this.open ? "Nothing is printed yet." : "Nothing was printed.")),

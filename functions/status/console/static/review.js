@@ -26,11 +26,11 @@ export default function open(main, { who, id }) {
 
   function view(current) {
     if (it.done) delete current.problems.job; // what is decided is not held any more
-    return [it.done ? notice("good", it.done) : null, it.job ? page() : null];
+    return [it.done && notice("good", it.done), it.job && page()];
   }
 
   function page() {
-    const { job } = it;
+    const { job } = it, broken = job.releaseFailed;
     return [
       h("div", { class: "title" }, h("h1", null, h("span", { class: "unseen" }, "Held results of "), copied(job.jobId, 40)), verdict(job.verdict)),
       h("dl", { class: "facts panel" },
@@ -38,8 +38,8 @@ export default function open(main, { who, id }) {
         fact("Approvals", `${job.approvals.given} of ${job.approvals.needed}`),
         fact("Until", job.until ? date(iso(job.until)) : "–"),
         fact("Head of the history", copied(job.head)),
-        who.role === "operator" ? fact("Workflow", h("a", { href: `#/workflows/${encodeURIComponent(job.jobId)}` }, "Timeline and history")) : null),
-      job.releaseFailed ? notice("bad", `The release failed: ${job.releaseFailed.reason}, ${date(iso(job.releaseFailed.at))}. What was decided still counts. Try again: sluice release ${id} --again`) : null,
+        who.role === "operator" && fact("Workflow", h("a", { href: `#/workflows/${encodeURIComponent(job.jobId)}` }, "Timeline and history"))),
+      broken && notice("bad", `The release failed: ${broken.reason}, ${date(iso(broken.at))}. The decisions still count. Try again: sluice release ${id} --again`),
       (job.report?.notes || []).map((text) => notice("calm", text)),
       panel("Files", job.files.map(file)),
       job.decisions.length ? panel("Decisions so far", job.decisions.map(decision)) : null,
@@ -63,7 +63,7 @@ export default function open(main, { who, id }) {
       h("div", { class: "row" },
         h("fieldset", null, h("legend", { class: "unseen" }, `Verdict about ${each.path}`), radio(false, "Release"), radio(true, each.blocked ? "Stays in: the checks block it" : "Withhold")),
         who.role === "checker" || hasWallet() ? button(it.seen.has(each.index) ? "Hide" : "Look at it", () => look(each), { "aria-expanded": String(it.seen.has(each.index)) }) : null),
-      it.seen.get(each.index) || null);
+      it.seen.get(each.index));
   }
 
   async function look(each) {
@@ -94,7 +94,7 @@ export default function open(main, { who, id }) {
         : h("p", { class: "muted" }, "This browser has no wallet. Sign on the command line, with the checker's key:"),
       h("details", { open: !hasWallet() }, h("summary", null, "Commands to paste"),
         commands().map((text) => h("div", { class: "command" }, h("pre", { tabindex: "0" }, text), copyButton(text)))),
-      who.role === "operator" ? button("Reject all as operator", rejectAsOperator, { class: "danger", disabled: it.busy }) : null,
+      who.role === "operator" && button("Reject all as operator", rejectAsOperator, { class: "danger", disabled: it.busy }),
     ];
   }
 
@@ -110,14 +110,14 @@ export default function open(main, { who, id }) {
     const files = it.job.files.map(({ path, sha256 }) => ({ path, sha256, verdict: kind === "reject" || it.withheld.has(path) ? "withhold" : "release" }));
     const decided = { v: 1, job: id, head: it.job.head, verdict: kind, files, reason: it.reason, by, at: new Date().toISOString(), nonce: `${Date.now()}000000` };
     const signature = await sign(canonical(decided), by);
-    const { value } = await ask("/api/v1/operator/decisions", { method: "POST", body: { decision: decided, signature } });
+    const { value } = await post({ decision: decided, signature });
     return value.state === "pending" ? `Your decision counts: ${value.approvals.given} of ${value.approvals.needed} approvals.` : `The results are ${value.state}.`;
   });
 
   function rejectAsOperator() {
-    if (!confirm("Reject these results? Nothing of them leaves, and they are deleted.")) return;
+    if (!confirm("Reject these results? They are deleted, and nothing leaves.")) return;
     act(async () => {
-      await ask("/api/v1/operator/decisions", { method: "POST", body: { jobId: id, verdict: "reject" } });
+      await post({ jobId: id, verdict: "reject" });
       return "The results are rejected.";
     });
   }
@@ -139,6 +139,8 @@ export default function open(main, { who, id }) {
   }
   return watched;
 }
+
+const post = (body) => ask("/api/v1/operator/decisions", { method: "POST", body });
 
 const decision = (each) => {
   const { verdict: name, reason } = JSON.parse(each.text);

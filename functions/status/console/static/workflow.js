@@ -28,22 +28,22 @@ export default function open(main, { who, id }) {
 function page(job, logs) {
   return [
     h("div", { class: "title" }, h("h1", null, h("span", { class: "unseen" }, "Workflow "), copied(job.id, 40)), pill(job.state)),
-    job.waiting ? notice("warn", `${job.phase} waits for its container: ${job.waiting.reason}, for ${duration(now() - Number(job.waiting.since))}.`) : null,
-    job.queuePosition ? notice("calm", `Number ${job.queuePosition} in the queue of ${job.environment}.`) : null,
-    job.state === "failed" ? notice("bad", `${job.statusText}: ${job.reason || "no reason is recorded"}${job.exitCode === null ? "" : `, exit code ${job.exitCode}`}.`) : null,
+    job.waiting && notice("warn", `${job.phase} waits for its container: ${job.waiting.reason}, for ${duration(now() - Number(job.waiting.since))}.`),
+    job.queuePosition && notice("calm", `Number ${job.queuePosition} in the queue of ${job.environment}.`),
+    job.state === "failed" && notice("bad", `${job.statusText}: ${job.reason || "no reason is recorded"}${job.exitCode === null ? "" : `, exit code ${job.exitCode}`}.`),
     h("dl", { class: "facts panel" },
       fact("Environment", h("a", { href: `#/?environment=${encodeURIComponent(job.environment)}` }, job.environment)),
       fact("Owner", copied(job.owner)),
-      fact("Provider", job.origin ? job.origin : copied(job.provider)),
+      fact("Provider", job.origin || copied(job.provider)),
       fact("Created", h("span", { title: ago(job.created) }, date(job.created))),
       fact(job.finished ? "Took" : "Since", duration((seconds(job.finished) ?? now()) - Number(job.created))),
       fact("May use", `${plural(+job.limits.cpu, "core")}, ${gib(job.limits.memory)}, ${duration(job.limits.seconds)}`),
       job.deadline ? fact("Deadline", date(job.deadline)) : null),
-    job.state === "held" ? notice("warn", "The results are held. ", h("a", { href: `#/held/${encodeURIComponent(job.id)}` }, "Review them")) : null,
+    job.state === "held" && notice("warn", "The results are held. ", h("a", { href: `#/held/${encodeURIComponent(job.id)}` }, "Review them")),
     panel("Timeline", timeline(job)),
     logs,
     panel("Results", results(job)),
-    job.what ? panel("What ran on what", what(job.what)) : null,
+    job.what && panel("What ran on what", what(job.what)),
     job.history.length ? panel("History", history(job)) : null,
   ];
 }
