@@ -34,7 +34,7 @@ from functions.cluster.processes import (
 )
 from functions.local import cgroup, launch_spec, process_tree
 from functions.local.leftovers import remove_tree
-from functions.local.warm_supervisor import WarmSupervisor
+from functions.local.supervisor_launcher import WarmSupervisor
 from functions.log import about
 from functions.workflow.model import Outcome
 

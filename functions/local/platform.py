@@ -18,7 +18,7 @@ from functions.local import generated_keys
 from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
-from functions.local.warm_supervisor import WarmSupervisor
+from functions.local.supervisor_launcher import WarmSupervisor
 
 if TYPE_CHECKING:
     from functions.cluster.events import ApiServerEvent

@@ -27,7 +27,7 @@ from functions.cluster.ports import State
 from functions.cluster.processes import ProcessCluster
 from functions.local import launch_spec
 from functions.local.isolation import Isolation
-from functions.local.warm_supervisor import WarmSupervisor
+from functions.local.supervisor_launcher import WarmSupervisor
 from functions.workflow.model import Outcome
 
 
