@@ -1,6 +1,8 @@
-"""Forks the supervisors. A fork takes a millisecond; a Python that imports the supervisor takes fifty.
+"""The fork server: a process that has imported the supervisor and forks one for each stage.
 
-It imports only the standard library. It has one thread, holds no lock, and does nothing for a Job but fork.
+A fork takes a millisecond; starting Python and importing the supervisor takes fifty. The fork server imports only the
+standard library and our modules that do so too. It has one thread and holds no lock. It does nothing for a Job but
+fork. functions/local/supervisor_launcher.py is its client.
 """
 
 from __future__ import annotations
@@ -10,29 +12,31 @@ import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from functions.local import supervisor
 
 
 def serve(folder: str, *, temporary: bool = False) -> None:
-    """Fork a supervisor for each launch spec below `folder` that the socket on stdin names; answer with its pidfd.
+    """Fork a supervisor for each launch spec that the socket on stdin names, and answer with its pidfd.
 
-    Returns when the kubelet has ended. If the platform's folder is `temporary`, another process removes it then.
+    Each message is a launch spec's path below `folder`. Returns when the kubelet has ended. If the platform's folder is
+    `temporary`, a child process removes it then.
     """
     signal.signal(signal.SIGCHLD, _reap)
     with suppress(ConnectionError), socket.socket(fileno=0) as kubelet:
-        while name := kubelet.recv(4096):
+        while path := kubelet.recv(4096):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
             child = os.fork()
             if not child:
-                _supervise(Path(folder, os.fsdecode(name)))
-            handle = os.pidfd_open(child)  # while SIGCHLD is blocked, the child is not reaped
+                _supervise(Path(folder, os.fsdecode(path)))
+            handle = os.pidfd_open(child)  # safe: while SIGCHLD is blocked, the child is not reaped
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
             try:
-                socket.send_fds(kubelet, [b"!"], [handle])
+                socket.send_fds(kubelet, [b"!"], [handle])  # a descriptor needs a byte to travel with
             finally:
                 os.close(handle)
-    # Supervisors that end with the platform end with this process, and the removal waits for them.
+    # A child removes the folder: supervisors that end with the platform get a signal only when this process ends.
     if temporary and not os.fork():
         from functions.local.leftovers import remove_platform_folder
 
@@ -45,13 +49,13 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _supervise(spec_file: Path) -> None:
+def _supervise(spec_file: Path) -> NoReturn:
     """Run the launch spec in a session of its own, without the socket, and exit."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         os.setsid()
-        os.dup2(1, 0)
+        os.dup2(1, 0)  # /dev/null takes the place of the socket
         supervisor.main(spec_file)
     finally:
         # The kubelet waits for the end of this process, so skip the clean-up of Python.

@@ -34,7 +34,7 @@ from functions.cluster.processes import (
 )
 from functions.local import cgroup, launch_spec, process_tree
 from functions.local.leftovers import remove_tree
-from functions.local.supervisor_launcher import WarmSupervisor
+from functions.local.supervisor_launcher import SupervisorLauncher
 from functions.log import about
 from functions.workflow.model import Outcome
 
@@ -49,7 +49,7 @@ RESCAN_SOON = 0.2
 class Kubelet:
     """Runs the Jobs below `folder`. `announce` sends an event and returns whether it was accepted.
 
-    `supervisor`: one that was started for this folder already.
+    `launcher`: of this folder's supervisors, if one was started already.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Kubelet:
         folder: Path,
         announce: Callable[[ApiServerEvent], bool],
         options: launch_spec.LaunchOptions,
-        supervisor: WarmSupervisor | None = None,
+        launcher: SupervisorLauncher | None = None,
     ) -> None:
         self._folder = folder
         self._announce = announce
@@ -73,7 +73,7 @@ class Kubelet:
             os.mkfifo(folder / WAKE, 0o600)
         # Open it for writing too: a pipe without a writer is always readable.
         self._wake = os.open(folder / WAKE, os.O_RDWR | os.O_NONBLOCK)
-        self._warm_supervisor = supervisor or WarmSupervisor(folder)
+        self._launcher = launcher or SupervisorLauncher(folder)
 
     def start(self) -> None:
         cgroup.remove_stale()
@@ -84,7 +84,7 @@ class Kubelet:
         self._stopping = True
         os.write(self._wake, b"!")
         self._thread.join()
-        self._warm_supervisor.close()
+        self._launcher.close()
         for uid in self._supervisors if end_stages else ():
             self._terminate(uid)
         for handle in self._supervisors.values():
@@ -198,9 +198,9 @@ class Kubelet:
         write_atomically(folder.path / "task.json", stage_command.task_json(job))
         path = folder.path / "launch.json"
         write_atomically(path, msgspec.json.encode(launch_spec.make(folder, job, self._options)))
-        handle = self._warm_supervisor.supervise(path)
+        handle = self._launcher.launch(path)
         if handle is None:
-            logger.warning("cannot start a supervisor now; it is tried again", extra=_about(request))
+            logger.warning("cannot start the supervisor of a stage now; it is tried again", extra=_about(request))
             return
         self._supervisors[request.uid] = handle
         logger.info("started a stage", extra=_about(request))

@@ -18,7 +18,7 @@ from functions.local import generated_keys
 from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
-from functions.local.supervisor_launcher import WarmSupervisor
+from functions.local.supervisor_launcher import SupervisorLauncher
 
 if TYPE_CHECKING:
     from functions.cluster.events import ApiServerEvent
@@ -35,10 +35,10 @@ class PlatformError(Exception):
 
 
 def folder_variables(folder: Path, environments: Path, given: Set[str], *, temporary: bool = False) -> dict[str, str]:
-    """The functions' environment variables that say where a folder keeps its records, Jobs, results and key.
+    """Return the functions' environment variables for a folder: where its records, Jobs, results and key are.
 
-    `given`: the names of the variables that the user has set; their key is used instead of the folder's. `temporary`:
-    nothing in the folder has to outlast a power failure.
+    `given`: names of variables that the user has set. The folder's key is left out if they name another one.
+    `temporary`: nothing in the folder has to outlast a power failure.
     """
     return {
         "DATABASE_URL": f"sqlite:///{folder / DATABASE}{'?synchronous=off' if temporary else ''}",
@@ -114,8 +114,8 @@ class Platform:
         stack.callback(_set_environment(self._settings()))
         _discard_app()  # it may have been built with other settings
         stack.callback(_discard_app)
-        supervisor = WarmSupervisor(self._folder / CLUSTER, temporary=self._temporary)
-        stack.callback(supervisor.close)
+        launcher = SupervisorLauncher(self._folder / CLUSTER, temporary=self._temporary)
+        stack.callback(launcher.close)
         gateway = self._server(stack, self._port)
         with ThreadPoolExecutor(1) as pool:  # the probe mostly waits for another process
             isolation = pool.submit(probe)
@@ -127,7 +127,7 @@ class Platform:
         self._check_isolation()
         for name, server in servers.items():
             server.start(apps[name])
-        self._connect(stack, gateway, {name: server.url for name, server in servers.items()}, supervisor)
+        self._connect(stack, gateway, {name: server.url for name, server in servers.items()}, launcher)
         self.url = gateway.url
 
     def _check_isolation(self) -> None:
@@ -149,7 +149,7 @@ class Platform:
             )
 
     def _connect(
-        self, stack: ExitStack, gateway: Server, addresses: dict[str, str], supervisor: WarmSupervisor
+        self, stack: ExitStack, gateway: Server, addresses: dict[str, str], launcher: SupervisorLauncher
     ) -> None:
         """Start the broker, the gateway, the kubelet and the ticker, and connect them to the functions."""
         from urllib3 import PoolManager, Timeout
@@ -173,13 +173,8 @@ class Platform:
         ingress.start(broker.app)
         gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
         folder = self._folder / CLUSTER
-        options = LaunchOptions(
-            self.isolation,
-            self._folder,
-            self._shown,
-            ends_with_platform=self._end_stages,
-        )
-        kubelet = Kubelet(folder, _announcer(post, ingress.url), options, supervisor)
+        options = LaunchOptions(self.isolation, self._folder, self._shown, ends_with_platform=self._end_stages)
+        kubelet = Kubelet(folder, _announcer(post, ingress.url), options, launcher)
         kubelet.start()
         stack.callback(kubelet.stop, end_stages=self._end_stages)
         for source in of_kind(manifests, "PingSource"):
@@ -217,8 +212,8 @@ class Platform:
         given = {*os.environ, *self._variables}
         operator = generated_keys.operator_settings(self._folder, given)
         self.key_file = Path(operator["OPERATOR_PRIVATE_KEY_FILE"]) if operator else None
-        kept = folder_variables(self._folder, self._environments, given, temporary=self._temporary)
-        return {**chosen, **kept, **operator, **self._variables}
+        of_folder = folder_variables(self._folder, self._environments, given, temporary=self._temporary)
+        return {**chosen, **of_folder, **operator, **self._variables}
 
 
 def _lock(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Starts supervisors by a fork server, because Python often takes longer to start than a stage to run.
+"""Starts supervisors through a fork server, because Python often takes longer to start than a stage takes to run.
 
 The fork server exits when the kubelet ends, because its socket is closed then.
 """
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from functions.local import launch_spec
 
-_PATIENCE = 10.0  # seconds for one fork, the start of the fork server included
+_TIMEOUT = 10.0  # seconds for one fork, the start of the fork server included
 
 
-class WarmSupervisor:
-    """Hands launch specs below `folder` to supervisors. Not thread-safe.
+class SupervisorLauncher:
+    """Starts a supervisor for each launch spec below `folder`. Not thread-safe.
 
     `temporary`: if this process is killed, the fork server removes the platform's folder.
     """
@@ -27,26 +27,27 @@ class WarmSupervisor:
         self._temporary = temporary
         self._server: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket
-        self.prepare()
+        self.fork_server()
 
-    def prepare(self) -> subprocess.Popen[bytes]:
-        """The fork server. Starts one if there is none, or if it has died."""
+    def fork_server(self) -> subprocess.Popen[bytes]:
+        """Return the fork server. Start one if there is none, or if it has died."""
         if self._server is not None and self._server.poll() is not None:
             self.close()
         if self._server is None:
             self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._socket.settimeout(_PATIENCE)
+            self._socket.settimeout(_TIMEOUT)
             with other:
                 self._server = self._start(other.fileno())
         return self._server
 
-    def supervise(self, spec: Path) -> int | None:
-        """Have a supervisor run the launch spec. Returns its pidfd; None if no fork server can be started now.
+    def launch(self, spec: Path) -> int | None:
+        """Start a supervisor that runs the launch spec. Returns its pidfd; None if that fails twice.
 
-        A fork server that dies is replaced. It may have forked before: of two supervisors of one spec, one exits.
+        A fork server that does not answer is replaced. If it forked before, there are two supervisors of one spec: the
+        one that cannot lock the Job's folder exits.
         """
         for _ in range(2):
-            self.prepare()
+            self.fork_server()
             with suppress(OSError):
                 self._socket.send(os.fsencode(spec.relative_to(self._folder)))
                 _, handles, _, _ = socket.recv_fds(self._socket, 1, 1, socket.MSG_CMSG_CLOEXEC)
@@ -56,7 +57,7 @@ class WarmSupervisor:
         return None
 
     def close(self) -> None:
-        """Kill the fork server; supervisors live on."""
+        """Kill the fork server. Supervisors live on, unless their launch spec ends them with the platform."""
         if self._server is not None:
             self._socket.close()
             self._server.kill()

@@ -27,7 +27,7 @@ from functions.cluster.ports import State
 from functions.cluster.processes import ProcessCluster
 from functions.local import launch_spec
 from functions.local.isolation import Isolation
-from functions.local.supervisor_launcher import WarmSupervisor
+from functions.local.supervisor_launcher import SupervisorLauncher
 from functions.workflow.model import Outcome
 
 
@@ -175,13 +175,13 @@ def test_a_job_that_cannot_start_is_retried_only_after_a_pause(
     driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: queue.Queue[Path] = queue.Queue()
-    supervise = WarmSupervisor.supervise
+    launch = SupervisorLauncher.launch
 
-    def counted(warm: WarmSupervisor, spec: Path) -> int | None:
+    def counted(launcher: SupervisorLauncher, spec: Path) -> int | None:
         tries.put(spec)
-        return supervise(warm, spec)
+        return launch(launcher, spec)
 
-    monkeypatch.setattr(WarmSupervisor, "supervise", counted)
+    monkeypatch.setattr(SupervisorLauncher, "launch", counted)
     # A supervisor that cannot write its lock ends like this.
     monkeypatch.setattr("functions.local.launch_spec.bare_python", lambda code: ["/bin/false"])
     monkeypatch.setattr("functions.local.kubelet.RESCAN", 3600.0)  # however slow this machine is
@@ -195,21 +195,21 @@ def test_a_job_that_cannot_start_is_retried_only_after_a_pause(
 
 
 def test_a_job_starts_although_the_fork_server_was_killed(driver: ProcessDriver) -> None:
-    for pid in _waiting(driver):
+    for pid in _supervisors(driver):
         os.kill(pid, signal.SIGKILL)
     assert run_to_end(driver, shell_job("exit 9")).exit_code == 9
 
 
 def test_the_fork_server_exits_when_the_kubelet_is_killed(driver: ProcessDriver) -> None:
-    server = driver.kubelet._warm_supervisor.prepare()
-    driver.kubelet._warm_supervisor._socket.close()  # the kernel does it when the kubelet is killed
+    server = driver.kubelet._launcher.fork_server()
+    driver.kubelet._launcher._socket.close()  # the kernel does it when the kubelet is killed
     assert server.wait(timeout=20) == 0
 
 
 def test_no_process_is_left_after_the_kubelet_stopped(driver: ProcessDriver) -> None:
     assert run_to_end(driver, shell_job("exit 0")).outcome is Outcome.SUCCEEDED
     driver.kubelet.stop(end_stages=False)
-    until(lambda: _waiting(driver), lambda left: not left)
+    until(lambda: _supervisors(driver), lambda left: not left)
     driver.kubelet = driver.new_kubelet()
 
 
@@ -240,6 +240,6 @@ def test_the_kubelet_can_end_its_jobs_when_it_stops(driver: ProcessDriver) -> No
     driver.kubelet = driver.new_kubelet()
 
 
-def _waiting(driver: ProcessDriver) -> list[int]:
-    """The processes that wait for Jobs of the driver's folder, or run one."""
+def _supervisors(driver: ProcessDriver) -> list[int]:
+    """The fork server of the driver's folder, and the supervisors that it forked."""
     return [pid for pid in pids() if str(driver.folder).encode() in command_line(pid)]
