@@ -16,14 +16,14 @@ import msgspec
 from functions.settings import Settings
 from functions.untrusted import Malformed, parse_url
 from functions.variables import SettingsError
-from functions.workflow.destinations import problem_of
+from functions.workflow.destinations import prefix_problem
 from functions.workflow.environment import Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 from functions.workflow.transfer_policies import GIB
 from functions.yaml_files import error_parts, explained, json_schema, read_list
 
 _STORAGES = frozenset({"s3", "gs", "az"})
-_BUCKET = re.compile(r"(s3|gs|az)://[^/?#]+")  # as configure compares it
+_BUCKET = re.compile(r"(s3|gs|az)://[^/?#]+")  # the form that configure compares URLs with
 
 # Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
 msgspec.json.Decoder(list[Environment])
@@ -100,7 +100,7 @@ def _url_problems(environment: Environment) -> Iterator[tuple[str, str]]:
         if not _BUCKET.fullmatch(bucket):
             yield f"fetch.buckets[{n}]", "must be a scheme and a bucket alone, such as s3://bucket"
     for n, prefix in enumerate(tes.outputs):
-        if problem := problem_of(prefix):
+        if problem := prefix_problem(prefix):
             yield f"tes.outputs[{n}]", problem
 
 

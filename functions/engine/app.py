@@ -153,7 +153,7 @@ class App:
 
 @cache
 def current_app() -> App:
-    """The parts of this process, from its environment variables. Raises SettingsError."""
+    """The App of this process, from its environment variables. Raises SettingsError."""
     settings = Settings.load()
     log.setup(settings.log_level)
     trust_settings.check(settings)

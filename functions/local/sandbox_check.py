@@ -28,21 +28,21 @@ from functions.workflow.model import Limits
 MEMORY, DISK = 64 << 20, 20 << 20  # bytes: the limits of the programs that exceed them
 _SECONDS = 120.0  # for each Job
 _POLL = 0.05
-_HOLD = "import time; time.sleep(5)"  # what a program took is there until the supervisor ends it
-# Above both limits, and below twice MEMORY, which is the size of /dev/shm.
-_BYTES = MEMORY + MEMORY // 2
-_WRITE = f"b = bytes(1 << 20)\nfor n in range({_BYTES >> 20}): f.write(b)\nf.flush(); {_HOLD}"
+_WAIT = "import time; time.sleep(5)"  # a program keeps what it took until the supervisor ends it
+# What a program takes: more than both limits, and less than twice MEMORY, which is the size of /dev/shm.
+_EXCESS = MEMORY + MEMORY // 2
+_WRITE = f"b = bytes(1 << 20)\nfor n in range({_EXCESS >> 20}): f.write(b)\nf.flush(); {_WAIT}"
 # Programs that must not end well, and the reason that they must end with.
 _EXCESSES = {
-    "memory of a process": ("OOMKilled", f"x = bytearray(b'x') * {_BYTES}; {_HOLD}"),
+    "memory of a process": ("OOMKilled", f"x = bytearray(b'x') * {_EXCESS}; {_WAIT}"),
     "memory in /dev/shm": ("OOMKilled", f"import tempfile; f = tempfile.TemporaryFile(dir='/dev/shm')\n{_WRITE}"),
     "memory in a memfd": ("OOMKilled", f"import os; f = open(os.memfd_create('x'), 'wb')\n{_WRITE}"),
     "disk in outputs": ("DiskExceeded", f"import os; f = open(os.environ['OUTPUTS'] + '/x', 'wb')\n{_WRITE}"),
     "disk in logs": ("DiskExceeded", f"import os\nfor n in range({2 * DISK >> 20}):\n"
-                     f"  open(f'{{os.environ[\"LOGS\"]}}/{{n}}', 'wb').write(bytes(1 << 20))\n{_HOLD}"),
+                     f"  open(f'{{os.environ[\"LOGS\"]}}/{{n}}', 'wb').write(bytes(1 << 20))\n{_WAIT}"),
     "disk in unlinked files": ("DiskExceeded", f"import tempfile\nfs = []\nfor n in range({2 * DISK >> 20}):\n"
                                "  f = tempfile.TemporaryFile(); f.write(bytes(1 << 20)); f.flush(); fs.append(f)\n"
-                               f"{_HOLD}"),
+                               f"{_WAIT}"),
 }  # fmt: skip
 
 

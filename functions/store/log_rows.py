@@ -2,9 +2,9 @@
 
 Only what is new is written, and a proof reads a number of rows that grows with the logarithm of the log.
 
-Leaves are random: in an index over their data alone, each new leaf would change another page, and in a long log all
-these pages are cold. The index therefore has parts, each over 65,536 leaves in a row and the first 16 digits of
-each. New leaves change only the newest part, which is small and warm. A search looks into every part.
+Leaves are hashes, so in an index over their data alone each new leaf changes a random page, and most pages of a long
+log are not in memory. The index therefore has parts. A part covers 65,536 consecutive leaves by their first 16 digits.
+New leaves change only the newest part, which is small and stays in memory. A search looks into every part.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STATED = """
         WHERE event <> 'attested' AND workflow IN ({workflows}) GROUP BY workflow
     ) stated ON stated.workflow = line.workflow AND stated.step = line.step
 """
-# Leaves that are no heads have an index of their own.
+# The condition on `kind` selects the small index over leaves that are no heads of histories.
 KNOWN = """
     SELECT data FROM log_leaves WHERE kind <> 'history' AND data IN ({data})
     UNION ALL SELECT data FROM log_waiting WHERE data IN ({data})
@@ -54,8 +54,8 @@ LEAVES = "SELECT 0 AS level, position, data AS hash FROM log_leaves WHERE positi
 # SQLite would read the whole table for `(level, position) IN (VALUES …)`.
 NODES = "SELECT level, position, hash FROM log_nodes WHERE {nodes}"
 PART_BITS = 16
-# The index of the schema has the same expressions. Not min(position): for that, Postgres may read the whole log. Not
-# `data = …`: SQLite would put its value into the second expression, and no longer find that in the index.
+# The expressions are those of the index. With min(position) Postgres may read the whole log. With `data = …` SQLite
+# replaces `data` in the second expression by that value, and the index no longer matches.
 POSITIONS = f"""
     SELECT position, data FROM log_leaves
     WHERE (position >> {PART_BITS}) IN ({{parts}}) AND substr(data, 1, 16) = %(start)s

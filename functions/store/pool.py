@@ -36,9 +36,9 @@ class Driver(Protocol):
         ...
 
     def run(self, connection: Any, statements: Sequence[Statement], opening: str = "") -> Any:
-        """Run `opening`, then the statements up to the first that fails, in one round trip if there are any.
+        """Run `opening`, then the statements in order until one fails. Returns the cursor of the last one.
 
-        Returns the cursor of the last one.
+        A driver that talks to a server sends them in one message.
         """
         ...
 
@@ -64,7 +64,7 @@ class Session:
         self._opening = opening
         self._may_be_stale = idle is not None
         self._begun = self._failed = False
-        self._waiting: list[Statement] = []  # to be sent with the next statement
+        self._queued: list[Statement] = []  # sent with the next statement
         self.connection = driver.connect() if idle is None else idle
 
     def execute(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> list[Row]:
@@ -76,19 +76,20 @@ class Session:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def write(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> None:
-        """Run one statement whose rows nobody reads. It is sent with the next one, or with COMMIT, and may fail there.
+        """Queue a statement whose rows nobody reads. It is sent with the next `execute` or with COMMIT.
 
-        This saves a round trip. A failed statement keeps those that are sent with it from being run, COMMIT included.
+        This saves a round trip. If the statement fails, that call raises the error, and what follows in the message is
+        not run, COMMIT included.
         """
-        self._waiting.append((statement, parameters))
+        self._queued.append((statement, parameters))
 
     def commit(self) -> None:
         """Commit. Raises RefusedStatement after a failed statement: Postgres would roll back and report success."""
         if self._failed:
             raise RefusedStatement("a transaction in which a statement failed cannot be committed")
-        if self._waiting and not self._begun:
-            # The first message may be sent again, so it must not hold COMMIT: nobody knows whether a lost one was run.
-            self._send(self._waiting.pop())
+        if self._queued and not self._begun:
+            # The first message may be sent twice. COMMIT must not be in it: it may have run although no answer came.
+            self._send(self._queued.pop())
         if self._begun:
             self._send(_COMMIT)
 
@@ -101,8 +102,8 @@ class Session:
         return not self._driver.is_closed(self.connection)
 
     def _send(self, last: Statement) -> Any:
-        """Run what waits, and then `last`, whose cursor is returned."""
-        statements, self._waiting = [*self._waiting, last], []
+        """Run the queued statements, then `last`. Returns its cursor."""
+        statements, self._queued = [*self._queued, last], []
         try:
             return self._run(statements) if self._begun else self._begin(statements)
         except self._driver.Error:

@@ -1,18 +1,17 @@
 """The hash tree of a transparency log (RFC 6962, section 2.1): roots, inclusion proofs, consistency proofs.
 
 The tree is kept as its complete subtrees: node (level, index) covers the leaves from index·2^level on, 2^level of them.
-Appending writes only the new nodes. It reads the complete subtrees of the log before, and a proof a logarithmic number
-of nodes. Callers pass a function that reads nodes; each computation calls it once.
+Appending writes only the new nodes. Appending and proving each read a logarithmic number of nodes. Callers pass the
+function that reads them, and each computation calls it at most once.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 
 Node = tuple[int, int]  # level, index
-Read = Callable[[Sequence[Node]], Mapping[Node, bytes]]  # the hashes of complete subtrees
+ReadNodes = Callable[[Sequence[Node]], Mapping[Node, bytes]]  # returns the hashes of complete subtrees
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -26,10 +25,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def append(size: int, leaves: Sequence[bytes], read: Read) -> tuple[dict[Node, bytes], bytes]:
-    """Append `leaves` (data, not hashes) to a log of `size`. Returns the complete subtrees that they add, and the root.
+def append(size: int, leaves: Sequence[bytes], read: ReadNodes) -> tuple[dict[Node, bytes], bytes]:
+    """Append `leaves` (data, not hashes) to a log of `size` leaves. Returns the nodes that they complete, and the root.
 
-    Both need no other node of the log than the complete subtrees that it consists of.
+    The only nodes of the old log that this needs are those of which the old root is computed.
     """
     known = dict(read(_subtrees(0, size))) if size else {}
     new: dict[Node, bytes] = {}
@@ -43,12 +42,12 @@ def append(size: int, leaves: Sequence[bytes], read: Read) -> tuple[dict[Node, b
     return new, root(size + len(leaves), lambda _: known)
 
 
-def root(size: int, read: Read) -> bytes:
+def root(size: int, read: ReadNodes) -> bytes:
     """Return the root over the first `size` leaves."""
     return _range_hashes([(0, size)], read)[0] if size else EMPTY_ROOT
 
 
-def inclusion_proof(index: int, size: int, read: Read) -> list[bytes]:
+def inclusion_proof(index: int, size: int, read: ReadNodes) -> list[bytes]:
     """Return the audit path of leaf `index` in the tree of `size` leaves, from the leaf up."""
     if not 0 <= index < size:
         raise IndexError(f"leaf {index} is not in a log of {size}")
@@ -65,7 +64,7 @@ def inclusion_proof(index: int, size: int, read: Read) -> list[bytes]:
     return _range_hashes(path[::-1], read)
 
 
-def consistency_proof(old: int, new: int, read: Read) -> list[bytes]:
+def consistency_proof(old: int, new: int, read: ReadNodes) -> list[bytes]:
     """Return the proof that the first `old` leaves of the tree of `new` leaves are the whole old tree."""
     if not 0 < old <= new:
         raise IndexError(f"a log of {old} is not a beginning of a log of {new}")
@@ -134,7 +133,10 @@ def _split(size: int) -> int:
 
 
 def _subtrees(start: int, end: int) -> list[Node]:
-    """Return the complete subtrees that a subtree of the log's tree, the leaves from `start` to `end`, consists of."""
+    """Return the complete subtrees over the leaves from `start` to `end`, the largest first.
+
+    The leaves must be those of one subtree of the log's tree.
+    """
     found: list[Node] = []
     while start < end:
         level = (end - start).bit_length() - 1
@@ -143,12 +145,18 @@ def _subtrees(start: int, end: int) -> list[Node]:
     return found
 
 
-def _range_hashes(ranges: Sequence[tuple[int, int]], read: Read) -> list[bytes]:
-    """Return the hash over the leaves of each range, which is a subtree of the log's tree."""
+def _range_hashes(ranges: Sequence[tuple[int, int]], read: ReadNodes) -> list[bytes]:
+    """Return the hash over the leaves of each range. A range is one subtree of the log's tree."""
     parts = [_subtrees(start, end) for start, end in ranges]
     if not parts:
         return []
     hashes = read([node for part in parts for node in part])
-    return [
-        reduce(lambda right, node: node_hash(hashes[node], right), part[-2::-1], hashes[part[-1]]) for part in parts
-    ]
+    return [_joined([hashes[node] for node in part]) for part in parts]
+
+
+def _joined(hashes: Sequence[bytes]) -> bytes:
+    """Return the hash over neighbouring subtrees, of which each is larger than the next."""
+    *larger, joined = hashes
+    for left in reversed(larger):
+        joined = node_hash(left, joined)
+    return joined

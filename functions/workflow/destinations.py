@@ -30,10 +30,10 @@ def check(url: str, allowed: Sequence[str], owner: str) -> None:
     raise DestinationRefused(f"a URL below one of the environment's prefixes ({known})")
 
 
-def problem_of(prefix: str) -> str:
-    """Return what is wrong with a prefix that the environments file allows; empty if nothing is.
+def prefix_problem(prefix: str) -> str:
+    """Return what is wrong with a prefix of the environments file; empty if nothing is.
 
-    A bucket called `{owner}` could be any bucket: every other one would have to be refused as an input.
+    `{owner}` may not be the bucket. Any other bucket could then be another owner's, so none could be an input.
     """
     if prefix == ANY:
         return ""
@@ -41,7 +41,7 @@ def problem_of(prefix: str) -> str:
         _, host, path = _parts(prefix)
     except DestinationRefused as e:
         return f"must be {e}, or `*`"
-    if OWNER in (host, *(path[:1] if not host else ())):
+    if (host or next(iter(path), "")) == OWNER:
         return f"must name a bucket, a host or a folder before {OWNER}, such as s3://bucket/{OWNER}/"
     if set(host) & set("{}") or any(set(part) & set("{}") for part in path if part != OWNER):
         return f"must have {OWNER} as a whole part of its path, and no other braces"

@@ -1,9 +1,9 @@
 """Verifies JWTs of one OpenID Connect issuer. Imported when the first JWT comes.
 
 The issuer's keys come from a file, or from the address that its discovery document names. They are kept for ten
-minutes, and for an hour more as long as the issuer does not answer. A token with an unknown key makes them be read
-again, at most once in a minute. One thread reads them, and the others go on with the keys that are known. After a
-failure the issuer is left alone for ten seconds.
+minutes, and for an hour more if the issuer does not answer then. An unknown key in a token reloads them, at most once a
+minute. One thread reloads them, while the others use the known keys. After a failure the issuer is not asked for ten
+seconds.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ logger = logging.getLogger(__name__)
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 OWNER_PREFIX = "oidc:"  # keeps the issuer's owners apart from those of the tokens file
 _LEEWAY = 30  # seconds between the issuer's clock and ours
-_KEPT, _AGAIN = 600.0, 60.0  # seconds
-_LONGER = 3600.0  # seconds that keys count after _KEPT, if no newer ones can be had
-_AFTER_FAILURE = 10.0  # seconds
+_MAX_AGE = 600.0  # seconds until keys are reloaded
+_STALE_IF_ERROR = 3600.0  # seconds after _MAX_AGE during which keys count if they cannot be reloaded
+_MIN_INTERVAL = 60.0  # seconds between two reloads because of unknown keys
+_AFTER_FAILURE = 10.0  # seconds without a request after a failed one
 _WAIT = 16.0  # seconds to wait for the first keys, which another thread fetches: two requests with their timeouts
 _MAX_ANSWER = 1 << 20  # bytes
 _MAX_SUBJECT = 200  # characters; the owner's column holds 255
@@ -62,10 +63,10 @@ class _KeySet(Struct, frozen=True):
 
 
 class _Keys:
-    """The issuer's public keys. The lock is for reading them: whoever has usable ones never waits for it."""
+    """The issuer's public keys. The thread that loads them has the lock; others wait only if they have no keys."""
 
     def __init__(self) -> None:
-        self._reading = Lock()
+        self._loading = Lock()
         self._known: _KeySet | None = None
         self._failed_source = ""
         self._failed_at = 0.0
@@ -77,10 +78,10 @@ class _Keys:
         """
         known = self._usable(settings.oidc_jwks_file or settings.oidc_issuer)
         key, age = (known.match(key_id), time.monotonic() - known.read_at) if known else (None, 0.0)
-        if known and (age <= _AGAIN or (key is not None and age <= _KEPT)):
+        if known and (age <= _MIN_INTERVAL or (key is not None and age <= _MAX_AGE)):
             return key
         try:
-            return self._read(settings, known).match(key_id)
+            return self._reload(settings, known).match(key_id)
         except Unavailable:
             if key is None:
                 raise
@@ -88,13 +89,13 @@ class _Keys:
 
     def _usable(self, source: str) -> _KeySet | None:
         known = self._known
-        if known is None or known.source != source or time.monotonic() - known.read_at > _KEPT + _LONGER:
+        if known is None or known.source != source or time.monotonic() - known.read_at > _MAX_AGE + _STALE_IF_ERROR:
             return None
         return known
 
-    def _read(self, settings: Settings, known: _KeySet | None) -> _KeySet:
-        """Read keys that are newer than `known`. Only who knows none waits for another thread that reads them."""
-        if not self._reading.acquire(timeout=0 if known else _WAIT):
+    def _reload(self, settings: Settings, known: _KeySet | None) -> _KeySet:
+        """Return newer keys than `known`. Waits for another thread that loads them only if none are known."""
+        if not self._loading.acquire(timeout=0 if known else _WAIT):
             raise Unavailable("the keys of the issuer of tokens are being fetched", 1)
         try:
             source = settings.oidc_jwks_file or settings.oidc_issuer
@@ -103,7 +104,7 @@ class _Keys:
                 found = self._known = _KeySet(source, self._load(settings, source), time.monotonic())
             return found
         finally:
-            self._reading.release()
+            self._loading.release()
 
     def _load(self, settings: Settings, source: str) -> tuple[Any, ...]:
         if self._failed_source == source and time.monotonic() - self._failed_at < _AFTER_FAILURE:

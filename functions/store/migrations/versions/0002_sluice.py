@@ -222,7 +222,7 @@ def _create_log() -> None:
         sa.Column("subject", sa.String(512), nullable=False),
         sa.Column("data", sa.String(64), nullable=False),
     )
-    # In parts of 65,536 leaves in a row: new leaves change only the newest part (functions/store/log_rows.py).
+    # In parts of 65,536 consecutive leaves: new leaves change only the newest part (functions/store/log_rows.py).
     parts = [sa.text("(position >> 16)"), sa.text("substr(data, 1, 16)")]
     op.create_index("ix_log_leaves_parts", "log_leaves", parts)
     _index("ix_log_leaves_no_heads", "log_leaves", ["data"], where="kind <> 'history'")
