@@ -106,7 +106,7 @@ class Session:
         statements, self._queued = [*self._queued, last], []
         try:
             return self._run(statements) if self._begun else self._begin(statements)
-        except self._driver.Error:
+        except BaseException:  # also of a value that the driver cannot send: what waited is lost with it
             self._failed = True
             raise
 

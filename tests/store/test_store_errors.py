@@ -138,12 +138,13 @@ def test_a_read_only_server_is_unavailable(pg_store: SqlStore, postgres_url: str
     submit(pg_store, record())  # it was not kept
 
 
-def test_a_transaction_with_a_failed_statement_is_not_committed(pg_store: SqlStore) -> None:
+@pytest.mark.parametrize("statement", ["SELECT nothing FROM nowhere", "SELECT %(value_that_is_not_given)s"])
+def test_a_transaction_with_a_failed_statement_is_not_committed(pg_store: SqlStore, statement: str) -> None:
     new = record()
     with pytest.raises(RefusedStatement, match="cannot be committed"), pg_store.begin() as tx:  # noqa: PT012
         add(tx, new)
         with suppress(Exception):
-            tx._session.execute("SELECT nothing FROM nowhere")
+            tx._session.execute(statement)
     assert pg_store.get(new.workflow.id) is None
 
 
