@@ -20,27 +20,38 @@ from functions.local import supervisor
 def serve(folder: str, *, temporary: bool = False) -> None:
     """Fork a supervisor for each launch spec that the socket on stdin names, and answer with its pidfd.
 
-    Each message is a launch spec's path below `folder`. Returns when the kubelet has ended. If the platform's folder is
-    `temporary`, a child process removes it then.
+    Each message is a launch spec's path below `folder`. An answer without a pidfd says that the fork failed. Returns
+    when the kubelet has ended. If the platform's folder is `temporary`, a child process removes it then.
     """
     signal.signal(signal.SIGCHLD, _reap)
     with suppress(ConnectionError), socket.socket(fileno=0) as kubelet:
         while path := kubelet.recv(4096):
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-            child = os.fork()
-            if not child:
-                _supervise(Path(folder, os.fsdecode(path)))
-            handle = os.pidfd_open(child)  # safe: while SIGCHLD is blocked, the child is not reaped
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            handles = _fork(Path(folder, os.fsdecode(path)))
             try:
-                socket.send_fds(kubelet, [b"!"], [handle])  # a descriptor needs a byte to travel with
+                socket.send_fds(kubelet, [b"!"], handles)  # a descriptor needs a byte to travel with
             finally:
-                os.close(handle)
+                for handle in handles:
+                    os.close(handle)
     # A child removes the folder: supervisors that end with the platform get a signal only when this process ends.
     if temporary and not os.fork():
         from functions.local.leftovers import remove_platform_folder
 
         remove_platform_folder(Path(folder).parent)
+
+
+def _fork(spec_file: Path) -> list[int]:
+    """Fork a supervisor and return its pidfd; nothing if no process or descriptor is left: the others must live on."""
+    server = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        child = os.fork()
+        if not child:
+            _supervise(spec_file, server)
+        return [os.pidfd_open(child)]  # safe: while SIGCHLD is blocked, the child is not reaped
+    except OSError:
+        return []
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 def _reap(*_: object) -> None:
@@ -49,14 +60,14 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _supervise(spec_file: Path) -> NoReturn:
+def _supervise(spec_file: Path, server: int) -> NoReturn:
     """Run the launch spec in a session of its own, without the socket, and exit."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         os.setsid()
         os.dup2(1, 0)  # /dev/null takes the place of the socket
-        supervisor.main(spec_file)
+        supervisor.main(spec_file, server)
     finally:
         # The kubelet waits for the end of this process, so skip the clean-up of Python.
         os._exit(0)

@@ -28,7 +28,8 @@ CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
 SHORTEST_INTERVAL = 0.002  # while memory grows so fast that it may be exceeded before the next check
 
 
-def main(spec_file: Path) -> None:
+def main(spec_file: Path, parent: int) -> None:
+    """Run one launch spec. `parent`: the process that forked this one."""
     spec = json.loads(spec_file.read_bytes())
     folder = spec_file.parent
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -40,7 +41,7 @@ def main(spec_file: Path) -> None:
     if (folder / "deleted").exists() or not _in_place(folder / "lock", lock):
         return
     began = time.time()
-    end = Supervisor(spec).run()
+    end = Supervisor(spec).run(parent)
     if end is not None:
         draft = folder / "end.draft"
         draft.write_text(json.dumps({**end, "started": began, "ended": time.time()}))
@@ -73,7 +74,7 @@ class Supervisor:
         self._report, self._report_sender = socket.socketpair()
         self._system_v: int | None = None  # the stage's /proc/sysvipc/shm
 
-    def run(self) -> dict[str, Any] | None:
+    def run(self, parent: int) -> dict[str, Any] | None:
         """Return how the stage ended; None if it was told to stop."""
         wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -81,6 +82,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         if self._spec["ends_with_platform"]:
             linux.signal_when_parent_ends(signal.SIGTERM)
+            self._stopped = os.getppid() != parent  # it ended before
         linux.adopt_orphans()
         self._cgroup = Cgroup.create(self._spec["memory"]) if self._spec["memory"] else None
         try:

@@ -41,7 +41,7 @@ class SupervisorLauncher:
         return self._server
 
     def launch(self, spec: Path) -> int | None:
-        """Start a supervisor that runs the launch spec. Returns its pidfd; None if that fails twice.
+        """Start a supervisor that runs the launch spec. Returns its pidfd; None if it cannot be started now.
 
         A fork server that does not answer is replaced. If it forked before, there are two supervisors of one spec: the
         one that cannot lock the Job's folder exits.
@@ -50,19 +50,20 @@ class SupervisorLauncher:
             self.fork_server()
             with suppress(OSError):
                 self._socket.send(os.fsencode(spec.relative_to(self._folder)))
-                _, handles, _, _ = socket.recv_fds(self._socket, 1, 1, socket.MSG_CMSG_CLOEXEC)
-                if handles:
-                    return int(handles[0])
+                answer, handles, _, _ = socket.recv_fds(self._socket, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                if answer:
+                    return int(handles[0]) if handles else None
             self.close()
         return None
 
     def close(self) -> None:
         """Kill the fork server. Supervisors live on, unless their launch spec ends them with the platform."""
         if self._server is not None:
-            self._socket.close()
+            # It must not read that its socket was closed: it would remove the platform's folder.
             self._server.kill()
             self._server.wait()
             self._server = None
+            self._socket.close()
 
     def _start(self, standard_input: int) -> subprocess.Popen[bytes]:
         arguments = f"{str(self._folder)!r}, temporary={self._temporary}"

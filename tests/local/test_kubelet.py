@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
 import select
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.laptop import until
 from support.processes import (
     Announcements,
@@ -111,9 +113,9 @@ def test_a_late_supervisor_does_not_start_a_removed_job(
 import os, time
 from functions.local import supervisor
 main = supervisor.main
-def late(spec):
+def late(*arguments):
     while not os.path.exists({str(driver.folder)!r} + '/go'): time.sleep(0.01)
-    main(spec)
+    main(*arguments)
 supervisor.main = late
 """
     real = launch_spec.bare_python
@@ -198,6 +200,50 @@ def test_a_job_starts_although_the_fork_server_was_killed(driver: ProcessDriver)
     for pid in _supervisors(driver):
         os.kill(pid, signal.SIGKILL)
     assert run_to_end(driver, shell_job("exit 9")).exit_code == 9
+
+
+def test_a_fork_server_that_can_fork_no_more_lives_on_with_its_supervisors(driver: ProcessDriver) -> None:
+    run_to_end(driver, shell_job("exit 0"))
+    launcher = driver.kubelet._launcher
+    server = launcher.fork_server()
+    before, most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, most))  # no descriptor is left for a pidfd
+    assert launcher.launch(driver.folder / "none" / "launch.json") is None
+    assert launcher.fork_server().pid == server.pid
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (before, most))
+    assert run_to_end(driver, shell_job("exit 9")).exit_code == 9
+
+
+def test_a_fork_server_that_is_replaced_does_not_remove_the_folder_of_a_living_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = SupervisorLauncher(tmp_path, temporary=True)
+    server, kill, told = launcher.fork_server(), subprocess.Popen.kill, []
+
+    def seen(server: subprocess.Popen[bytes]) -> None:
+        told.append(launcher._socket.fileno() == -1)
+        kill(server)
+
+    monkeypatch.setattr(subprocess.Popen, "kill", seen)
+    launcher.close()
+    assert told == [False]  # while the socket is open, the server does not learn that the platform has ended
+    assert server.returncode == -signal.SIGKILL
+
+
+def test_a_supervisor_whose_fork_server_has_ended_already_ends_its_stage(
+    driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orphan = """
+import os
+from functions.local import supervisor
+main = supervisor.main
+supervisor.main = lambda spec, parent: main(spec, parent + 1)  # as if another process were its parent now
+"""
+    real = launch_spec.bare_python
+    monkeypatch.setattr(launch_spec, "bare_python", lambda code: real(orphan + code))
+    monkeypatch.setattr(driver.kubelet, "_options", replace(driver.kubelet._options, ends_with_platform=True))
+    driver.kubelet._launcher.close()
+    assert run_to_end(driver, shell_job("exec sleep 1000")).outcome is Outcome.LOST
 
 
 def test_the_fork_server_exits_when_the_kubelet_is_killed(driver: ProcessDriver) -> None:
