@@ -19,7 +19,7 @@ from functions.variables import SettingsError
 from functions.workflow.destinations import prefix_problem
 from functions.workflow.environment import Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
-from functions.workflow.transfer_policies import GIB
+from functions.workflow.stage_options import GIB
 from functions.yaml_files import error_parts, explained, json_schema, read_list
 
 _STORAGES = frozenset({"s3", "gs", "az"})

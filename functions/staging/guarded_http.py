@@ -17,7 +17,7 @@ from functions.staging.content_encoding import CHUNK, decoded, encoding_of
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import HttpUrl, Malformed, UnknownScheme, parse_location, parse_url, retry_after
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 if TYPE_CHECKING:
     import ssl

@@ -14,8 +14,7 @@ from msgspec.structs import force_setattr, replace
 from functions.workflow.document import Definition, DocumentError
 from functions.workflow.model import Limits
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
-from functions.workflow.tes_task import TesTask
-from functions.workflow.transfer_policies import (
+from functions.workflow.stage_options import (
     GIB,
     DeliveryPolicy,
     FetchPolicy,
@@ -24,6 +23,7 @@ from functions.workflow.transfer_policies import (
     described,
     duration,
 )
+from functions.workflow.tes_task import TesTask
 
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):

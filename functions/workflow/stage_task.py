@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from functions.workflow.document import Definition
 from functions.workflow.model import ResultFile
-from functions.workflow.transfer_policies import ConfigureTask, DeliveryPolicy, PublishPolicy
+from functions.workflow.stage_options import ConfigureTask, DeliveryPolicy, PublishPolicy
 
 # All attempts of release write to one folder of the results: they copy the same files. No attempt of publish has this
 # number, so the folder can be removed without the admin logs of publish.

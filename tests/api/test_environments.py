@@ -19,7 +19,7 @@ from functions.environments import load, schema
 from functions.settings import Settings
 from functions.variables import SettingsError
 from functions.workflow.environment import Environment
-from functions.workflow.transfer_policies import FetchPolicy, PublishPolicy
+from functions.workflow.stage_options import FetchPolicy, PublishPolicy
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "33" * 32

@@ -16,7 +16,7 @@ from functions.api.tes.task_view import View, task_view
 from functions.status import tasks
 from functions.store.ports import Store
 from functions.store.values import Freeze, StoredTask
-from functions.workflow.transfer_policies import DeliveryPolicy
+from functions.workflow.stage_options import DeliveryPolicy
 
 
 @pytest.fixture

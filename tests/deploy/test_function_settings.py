@@ -34,7 +34,7 @@ from functions.settings import Settings
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Stage
 from functions.workflow.quantity import parse_cores, parse_quantity
-from functions.workflow.transfer_policies import GIB
+from functions.workflow.stage_options import GIB
 
 VARIABLES = {f.metadata["variable"]: f for f in fields(Settings) if f.metadata}
 SECRETS = {name for name, field in VARIABLES.items() if field.metadata["secret"]}

@@ -25,7 +25,7 @@ from support.processes import (
 from functions.cluster.ports import StageJob
 from functions.local.isolation import Isolation
 from functions.workflow.model import Outcome
-from functions.workflow.transfer_policies import PublishPolicy
+from functions.workflow.stage_options import PublishPolicy
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from functions.staging.publish.deliver import Destinations
 from functions.staging.release import program
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
+from functions.workflow.stage_options import DeliveryPolicy
 from functions.workflow.stage_task import HeldTask
-from functions.workflow.transfer_policies import DeliveryPolicy
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from functions.staging.publish.tree import TreeRefused
 from functions.staging.report import StageFailure
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
+from functions.workflow.stage_options import PublishPolicy
 from functions.workflow.stage_task import MAX_HELD_LIST, HeldTask
-from functions.workflow.transfer_policies import PublishPolicy
 
 W = WorkflowId("w1")
 

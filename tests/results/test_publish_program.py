@@ -20,8 +20,8 @@ from functions.staging.publish import program
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import WorkflowId
 from functions.workflow.progress_line import Progress, last
+from functions.workflow.stage_options import PublishPolicy
 from functions.workflow.stage_task import Task
-from functions.workflow.transfer_policies import PublishPolicy
 
 W = WorkflowId("w1")
 LONG = "SLUICE_LONG" in os.environ

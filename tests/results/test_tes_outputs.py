@@ -22,10 +22,10 @@ from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope
+from functions.workflow.stage_options import DeliveryPolicy, PublishPolicy
 from functions.workflow.stage_task import HeldTask, Task
 from functions.workflow.tes_checks import accept
 from functions.workflow.tes_task import TesTask
-from functions.workflow.transfer_policies import DeliveryPolicy, PublishPolicy
 
 Publish = Callable[..., Manifest]
 

@@ -15,9 +15,9 @@ from functions.results.ports import StorageRefused, StorageUnavailable
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.publish.deliver import Destinations
 from functions.staging.retry import RetryPolicy
+from functions.workflow.stage_options import DeliveryPolicy
 from functions.workflow.stage_task import Task
 from functions.workflow.tes_checks import accept
-from functions.workflow.transfer_policies import DeliveryPolicy
 
 OPEN_ACCOUNT = {"disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}  # Google's
 

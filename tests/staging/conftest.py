@@ -15,7 +15,7 @@ from functions.staging.configure.program import run
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.progress_line import Progress
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 
 @pytest.fixture

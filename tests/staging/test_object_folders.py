@@ -13,8 +13,8 @@ from support.datahost import DataHost, Request
 
 from functions.staging.configure.program import run
 from functions.staging.retry import RetryPolicy
+from functions.workflow.stage_options import ConfigureTask, FetchPolicy
 from functions.workflow.tes_task import read
-from functions.workflow.transfer_policies import ConfigureTask, FetchPolicy
 
 WHEN = datetime(2026, 11, 22, 3, tzinfo=UTC)
 S3_KEY = "<Contents><Key>{0}</Key><Size>{1}</Size><LastModified>{2}</LastModified><ETag>1</ETag></Contents>"

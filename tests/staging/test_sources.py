@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from support.configuring import LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 MB = 1 << 20
 TX = "TX_id-1".ljust(43, "x")

@@ -12,8 +12,8 @@ import pytest
 from functions.staging.configure.program import run
 from functions.staging.retry import RetryPolicy
 from functions.workflow.codes import Code
+from functions.workflow.stage_options import ConfigureTask, FetchPolicy
 from functions.workflow.tes_task import read
-from functions.workflow.transfer_policies import ConfigureTask, FetchPolicy
 
 
 def _configure(volume: Path, *inputs: dict[str, Any], policy: FetchPolicy | None = None, **fields: Any) -> int:

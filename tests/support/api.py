@@ -29,7 +29,7 @@ from functions.workflow.decision import Verdict
 from functions.workflow.environment import Environment
 from functions.workflow.model import Manifest, Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -18,8 +18,8 @@ from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment
 from functions.workflow.model import JobUid, Limits, Scope, Stage, WorkflowId
+from functions.workflow.stage_options import GIB
 from functions.workflow.tick import TickLevel
-from functions.workflow.transfer_policies import GIB
 
 NAMESPACE = "demo"
 PRINTED = b"hello\nthere\n"

@@ -11,8 +11,8 @@ import msgspec
 from functions.backoff import Backoff
 from functions.staging.retry import RetryPolicy
 from functions.workflow.progress_line import Progress
+from functions.workflow.stage_options import FetchPolicy
 from functions.workflow.stage_task import Task
-from functions.workflow.transfer_policies import FetchPolicy
 
 LOOPBACK = FetchPolicy(
     schemes=("http", "https", "s3", "gs", "az", "ipfs", "ar", "file"),

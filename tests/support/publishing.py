@@ -9,8 +9,8 @@ import msgspec
 from functions.results.ports import Storage
 from functions.workflow.document import parse
 from functions.workflow.model import ResultFile
+from functions.workflow.stage_options import PublishPolicy
 from functions.workflow.stage_task import Task
-from functions.workflow.transfer_policies import PublishPolicy
 
 
 def task(results: str = "", policy: PublishPolicy | None = None, public_key: str | None = None) -> Task:

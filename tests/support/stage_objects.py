@@ -12,7 +12,7 @@ from functions.settings import Settings
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment
 from functions.workflow.model import Limits, Scope, Stage, WorkflowId
-from functions.workflow.transfer_policies import GIB
+from functions.workflow.stage_options import GIB
 
 OWNER_UID = "0badc0de-0000-4000-8000-000000000000"
 SETTINGS = Settings(image="ghcr.io/example/sluice:1.0")

@@ -11,7 +11,7 @@ from support.api import Api, app, environments
 from functions.api.auth import tokens
 from functions.engine.app import App
 from functions.store.ports import Store
-from functions.workflow.transfer_policies import DeliveryPolicy, FetchPolicy
+from functions.workflow.stage_options import DeliveryPolicy, FetchPolicy
 
 BASE = "/ga4gh/tes/v1"
 HELLO: dict[str, Any] = {"name": "CompTest", "executors": [{"image": "alpine", "command": ["echo", "hello"]}]}

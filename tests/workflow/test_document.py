@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from functions.workflow.document import SCHEMES, DocumentError, parse
 from functions.workflow.environment import Environment, grant
 from functions.workflow.quantity import parse_quantity
-from functions.workflow.transfer_policies import GIB
+from functions.workflow.stage_options import GIB
 
 PROVIDERS_OWN: dict[str, Any] = {  # the Provider's recorded POST body, its workflow
     "stages": [

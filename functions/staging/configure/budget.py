@@ -10,7 +10,7 @@ from pathlib import Path
 
 from functions.staging.progress import ProgressReporter
 from functions.staging.report import StageFailure
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 _SPARE = 1 << 20  # bytes to leave free on the volume
 

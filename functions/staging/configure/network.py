@@ -13,7 +13,7 @@ from functions.staging.configure.sources import source
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Remote
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 
 class Network:

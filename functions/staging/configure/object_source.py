@@ -18,7 +18,7 @@ from functions.staging.configure.fetch import CHUNK, Body
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.variables import SettingsError
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 
 class ObjectSource(Struct, frozen=True):

@@ -27,7 +27,7 @@ from functions.untrusted import Malformed, parse_json
 from functions.workflow.codes import Code
 from functions.workflow.document import CUSTOM_DATA, Definition, DocumentError, Input, parse
 from functions.workflow.reported_facts import is_algorithm, of_fetched
-from functions.workflow.transfer_policies import ConfigureTask
+from functions.workflow.stage_options import ConfigureTask
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM,

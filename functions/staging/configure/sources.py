@@ -15,7 +15,7 @@ from functions.staging.guarded_http import Answer, GuardedHttp, HttpStatusError
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import content_range, header_number
-from functions.workflow.transfer_policies import FetchPolicy
+from functions.workflow.stage_options import FetchPolicy
 
 _VALIDATOR = re.compile(r'"[\x21\x23-\x7e]{1,200}"|[A-Z][A-Za-z0-9,: ]{1,60}')  # a strong ETag, or a date
 # The first part of a path at one of the operator's gateways. Other text could be a command of the gateway's API.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from functions.staging.configure.budget import FetchBudget
     from functions.staging.configure.fetch import DataSource
     from functions.staging.guarded_http import GuardedHttp
-    from functions.workflow.transfer_policies import FetchPolicy
+    from functions.workflow.stage_options import FetchPolicy
 
 
 class TesInputs:

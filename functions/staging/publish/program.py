@@ -31,9 +31,9 @@ from functions.untrusted import Malformed, parse_json
 from functions.variables import SettingsError
 from functions.workflow.codes import Code
 from functions.workflow.model import FetchedFile, Manifest, ResultFile, Scope, WorkflowId
+from functions.workflow.stage_options import PublishPolicy
 from functions.workflow.stage_task import MAX_HELD_LIST, Task
 from functions.workflow.tes_task import TesTask
-from functions.workflow.transfer_policies import PublishPolicy
 from functions.workflow.volume_layout import (
     ADMIN_LOGS,
     ALGORITHM_LOG,

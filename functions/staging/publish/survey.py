@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from functions.staging.publish.tree import Entry
 from functions.staging.report import StageFailure
 from functions.workflow.model import Scope
-from functions.workflow.transfer_policies import PublishPolicy
+from functions.workflow.stage_options import PublishPolicy
 
 LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, and of one on average
 MOST_WARNINGS = 100  # files that are named one by one
