@@ -17,7 +17,7 @@ from functions.staging.content_encoding import CHUNK, decoded, encoding_of
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import HttpUrl, Malformed, UnknownScheme, parse_location, parse_url, retry_after
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 if TYPE_CHECKING:
     import ssl
@@ -98,12 +98,12 @@ class GuardedHttp:
         self._tls = tls
 
     @classmethod
-    def for_policy(
-        cls, policy: FetchPolicy, retries: RetryPolicy, time_left: Callable[[], float] = lambda: math.inf
+    def for_options(
+        cls, options: FetchOptions, retries: RetryPolicy, time_left: Callable[[], float] = lambda: math.inf
     ) -> GuardedHttp:
-        """Return a client with the rules of `policy`."""
-        private = policy.allow_private_addresses
-        return cls(frozenset(policy.schemes), private=private, retries=retries, time_left=time_left)
+        """Return a client that fetches only what `options` allow."""
+        private = options.allow_private_addresses
+        return cls(frozenset(options.schemes), private=private, retries=retries, time_left=time_left)
 
     @contextmanager
     def request(

@@ -16,9 +16,9 @@ from functions.workflow.model import Limits
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY, parse_cores, parse_quantity
 from functions.workflow.stage_options import (
     GIB,
-    DeliveryPolicy,
-    FetchPolicy,
-    PublishPolicy,
+    DeliveryOptions,
+    FetchOptions,
+    PublishOptions,
     above_zero,
     described,
     duration,
@@ -74,9 +74,9 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     queue_name: Annotated[str, described("Kueue LocalQueue; Jobs are then created suspended")] = ""
     policy: Annotated[str, described("Id of the policy that counts for data sets that no policy names")] = ""
     run_as_user: Annotated[int, Meta(ge=1, description="User id of its Pods")] = 1000
-    fetch: FetchPolicy = FetchPolicy()
-    publish: PublishPolicy = PublishPolicy()
-    tes: DeliveryPolicy = DeliveryPolicy()
+    fetch: FetchOptions = FetchOptions()
+    publish: PublishOptions = PublishOptions()
+    tes: DeliveryOptions = DeliveryOptions()
 
     def __post_init__(self) -> None:
         """Default the namespace to the id."""

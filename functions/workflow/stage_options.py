@@ -1,6 +1,6 @@
-"""The limits of fetching and publishing: parts of an environment, and of the stage programs' task file.
+"""An environment's options for fetching, publishing and delivering. The stage programs read them in the task file.
 
-A module of its own, so that configure need import neither the whole environment nor the whole task.
+They are in a module of their own, so that configure imports neither the whole environment nor the whole task.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def described(description: str) -> Meta:
     return Meta(description=description)
 
 
-class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class FetchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """The sources that configure may fetch from, and the amount."""
 
     schemes: Annotated[tuple[Scheme, ...], described("URL schemes of data and algorithms")] = (
@@ -64,7 +64,7 @@ class FetchPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     ] = {}
 
 
-class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class PublishOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """The amount that may be published."""
 
     max_bytes: Annotated[int, above_zero("Bytes of all files of a workflow together")] = 100 * GIB
@@ -73,7 +73,7 @@ class PublishPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_log_bytes: Annotated[int, above_zero("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
 
 
-class DeliveryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class DeliveryOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
     """Where the outputs of GA4GH TES tasks may go."""
 
     outputs: Annotated[
@@ -92,5 +92,5 @@ class ConfigureTask(Struct, frozen=True, kw_only=True):
     """
 
     definition: Document
-    fetch: FetchPolicy = FetchPolicy()
+    fetch: FetchOptions = FetchOptions()
     policy: Raw = Raw(b"{}")

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from functions.workflow.document import Definition
 from functions.workflow.model import ResultFile
-from functions.workflow.stage_options import ConfigureTask, DeliveryPolicy, PublishPolicy
+from functions.workflow.stage_options import ConfigureTask, DeliveryOptions, PublishOptions
 
 # All attempts of release write to one folder of the results: they copy the same files. No attempt of publish has this
 # number, so the folder can be removed without the admin logs of publish.
@@ -42,9 +42,9 @@ class Task(ConfigureTask, frozen=True, kw_only=True):
 
     workflow: str
     results: str
-    publish: PublishPolicy = PublishPolicy()
+    publish: PublishOptions = PublishOptions()
     held: HeldTask | None = None
-    deliver: DeliveryPolicy = DeliveryPolicy()
+    deliver: DeliveryOptions = DeliveryOptions()
     owner: str = ""  # of a TES task; stands for `{owner}` in the prefixes of `deliver`
 
     @property

@@ -19,7 +19,7 @@ from functions.environments import load, schema
 from functions.settings import Settings
 from functions.variables import SettingsError
 from functions.workflow.environment import Environment
-from functions.workflow.stage_options import FetchPolicy, PublishPolicy
+from functions.workflow.stage_options import FetchOptions, PublishOptions
 
 ROOT = Path(__file__).parents[2]
 KEY = "0x" + "33" * 32
@@ -100,7 +100,7 @@ def test_the_documented_example_loads_and_shows_every_key(tmp_path: Path) -> Non
     environments = from_file(tmp_path, found[1])
     assert list(environments) == ["ocean-compute", "second-environment"]
     shown = yaml.safe_load(found[1])[0]
-    for content, kind in ((shown, Environment), (shown["fetch"], FetchPolicy), (shown["publish"], PublishPolicy)):
+    for content, kind in ((shown, Environment), (shown["fetch"], FetchOptions), (shown["publish"], PublishOptions)):
         keys = {field.encode_name for field in msgspec.structs.fields(kind)}
         assert set(content) == keys, "the example shows every key"
 

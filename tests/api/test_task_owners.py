@@ -16,7 +16,7 @@ from functions.api.tes.task_view import View, task_view
 from functions.status import tasks
 from functions.store.ports import Store
 from functions.store.values import Freeze, StoredTask
-from functions.workflow.stage_options import DeliveryPolicy
+from functions.workflow.stage_options import DeliveryOptions
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_caller_without_a_right_to_the_environment_is_refused(alice: TesApi) -
 
 def test_the_outputs_of_an_owner_cannot_be_the_inputs_of_another(alice: TesApi) -> None:
     (only,) = alice.app.environments.values()
-    owned = msgspec.structs.replace(only, tes=DeliveryPolicy(outputs=("s3://lab/{owner}",)))
+    owned = msgspec.structs.replace(only, tes=DeliveryOptions(outputs=("s3://lab/{owner}",)))
     alice.app.environments = {only.id: owned}
     alice.create(inputs=[{"path": "/in/x", "url": "s3://lab/alice/x"}])
     for item in ({"url": "s3://lab/bob/x"}, {"url": "s3://lab", "type": "DIRECTORY"}):

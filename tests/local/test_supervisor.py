@@ -25,7 +25,7 @@ from support.processes import (
 from functions.cluster.ports import StageJob
 from functions.local.isolation import Isolation
 from functions.workflow.model import Outcome
-from functions.workflow.stage_options import PublishPolicy
+from functions.workflow.stage_options import PublishOptions
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_log_of_exactly_the_limit_is_not_cut(driver: ProcessDriver) -> None:
 def _with_log(job: StageJob, limit: int) -> Any:
     import msgspec
 
-    return msgspec.structs.replace(job.environment, publish=PublishPolicy(max_log_bytes=limit))
+    return msgspec.structs.replace(job.environment, publish=PublishOptions(max_log_bytes=limit))
 
 
 @pytest.mark.parametrize(

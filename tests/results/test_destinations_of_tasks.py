@@ -15,7 +15,7 @@ from functions.staging.publish.deliver import Destinations
 from functions.staging.release import program
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
-from functions.workflow.stage_options import DeliveryPolicy
+from functions.workflow.stage_options import DeliveryOptions
 from functions.workflow.stage_task import HeldTask
 
 
@@ -29,7 +29,7 @@ def allowed(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def destinations(allowed: Path) -> Destinations:
-    given = replace(task(), owner="ann", deliver=DeliveryPolicy(outputs=(allowed.as_uri(), "s3://b/")))
+    given = replace(task(), owner="ann", deliver=DeliveryOptions(outputs=(allowed.as_uri(), "s3://b/")))
     return Destinations(given, {}, (allowed / "results").as_uri())
 
 

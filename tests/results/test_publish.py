@@ -18,7 +18,7 @@ from functions.staging.publish.tree import TreeRefused
 from functions.staging.report import StageFailure
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope, WorkflowId
-from functions.workflow.stage_options import PublishPolicy
+from functions.workflow.stage_options import PublishOptions
 from functions.workflow.stage_task import MAX_HELD_LIST, HeldTask
 
 W = WorkflowId("w1")
@@ -152,18 +152,18 @@ def test_folders_that_are_nested_too_deep_are_refused(storage: Storage, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("policy", "reason"),
+    ("options", "reason"),
     [
-        (PublishPolicy(max_files=5), "TooManyResults"),
-        (PublishPolicy(max_file_bytes=8), "ResultTooLarge"),
-        (PublishPolicy(max_bytes=30), "ResultTooLarge"),
+        (PublishOptions(max_files=5), "TooManyResults"),
+        (PublishOptions(max_file_bytes=8), "ResultTooLarge"),
+        (PublishOptions(max_bytes=30), "ResultTooLarge"),
     ],
 )
 def test_outputs_above_the_environments_limits_fail_before_any_upload(
-    storage: Storage, tmp_path: Path, policy: PublishPolicy, reason: str
+    storage: Storage, tmp_path: Path, options: PublishOptions, reason: str
 ) -> None:
     with pytest.raises(StageFailure) as failed:
-        publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage)
+        publish(task(options=options), volume(tmp_path / "v"), 1, Scope.ALL, storage)
     assert failed.value.reason == reason
     assert storage.manifest(W, 1) is None
 
@@ -201,20 +201,20 @@ def test_a_list_of_held_files_that_no_release_could_be_told_of_is_refused(
 
 def test_the_manifest_of_the_most_files_allowed_can_be_served() -> None:
     """`status` has 384 MiB for several answers at once; a decoded manifest takes about three times its JSON."""
-    policy = PublishPolicy()
+    options = PublishOptions()
     file = ResultFile("outputs/" + "x" * 100, 1, "output", "s3://bucket/" + "x" * 160, "0" * 64, "text/csv")
-    assert len(encode(Manifest((file,) * policy.max_files))) < 8 << 20
+    assert len(encode(Manifest((file,) * options.max_files))) < 8 << 20
 
 
 def test_outputs_exactly_at_the_limits_are_published(storage: Storage, tmp_path: Path) -> None:
-    policy = PublishPolicy(max_files=6, max_file_bytes=9, max_bytes=35)
-    assert len(publish(task(policy=policy), volume(tmp_path / "v"), 1, Scope.ALL, storage).files) == 6
+    options = PublishOptions(max_files=6, max_file_bytes=9, max_bytes=35)
+    assert len(publish(task(options=options), volume(tmp_path / "v"), 1, Scope.ALL, storage).files) == 6
 
 
 def test_a_log_above_its_limit_is_cut_with_a_note(storage: Storage, tmp_path: Path) -> None:
     root = volume(tmp_path / "v", {})
     (root / "logs" / "algorithm.log").write_bytes(b"0123456789" * 10)
-    [log] = publish(task(policy=PublishPolicy(max_log_bytes=25)), root, 1, Scope.ALL, storage).files
+    [log] = publish(task(options=PublishOptions(max_log_bytes=25)), root, 1, Scope.ALL, storage).files
     published = content(storage, log)
     assert (
         published

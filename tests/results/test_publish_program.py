@@ -20,7 +20,7 @@ from functions.staging.publish import program
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import WorkflowId
 from functions.workflow.progress_line import Progress, last
-from functions.workflow.stage_options import PublishPolicy
+from functions.workflow.stage_options import PublishOptions
 from functions.workflow.stage_task import Task
 
 W = WorkflowId("w1")
@@ -51,7 +51,7 @@ def test_success_exits_with_0_and_complete_progress(tmp_path: Path) -> None:
 
 def test_a_failure_exits_with_62_and_a_reason(tmp_path: Path) -> None:
     root = volume(tmp_path / "v")
-    code, message, _ = run(root, task((tmp_path / "results").as_uri(), PublishPolicy(max_files=1)))
+    code, message, _ = run(root, task((tmp_path / "results").as_uri(), PublishOptions(max_files=1)))
     assert code == 62
     assert message == (
         "TooManyResults: more than 1 files: write fewer files, for example one archive, "

@@ -22,7 +22,7 @@ from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
 from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope
-from functions.workflow.stage_options import DeliveryPolicy, PublishPolicy
+from functions.workflow.stage_options import DeliveryOptions, PublishOptions
 from functions.workflow.stage_task import HeldTask, Task
 from functions.workflow.tes_checks import accept
 from functions.workflow.tes_task import TesTask
@@ -32,7 +32,7 @@ Publish = Callable[..., Manifest]
 
 def _task(*outputs: dict[str, Any], results: str = "file:///var/results", allowed: str = "*", **more: Any) -> Task:
     body = {"executors": [{"image": "a", "command": ["x"]}] * 2, "outputs": list(outputs)}
-    deliver = DeliveryPolicy(outputs=(allowed,))
+    deliver = DeliveryOptions(outputs=(allowed,))
     return Task(workflow="w1", definition=accept(body).task, results=results, deliver=deliver, owner="ann", **more)
 
 
@@ -188,7 +188,7 @@ def test_a_pattern_that_matches_a_hundred_thousand_files_holds_few_of_them_in_me
     assert isinstance(definition, TesTask)
     survey, before = Survey(), peak()
     for entry, _ in entries(definition, scratch, Scope.ALL, survey.notice):
-        survey.count(entry, PublishPolicy(max_files=100_000))
+        survey.count(entry, PublishOptions(max_files=100_000))
     assert survey.files == 100_000
     assert peak() - before < 64 << 20  # the names of one folder, and two numbers for each file
 
@@ -196,7 +196,7 @@ def test_a_pattern_that_matches_a_hundred_thousand_files_holds_few_of_them_in_me
 def test_too_many_files_end_the_stage(run: Publish, volume: Path, tmp_path: Path) -> None:
     for n in range(50):
         (volume / f"outputs/work/{n}.many").touch()
-    task = _task(_output("/work/*.many", tmp_path / "s", path_prefix="/work"), publish=PublishPolicy(max_files=49))
+    task = _task(_output("/work/*.many", tmp_path / "s", path_prefix="/work"), publish=PublishOptions(max_files=49))
     with pytest.raises(StageFailure) as failure:
         run(task)
     assert failure.value.reason == "TooManyResults"

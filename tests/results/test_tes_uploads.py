@@ -15,7 +15,7 @@ from functions.results.ports import StorageRefused, StorageUnavailable
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.publish.deliver import Destinations
 from functions.staging.retry import RetryPolicy
-from functions.workflow.stage_options import DeliveryPolicy
+from functions.workflow.stage_options import DeliveryOptions
 from functions.workflow.stage_task import Task
 from functions.workflow.tes_checks import accept
 
@@ -118,7 +118,7 @@ class _Anything(dict[str, Route]):
 def test_an_output_goes_to_every_cloud(url: str, credentials: dict[str, str], sent: str) -> None:
     with DataHost() as host:
         host.routes = _Anything()
-        deliver = DeliveryPolicy(outputs=(f"{url[:2]}://box/",), endpoints={url[:2]: host.url})
+        deliver = DeliveryOptions(outputs=(f"{url[:2]}://box/",), endpoints={url[:2]: host.url})
         task = Task(
             workflow="w", definition=accept(HELLO).task, results="file:///results", deliver=deliver, owner="ann"
         )

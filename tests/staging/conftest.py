@@ -15,7 +15,7 @@ from functions.staging.configure.program import run
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.progress_line import Progress
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[Progre
         *inputs: dict[str, Any],
         algorithm: dict[str, Any] | None = None,
         output: dict[str, Any] | None = None,
-        policy: FetchPolicy = LOOPBACK,
+        options: FetchOptions = LOOPBACK,
         retries: RetryPolicy = FEW_RETRIES,
         credentials: dict[str, str] | None = None,
         http: GuardedHttp | None = None,
     ) -> Outcome:
         (volume / "adminlogs").mkdir(parents=True, exist_ok=True)
-        task = task_of(list(inputs), algorithm, output, policy)
+        task = task_of(list(inputs), algorithm, output, options)
         told.clear()
         code = run(task, volume, credentials=credentials, retries=retries, http=http, sink=told.append)
         return Outcome(code, volume, told[-1] if told else None)
@@ -61,4 +61,4 @@ def provider(host: DataHost) -> Provider:
 @pytest.fixture
 def configure_listed(configure: Configure, host: DataHost) -> Configure:
     """Configure in an environment that lists the Provider."""
-    return partial(configure, policy=replace(LOOPBACK, providers=(host.url,)))
+    return partial(configure, options=replace(LOOPBACK, providers=(host.url,)))

@@ -124,8 +124,8 @@ def test_a_failure_has_oceans_code_and_a_reason(
     urls = {"GONE": f"{host.url}/gone", "THERE": f"{host.url}/there", "LARGE": f"{host.url}/large"}
     urls["FORBIDDEN"] = f"{host.url.replace('http:', 'https:')}/there"
     filled = [{k: urls.get(v, v) for k, v in each.items()} for each in (*inputs, algorithm)]
-    policy = replace(LOOPBACK, schemes=("http",))
-    outcome = configure(*filled[:-1], algorithm=filled[-1], policy=policy)
+    options = replace(LOOPBACK, schemes=("http",))
+    outcome = configure(*filled[:-1], algorithm=filled[-1], options=options)
     assert (outcome.code, outcome.reason) == (code, reason)
 
 

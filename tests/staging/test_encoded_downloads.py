@@ -70,7 +70,7 @@ def test_a_part_that_is_encoded_means_to_start_again(configure: Configure, host:
 
 def test_a_compression_bomb_is_stopped_by_the_limit_of_bytes(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = File(Held(gzip.compress(bytes(64 * MB))), extra={"Content-Encoding": "gzip"})
-    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, max_bytes=2 * MB))
+    outcome = configure({"url": f"{host.url}/a"}, options=replace(LOOPBACK, max_bytes=2 * MB))
     assert outcome.reason == "DataTooLarge"
 
 

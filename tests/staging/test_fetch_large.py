@@ -30,7 +30,7 @@ def test_memory_stays_below_128_mb_while_the_connection_breaks_every_50_mb(
 ) -> None:
     content = Pattern(size)
     host.routes["/a"] = File(content, break_after=50 * MB)
-    task = task_of([{"url": [f"{host.url}/a"] * files}], policy=replace(LOOPBACK, max_bytes=4 << 30, seconds=300))
+    task = task_of([{"url": [f"{host.url}/a"] * files}], options=replace(LOOPBACK, max_bytes=4 << 30, seconds=300))
     (tmp_path / "task.json").write_bytes(msgspec.json.encode(task))
     program = [sys.executable, "-m", "functions.staging.configure"]
     arguments = ["--task", str(tmp_path / "task.json"), "--volume", str(tmp_path / "data")]

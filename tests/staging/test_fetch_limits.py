@@ -20,7 +20,7 @@ def test_data_above_the_environments_limits_is_refused(
     configure: Configure, host: DataHost, limit: dict[str, int]
 ) -> None:
     host.routes |= {"/a": File(Pattern(MB - 10)), "/b": File(Pattern(MB - 10))}
-    outcome = configure({"url": [f"{host.url}/a", f"{host.url}/b"]}, policy=replace(LOOPBACK, **limit))
+    outcome = configure({"url": [f"{host.url}/a", f"{host.url}/b"]}, options=replace(LOOPBACK, **limit))
     assert (outcome.code, outcome.reason) == (31, "DataTooLarge")
 
 
@@ -34,12 +34,12 @@ def test_a_file_announced_as_too_large_is_not_downloaded(configure: Configure, h
 
 def test_the_limit_holds_if_no_size_is_announced(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = endless
-    assert configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, max_bytes=MB)).reason == "DataTooLarge"
+    assert configure({"url": f"{host.url}/a"}, options=replace(LOOPBACK, max_bytes=MB)).reason == "DataTooLarge"
 
 
 def test_the_time_of_all_downloads_together_is_limited(configure: Configure, host: DataHost) -> None:
     host.routes["/a"] = lambda request: request.answer(503, Retry_After="3600")
-    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, seconds=0))
+    outcome = configure({"url": f"{host.url}/a"}, options=replace(LOOPBACK, seconds=0))
     assert outcome.message == "DataUnavailable: inputs/0/0: not fetched within 0 seconds"
 
 

@@ -59,7 +59,7 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_no_spelling_of_an_internal_address_is_fetched(configure: Configure, host: DataHost, spelling: str) -> None:
-    outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, policy=GUARDED)
+    outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, options=GUARDED)
     assert outcome.code == 31
     assert outcome.reason in ("DataForbidden", "DataUnavailable")  # unavailable: the resolver does not know it
     assert host.seen == []
@@ -69,7 +69,7 @@ def test_no_spelling_of_an_internal_address_is_fetched(configure: Configure, hos
 def test_a_refused_address_has_its_own_reason_and_is_not_retried(
     configure: Configure, host: DataHost, spelling: str
 ) -> None:
-    outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, policy=GUARDED)
+    outcome = configure({"url": f"http://{spelling}:{host.port}/a"}, options=GUARDED)
     assert outcome.reason == "DataForbidden"
 
 
@@ -160,7 +160,7 @@ def test_a_document_url_at_the_operators_gateway_is_not_trusted(
 ) -> None:
     host.routes[path] = File(Held(b"done"))
     for gateway in ({"ipfs_gateway": host.url}, {"ipfs_gateway": f"{host.url}/api/v0"}, {"arweave_gateway": host.url}):
-        outcome = configure({"url": f"{host.url}{path}"}, policy=replace(GUARDED, **gateway))
+        outcome = configure({"url": f"{host.url}{path}"}, options=replace(GUARDED, **gateway))
         assert (outcome.reason, host.seen) == ("DataForbidden", [])
 
 
@@ -175,12 +175,12 @@ def test_a_document_url_at_the_operators_gateway_is_not_trusted(
 def test_only_content_ids_and_paths_below_them_are_asked_of_a_gateway(
     configure: Configure, host: DataHost, url: str
 ) -> None:
-    policy = replace(GUARDED, ipfs_gateway=host.url, arweave_gateway=host.url)
-    outcome = configure({"url": url}, policy=policy)
+    options = replace(GUARDED, ipfs_gateway=host.url, arweave_gateway=host.url)
+    outcome = configure({"url": url}, options=options)
     assert (outcome.code, host.seen) == (31, [])
 
 
 def test_an_operators_node_of_ipfs_gets_the_whole_path_as_one_argument(configure: Configure, host: DataHost) -> None:
     host.routes["/api/v0/cat"] = File(Held(b"one"))
-    outcome = configure({"url": "ipfs://bafy/a&b=c%26d"}, policy=replace(GUARDED, ipfs_gateway=f"{host.url}/api/v0"))
+    outcome = configure({"url": "ipfs://bafy/a&b=c%26d"}, options=replace(GUARDED, ipfs_gateway=f"{host.url}/api/v0"))
     assert (outcome.code, host.paths()) == (0, ["/api/v0/cat?arg=bafy%2Fa%26b%3Dc%26d"])

@@ -81,8 +81,8 @@ def test_an_invalid_length_from_an_ipfs_node_counts_as_unknown(
     configure: Configure, host: DataHost, value: str
 ) -> None:
     host.routes["/api/v0/cat"] = only_headers({"X-Content-Length": value}, b"one")
-    policy = replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0")
-    assert configure({"url": "ipfs://bafy"}, policy=policy).read("inputs/0/0") == b"one"
+    options = replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0")
+    assert configure({"url": "ipfs://bafy"}, options=options).read("inputs/0/0") == b"one"
 
 
 def test_a_folded_validator_is_not_sent_back(configure: Configure, host: DataHost) -> None:
@@ -128,7 +128,7 @@ def test_slow_headers_count_towards_the_time_of_all_downloads(configure: Configu
                 time.sleep(0.1)
 
     host.routes["/a"] = drip
-    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, seconds=1))
+    outcome = configure({"url": f"{host.url}/a"}, options=replace(LOOPBACK, seconds=1))
     assert outcome.message == "DataUnavailable: inputs/0/0: not fetched within 1 seconds"
     assert lines < 90
 
@@ -245,7 +245,7 @@ def test_every_header_that_the_client_sends_back_is_one_it_can_send(host: DataHo
 
 def test_a_budget_that_is_over_ends_a_request_before_it_connects(host: DataHost, tmp_path: Any) -> None:
     budget = FetchBudget(replace(LOOPBACK, seconds=0), tmp_path, ProgressReporter(lambda _: None))
-    http = GuardedHttp.for_policy(LOOPBACK, FEW_RETRIES, budget.time_left)
+    http = GuardedHttp.for_options(LOOPBACK, FEW_RETRIES, budget.time_left)
     with pytest.raises(StageFailure, match="not fetched within"):
         http.read("GET", f"{host.url}/a")
     assert host.seen == []

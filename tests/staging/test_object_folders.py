@@ -13,7 +13,7 @@ from support.datahost import DataHost, Request
 
 from functions.staging.configure.program import run
 from functions.staging.retry import RetryPolicy
-from functions.workflow.stage_options import ConfigureTask, FetchPolicy
+from functions.workflow.stage_options import ConfigureTask, FetchOptions
 from functions.workflow.tes_task import read
 
 WHEN = datetime(2026, 11, 22, 3, tzinfo=UTC)
@@ -64,9 +64,9 @@ def _configure(volume: Path, host: DataHost, scheme: str, tries: int = 1) -> int
     volume.mkdir()
     item = {"path": "/in", "url": f"{scheme}://box/data", "type": "DIRECTORY"}
     body = {"executors": [{"image": "a", "command": ["x"]}], "inputs": [item]}
-    policy = FetchPolicy(schemes=("s3", "gs", "az"), endpoints={scheme: host.url}, allow_private_addresses=True)
+    options = FetchOptions(schemes=("s3", "gs", "az"), endpoints={scheme: host.url}, allow_private_addresses=True)
     account = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
-    task = ConfigureTask(definition=read(body), fetch=policy)
+    task = ConfigureTask(definition=read(body), fetch=options)
     return run(task, volume, credentials=account, retries=RetryPolicy(tries=tries), sink=lambda _line: None)
 
 

@@ -34,8 +34,8 @@ def test_a_redirect_to_an_internal_address_is_refused_even_from_a_trusted_gatewa
     configure: Configure, host: DataHost, inner: DataHost, status: int
 ) -> None:
     host.routes["/ipfs/bafy"] = _redirect(f"{inner.url}/a", status)
-    policy = replace(GUARDED, ipfs_gateway=host.url)
-    outcome = configure({"url": "ipfs://bafy"}, policy=policy)
+    options = replace(GUARDED, ipfs_gateway=host.url)
+    outcome = configure({"url": "ipfs://bafy"}, options=options)
     assert (outcome.code, outcome.reason) == (31, "DataForbidden")
     assert len(host.seen) == 1
     assert inner.seen == []
@@ -69,7 +69,7 @@ def test_credentials_do_not_follow_a_redirect_to_another_host(
 
 
 def test_http_is_refused_where_the_environment_does_not_name_it(configure: Configure, host: DataHost) -> None:
-    outcome = configure({"url": f"{host.url}/a"}, policy=replace(LOOPBACK, schemes=("https",)))
+    outcome = configure({"url": f"{host.url}/a"}, options=replace(LOOPBACK, schemes=("https",)))
     assert (outcome.reason, host.seen) == ("DataForbidden", [])
 
 
@@ -125,7 +125,7 @@ def test_a_post_that_is_redirected_elsewhere_does_not_carry_its_body(host: DataH
 @pytest.mark.parametrize("status", [302, 307, 308])
 def test_a_redirect_to_the_operators_gateway_is_not_trusted(configure: Configure, host: DataHost, status: int) -> None:
     host.routes |= {"/ipfs/bafy": _redirect("/api/v0/repo/gc", status), "/api/v0/repo/gc": File(Held(b"done"))}
-    outcome = configure({"url": "ipfs://bafy"}, policy=replace(GUARDED, ipfs_gateway=host.url))
+    outcome = configure({"url": "ipfs://bafy"}, options=replace(GUARDED, ipfs_gateway=host.url))
     assert (outcome.reason, host.paths()) == ("DataForbidden", ["/ipfs/bafy"])
 
 
@@ -134,5 +134,5 @@ def test_a_redirected_post_of_the_operators_node_is_not_trusted(
     configure: Configure, host: DataHost, status: int
 ) -> None:
     host.routes |= {"/api/v0/cat": _redirect("/api/v0/shutdown", status), "/api/v0/shutdown": File(Held(b"done"))}
-    outcome = configure({"url": "ipfs://bafy"}, policy=replace(GUARDED, ipfs_gateway=f"{host.url}/api/v0"))
+    outcome = configure({"url": "ipfs://bafy"}, options=replace(GUARDED, ipfs_gateway=f"{host.url}/api/v0"))
     assert (outcome.reason, host.paths()) == ("DataForbidden", ["/api/v0/cat?arg=bafy"])

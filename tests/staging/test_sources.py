@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from support.configuring import LOOPBACK, Configure
 from support.datahost import DataHost, File, Held, Pattern, Request
 
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 MB = 1 << 20
 TX = "TX_id-1".ljust(43, "x")
@@ -32,7 +32,7 @@ def bucket(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     server.server_close()
 
 
-def _at(endpoint: str, scheme: str = "s3", **more: Any) -> FetchPolicy:
+def _at(endpoint: str, scheme: str = "s3", **more: Any) -> FetchOptions:
     return replace(LOOPBACK, endpoints={scheme: endpoint}, **more)
 
 
@@ -42,7 +42,7 @@ def test_an_s3_object_is_fetched(configure: Configure, bucket: tuple[str, Path])
     (folder / "a folder" / "ü.bin").write_bytes(Pattern(900_000).part(0, 900_000))
     (folder / "empty").write_bytes(b"")
     urls = ["s3://data/a%20folder/%C3%BC.bin", "s3://data/empty"]
-    outcome = configure({"url": urls}, policy=_at(endpoint))
+    outcome = configure({"url": urls}, options=_at(endpoint))
     assert outcome.code == 0, outcome.message
     assert outcome.read("inputs/0/0") == Pattern(900_000).part(0, 900_000)
     assert outcome.read("inputs/0/1") == b""
@@ -51,7 +51,7 @@ def test_an_s3_object_is_fetched(configure: Configure, bucket: tuple[str, Path])
 
 @pytest.mark.parametrize("url", ["s3://data/gone", "s3://nobucket/x", "s3://data/", "s3://data"])
 def test_a_missing_object_fails(configure: Configure, bucket: tuple[str, Path], url: str) -> None:
-    assert configure({"url": url}, policy=_at(bucket[0])).reason == "DataUnavailable"
+    assert configure({"url": url}, options=_at(bucket[0])).reason == "DataUnavailable"
 
 
 @pytest.mark.parametrize(("scheme", "path"), [("s3", "/box/a/b"), ("gs", "/box/a/b"), ("az", "/box/a/b")])
@@ -78,7 +78,7 @@ def test_a_broken_object_download_resumes_in_every_cloud(
 
     host.routes |= {path: serve, "/box/a%2Fb": serve}
     account = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
-    outcome = configure({"url": f"{scheme}://box/a/b"}, policy=_at(host.url, scheme), credentials=account)
+    outcome = configure({"url": f"{scheme}://box/a/b"}, options=_at(host.url, scheme), credentials=account)
     assert outcome.code == 0, outcome.message
     assert outcome.json("provenance.json")["files"][0]["sha256"] == content.sha256
     assert len(host.seen) >= 3
@@ -92,8 +92,8 @@ def test_only_buckets_that_the_environment_names_get_the_operators_credentials(
     configure: Configure, host: DataHost, named: tuple[str, ...], signed: bool
 ) -> None:
     host.routes["/box/a"] = File(Held(b"x"), extra={"Last-Modified": "Sun, 22 Nov 2026 03:00:00 GMT"})
-    policy = _at(host.url, buckets=named)
-    assert configure({"url": "s3://box/a"}, policy=policy, credentials=KEYS).code == 0
+    options = _at(host.url, buckets=named)
+    assert configure({"url": "s3://box/a"}, options=options, credentials=KEYS).code == 0
     assert ("AKIAOPERATOR" in host.seen[0].headers.get("authorization", "")) is signed
 
 
@@ -104,8 +104,8 @@ def test_azure_without_an_account_fails_and_names_the_missing_variable(configure
 
 
 def test_an_invalid_credential_is_reported_without_its_value(configure: Configure) -> None:
-    policy = replace(LOOPBACK, buckets=("gs://box",))
-    outcome = configure({"url": "gs://box/a"}, policy=policy, credentials={"GOOGLE_SERVICE_ACCOUNT_KEY": "hunter2"})
+    options = replace(LOOPBACK, buckets=("gs://box",))
+    outcome = configure({"url": "gs://box/a"}, options=options, credentials={"GOOGLE_SERVICE_ACCOUNT_KEY": "hunter2"})
     assert (outcome.code, outcome.reason) == (31, "NotConfigured")
     assert "GOOGLE_SERVICE_ACCOUNT_KEY" in outcome.message
     assert "hunter2" not in outcome.everything_told()
@@ -116,7 +116,7 @@ def test_an_object_name_that_obstore_refuses_fails_without_a_crash(
     configure: Configure, host: DataHost, url: str
 ) -> None:
     account = {"AZURE_STORAGE_ACCOUNT_NAME": "account"}
-    outcome = configure({"url": url}, policy=_at(host.url, url.partition(":")[0]), credentials=account)
+    outcome = configure({"url": url}, options=_at(host.url, url.partition(":")[0]), credentials=account)
     assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
 
 
@@ -131,8 +131,8 @@ def test_the_longest_id_fits_into_every_file_name_it_becomes(configure: Configur
 
 def test_an_ipfs_file_is_fetched_from_a_gateway(configure: Configure, host: DataHost) -> None:
     host.routes["/ipfs/QmCaseSensitive/dir/a%20b"] = File(Held(b"one"))
-    policy = replace(LOOPBACK, ipfs_gateway=host.url)
-    assert configure({"url": "ipfs://QmCaseSensitive/dir/a%20b"}, policy=policy).read("inputs/0/0") == b"one"
+    options = replace(LOOPBACK, ipfs_gateway=host.url)
+    assert configure({"url": "ipfs://QmCaseSensitive/dir/a%20b"}, options=options).read("inputs/0/0") == b"one"
 
 
 def test_an_ipfs_download_from_a_nodes_api_resumes_by_offset(configure: Configure, host: DataHost) -> None:
@@ -151,8 +151,8 @@ def test_an_ipfs_download_from_a_nodes_api_resumes_by_offset(configure: Configur
         request.hang_up()
 
     host.routes["/api/v0/cat"] = cat
-    policy = replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0")
-    outcome = configure({"url": "ipfs://bafy/sub"}, policy=policy)
+    options = replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0")
+    outcome = configure({"url": "ipfs://bafy/sub"}, options=options)
     assert outcome.json("provenance.json")["files"][0]["sha256"] == content.sha256
     assert [(s.method, s.path) for s in host.seen] == [
         ("POST", "/api/v0/cat?arg=bafy%2Fsub"),
@@ -162,7 +162,7 @@ def test_an_ipfs_download_from_a_nodes_api_resumes_by_offset(configure: Configur
 
 def test_an_ipfs_body_shorter_than_announced_fails(configure: Configure, host: DataHost) -> None:
     host.routes["/api/v0/cat"] = lambda request: request.answer(200, b"half", X_Content_Length="8")
-    outcome = configure({"url": "ipfs://bafy"}, policy=replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0"))
+    outcome = configure({"url": "ipfs://bafy"}, options=replace(LOOPBACK, ipfs_gateway=f"{host.url}/api/v0"))
     assert (outcome.reason, "inputs/0/0" in outcome.tree()) == ("DataUnavailable", False)
 
 
@@ -170,18 +170,19 @@ def test_an_arweave_gateway_may_redirect_to_another_host(configure: Configure, h
     with DataHost() as sandbox:
         sandbox.routes[f"/{TX}"] = File(Held(b"kept for ever"))
         host.routes[f"/{TX}"] = lambda request: request.answer(302, Location=f"{sandbox.url}/{TX}")
-        policy = replace(LOOPBACK, arweave_gateway=f"{host.url}/")
-        assert configure({"url": f"ar://{TX}"}, policy=policy).read("inputs/0/0") == b"kept for ever"
+        options = replace(LOOPBACK, arweave_gateway=f"{host.url}/")
+        assert configure({"url": f"ar://{TX}"}, options=options).read("inputs/0/0") == b"kept for ever"
 
 
 def test_the_operators_gateway_may_have_a_private_address_and_no_other_host_may(
     configure: Configure, host: DataHost
 ) -> None:
     host.routes["/ipfs/bafy"] = File(Held(b"one"))
-    policy = FetchPolicy(ipfs_gateway=host.url)
-    assert configure({"url": "ipfs://bafy"}, policy=policy).code == 0
+    options = FetchOptions(ipfs_gateway=host.url)
+    assert configure({"url": "ipfs://bafy"}, options=options).code == 0
     assert (
-        configure({"url": f"{host.url}/ipfs/bafy".replace("http:", "https:")}, policy=policy).reason == "DataForbidden"
+        configure({"url": f"{host.url}/ipfs/bafy".replace("http:", "https:")}, options=options).reason
+        == "DataForbidden"
     )
 
 
@@ -193,7 +194,7 @@ def test_a_file_of_this_machine_is_copied(configure: Configure, tmp_path: Path) 
 
 def test_files_are_for_the_laptop_only(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
-    outcome = configure({"url": f"file://{tmp_path}/a"}, policy=FetchPolicy())
+    outcome = configure({"url": f"file://{tmp_path}/a"}, options=FetchOptions())
     assert (outcome.code, outcome.reason) == (31, "DataForbidden")
 
 

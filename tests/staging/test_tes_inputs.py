@@ -12,14 +12,14 @@ import pytest
 from functions.staging.configure.program import run
 from functions.staging.retry import RetryPolicy
 from functions.workflow.codes import Code
-from functions.workflow.stage_options import ConfigureTask, FetchPolicy
+from functions.workflow.stage_options import ConfigureTask, FetchOptions
 from functions.workflow.tes_task import read
 
 
-def _configure(volume: Path, *inputs: dict[str, Any], policy: FetchPolicy | None = None, **fields: Any) -> int:
+def _configure(volume: Path, *inputs: dict[str, Any], options: FetchOptions | None = None, **fields: Any) -> int:
     body = {"executors": [{"image": "a", "command": ["x"]}] * 2, "inputs": list(inputs), **fields}
     volume.mkdir(exist_ok=True)
-    task = ConfigureTask(definition=read(body), fetch=policy or FetchPolicy(schemes=("file",)))
+    task = ConfigureTask(definition=read(body), fetch=options or FetchOptions(schemes=("file",)))
     return run(task, volume, retries=RetryPolicy(tries=1), sink=lambda _line: None)
 
 
@@ -110,7 +110,7 @@ def test_a_folder_with_too_many_files_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"data/{n}").touch()
     volume = tmp_path / "volume"
     item = {"path": "/in", "url": str(tmp_path / "data"), "type": "DIRECTORY"}
-    assert _configure(volume, item, policy=FetchPolicy(schemes=("file",), max_files=4)) == Code.DATA_FAILED
+    assert _configure(volume, item, options=FetchOptions(schemes=("file",), max_files=4)) == Code.DATA_FAILED
     assert _reason(volume) == "DataTooLarge"
 
 

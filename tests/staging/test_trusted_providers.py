@@ -16,10 +16,10 @@ def test_a_provider_that_only_the_document_names_gets_no_request(
     configure_listed: Configure, provider: Provider, host: DataHost
 ) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
-    data = configure_listed(provider.remote(), policy=LOOPBACK, credentials=OPERATOR)
+    data = configure_listed(provider.remote(), options=LOOPBACK, credentials=OPERATOR)
     assert (data.code, data.reason) == (31, "DataForbidden")
     assert "fetch.providers" in data.message
-    algorithm = configure_listed(algorithm=provider.remote(), policy=LOOPBACK, credentials=OPERATOR)
+    algorithm = configure_listed(algorithm=provider.remote(), options=LOOPBACK, credentials=OPERATOR)
     assert (algorithm.code, algorithm.reason) == (32, "AlgorithmForbidden")
     assert host.seen == []
 
@@ -29,7 +29,7 @@ def test_a_metadata_service_that_the_document_names_cannot_introduce_a_provider(
 ) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
     item = {"id": "did:op:aa", "remote": {"txId": "t", "serviceId": "svc"}}
-    outcome = configure_listed(item, output=provider.metadata(host), policy=LOOPBACK, credentials=OPERATOR)
+    outcome = configure_listed(item, output=provider.metadata(host), options=LOOPBACK, credentials=OPERATOR)
     assert (outcome.reason, provider.downloads, provider.questions) == ("DataForbidden", [], [])
 
 
@@ -59,10 +59,10 @@ def test_the_operators_metadata_service_names_the_provider_whatever_the_document
     configure_listed: Configure, provider: Provider, host: DataHost
 ) -> None:
     provider.assets["did:op:aa"] = [Held(b"one")]
-    policy = replace(LOOPBACK, metadata_uri=provider.metadata(host)["metadataUri"])
+    options = replace(LOOPBACK, metadata_uri=provider.metadata(host)["metadataUri"])
     with DataHost() as attacker:
         item = provider.remote(serviceEndpoint=attacker.url)
-        outcome = configure_listed(item, output={"metadataUri": attacker.url}, policy=policy, credentials=OPERATOR)
+        outcome = configure_listed(item, output={"metadataUri": attacker.url}, options=options, credentials=OPERATOR)
         assert outcome.read("inputs/aa/0") == b"one"
         assert attacker.seen == []
 
@@ -71,8 +71,8 @@ def test_the_operators_metadata_service_may_have_a_private_address(
     configure_listed: Configure, provider: Provider, host: DataHost
 ) -> None:
     """The Provider that it names may not, unless the environment allows it."""
-    policy = replace(LOOPBACK, metadata_uri=provider.metadata(host)["metadataUri"], allow_private_addresses=False)
-    outcome = configure_listed(provider.remote(), policy=policy, credentials=OPERATOR)
+    options = replace(LOOPBACK, metadata_uri=provider.metadata(host)["metadataUri"], allow_private_addresses=False)
+    outcome = configure_listed(provider.remote(), options=options, credentials=OPERATOR)
     assert outcome.message.startswith("DataForbidden: inputs/aa: 127.0.0.1 is not a public address")
     assert host.paths() == ["/api/aquarius/assets/ddo/did:op:aa"]
 
@@ -82,7 +82,9 @@ def test_the_ddo_of_another_asset_names_no_provider(
 ) -> None:
     ddo = json.dumps({**DDO, "id": "did:op:bb"}).replace("PROVIDER", provider.url).encode()
     host.routes["/api/aquarius/assets/ddo/did:op:aa"] = lambda request: request.answer(200, ddo)
-    outcome = configure_listed(provider.remote(), policy=replace(LOOPBACK, metadata_uri=host.url), credentials=OPERATOR)
+    outcome = configure_listed(
+        provider.remote(), options=replace(LOOPBACK, metadata_uri=host.url), credentials=OPERATOR
+    )
     assert (outcome.reason, provider.questions) == ("DataUnavailable", [])
     assert "another asset" in outcome.message
 

@@ -29,7 +29,7 @@ from functions.workflow.decision import Verdict
 from functions.workflow.environment import Environment
 from functions.workflow.model import Manifest, Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -73,7 +73,7 @@ def settings(**other: Any) -> Settings:
 
 
 def environments() -> dict[str, Environment]:
-    fetch = FetchPolicy(schemes=("http", "https"))
+    fetch = FetchOptions(schemes=("http", "https"))
     return {
         "ocean-compute": Environment(
             id="ocean-compute", ram_gb=2, max_jobs=4, price_min=0.5, consumer_address="0x" + "ab" * 20, fetch=fetch

@@ -11,10 +11,10 @@ import msgspec
 from functions.backoff import Backoff
 from functions.staging.retry import RetryPolicy
 from functions.workflow.progress_line import Progress
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 from functions.workflow.stage_task import Task
 
-LOOPBACK = FetchPolicy(
+LOOPBACK = FetchOptions(
     schemes=("http", "https", "s3", "gs", "az", "ipfs", "ar", "file"),
     allow_private_addresses=True,
     max_bytes=1 << 30,
@@ -27,7 +27,7 @@ def task_of(
     inputs: list[dict[str, Any]] | None = None,
     algorithm: dict[str, Any] | None = None,
     output: dict[str, Any] | None = None,
-    policy: FetchPolicy = LOOPBACK,
+    options: FetchOptions = LOOPBACK,
 ) -> Task:
     """A task with as little in it as a test needs."""
     stage = {
@@ -37,7 +37,7 @@ def task_of(
         "output": output or {},
     }
     document = {"workflow": "w", "results": "file:///none", "definition": {"dialect": "ocean", "stages": [stage]}}
-    return msgspec.structs.replace(msgspec.convert(document, Task), fetch=policy)
+    return msgspec.structs.replace(msgspec.convert(document, Task), fetch=options)
 
 
 @dataclass

@@ -9,11 +9,11 @@ import msgspec
 from functions.results.ports import Storage
 from functions.workflow.document import parse
 from functions.workflow.model import ResultFile
-from functions.workflow.stage_options import PublishPolicy
+from functions.workflow.stage_options import PublishOptions
 from functions.workflow.stage_task import Task
 
 
-def task(results: str = "", policy: PublishPolicy | None = None, public_key: str | None = None) -> Task:
+def task(results: str = "", options: PublishOptions | None = None, public_key: str | None = None) -> Task:
     stage = {
         "algorithm": {"container": {"entrypoint": "python $ALGO", "image": "python"}, "rawcode": "print()"},
         "compute": {},
@@ -21,7 +21,7 @@ def task(results: str = "", policy: PublishPolicy | None = None, public_key: str
         "output": {"publicKey": public_key} if public_key else {},
     }
     definition = parse({"stages": [stage]})
-    return Task(workflow="w1", definition=definition, results=results, publish=policy or PublishPolicy())
+    return Task(workflow="w1", definition=definition, results=results, publish=options or PublishOptions())
 
 
 def write_task(path: Path, given: Task) -> Path:

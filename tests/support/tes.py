@@ -11,7 +11,7 @@ from support.api import Api, app, environments
 from functions.api.auth import tokens
 from functions.engine.app import App
 from functions.store.ports import Store
-from functions.workflow.stage_options import DeliveryPolicy, FetchPolicy
+from functions.workflow.stage_options import DeliveryOptions, FetchOptions
 
 BASE = "/ga4gh/tes/v1"
 HELLO: dict[str, Any] = {"name": "CompTest", "executors": [{"image": "alpine", "command": ["echo", "hello"]}]}
@@ -21,8 +21,8 @@ def tes_app(store: Store | None = None, *, large: bool = False, **settings: Any)
     """Parts with one environment that has no free slot: tasks stay queued. Open, unless a setting says otherwise."""
     made = app(store, **{"open_tes": True, **settings})
     limits: dict[str, Any] = {"cpu_number": 16, "ram_gb": 64, "disk_gb": 100} if large else {}
-    delivery = DeliveryPolicy(outputs=("s3://b/", "s3://bucket/", "file:///"))
-    fetch = FetchPolicy(schemes=("http", "https", "file", "s3"))
+    delivery = DeliveryOptions(outputs=("s3://b/", "s3://bucket/", "file:///"))
+    fetch = FetchOptions(schemes=("http", "https", "file", "s3"))
     common: dict[str, Any] = {"max_jobs": 0, "tes": delivery, "fetch": fetch}
     full = msgspec.structs.replace(environments()["ocean-compute"], **common, **limits)
     made.environments = {full.id: full}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from functions.staging.progress import ProgressReporter
 from functions.staging.report import StageFailure
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 _SPARE = 1 << 20  # bytes to leave free on the volume
 
@@ -24,16 +24,16 @@ class FetchBudget:
 
     def __init__(
         self,
-        policy: FetchPolicy,
+        options: FetchOptions,
         volume: Path,
         progress: ProgressReporter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._policy = policy
+        self._options = options
         self._volume = volume
         self._progress = progress
         self._clock = clock
-        self._deadline = clock() + policy.seconds
+        self._deadline = clock() + options.seconds
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._sizes: dict[str, int] = {}  # by name, of the files whose size is known
@@ -45,8 +45,8 @@ class FetchBudget:
         """Add `files` to the number of files to fetch. Raises StageFailure if that is too many."""
         with self._lock:
             self._files_total += files
-            if self._files_total > self._policy.max_files:
-                raise StageFailure("DataTooLarge", f"more than {self._policy.max_files} files")
+            if self._files_total > self._options.max_files:
+                raise StageFailure("DataTooLarge", f"more than {self._options.max_files} files")
             self._set_totals()
         self._progress.report()
 
@@ -55,7 +55,7 @@ class FetchBudget:
         with self._lock:
             self._record_size(name, size)
             missing = self._announced - self._progress.bytes
-        if self._announced > self._policy.max_bytes:
+        if self._announced > self._options.max_bytes:
             raise self._too_large()
         if missing > _free(self._volume) - _SPARE:
             raise StageFailure("DiskFull", f"the volume has no room for {missing} more bytes")
@@ -63,7 +63,7 @@ class FetchBudget:
     def add(self, count: int) -> None:
         """Count bytes written; a negative count means bytes thrown away. Raises StageFailure and Stopped."""
         self.check()
-        if self._progress.add_bytes(count) > self._policy.max_bytes:
+        if self._progress.add_bytes(count) > self._options.max_bytes:
             raise self._too_large()
 
     def done(self, name: str, size: int) -> None:
@@ -81,7 +81,7 @@ class FetchBudget:
         if self._stop.is_set():
             raise Stopped
         if self._clock() > self._deadline:
-            raise StageFailure("DataUnavailable", f"not fetched within {self._policy.seconds} seconds")
+            raise StageFailure("DataUnavailable", f"not fetched within {self._options.seconds} seconds")
 
     def time_left(self) -> float:
         """Return the seconds until the deadline. Raises as `check`."""
@@ -98,7 +98,7 @@ class FetchBudget:
         self.check()
 
     def _too_large(self) -> StageFailure:
-        return StageFailure("DataTooLarge", f"more than {self._policy.max_bytes} bytes")
+        return StageFailure("DataTooLarge", f"more than {self._options.max_bytes} bytes")
 
     def _record_size(self, name: str, size: int | None) -> None:
         self._announced += (size or 0) - self._sizes.pop(name, 0)

@@ -13,7 +13,7 @@ from functions.staging.configure.sources import source
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.retry import RetryPolicy
 from functions.workflow.document import Remote
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 
 class Network:
@@ -21,26 +21,26 @@ class Network:
 
     def __init__(
         self,
-        policy: FetchPolicy,
+        options: FetchOptions,
         metadata_uri: str | None,
         http: GuardedHttp,
         retries: RetryPolicy,
         credentials: Mapping[str, str],
         wait: Callable[[float], None],
     ) -> None:
-        self._policy = policy
+        self._options = options
         self._http = http
         self._retries = retries
         self._credentials = credentials
         self._wait = wait
         self._signer = DownloadSigner(credentials.get("OPERATOR_PRIVATE_KEY"))
-        own, named = policy.metadata_uri, metadata_uri
+        own, named = options.metadata_uri, metadata_uri
         self._metadata = MetadataService(http, own or named, bool(own), retries, wait)
-        self._providers = ProviderDirectory(policy.providers, self._metadata)
+        self._providers = ProviderDirectory(options.providers, self._metadata)
 
     def source(self, url: str) -> DataSource:
         """Return the file at `url`."""
-        return source(url, self._policy, self._http, self._credentials, self._retries)
+        return source(url, self._options, self._http, self._credentials, self._retries)
 
     def ddo(self, did: str) -> bytes | None:
         """Return the DDO of an asset, if it can be had at once."""

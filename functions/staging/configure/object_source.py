@@ -18,7 +18,7 @@ from functions.staging.configure.fetch import CHUNK, Body
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.variables import SettingsError
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 
 class ObjectSource(Struct, frozen=True):
@@ -30,25 +30,25 @@ class ObjectSource(Struct, frozen=True):
     kind: str
 
     @classmethod
-    def of(cls, url: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy) -> ObjectSource:
+    def of(cls, url: str, options: FetchOptions, credentials: Mapping[str, str], retries: RetryPolicy) -> ObjectSource:
         """Raises StageFailure if the URL names no object, or if the bucket cannot be opened."""
         parts = urlsplit(url)
         scheme, bucket, key = parts.scheme.lower(), parts.netloc, unquote(parts.path.lstrip("/"))
         if not key or not bucket or "@" in bucket:
             raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket and an object")
         where = f"{scheme}://{bucket}/{key}"
-        return cls(_open(f"{scheme}://{bucket}", policy, credentials, retries), key, where, scheme)
+        return cls(_open(f"{scheme}://{bucket}", options, credentials, retries), key, where, scheme)
 
     @contextmanager
     def open(self, start: int, version: str | None) -> Iterator[Body]:
         from obstore import exceptions as known
 
-        options: dict[str, Any] = {"range": {"offset": start}, "if_match": version} if start and version else {}
+        get_options: dict[str, Any] = {"range": {"offset": start}, "if_match": version} if start and version else {}
         try:
-            got = self._get(options)
+            got = self._get(get_options)
             # A stream: a large object must not fill the memory.
             stream = (bytes(chunk) for chunk in got.stream(min_chunk_size=CHUNK))
-            yield Body(stream, start if options else 0, got.meta["size"], got.meta["e_tag"])
+            yield Body(stream, start if get_options else 0, got.meta["size"], got.meta["e_tag"])
         except known.PreconditionError:
             raise TransientError("the object was replaced during the download", restart=True) from None
         except (known.NotFoundError, FileNotFoundError):
@@ -59,16 +59,16 @@ class ObjectSource(Struct, frozen=True):
             # Only the kind of error: the text contains internal URLs.
             raise TransientError(f"the storage fails ({type(e).__name__})") from None
 
-    def _get(self, options: Any) -> Any:
+    def _get(self, get_options: Any) -> Any:
         try:
-            return self.store.get(self.key, options=options)
+            return self.store.get(self.key, options=get_options)
         except ValueError:
             unusable = "its name has an empty part, `.`, `..` or a control character; store it under another name"
             raise StageFailure("DataUnavailable", unusable) from None
 
 
 def list_objects(
-    url: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy
+    url: str, options: FetchOptions, credentials: Mapping[str, str], retries: RetryPolicy
 ) -> Iterator[tuple[str, ObjectSource]]:
     """Yield the objects below a prefix, with their names below it. Raises StageFailure, also if there are none."""
     from obstore import exceptions as known
@@ -78,8 +78,8 @@ def list_objects(
     if not bucket or "@" in bucket:
         raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket")
     where = f"{scheme}://{bucket}"
-    store = _open(where, policy, credentials, retries)
-    lister = _open(where, policy, credentials, retries, again=retries.tries - 1)
+    store = _open(where, options, credentials, retries)
+    lister = _open(where, options, credentials, retries, again=retries.tries - 1)
     none = True
     try:
         for found in _without_markers(
@@ -107,17 +107,17 @@ def _without_markers(listed: Iterator[Any]) -> Iterator[Any]:
 
 
 def _open(
-    bucket: str, policy: FetchPolicy, credentials: Mapping[str, str], retries: RetryPolicy, again: int = 0
+    bucket: str, options: FetchOptions, credentials: Mapping[str, str], retries: RetryPolicy, again: int = 0
 ) -> Any:
     """Open a bucket. `again`: obstore's own retries, which neither the progress nor the deadline of a download sees."""
-    connection = Connection(retries.connect, retries.stall, policy.seconds, retries=again, retry_seconds=retries.stall)
+    connection = Connection(retries.connect, retries.stall, options.seconds, retries=again, retry_seconds=retries.stall)
     scheme = bucket.partition("://")[0]
     try:
         return open_bucket(
             bucket,
             credentials,
-            anonymous=bucket not in policy.buckets,
-            endpoint=policy.endpoints.get(scheme, ""),
+            anonymous=bucket not in options.buckets,
+            endpoint=options.endpoints.get(scheme, ""),
             connection=connection,
         )
     except SettingsError as e:

@@ -73,7 +73,7 @@ class OceanInputs:
         from functions.staging.configure.network import Network
         from functions.staging.guarded_http import GuardedHttp
 
-        http = http or GuardedHttp.for_policy(self._task.fetch, self._retries, self._budget.time_left)
+        http = http or GuardedHttp.for_options(self._task.fetch, self._retries, self._budget.time_left)
         metadata_uri = self._definition.stage.output.metadataUri
         return Network(self._task.fetch, metadata_uri, http, self._retries, credentials, self._budget.wait)
 

@@ -15,7 +15,7 @@ from functions.staging.guarded_http import Answer, GuardedHttp, HttpStatusError
 from functions.staging.report import StageFailure
 from functions.staging.retry import RetryPolicy, TransientError
 from functions.untrusted import content_range, header_number
-from functions.workflow.stage_options import FetchPolicy
+from functions.workflow.stage_options import FetchOptions
 
 _VALIDATOR = re.compile(r'"[\x21\x23-\x7e]{1,200}"|[A-Z][A-Za-z0-9,: ]{1,60}')  # a strong ETag, or a date
 # The first part of a path at one of the operator's gateways. Other text could be a command of the gateway's API.
@@ -24,27 +24,27 @@ _ARWEAVE_ID = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def source(
-    url: str, policy: FetchPolicy, http: GuardedHttp, credentials: Mapping[str, str], retries: RetryPolicy
+    url: str, options: FetchOptions, http: GuardedHttp, credentials: Mapping[str, str], retries: RetryPolicy
 ) -> DataSource:
     """Return the source of `url`. Raises StageFailure (DataForbidden) for a scheme that the environment excludes."""
     scheme = urlsplit(url).scheme.lower()
-    if scheme not in policy.schemes:
+    if scheme not in options.schemes:
         raise StageFailure("DataForbidden", f"this environment does not fetch {scheme or 'empty'}: URLs")
     match scheme:
         case "http" | "https":
             return HttpSource(http, url, scheme)
         case "ipfs":
-            return ipfs(url, policy.ipfs_gateway, http)
+            return ipfs(url, options.ipfs_gateway, http)
         case "ar":
             return HttpSource(
-                http, f"{policy.arweave_gateway.rstrip('/')}/{_content_path(url, _ARWEAVE_ID)}", "ar", trusted=True
+                http, f"{options.arweave_gateway.rstrip('/')}/{_content_path(url, _ARWEAVE_ID)}", "ar", trusted=True
             )
         case "file":
             return FileSource(unquote(urlsplit(url).path))
         case _:
             from functions.staging.configure.object_source import ObjectSource
 
-            return ObjectSource.of(url, policy, credentials, retries)
+            return ObjectSource.of(url, options, credentials, retries)
 
 
 def ipfs(url: str, gateway: str, http: GuardedHttp) -> DataSource:

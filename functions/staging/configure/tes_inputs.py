@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from functions.staging.configure.budget import FetchBudget
     from functions.staging.configure.fetch import DataSource
     from functions.staging.guarded_http import GuardedHttp
-    from functions.workflow.stage_options import FetchPolicy
+    from functions.workflow.stage_options import FetchOptions
 
 
 class TesInputs:
@@ -34,7 +34,7 @@ class TesInputs:
         task: TesTask,
         volume: Path,
         downloads: Downloads,
-        policy: FetchPolicy,
+        options: FetchOptions,
         http: GuardedHttp | None,
         credentials: Mapping[str, str],
         retries: RetryPolicy,
@@ -43,7 +43,7 @@ class TesInputs:
         self._task = task
         self._volume = volume
         self._downloads = downloads
-        self._policy = policy
+        self._options = options
         self._given_http = http
         self._budget = budget
         self._credentials = credentials
@@ -96,30 +96,30 @@ class TesInputs:
     def _source(self, url: str) -> DataSource:
         from functions.staging.configure.sources import source
 
-        return source(url, self._policy, self._http, self._credentials, self._retries)
+        return source(url, self._options, self._http, self._credentials, self._retries)
 
     @cached_property
     def _http(self) -> GuardedHttp:
         from functions.staging.guarded_http import GuardedHttp
 
-        return self._given_http or GuardedHttp.for_policy(self._policy, self._retries, self._budget.time_left)
+        return self._given_http or GuardedHttp.for_options(self._options, self._retries, self._budget.time_left)
 
     def _files(self, url: str) -> Iterator[tuple[str, DataSource]]:
         """Yield the files of a folder, with their paths below it. Raises StageFailure."""
         scheme = urlsplit(url).scheme
-        if scheme not in self._policy.schemes:
+        if scheme not in self._options.schemes:
             raise StageFailure("DataForbidden", f"this environment does not fetch {scheme or 'empty'}: URLs")
         if scheme == "file":
             found: Iterator[tuple[str, DataSource]] = _walk(unquote(urlsplit(url).path))
         elif scheme in ("s3", "gs", "az"):
             from functions.staging.configure.object_source import list_objects
 
-            found = list_objects(url, self._policy, self._credentials, self._retries)
+            found = list_objects(url, self._options, self._credentials, self._retries)
         else:
             raise StageFailure("DataUnavailable", f"a {scheme}: URL names one file, not a DIRECTORY")
         for count, (name, source) in enumerate(found):
-            if count == self._policy.max_files:
-                raise StageFailure("DataTooLarge", f"more than {self._policy.max_files} files")
+            if count == self._options.max_files:
+                raise StageFailure("DataTooLarge", f"more than {self._options.max_files} files")
             if any(part in ("", ".", "..") or len(part.encode()) > 255 or "\0" in part for part in name.split("/")):
                 raise StageFailure("DataUnavailable", f"{name!r} cannot be the name of a file")
             yield name, source

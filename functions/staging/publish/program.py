@@ -31,7 +31,7 @@ from functions.untrusted import Malformed, parse_json
 from functions.variables import SettingsError
 from functions.workflow.codes import Code
 from functions.workflow.model import FetchedFile, Manifest, ResultFile, Scope, WorkflowId
-from functions.workflow.stage_options import PublishPolicy
+from functions.workflow.stage_options import PublishOptions
 from functions.workflow.stage_task import MAX_HELD_LIST, Task
 from functions.workflow.tes_task import TesTask
 from functions.workflow.volume_layout import (
@@ -171,24 +171,24 @@ def _open_files(volume: Path, scope: Scope, task: Task, survey: Survey) -> Itera
 
 
 def _admin_logs(volume: Path, scope: Scope, task: Task) -> Iterator[OpenFile]:
-    policy = task.publish
+    options = task.publish
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path != PUBLISH_LOG:
             path = FILTER_LOG if entry.path == POD_FILTER_LOG else entry.path
-            yield OpenFile(path, entry.open(), cut_at=policy.max_log_bytes)
+            yield OpenFile(path, entry.open(), cut_at=options.max_log_bytes)
     if isinstance(task.definition, TesTask):
         for number, name, entry in tes_outputs.kept_streams(volume, _quiet):
-            yield OpenFile(tes_outputs.log_path(number, name), entry.open(), cut_at=policy.max_log_bytes)
+            yield OpenFile(tes_outputs.log_path(number, name), entry.open(), cut_at=options.max_log_bytes)
         return
     for entry in walk(volume, LOGS, _quiet) if scope is not Scope.ALL else ():
         if entry.path == ALGORITHM_LOG:
-            yield OpenFile(UNFILTERED_LOG, entry.open(), cut_at=policy.max_log_bytes)
+            yield OpenFile(UNFILTERED_LOG, entry.open(), cut_at=options.max_log_bytes)
 
 
-def _publish_log(volume: Path, policy: PublishPolicy) -> Iterator[OpenFile]:
+def _publish_log(volume: Path, options: PublishOptions) -> Iterator[OpenFile]:
     for entry in walk(volume, ADMIN_LOGS, _quiet):
         if entry.path == PUBLISH_LOG:
-            yield OpenFile(entry.path, entry.open(), cut_at=policy.max_log_bytes)
+            yield OpenFile(entry.path, entry.open(), cut_at=options.max_log_bytes)
 
 
 def _quiet(path: str, kind: str | None) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from functions.staging.publish.tree import Entry
 from functions.staging.report import StageFailure
 from functions.workflow.model import Scope
-from functions.workflow.stage_options import PublishPolicy
+from functions.workflow.stage_options import PublishOptions
 
 LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, and of one on average
 MOST_WARNINGS = 100  # files that are named one by one
@@ -51,20 +51,20 @@ class Survey(Struct):
         """Return the number of warnings by kind."""
         return ", ".join(f"{kind}: {count}" for kind, count in sorted(self.kinds.items()))
 
-    def count(self, entry: Entry, policy: PublishPolicy) -> None:
+    def count(self, entry: Entry, options: PublishOptions) -> None:
         """Count one file. Raises StageFailure above the environment's limits."""
         self.files += 1
         self.bytes += entry.size
         self.names += len(entry.path)
-        if self.names > max(LEAST_NAMES, policy.max_files * LONG_NAME):
+        if self.names > max(LEAST_NAMES, options.max_files * LONG_NAME):
             text = "the names of all files together are too long: write fewer files, or use shorter names"
             raise StageFailure("TooManyResults", text)
-        if self.files > policy.max_files:
+        if self.files > options.max_files:
             more = "write fewer files, for example one archive, or ask the operator to raise publish.maxFiles"
-            raise StageFailure("TooManyResults", f"more than {policy.max_files} files: {more}")
-        if entry.size > policy.max_file_bytes:
-            limit = f"the environment allows {policy.max_file_bytes} for one file"
+            raise StageFailure("TooManyResults", f"more than {options.max_files} files: {more}")
+        if entry.size > options.max_file_bytes:
+            limit = f"the environment allows {options.max_file_bytes} for one file"
             raise StageFailure("ResultTooLarge", f"{entry.path} has {entry.size} bytes; {limit}")
-        if self.bytes > policy.max_bytes:
-            limit = f"the {policy.max_bytes} bytes that the environment allows"
+        if self.bytes > options.max_bytes:
+            limit = f"the {options.max_bytes} bytes that the environment allows"
             raise StageFailure("ResultTooLarge", f"the results have more than {limit}")
