@@ -140,7 +140,9 @@ def _port() -> Check:
         try:
             trial.bind(("127.0.0.1", PORT))
         except OSError:
-            return Check("port", False, f"{PORT} is in use, perhaps by `sluice up`; choose another one with --port")
+            return Check(
+                "port", False, f"{PORT} is in use, perhaps by `sluice up`; `sluice up --port` takes another one"
+            )
     return Check("port", True, f"{PORT} is free")
 
 
@@ -151,12 +153,11 @@ def _disk() -> Check:
 
 
 def _settings() -> Check:
-    from functions.engine import trust_settings
-    from functions.settings import Settings
+    from functions.local.settings_check import check_settings
     from functions.variables import SettingsError
 
     try:
-        trust_settings.check(Settings.load())
+        check_settings()
     except SettingsError as e:
         return Check("settings", False, str(e))
     return Check("settings", True, "the environment variables have usable values")

@@ -39,7 +39,9 @@ def running_platform(folder: Path, *, log: str = "", **options: Any) -> Iterator
         except (PlatformError, PortTaken) as e:
             fail(str(e))
         except OSError as e:
-            fail(f"{e.filename or folder}: {e.strerror}")
+            file = Path(e.filename or folder)
+            remedy = "; choose another folder with --dir" if file.is_relative_to(folder) else ""
+            fail(f"{file}: {e.strerror}{remedy}")
         _warn_of_missing_exporter()
         yield platform
 

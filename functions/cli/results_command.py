@@ -33,8 +33,8 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
     the same job.
 
     \b
-    Exit codes: 1 if the job has not ended yet, its results were removed or a file is damaged, 2 if there is no such job
-    or the folder holds other files.
+    Exit codes: 2 if there is no such job. With --out also 1 if the job has not ended yet, its results were removed or a
+    file is damaged, and 2 if the folder holds other files.
 
     \b
     Examples:

@@ -33,6 +33,8 @@ def parse_witness(text: str) -> tuple[str, Witness]:
     from functions.trust.checkpoint import CheckpointInvalid, Witness
 
     url, _, key = text.strip().partition(" ")
+    if not key:
+        raise SettingsError("WITNESSES: expected the URL of a witness, a space, and its key")
     try:
         witness = Witness.parse(key)
         address = urlsplit(url)

@@ -258,16 +258,12 @@ def _discard_app() -> None:
 
 
 def _check_settings(environments: str) -> None:
-    """Load settings and environments, so that mistakes show at the start. Raises PlatformError."""
-    from functions.engine import trust_settings
-    from functions.environments import load
-    from functions.settings import Settings
+    """Check all settings, so that mistakes show at the start. Raises PlatformError."""
+    from functions.local.settings_check import check_settings
     from functions.variables import SettingsError
 
     try:
-        settings = Settings.load()
-        trust_settings.check(settings)
-        load(settings, called=environments)
+        check_settings(environments)
     except SettingsError as e:
         raise PlatformError(str(e)) from None
 

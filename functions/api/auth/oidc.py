@@ -120,10 +120,25 @@ class _Keys:
 _KEYS = _Keys()
 
 
-def verify(token: str, settings: Settings) -> Claims | None:
-    """Return what a JWT says; None if it is not valid. Raises SettingsError, and Unavailable if no key can be had."""
+def check(settings: Settings) -> None:
+    """Raise SettingsError if an OIDC_ setting is wrong. The issuer itself is not asked."""
+    _audience(settings)
+    _pairs(settings)
+    if settings.oidc_jwks_file:
+        _from_file(settings.oidc_jwks_file)
+    elif not _may_fetch(settings.oidc_issuer):
+        raise SettingsError("OIDC_ISSUER must be a URL that begins with https://")
+
+
+def _audience(settings: Settings) -> str:
     if not settings.oidc_audience:
         raise SettingsError("OIDC_AUDIENCE is not set; it is needed with OIDC_ISSUER")
+    return settings.oidc_audience
+
+
+def verify(token: str, settings: Settings) -> Claims | None:
+    """Return what a JWT says; None if it is not valid. Raises SettingsError, and Unavailable if no key can be had."""
+    expected = _audience(settings)
     try:
         header = jwt.get_unverified_header(token)
         key = _KEYS.find(header.get("kid"), settings) if header.get("alg") in ALGORITHMS else None
@@ -133,7 +148,7 @@ def verify(token: str, settings: Settings) -> Claims | None:
             token,
             key,
             algorithms=ALGORITHMS,
-            audience=settings.oidc_audience,
+            audience=expected,
             issuer=settings.oidc_issuer,
             leeway=_LEEWAY,
             options={"require": ["exp", "iss", "aud", "sub"]},
@@ -162,10 +177,15 @@ def _groups(value: Any) -> frozenset[str]:
 def _environments(groups: frozenset[str], settings: Settings) -> frozenset[str] | None:
     if not settings.oidc_groups:
         return None
-    pairs = [entry.rpartition("=") for entry in settings.oidc_groups]
-    if not all(group and environment for group, _, environment in pairs):
+    return frozenset(environment for group, environment in _pairs(settings) if group in groups)
+
+
+def _pairs(settings: Settings) -> list[tuple[str, str]]:
+    """Return the groups and environments of OIDC_GROUPS. Raises SettingsError."""
+    pairs = [(group, environment) for group, _, environment in (e.rpartition("=") for e in settings.oidc_groups)]
+    if not all(group and environment for group, environment in pairs):
         raise SettingsError('OIDC_GROUPS must be a JSON array of `group=environment`, such as ["lab=ocean-compute"]')
-    return frozenset(environment for group, _, environment in pairs if group in groups)
+    return pairs
 
 
 # --- keys -----------------------------------------------------------------------------------
@@ -202,12 +222,21 @@ def _key_set(text: bytes | str) -> Any:
         raise Malformed("it is not a JSON Web Key Set with a usable key") from None
 
 
+def _may_fetch(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    )
+
+
 def _fetch(address: str) -> bytes:
     """Return the body. Raises Malformed, or Unavailable if the issuer does not answer."""
     import urllib3
 
-    parts = urlsplit(address)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if not _may_fetch(address):
         raise Malformed("the issuer's addresses must begin with https://")
     timeout = urllib3.Timeout(connect=3, read=5)
     try:

@@ -67,6 +67,11 @@ def find_digest(wanted: str, file: str) -> Entry | None:
     return matches[0] if matches else None
 
 
+def check(file: str) -> None:
+    """Raise SettingsError if the file cannot be read, or a line of it is wrong."""
+    _entries(file)
+
+
 def parse(lines: Iterable[str]) -> Sequence[Entry]:
     """Read the file's lines. Raises SettingsError, which names the line and shows nothing of it."""
     found: list[Entry] = []

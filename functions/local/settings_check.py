@@ -1,0 +1,65 @@
+"""Checks all settings before a local platform starts: `sluice up`, `sluice run` and `sluice doctor` use it.
+
+A function reads a file that a setting names when it first needs it, because reading is part of a cold start. On a
+laptop a person waits at the start, so a mistake is better told there than to each request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from functions.variables import SettingsError
+
+if TYPE_CHECKING:
+    from functions.settings import Settings
+
+
+def check_settings(environments: str = "ENVIRONMENTS_FILE") -> None:
+    """Raise SettingsError if a setting, or a file that one names, is wrong.
+
+    `environments`: what messages call the environments file.
+    """
+    from functions.engine import trust_settings
+    from functions.environments import load
+    from functions.settings import Settings
+
+    settings = Settings.load()
+    trust_settings.check(settings)
+    load(settings, called=environments)
+    _check_policies(settings)
+    _check_signing_keys(settings)
+    _check_tokens(settings)
+
+
+def _check_policies(settings: Settings) -> None:
+    if settings.policies_file:
+        from functions.policies import load
+
+        load(settings.policies_file)
+
+
+def _check_signing_keys(settings: Settings) -> None:
+    for variable, pem in (
+        ("SIGNING_KEY", settings.signing_key),
+        ("EARLIER_SIGNING_KEY", settings.earlier_signing_key),
+    ):
+        if pem:
+            from functions.trust.signing import KeyInvalid, SigningKey
+
+            try:
+                _ = SigningKey(pem.encode()).public
+            except KeyInvalid:
+                raise SettingsError(
+                    f"{variable} is not an Ed25519 key in PEM; make one with `openssl genpkey -algorithm ed25519`"
+                ) from None
+
+
+def _check_tokens(settings: Settings) -> None:
+    if settings.tes_tokens_file:
+        from functions.api.auth import tokens
+
+        tokens.check(settings.tes_tokens_file)
+    if settings.oidc_issuer:
+        from functions.api.auth import oidc
+
+        oidc.check(settings)
