@@ -92,6 +92,11 @@ ROWS = penguins()
 NAMES = "abcdefgh"
 STATISTICS = [["Adelie", "151", "38.8"], ["Gentoo", "123", "47.5"], ["Chinstrap", "68", "48.8"]]
 
+
+def _named(between: str, row: Sequence[str]) -> str:
+    return between.join(f"{name}={cell}" for name, cell in zip(NAMES, row, strict=True))
+
+
 # The rule that must find it, the name of the file, its bytes.
 LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "whole.csv", table(ROWS)),
@@ -130,6 +135,22 @@ LEAKS: list[tuple[str, str, bytes]] = [
         "pandas.json",
         json.dumps({f"c{n}": {i: r[n] for i, r in enumerate(ROWS[:60])} for n in range(8)}).encode(),
     ),
+    ("copies", "arrays-in-arrays.json", json.dumps({"batches": [[ROWS[:5]], [ROWS[5:9]]]}).encode()),
+    ("copies", "without-header.csv", table(ROWS[17:18]).split(b"\r\n", 1)[1]),
+    ("copies", "first-row-without-header.csv", table([ROWS[17], *STATISTICS]).split(b"\r\n", 1)[1]),
+    ("copies", "one-line.csv", table([[cell for row in ROWS[:5] for cell in row]]).split(b"\r\n", 1)[1]),
+    ("copies", "lists.txt", "\n".join(map(str, ROWS[:5])).encode()),
+    ("copies", "dictionaries.txt", "\n".join(str(dict(zip(NAMES, row, strict=True))) for row in ROWS[:5]).encode()),
+    ("copies", "tuples.csv", table([[str(tuple(row))] for row in ROWS[:5]])),
+    ("copies", "objects.txt", "\n".join(f"Row({_named(', ', row)})" for row in ROWS[:5]).encode()),
+    ("copies", "key-value.txt", "\n".join(_named(" ", row) for row in ROWS[:5]).encode()),
+    (
+        "copies",
+        "numpy.txt",
+        "\n".join(f"[{', '.join(f'np.str_({cell!r})' for cell in row)}]" for row in ROWS[:5]).encode(),
+    ),
+    ("copies", "series.txt", "\n".join(f"{n:12}{v}" for n, v in zip(NAMES, ROWS[17], strict=True)).encode()),
+    ("copies", "record.txt", "\n".join(f"{n}: {v}" for r in ROWS[:5] for n, v in zip(NAMES, r, strict=True)).encode()),
     ("columns", "identifiers.csv", table(STATISTICS, ["Patient-ID", "a", "b"])),
     ("columns", "key.csv", table(STATISTICS, ["penguin_no", "a", "b"])),
     ("rows", "long.csv", table([[n] for n in range(5001)])),

@@ -6,12 +6,12 @@ Only the comparison with the inputs uses them. The other rules judge the tables 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 
 from functions.staging.check.output_files import OutputFile
-from functions.staging.check.tables import Row, Table, json_cell, parse_json
+from functions.staging.check.tables import DELIMITERS, Row, Table, json_cell, parse_json
 
 TEXTS = frozenset({".txt", ".md"})
 MOST_CELLS = 300_000  # in the other shapes of all files
@@ -19,6 +19,10 @@ MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
 SHORT = 100  # rows; each column of a shorter table may be one row of an input, with a value to a line
 _BETWEEN = re.compile(r"[,;|\t_/:~&]")
+_BEFORE = re.compile(r"""^[\s'"\[({]*([\w.]+\()?(\w+=)?[\s'"\[({]*""")  # before a value that a program prints
+_AFTER = " \t\r\n'\"]}"
+_PAIR = re.compile(r"\s*[:=,;|\t]\s*|\s{2,}")  # between a name and its value
+_NUMBER = re.compile(r"[-+.]*[0-9]")
 _DIGIT = re.compile(r"[0-9]")
 
 
@@ -28,7 +32,9 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
     A table that is not whole has more rows than were left to compare.
     """
     left = most
-    shapes: list[Iterator[Row | None]] = [_lines(file)] if file.extension in TEXTS else []
+    shapes: list[Iterable[Row | None]] = [_lines(file), _records(file)] if file.extension in TEXTS else []
+    if file.extension in DELIMITERS:  # a header with numbers may be a row of a table that has no header
+        shapes += [[list(table.columns)] for table in tables if any(map(_NUMBER.match, table.columns))]
     if file.extension == ".json" and tables:
         value = parse_json(file.whole())
         shapes += [parallel_rows(value), _arrays(value)]
@@ -60,6 +66,29 @@ def _lines(file: OutputFile) -> Iterator[Row | None]:
                 yield cells
         if stream.read(1):
             yield None
+
+
+def _records(file: OutputFile) -> Iterator[Row]:
+    """The values of lines that follow one another and hold a name and a value each, until a name comes again."""
+    record: dict[str, str] = {}
+    with file.open() as stream:
+        for line in islice(iter(lambda: stream.readline(LONGEST_LINE), b""), MOST_LINES):
+            name, value = _named(line.decode(errors="replace").strip())
+            if not name or name in record or len(record) == SHORT:
+                if len(record) >= 3:
+                    yield list(record.values())
+                record.clear()
+            if name:
+                record[name] = value
+    if len(record) >= 3:
+        yield list(record.values())
+
+
+def _named(line: str) -> tuple[str, str]:
+    """The name and the value of a line; empty if it does not consist of these two."""
+    parts = _PAIR.split(line, maxsplit=1) if len(_cells(line)) < 3 else ()
+    parts = parts if len(parts) == 2 else line.split()
+    return (parts[0], _bare(parts[1])) if len(parts) == 2 else ("", "")
 
 
 def _split(table: Table) -> Iterator[Row]:
@@ -95,21 +124,23 @@ def parallel_rows(value: Any) -> Iterator[Row]:
         yield from parallel_rows(each)
 
 
-def _arrays(value: Any) -> Iterator[Row]:
-    """The short arrays of plain values: each may be a row. Those in an array of arrays are a table already.
+def _arrays(value: Any, *, inside: bool = False) -> Iterator[Row]:
+    """The short arrays of plain values: each may be a row. An array of nothing but such arrays is a table already.
 
-    The value must not be nested deeper than MAX_DEPTH of tables.py, which `flatten` checks.
+    `inside`: it is inside an array of arrays, whose table holds JSON texts. The value must not be nested deeper than
+    MAX_DEPTH of tables.py, which `flatten` checks.
     """
     if isinstance(value, dict):
         for each in value.values():
-            yield from _arrays(each)
+            yield from _arrays(each, inside=inside)
     elif isinstance(value, list):
         plain = [json_cell(each) for each in value if not isinstance(each, dict | list)]
+        are_arrays = all(isinstance(each, list) for each in value)
         if 3 <= len(plain) == len(value) <= SHORT:
             yield plain
-        elif not all(isinstance(each, list) for each in value):
+        elif inside or not are_arrays or any(isinstance(cell, dict | list) for each in value for cell in each):
             for each in value:
-                yield from _arrays(each)
+                yield from _arrays(each, inside=inside or are_arrays)
 
 
 def _values(line: str) -> list[str]:
@@ -117,9 +148,15 @@ def _values(line: str) -> list[str]:
     cells = _cells(line)
     if len(cells) >= 3:
         return cells
-    words = line.split()
+    words = [bare for word in line.split() if (bare := _bare(word))]
     return words if 2 * sum(bool(_DIGIT.search(word)) for word in words) >= len(words) else []
 
 
 def _cells(text: str) -> list[str]:
-    return [part.strip() for part in _BETWEEN.split(text) if part.strip()]
+    return [bare for part in _BETWEEN.split(text) if (bare := _bare(part))]
+
+
+def _bare(part: str) -> str:
+    """A value without what a program prints around it: `'17'`, `[17]`, `mass=17`, `Row(mass=17)`, `np.int64(17)`."""
+    bare = _BEFORE.sub("", part).rstrip(_AFTER)
+    return bare if "(" in bare else bare.rstrip(_AFTER + ")")
