@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -59,7 +59,7 @@ def run(
     saves what it has so far.
 
     \b
-    Exit codes: 1 if the workflow failed, 2 if the document is not valid, 130 after Ctrl-C.
+    Exit codes: 1 if the workflow failed or its results are held, 2 if the document is not valid, 130 after Ctrl-C.
 
     \b
     Examples:
@@ -94,6 +94,8 @@ def run(
             console.print(terminal.text(f"Running {document}", "bold"))
             console.print(terminal.text(f"  isolation: {platform.isolation.text}", "dim"))
             job, interrupted = _wait_for_end(client, job_id, display, lambda _: platform.wait(_POLL))
+            if watch.is_held(job):
+                fail_held(folder)
             display.show_activity("saving the results …")
             saved = save(client, job, target)
         stage, log = watch.failed_stage_log(client, job)
@@ -111,7 +113,10 @@ def run(
 def _wait_for_end(
     client: Client, job_id: str, display: StageDisplay, pause: Callable[[float], object]
 ) -> tuple[Any, bool]:
-    """Show the stages until the job has ended; Ctrl-C stops it. Returns its status, and whether it was interrupted."""
+    """Show the stages until the job has ended or its results are held; Ctrl-C stops it.
+
+    Returns its status, and whether it was interrupted.
+    """
     from functions.cli import watch
 
     interrupted = False
@@ -119,6 +124,8 @@ def _wait_for_end(
     try:
         for job in watch.follow(client, job_id, pause=pause):
             display.update(job)
+            if watch.is_held(job):
+                break
     except KeyboardInterrupt:
         interrupted = True
         display.show_activity("stopping …")
@@ -139,6 +146,16 @@ def _report(console: Console, job: Any, saved: list[dict[str, Any]], stage: str,
         terminal.print_files(console, saved)
     console.print()
     console.print(terminal.text(f"{'Finished' if succeeded else 'Ended'} in {seconds:.2f} s", "bold"))
+
+
+def fail_held(kept: Path | None) -> NoReturn:
+    """End the command, because nobody can decide about held results before the server is gone."""
+    remedy = (
+        f"start `sluice up --dir {kept}`, and decide there"
+        if kept
+        else "they are removed now; to decide about them, submit to `sluice up` instead"
+    )
+    fail(f"the results are held until a checker has decided (docs/trust.md); {remedy}", FAILED)
 
 
 @contextmanager

@@ -54,13 +54,13 @@ def run(
     The executors run with the programs of this machine; their images are not used. Ctrl-C cancels the task.
 
     \b
-    Exit codes: 1 if the task does not end as COMPLETE, 2 if it is not valid, 130 after Ctrl-C.
+    Exit codes: 1 if the task does not end as COMPLETE or is held, 2 if it is not valid, 130 after Ctrl-C.
 
     \b
     Example:
       sluice tes run examples/tes/task.json
     """
-    from functions.cli.run import platform_folder
+    from functions.cli.run import fail_held, platform_folder
     from functions.cli.tes_client import TesClient
 
     body = local_urls(read_task(task), task, out)
@@ -78,6 +78,8 @@ def run(
     ):
         client = TesClient(platform.url)
         interrupted = _wait_for_end(client, id := client.create(body), platform.wait)
+        if not interrupted and _is_held(client, id):
+            fail_held(folder)
         ended = client.task(id, "FULL")
     if as_json:
         print_json(ended)
@@ -119,7 +121,7 @@ def relative_urls(task: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _wait_for_end(client: TesClient, id: str, pause: Callable[[float], object]) -> bool:
-    """Wait until the task has ended; Ctrl-C cancels it. Returns whether it was interrupted."""
+    """Wait until the task has ended or is held; Ctrl-C cancels it. Returns whether it was interrupted."""
     try:
         _poll(client, id, pause)
     except KeyboardInterrupt:
@@ -132,5 +134,18 @@ def _wait_for_end(client: TesClient, id: str, pause: Callable[[float], object]) 
 def _poll(client: TesClient, id: str, pause: Callable[[float], object]) -> None:
     from functions.cli.tes_client import has_ended
 
-    while not has_ended(client.task(id, "MINIMAL")):
+    while not has_ended(client.task(id, "MINIMAL")) and not _is_held(client, id):
         pause(_POLL)
+
+
+def _is_held(client: TesClient, id: str) -> bool:
+    """Whether the outputs wait for a decision. A task's own state does not tell."""
+    from functions.cli import watch
+    from functions.cli.api_client import Client
+    from functions.cli.http_client import ApiError
+    from functions.cli.keys import new_key
+
+    try:
+        return watch.is_held(Client(client.url, new_key()).info(id))
+    except ApiError:
+        return False

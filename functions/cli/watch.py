@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from functions.cli.options import THIS_MACHINE
 from functions.workflow.codes import Code
-from functions.workflow.model import Stop
+from functions.workflow.model import Phase, Stop
 
 if TYPE_CHECKING:
     from functions.cli.api_client import Client
@@ -86,6 +86,11 @@ def running_details(client: Client, job_id: str) -> dict[str, Any]:
 
 def has_ended(job: Any) -> bool:
     return job.get("dateFinished") is not None  # /runningjobs leaves the field out
+
+
+def is_held(job: Any) -> bool:
+    """Whether the results of a job wait for a decision. Only operators are told."""
+    return bool(job.get("phase") == Phase.HELD)
 
 
 def succeeded(job: Any) -> bool:
