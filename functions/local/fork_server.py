@@ -40,7 +40,10 @@ def serve(folder: str, *, temporary: bool = False) -> None:
 
 
 def _fork(spec_file: Path) -> list[int]:
-    """Fork a supervisor and return its pidfd; nothing if no process or descriptor is left: the others must live on."""
+    """Fork a supervisor. Returns its pidfd, or nothing if the kernel refuses a process or a descriptor.
+
+    The server goes on then: stages that end with the platform would end with it.
+    """
     server = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     try:

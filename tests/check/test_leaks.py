@@ -83,7 +83,7 @@ def test_of_very_many_shared_values_only_a_part_is_compared_and_a_note_says_so(
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "a.csv").write_bytes(table([[f"{n * 7919:06d}"] * 30 for n in range(40)]))
     checked = check(list(walk(tmp_path, "outputs")), [OutputFile("inputs/0", tmp_path / "0")], CHECKS)
-    assert "inputs/0: only 100 of the values that it shares with columns were compared" in checked.notes
+    assert "inputs/0: only 100 of the values that outputs share with it were compared" in checked.notes
 
 
 def test_a_column_of_counts_is_not_taken_for_a_column_of_serial_numbers(tmp_path: Path) -> None:

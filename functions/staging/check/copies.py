@@ -32,7 +32,7 @@ MOST_ROWS = 50_000_000  # of one input that are compared; a note says if there a
 SAMPLE = 50_000  # the first rows, by which an input column is judged nearly unique
 SAMPLE_VALUES = 500_000  # distinct values of all columns; a table of genes has tens of thousands of columns
 NEARLY_UNIQUE = 0.9  # distinct values per row
-MOST_SHARED = 250_000  # values that columns of outputs share with those of one input, each pair of columns by itself
+MOST_SHARED = 250_000  # values that output columns share with one input, counted for each pair of columns
 BLOCK_CELLS = 50_000  # cells that are compared at once
 EMPTY = -1  # the number of a cell without content
 
@@ -142,7 +142,7 @@ class Comparison:
         return known
 
     def _share(self, theirs: int, numbers: Iterable[int]) -> None:
-        """Record which values of an input column the columns of outputs hold. The time follows what they share."""
+        """Record which values of an input column stand in columns of outputs. Takes time only for values that do."""
         for number in numbers:
             if len(self._shared) >= MOST_SHARED:
                 return
@@ -154,9 +154,9 @@ class Comparison:
             self._copied.add(whole)
 
     def _judge_shared(self, name: str, header: Row, unique: _Uniqueness) -> None:
-        """Keep the pairs of columns that share too much; input columns with few distinct values do not count."""
+        """Keep the pairs of columns that share too many values. Only nearly unique input columns count."""
         if len(self._shared) >= MOST_SHARED:
-            self.notes.append(f"{name}: only {MOST_SHARED} of the values that it shares with columns were compared")
+            self.notes.append(f"{name}: only {MOST_SHARED} of the values that outputs share with it were compared")
         identifies = cache(unique.is_nearly_unique)
         for (column, theirs), count in sorted(Counter((own, theirs) for own, theirs, _ in self._shared).items()):
             output, own = self._columns[column]
@@ -229,7 +229,10 @@ class _Uniqueness:
                 values.add(comparable_cell(cell))
 
     def is_common_so_far(self, column: int) -> bool:
-        """Whether a column has so few distinct values that, if it is nearly unique in the end, a tenth came so far."""
+        """Whether less than half of the rows so far have a value of their own in a column, which is then not compared.
+
+        If the column turns out to be nearly unique, that is at most a fifth of the rows by which it is judged.
+        """
         return self._rows >= 100 and 2 * len(self._seen[column]) < self._rows * NEARLY_UNIQUE
 
     def is_nearly_unique(self, column: int) -> bool:

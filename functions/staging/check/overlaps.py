@@ -4,8 +4,8 @@ Three cells of an output row are a triple. A triple that stands in exactly one r
 Honest tables have such triples too: among a million rows, some row of that region and sex has exactly the mean as its
 weight. So each output row is judged by how many input rows would hold the cells that it shares if the columns were
 independent, apart from pairs of cells that often stand together (a tree of Chow and Liu). A table is judged by the
-probability that so many of its rows share such cells by chance (Chernoff's bound). A row of which every cell stands in
-one input row is stronger evidence than one that shares a part, so less improbability is asked for.
+probability that so many of its rows share such cells by chance (Chernoff's bound). If all cells of an output row stand
+in one input row, that is stronger evidence than a part of them, so a higher probability is still no coincidence.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MOST_TRIPLES = 400_000  # of all outputs; of a large table fewer columns or rows
 MOST_MET = 40  # cells of an input row that are combined: those that the fewest output rows hold
 DOUBTFUL = 0.2  # a person should look at a table whose probability is below this
 CERTAIN = 0.001  # below this, even if each match were RELATED times as likely, it is no coincidence
-WHOLE_CELLS = 4  # a row of at least so many cells, all of one input row, …
-WHOLE_CERTAIN = 0.01  # … is no coincidence below this
+WHOLE_CELLS = 4  # cells of the shortest output row that counts as whole if all its cells stand in one input row
+WHOLE_CERTAIN = 0.01  # below this, whole rows are no coincidence
 RELATED = 5.0  # how much more likely further relations between columns may make a match
 _BITS = 21  # of a cell's number within the number of a pair or a triple
 _MANY = -1  # instead of the number of an input row: there are several
@@ -44,8 +44,8 @@ class Overlap(Struct, frozen=True):
 class _Matches(Struct, frozen=True):
     """The rows of one table that share cells with one input row each.
 
-    `expected`: how many input rows hold each set of shared cells by chance; `whole`: the sets that are whole rows of
-    the table; `rows`: how many rows of the table could match.
+    `expected`: for each set of shared cells, the number of input rows that hold it by chance. `whole`: those of the sets
+    that are all cells of a row of the table. `rows`: the number of rows of the table that could match.
     """
 
     expected: Mapping[frozenset[int], float]
@@ -151,7 +151,7 @@ class Overlaps:
         self._met.clear()
 
     def _judge(self, rows: int) -> dict[int, _Matches]:
-        """The matches of each table with an input of so many rows."""
+        """Return the matches of each table with an input of `rows` rows. Key: the table."""
         could: Counter[int] = Counter()
         present = [0] * len(self._rows)
         for number, (table, cells) in enumerate(self._rows):
