@@ -44,8 +44,8 @@ class Overlap(Struct, frozen=True):
 class _Matches(Struct, frozen=True):
     """The rows of one table that share cells with one input row each.
 
-    `expected`: for each set of shared cells, the number of input rows that hold it by chance. `whole`: those of the sets
-    that are all cells of a row of the table. `rows`: the number of rows of the table that could match.
+    `expected`: for each set of shared cells, the number of input rows that hold it by chance. `whole`: those of the
+    sets that are all cells of a row of the table. `rows`: the number of rows of the table that could match.
     """
 
     expected: Mapping[frozenset[int], float]
