@@ -39,7 +39,7 @@ def test_a_signature_counts_within_five_minutes_of_the_servers_time(api: Api) ->
 @pytest.mark.parametrize(
     "broken", ["", ":", "x:y", "1:", "1.5:0x00", "{nonce}:", "{nonce}:0x00", "{nonce}:no hex", "{nonce}"]
 )
-def test_a_signature_that_is_none_is_refused_and_not_repeated(api: Api, broken: str) -> None:
+def test_a_malformed_signature_is_refused_and_not_quoted(api: Api, broken: str) -> None:
     status, error = ask(api, "Checker " + broken.format(nonce=int(api.app.clock().timestamp() * 10**9)))
     assert status == 401
     assert error.startswith("the checker's signature is refused: ")
@@ -47,7 +47,7 @@ def test_a_signature_that_is_none_is_refused_and_not_repeated(api: Api, broken: 
     assert "no hex" not in error
 
 
-def test_the_signature_of_another_request_recovers_nobody_who_may_see_it(api: Api) -> None:
+def test_a_signature_of_another_request_lets_nobody_see_the_job(api: Api) -> None:
     job = held(api)
     assert ask(api, header(api, f"/held/{job}"), f"/held/{job}")[0] == 200
     for other in (header(api, "/held", seconds=1), header(api, f"/held/{job}", method="POST", seconds=2)):

@@ -235,7 +235,7 @@ def tes_task(*outputs: dict[str, str]) -> Task:
     return Task(workflow="w1", definition=accept(body).task, results="", policy=msgspec.Raw(rules.encode()))
 
 
-def test_of_a_task_the_declared_outputs_are_judged_and_compared_with_its_inputs(tmp_path: Path) -> None:
+def test_the_declared_outputs_of_a_task_are_judged_and_compared_with_its_inputs(tmp_path: Path) -> None:
     rows = "id,name,city,age\n" + "".join(f"{n},person{n},city{n % 7},{20 + n % 50}\n" for n in range(200))
     files = {"in/data.csv": rows, "in/d/more.txt": "x", "out/copy.csv": rows, "out/fine.txt": "fine\n", "tmp/x": "no"}
     for name, content in files.items():

@@ -48,7 +48,7 @@ def test_what_rules_cannot_find_is_known(tmp_path: Path, name: str, content: byt
     assert {finding.rule for finding in file.findings} & {"copies", "values", "archives", "metadata"} == set()
 
 
-def test_a_text_of_more_lines_than_are_compared_asks_for_a_persons_eye(tmp_path: Path) -> None:
+def test_a_text_of_more_lines_than_are_compared_needs_a_review(tmp_path: Path) -> None:
     """Otherwise rows below a hundred thousand short lines would pass."""
     checked = judge(tmp_path, {"a.txt": b"a\n" * 100_000 + table(penguins())})
     assert len(checked.notes) == 1
@@ -75,7 +75,7 @@ def test_an_input_column_that_begins_with_empty_cells_is_compared(tmp_path: Path
     assert "values" in compare(tmp_path, [*codes[-30:], *(f"x{n}" for n in range(25))], [*[""] * 200, *codes])
 
 
-def test_of_very_many_shared_values_only_a_part_is_compared_and_a_note_says_so(
+def test_only_a_part_of_very_many_shared_values_is_compared_and_a_note_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies, "MOST_SHARED", 100)

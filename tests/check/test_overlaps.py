@@ -143,7 +143,7 @@ def test_a_row_of_the_most_frequent_values_is_no_copy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("columns", "rule"), [(3, set()), (4, {"overlaps"}), (6, {"copies"})])
-def test_of_an_input_of_three_rows_more_cells_must_agree(tmp_path: Path, columns: int, rule: set[str]) -> None:
+def test_with_an_input_of_three_rows_more_cells_must_agree(tmp_path: Path, columns: int, rule: set[str]) -> None:
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "a.csv").write_bytes(table([ROWS[200][:columns]]))
     (tmp_path / "three.csv").write_bytes(table([ROWS[0], ROWS[200], ROWS[300]]))

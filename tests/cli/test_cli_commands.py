@@ -121,7 +121,7 @@ def test_a_key_that_is_no_checkers_is_named_when_nothing_is_held_for_it(
     assert sluice("held", *given, "--admin-file", tmp_path / "admin").stderr == "nothing is held\n"
 
 
-def test_of_a_server_elsewhere_not_any_secret_is_said_to_do() -> None:
+def test_the_hint_that_any_admin_file_will_do_is_for_this_machine_only() -> None:
     client = Client("https://sluice.example", KEY, None)
     assert client.seen_by.endswith("or the operator's secret with --admin-file")
 

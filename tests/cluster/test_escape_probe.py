@@ -54,7 +54,7 @@ def test_all_ways_are_tried_and_those_without_an_error_are_reached() -> None:
     assert report["reached"] == report["still_reached"] == ["open", "open too"]
 
 
-def test_a_mistake_in_the_probe_is_no_closed_way() -> None:
+def test_an_error_in_the_probe_does_not_count_as_a_closed_way() -> None:
     with pytest.raises(ZeroDivisionError):
         probe(iter([("way", lambda: 1 // 0)]))
 

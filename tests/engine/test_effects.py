@@ -119,7 +119,7 @@ def test_a_job_that_waits_for_a_freeze_is_looked_at_again_after_a_minute() -> No
     assert world.app.store.claim_intents(due, due, 10) == [w]
 
 
-def test_a_workflow_whose_document_is_none_fails_with_that_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflow_whose_document_is_invalid_fails_with_that_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """operator-service may have inserted its row."""
 
     def no_document(_: object) -> None:

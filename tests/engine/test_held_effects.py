@@ -58,7 +58,7 @@ def test_a_release_that_succeeds_empties_the_quarantine() -> None:
     assert (w, RELEASE_ATTEMPT) in world.storage.manifests
 
 
-def test_the_half_of_a_release_that_fails_is_removed_and_the_logs_stay() -> None:
+def test_what_a_failed_release_has_written_is_removed_and_the_logs_stay() -> None:
     world = HeldWorld()
     w = decided(world, "release")
     for _ in range(10):

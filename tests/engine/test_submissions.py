@@ -22,7 +22,7 @@ def test_a_submission_is_returned_as_it_is_recorded() -> None:
         assert len(recorded.salt) >= 32
 
 
-def test_slots_that_were_added_go_to_those_who_wait_before_the_one_who_comes() -> None:
+def test_added_slots_go_to_queued_workflows_before_a_new_one() -> None:
     world = World(max_jobs=1)
     running, first, second = (world.submit() for _ in range(3))
     world.app.environments = {ENVIRONMENT: environment(max_jobs=2)}
@@ -40,7 +40,7 @@ def test_slots_that_were_added_go_to_those_who_wait_before_the_one_who_comes() -
     assert {world.state(w).phase for w in (second, third, fourth)} == {Phase.CONFIGURE}
 
 
-def test_what_fails_in_the_transaction_of_a_submission_leaves_nothing() -> None:
+def test_a_submission_whose_transaction_fails_leaves_nothing() -> None:
     world = World()
 
     def refuse(_: Transaction) -> None:

@@ -102,7 +102,7 @@ def test_a_job_is_forgotten_only_when_its_results_are_removed_and_its_history_is
     assert (store.history(job), store.forget(job)) == (lines, False)
 
 
-def test_a_job_of_which_something_is_still_to_be_done_is_not_forgotten(store: Store) -> None:
+def test_a_job_with_an_event_to_deliver_is_not_forgotten(store: Store) -> None:
     proofs = proof_api(store=store, notify_stop_url="http://127.0.0.1:1")
     job = WorkflowId(proofs.finished())
     assert proofs.api.stop("DELETE", jobId=job).status_code == 200
