@@ -28,23 +28,25 @@ def check(settings: Settings) -> None:
 
 def parse_witness(text: str) -> tuple[str, Witness]:
     """Return the URL and the key of one entry of WITNESSES. Raises SettingsError."""
-    from urllib.parse import urlsplit
-
     from functions.trust.checkpoint import CheckpointInvalid, Witness
 
     url, _, key = text.strip().partition(" ")
-    if not key:
+    if not key or not _is_http(url):
         raise SettingsError("WITNESSES: expected the URL of a witness, a space, and its key")
     try:
-        witness = Witness.parse(key)
-        address = urlsplit(url)
+        return url.rstrip("/"), Witness.parse(key)
     except CheckpointInvalid as e:
         raise SettingsError(f"WITNESSES: {e}") from None
+
+
+def _is_http(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
     except ValueError:
-        address = urlsplit("")
-    if address.scheme not in ("https", "http") or not address.netloc:
-        raise SettingsError("WITNESSES: expected the URL of a witness, a space, and its key")
-    return url.rstrip("/"), witness
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.netloc)
 
 
 def webhook_keys(secrets: str) -> list[bytes]:

@@ -69,11 +69,11 @@ def _lines(file: OutputFile) -> Iterator[Row | None]:
 
 
 def _records(file: OutputFile) -> Iterator[Row]:
-    """The values of lines that follow one another and hold a name and a value each, until a name comes again."""
+    """The values of consecutive lines that each hold a name and a value. A repeated name begins another record."""
     record: dict[str, str] = {}
     with file.open() as stream:
         for line in islice(iter(lambda: stream.readline(LONGEST_LINE), b""), MOST_LINES):
-            name, value = _named(line.decode(errors="replace").strip())
+            name, value = _name_and_value(line.decode(errors="replace").strip())
             if not name or name in record or len(record) == SHORT:
                 if len(record) >= 3:
                     yield list(record.values())
@@ -84,8 +84,8 @@ def _records(file: OutputFile) -> Iterator[Row]:
         yield list(record.values())
 
 
-def _named(line: str) -> tuple[str, str]:
-    """The name and the value of a line; empty if it does not consist of these two."""
+def _name_and_value(line: str) -> tuple[str, str]:
+    """The name and the value of a line. Both are empty if the line does not hold exactly these two."""
     parts = _PAIR.split(line, maxsplit=1) if len(_cells(line)) < 3 else ()
     parts = parts if len(parts) == 2 else line.split()
     return (parts[0], _bare(parts[1])) if len(parts) == 2 else ("", "")
@@ -127,7 +127,7 @@ def parallel_rows(value: Any) -> Iterator[Row]:
 def _arrays(value: Any, *, inside: bool = False) -> Iterator[Row]:
     """The short arrays of plain values: each may be a row. An array of nothing but such arrays is a table already.
 
-    `inside`: it is inside an array of arrays, whose table holds JSON texts. The value must not be nested deeper than
+    `inside`: the value lies in an array of arrays, whose table holds it as JSON text. It must not be nested deeper than
     MAX_DEPTH of tables.py, which `flatten` checks.
     """
     if isinstance(value, dict):
