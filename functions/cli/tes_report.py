@@ -56,7 +56,8 @@ def _end(about: Any) -> str:
         return "running" if "start_time" in about else "not started"
     seconds = _seconds(about)
     took = "" if seconds is None else f" after {seconds:.1f} s"
-    return f"exit code {about['exit_code']}{took}" if about["exit_code"] >= 0 else f"ended from outside{took}"
+    # The server sends -1 for an executor that was killed, and while a policy withholds the exit code and the times.
+    return f"exit code {about['exit_code']}{took}" if about["exit_code"] >= 0 else "ended; the exit code is not known"
 
 
 def _seconds(about: Any) -> float | None:

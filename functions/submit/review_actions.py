@@ -125,7 +125,9 @@ def unfreeze(call: Call) -> Response:
 def _applied(call: Call, job: str, observation: HoldObservation) -> Response:
     verdict = call.app.transitions.apply(WorkflowId(job), observation, cause=ADMIN)
     if verdict not in (Verdict.APPLIED, Verdict.DUPLICATE):
-        raise HttpError(409, f"job {job} is not in a state for this")
+        found = call.app.store.get(WorkflowId(job))
+        phase = f": its phase is {found.workflow.phase}" if found else ""
+        raise HttpError(409, f"job {job} is not in a state for this{phase}")
     return answer({"jobId": job, "verdict": verdict.value})
 
 

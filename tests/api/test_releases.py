@@ -62,6 +62,14 @@ def test_the_largest_held_document_leaves_room_for_the_longest_list_of_files(api
     assert (refused.status_code, f"at most {most} bytes" in refused.text) == (400, True)
 
 
+def test_a_release_that_still_runs_cannot_be_tried_again_and_the_answer_says_so(api: Api) -> None:
+    job = held(api)
+    decide(api, decision(api, job))
+    refused = api.submit.post(f"{API}/release", json={"jobId": job}, headers=ADMIN)
+    assert refused.status_code == 409
+    assert refused.json == {"error": f"job {job} is not in a state for this: its phase is release"}
+
+
 def test_the_attempts_of_a_second_release_follow_those_of_the_first(api: Api) -> None:
     job = held(api)
     decide(api, decision(api, job))

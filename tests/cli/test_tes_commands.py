@@ -120,6 +120,13 @@ def test_get_shows_each_executor_and_what_was_delivered_without_control_characte
     assert json.loads(sluice("tes", "get", "t1", "--json").stdout) == TASK
 
 
+def test_an_exit_code_that_the_server_withholds_is_not_called_a_kill(sluice: Sluice, server: TesServer) -> None:
+    log = {"start_time": "2026-01-01T10:00:00Z", "end_time": "2026-01-01T10:00:00Z", "exit_code": -1}
+    held = {**TASK, "state": "RUNNING", "logs": [{"logs": [log], "outputs": []}]}
+    server.answers["/tasks/t1"] = (200, held)
+    assert "\n    ended; the exit code is not known\n" in sluice("tes", "get", "t1").stdout
+
+
 def test_the_exit_code_tells_how_a_task_ended(sluice: Sluice, server: TesServer) -> None:
     for state, code in (("COMPLETE", 0), ("RUNNING", 0), ("SYSTEM_ERROR", 1), ("CANCELED", 1)):
         server.answers["/tasks/t1"] = (200, {**TASK, "state": state})
