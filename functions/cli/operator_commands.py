@@ -64,9 +64,11 @@ def migrate(as_json: bool) -> None:
 def sweep(folder: Path | None, as_json: bool) -> None:
     """Do now what the function `advance` does on each tick.
 
-    Moves on workflows whose events were lost, applies deadlines, and removes what is left over. Needs the settings of
-    `advance`, or --dir on a laptop; there ENVIRONMENTS_FILE names the file that `sluice up` got as --environments. Safe
-    at any time, also while the functions run.
+    Moves on workflows whose events were lost, applies deadlines, and removes what is left over. Safe at any time, also
+    while the functions run.
+
+    Needs the settings of `advance`. On a laptop, name the folder of `sluice up` with --dir instead. If that `sluice up`
+    has --environments, set ENVIRONMENTS_FILE to the same file.
 
     \b
     Exit codes: 1 if something failed (see the log), 2 if a setting is missing or wrong, 3 if the database or the
@@ -171,11 +173,11 @@ def _refuse_to_forget(job: str, state: Workflow | None) -> NoReturn:
 
 
 def _use_folder(folder: Path) -> None:
-    """Set the variables of a laptop's folder."""
+    """Set the environment variables for a folder of `sluice up`."""
     from functions.local.platform import DATABASE, ENVIRONMENTS, folder_variables
 
     if not (folder / DATABASE).is_file():
-        fail(f"--dir: {folder} is no folder of `sluice up`: it holds no {DATABASE}")
+        fail(f"--dir: {folder} is not a folder of `sluice up`: it has no {DATABASE}")
     environments = Path(os.environ.get("ENVIRONMENTS_FILE") or ENVIRONMENTS)
     os.environ.update(folder_variables(folder.resolve(), environments, {*os.environ}))
 

@@ -106,7 +106,7 @@ class Session:
         statements, self._queued = [*self._queued, last], []
         try:
             return self._run(statements) if self._begun else self._begin(statements)
-        except BaseException:  # also of a value that the driver cannot send: what waited is lost with it
+        except BaseException:  # any error, such as a value that the driver cannot send: the queued statements are lost
             self._failed = True
             raise
 
