@@ -18,11 +18,13 @@ _SHORTEST, _LONGEST = 24, 64  # bytes of a secret
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError if CHECKPOINT_URL, WITNESSES or NOTIFY_HOLD_SECRET is wrong."""
+    """Raise SettingsError if CHECKPOINT_URL, WITNESSES, NOTIFY_HOLD_URL or NOTIFY_HOLD_SECRET is wrong."""
     if settings.checkpoint_url:
         storage_scheme("CHECKPOINT_URL", settings.checkpoint_url, NAMED_OBJECTS)
     for witness in settings.witnesses:
         parse_witness(witness)
+    if not all(url.startswith(("https://", "http://")) for url in settings.notify_hold_urls):
+        raise SettingsError("NOTIFY_HOLD_URL: each entry must be a URL that begins with https:// or http://")
     webhook_keys(settings.notify_hold_secret)
 
 

@@ -122,7 +122,7 @@ class Platform:
             servers = {name: self._server(stack) for name in FUNCTIONS}
             apps = {name: function(name) for name in FUNCTIONS}
             _check_settings(str(self._environments))
-            _migrate(os.environ["DATABASE_URL"])
+            _migrate(self._folder / DATABASE)
             self.isolation = isolation.result()
         self._check_isolation()
         for name, server in servers.items():
@@ -268,10 +268,15 @@ def _check_settings(environments: str) -> None:
         raise PlatformError(str(e)) from None
 
 
-def _migrate(database_url: str) -> None:
+def _migrate(database: Path) -> None:
+    """Create or upgrade the tables of DATABASE_URL, which is `database`. Raises PlatformError."""
     from functions.store.migrate import migrate
+    from functions.store.ports import RefusedStatement, StoreUnavailable
 
-    migrate(database_url)
+    try:
+        migrate(os.environ["DATABASE_URL"])
+    except (StoreUnavailable, RefusedStatement) as e:
+        raise PlatformError(f"{database}: {e}; choose another folder with --dir") from None
 
 
 def _announcer(post: Post, broker: str) -> Callable[[ApiServerEvent], bool]:

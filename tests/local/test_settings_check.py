@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from functions.local.platform import Platform, PlatformError
 from functions.local.settings_check import check_settings
+from functions.store.ports import StoreUnavailable
 from functions.variables import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +73,11 @@ def test_settings_that_can_be_used_are_accepted(monkeypatch: pytest.MonkeyPatch)
             {},
             "Error: file/x: Not a directory; choose another folder with --dir",
         ),
+        (
+            ["up", "--port", "0", "--dir", "taken"],
+            {},
+            "Error: {taken}/sluice.db: file is not a database; choose another folder with --dir\n",
+        ),
         (["up", "--port", "0", "--log", "file/x"], {}, "Error: file/x: Not a directory\n"),
     ],
 )
@@ -78,6 +85,8 @@ def test_sluice_up_says_why_it_does_not_start(
     arguments: list[str], variables: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/sluice.db").write_text("something of mine " * 100)
     ended = subprocess.run(
         [sys.executable, "-c", "from functions.cli.main import main; main()", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
@@ -86,4 +95,18 @@ def test_sluice_up_says_why_it_does_not_start(
         timeout=60,
     )
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(message)
+    assert ended.stderr.startswith(message.replace("{taken}", str(tmp_path / "taken")))
+
+
+def test_a_full_disk_at_the_start_is_told_with_the_file_and_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(url: str) -> None:
+        raise StoreUnavailable("the database cannot do it now (database or disk is full)")
+
+    monkeypatch.setattr("functions.store.migrate.migrate", full)
+    with (
+        pytest.raises(PlatformError, match=r"sluice.db: .*disk is full.; choose another folder"),
+        Platform(tmp_path / "d"),
+    ):
+        pass

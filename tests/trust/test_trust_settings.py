@@ -34,6 +34,7 @@ WRONG = [
         "WITNESSES: expected the URL of a witness, a space, and its key",
     ),
     ("WITNESSES", json.dumps([f"https://[hunter2 {VERIFIER}"]), "WITNESSES: expected the URL of a witness"),
+    ("NOTIFY_HOLD_URL", '["https://hooks.example/", "hunter2"]', "NOTIFY_HOLD_URL: each entry must be a URL"),
     ("NOTIFY_HOLD_SECRET", "hunter2", "NOTIFY_HOLD_SECRET must be `whsec_` and 24 to 64 bytes in base64"),
     ("NOTIFY_HOLD_SECRET", f"{SECRET} whsec_hunter2", "NOTIFY_HOLD_SECRET must be `whsec_` and 24 to 64 bytes"),
 ]
@@ -51,6 +52,7 @@ def test_right_values_are_accepted() -> None:
     right = {
         "CHECKPOINT_URL": "s3://locked/log",
         "WITNESSES": json.dumps([f"https://witness.example/api {VERIFIER}"]),
+        "NOTIFY_HOLD_URL": '["https://hooks.example/", "http://127.0.0.1:9000"]',
         "NOTIFY_HOLD_SECRET": f"{SECRET} {SECRET}",
     }
     trust_settings.check(Settings.load(right))
