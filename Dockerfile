@@ -32,7 +32,7 @@ RUN pip install --no-cache-dir --no-compile --no-deps --target /app . \
  && install -m 644 gunicorn.conf.py /app/ \
  && python -B -m compileall -q -j 0 --invalidation-mode unchecked-hash /app
 
-# What the stage `build` has installed is compiled already.
+# The variants compile only what they add. The stage `build` has compiled the rest.
 FROM build AS build-migrate
 RUN python tools/image_requirements.py migrate > requirements.txt \
  && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile -r requirements.txt -c constraints.txt \

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Schemes of storages that keep objects by their names.
+# Schemes of storages that keep objects by name, and not by content as IPFS does.
 NAMED_OBJECTS = ("file", "s3", "gs", "az")
 
 
@@ -57,7 +57,7 @@ def parse(variable: str, text: str, kind: Any) -> Any:
 
 
 def storage_scheme(variable: str, url: str, schemes: Sequence[str]) -> str:
-    """Return the scheme of a storage's URL, one of `schemes`. Raises SettingsError, also if the place is missing."""
+    """Return the scheme of a storage's URL. Raises SettingsError unless it is one of `schemes` and names a place."""
     from urllib.parse import urlsplit
 
     try:

@@ -27,7 +27,7 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 def pytest_configure() -> None:
     """Let programs that tests start be interrupted, also where a shell runs the tests in its background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    gc.disable()  # nothing that collection makes is garbage
+    gc.disable()  # collecting tests makes no garbage
 
 
 def pytest_collection_finish() -> None:

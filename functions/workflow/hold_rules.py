@@ -51,7 +51,7 @@ def allowed(w: Workflow, manifest: Manifest) -> Manifest:
 
 
 def checked(w: Workflow, findings: Findings, event: str, now: datetime) -> Decision:
-    """The disclosure checks came to an end. Without a hold nobody can review a finding, so any keeps the outputs in."""
+    """The disclosure checks have ended. Without a hold nobody can review findings, so any finding keeps outputs in."""
     found = replace(w, findings=findings)
     if findings is not Findings.NONE and not steps.may_be_held(w):
         return steps.start(replace(found, ending=BLOCKED), Stage.PUBLISH, event, now, reason=BLOCKED.reason)

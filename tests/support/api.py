@@ -57,7 +57,7 @@ DOCUMENT: dict[str, Any] = {
         }
     ]
 }
-_APP: ContextVar[App] = ContextVar("app")  # the parts on which a function answers the request of this thread
+_APP: ContextVar[App] = ContextVar("app")  # with which a function answers the request of this thread
 
 
 def settings(**other: Any) -> Settings:
