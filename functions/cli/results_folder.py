@@ -32,8 +32,10 @@ class Record:
 def claimed(folder: Path, job_id: str | None = None) -> Iterator[None]:
     """Create `folder` and keep other commands from saving results there. Ends the command if that cannot be.
 
+    A new folder that stays empty is removed at the end.
     `job_id` None stands for a new job. Its results may replace those of an earlier one.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -45,6 +47,9 @@ def claimed(folder: Path, job_id: str | None = None) -> Iterator[None]:
         _check(folder, job_id)
         yield
     finally:
+        if is_new:
+            with suppress(OSError):  # it has results
+                folder.rmdir()
         os.close(descriptor)
 
 

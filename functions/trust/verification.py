@@ -82,7 +82,7 @@ class Verification:
         else:
             yield _step(lambda: self.statement(bundle, key))
         if proof is None or key is None:
-            yield _open("the log: --proof and --key are not given, so the whole history could have been rewritten")
+            yield _open("the log: this needs both --proof and --key, or the whole history could have been rewritten")
         else:
             yield _step(lambda: self.inclusion(proof, key))
             if held is None:

@@ -56,6 +56,14 @@ def test_two_commands_cannot_save_into_a_folder_at_once(tmp_path: Path) -> None:
         pass
 
 
+def test_a_command_that_saves_nothing_leaves_no_folder_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        with pytest.raises(KeyboardInterrupt), results_folder.claimed(tmp_path / name):
+            raise KeyboardInterrupt
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize("new", [True, False])
 def test_a_folder_with_other_files_is_refused(tmp_path: Path, new: bool) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
