@@ -61,7 +61,8 @@ def doctor(
     processes, sockets and, on this machine, its limits. With --cluster too, it runs as a Job there.
 
     \b
-    Exit codes: 1 if a check failed, 2 if a setting is wrong, 3 if there is no cluster or it does not answer.
+    Exit codes: 1 if a check failed. With --cluster also 2 if a setting is wrong, 3 if there is no cluster or it
+    does not answer.
 
     \b
     Examples:

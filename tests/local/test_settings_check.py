@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from functions.cli.main import main
 from functions.local.platform import Platform, PlatformError
 from functions.local.settings_check import check_settings
 from functions.store.ports import StoreUnavailable
@@ -110,3 +113,15 @@ def test_a_full_disk_at_the_start_is_told_with_the_file_and_the_remedy(
         Platform(tmp_path / "d"),
     ):
         pass
+
+
+def test_sluice_doctor_calls_a_wrong_setting_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLICIES_FILE", "nowhere")
+    ended = CliRunner().invoke(main, ["doctor", "--json"])
+    checks = {each["name"]: each for each in json.loads(ended.stdout)["checks"]}
+    assert ended.exit_code == 1
+    assert checks["settings"] == {
+        "name": "settings",
+        "ok": False,
+        "text": "POLICIES_FILE: cannot be read: No such file or directory",
+    }
