@@ -145,7 +145,7 @@ def _other_shapes(
         left -= sum(len(row) for table in found[file.path] for row in table.rows)
         if not notes and not all(table.whole for table in found[file.path]):
             shapes = "lines, split cells, arrays and transposed tables"
-            notes.append(f"{file.path}: {shapes} were compared in part, from here on")
+            notes.append(f"{file.path}: from this file on, only a part of the {shapes} was compared")
     return found, notes
 
 
