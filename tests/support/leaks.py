@@ -149,6 +149,7 @@ LEAKS: list[tuple[str, str, bytes]] = [
         "numpy.txt",
         "\n".join(f"[{', '.join(f'np.str_({cell!r})' for cell in row)}]" for row in ROWS[:5]).encode(),
     ),
+    ("copies", "values.txt", "\n".join(ROWS[17]).encode()),
     ("copies", "series.txt", "\n".join(f"{n:12}{v}" for n, v in zip(NAMES, ROWS[17], strict=True)).encode()),
     ("copies", "record.txt", "\n".join(f"{n}: {v}" for r in ROWS[:5] for n, v in zip(NAMES, r, strict=True)).encode()),
     ("columns", "identifiers.csv", table(STATISTICS, ["Patient-ID", "a", "b"])),

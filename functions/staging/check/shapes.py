@@ -69,11 +69,14 @@ def _lines(file: OutputFile) -> Iterator[Row | None]:
 
 
 def _records(file: OutputFile) -> Iterator[Row]:
-    """The values of consecutive lines that each hold a name and a value. A repeated name begins another record."""
+    """The values of consecutive lines that each hold a name and a value, or one word.
+
+    A repeated name begins another record.
+    """
     record: dict[str, str] = {}
     with file.open() as stream:
-        for line in islice(iter(lambda: stream.readline(LONGEST_LINE), b""), MOST_LINES):
-            name, value = _name_and_value(line.decode(errors="replace").strip())
+        for number, line in enumerate(islice(iter(lambda: stream.readline(LONGEST_LINE), b""), MOST_LINES)):
+            name, value = _name_and_value(line.decode(errors="replace").strip(), number)
             if not name or name in record or len(record) == SHORT:
                 if len(record) >= 3:
                     yield list(record.values())
@@ -84,10 +87,15 @@ def _records(file: OutputFile) -> Iterator[Row]:
         yield list(record.values())
 
 
-def _name_and_value(line: str) -> tuple[str, str]:
-    """The name and the value of a line. Both are empty if the line does not hold exactly these two."""
+def _name_and_value(line: str, number: int) -> tuple[str, str]:
+    """The name and the value of a line; of a line of one word, its number and the word. Both are empty if it has more.
+
+    An empty line has neither.
+    """
     parts = _PAIR.split(line, maxsplit=1) if len(_cells(line)) < 3 else ()
-    parts = parts if len(parts) == 2 else line.split()
+    if len(parts) != 2:
+        words = line.split()
+        parts = words if len(words) == 2 else [f"line {number}", *words]
     return (parts[0], _bare(parts[1])) if len(parts) == 2 else ("", "")
 
 
