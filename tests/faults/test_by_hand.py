@@ -76,7 +76,7 @@ def test_sluice_sweep_on_a_laptops_folder_needs_no_settings(
     folder.mkdir()
     with mock.patch.dict(os.environ, clear=True):
         refused = sluice("sweep", "--dir", str(folder))
-        assert (refused.exit_code, "it holds no sluice.db" in refused.stderr) == (2, True)
+        assert (refused.exit_code, "it has no sluice.db" in refused.stderr) == (2, True)
         shutil.copy(sqlite_url.removeprefix("sqlite:///"), folder / "sluice.db")
         first = sluice("sweep", "--json", "--dir", str(folder))
         assert first.exit_code == 0, first.output

@@ -47,7 +47,9 @@ def test_utf_8_in_a_location_is_followed(configure: Configure, host: DataHost) -
     assert host.paths()[-1] == "/gr%C3%B6%C3%9Fe/%C3%BC?x=%C3%BC"
 
 
-@pytest.mark.parametrize("value", ["²", LONG, "-1", "soon", "Mon, 00 Nov 0000 99:99:99 GMT"])
+@pytest.mark.parametrize(
+    "value", ["²", LONG, "-1", "soon", "Mon, 00 Nov 0000 99:99:99 GMT"], ids=lambda value: value[:20]
+)
 def test_an_invalid_retry_after_falls_back_to_the_usual_pause(configure: Configure, host: DataHost, value: str) -> None:
     def once(request: Request) -> None:
         only_headers({"Retry-After": value}, status=503)(request)
@@ -57,7 +59,7 @@ def test_an_invalid_retry_after_falls_back_to_the_usual_pause(configure: Configu
     assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"one"
 
 
-@pytest.mark.parametrize("value", ["²", LONG, "-1", "1, 1", "x"])
+@pytest.mark.parametrize("value", ["²", LONG, "-1", "1, 1", "x"], ids=lambda value: value[:20])
 def test_an_invalid_content_length_counts_as_unknown(configure: Configure, host: DataHost, value: str) -> None:
     host.routes["/a"] = only_headers({"Content-Length": value}, b"x")
     assert configure({"url": f"{host.url}/a"}).read("inputs/0/0") == b"x"
@@ -69,14 +71,18 @@ def test_contradicting_lengths_are_a_final_failure(configure: Configure, host: D
     assert (outcome.code, outcome.reason, len(host.seen)) == (31, "DataUnavailable", 1)
 
 
-@pytest.mark.parametrize("value", ["bytes ²-²/²", f"bytes 0-{LONG}/*", f"bytes 0-0/{LONG}", "bytes 1-0/5", "nonsense"])
+@pytest.mark.parametrize(
+    "value",
+    ["bytes ²-²/²", f"bytes 0-{LONG}/*", f"bytes 0-0/{LONG}", "bytes 1-0/5", "nonsense"],
+    ids=lambda value: value[:20],
+)
 def test_an_invalid_content_range_is_a_failure(configure: Configure, host: DataHost, value: str) -> None:
     host.routes["/a"] = only_headers({"Content-Range": value, "Content-Length": "1"}, status=206)
     outcome = configure({"url": f"{host.url}/a"})
     assert (outcome.code, outcome.reason) == (31, "DataUnavailable")
 
 
-@pytest.mark.parametrize("value", ["²", LONG])
+@pytest.mark.parametrize("value", ["²", LONG], ids=lambda value: value[:20])
 def test_an_invalid_length_from_an_ipfs_node_counts_as_unknown(
     configure: Configure, host: DataHost, value: str
 ) -> None:
