@@ -19,7 +19,7 @@ MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
 SHORT = 100  # rows; each column of a shorter table may be one row of an input, with a value to a line
 _BETWEEN = re.compile(r"[,;|\t_/:~&]")
-_BEFORE = re.compile(r"""^[\s'"\[({]*([\w.]+\()?(\w+=)?[\s'"\[({]*""")  # before a value that a program prints
+_BEFORE = re.compile(r"""^[\s'"\[({]*([\w.]{1,99}\()?(\w{1,99}=)?[\s'"\[({]*""")  # before a value that a program prints
 _AFTER = " \t\r\n'\"]}"
 _PAIR = re.compile(r"\s*[:=,;|\t]\s*|\s{2,}")  # between a name and its value
 _NUMBER = re.compile(r"[-+.]*[0-9]")
