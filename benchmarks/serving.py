@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,13 +164,23 @@ def free_port() -> int:
 
 
 def cpu(pid: int) -> float:
-    """CPU seconds used by a process and its descendants, including those that have ended."""
-    return sum(_cpu(each) for each in _tree(pid))
+    """CPU seconds used by a process and its descendants, including those that have ended.
+
+    A descendant that ends while they are counted is left out: its parent has not waited for it yet.
+    """
+    seconds = _cpu(pid)
+    for child in _children(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            seconds += cpu(child)
+    return seconds
 
 
 def _tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _tree(int(child)))]
+    return [pid, *(each for child in _children(pid) for each in _tree(child))]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _peak(pid: int) -> float:
