@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from functions.settings import Settings
-from functions.untrusted import Malformed, parse_url
+from functions.untrusted import HttpUrl, Malformed, parse_url
 from functions.variables import SettingsError
 from functions.workflow.destinations import prefix_problem
 from functions.workflow.environment import Environment
@@ -87,15 +87,21 @@ def _problems(environment: Environment) -> Iterator[tuple[str, str]]:
 
 def _url_problems(environment: Environment) -> Iterator[tuple[str, str]]:
     fetch, tes = environment.fetch, environment.tes
-    urls = {f"fetch.providers[{n}]": url for n, url in enumerate(fetch.providers)}
+    # A password in these URLs is never sent. The credentials of a storage come from its Secret.
+    public = {f"fetch.providers[{n}]": url for n, url in enumerate(fetch.providers)}
     for place, endpoints in (("fetch.endpoints", fetch.endpoints), ("tes.endpoints", tes.endpoints)):
         yield from (
             (f"{place}.{key}", "is no scheme of a storage: s3, gs or az") for key in endpoints.keys() - _STORAGES
         )
-        urls |= {f"{place}.{scheme}": url for scheme, url in endpoints.items()}
-    for key, url in {**urls, "fetch.metadataUri": fetch.metadata_uri}.items():
-        if url and not _is_http(url):
+        public |= {f"{place}.{scheme}": url for scheme, url in endpoints.items()}
+    gateways = {"fetch.ipfsGateway": fetch.ipfs_gateway, "fetch.arweaveGateway": fetch.arweave_gateway}
+    metadata = {"fetch.metadataUri": fetch.metadata_uri} if fetch.metadata_uri else {}
+    for key, text in {**public, **gateways, **metadata}.items():
+        url = _http_url(text)
+        if url is None:
             yield key, "must be an http: or https: URL"
+        elif key in public and url.authorization:
+            yield key, "must be a URL without user name and password"
     for n, bucket in enumerate(fetch.buckets):
         if not _BUCKET.fullmatch(bucket):
             yield f"fetch.buckets[{n}]", "must be a scheme and a bucket alone, such as s3://bucket"
@@ -104,12 +110,11 @@ def _url_problems(environment: Environment) -> Iterator[tuple[str, str]]:
             yield f"tes.outputs[{n}]", problem
 
 
-def _is_http(url: str) -> bool:
+def _http_url(text: str) -> HttpUrl | None:
     try:
-        parse_url(url)
+        return parse_url(text)
     except Malformed:
-        return False
-    return True
+        return None
 
 
 # --- operator-engine's variables ------------------------------------------------------------
