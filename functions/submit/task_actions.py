@@ -71,7 +71,9 @@ def _environment(call: Call, principal: Principal, accepted: AcceptedTask) -> En
     """
     settings, environments = call.app.settings, call.app.environments
     usable = [each for each in environments.values() if principal.may_use(each.id)]
-    names = ", ".join(each.id for each in usable) or "none"
+    if not usable:
+        raise DocumentError(_ENVIRONMENT, "one of your environments, but you may use none; ask the operator for one")
+    names = ", ".join(each.id for each in usable)
     wanted = accepted.task.backend.get("environment") or settings.tes_environment
     if not wanted:
         if len(usable) != 1:
