@@ -180,11 +180,12 @@ def _send_canary(
 
     try:
         settings = Settings.load()
+        access = find_access(_kubeconfig(settings))
         environment = _environment(settings, namespace)
         name = f"canary-{uuid4().hex[:8]}"
         job = canary.manifest(name, environment, image or settings.image, public, more, escapes=escapes)
         with terminal.activity(f"waiting for the report of a canary Job in namespace {namespace} …"):
-            return canary.run(Api(find_access(_kubeconfig(settings)), connections=1), job)
+            return canary.run(Api(access, connections=1), job)
     except NoCluster:
         fail("no cluster is configured: set KUBECONFIG, or create ~/.kube/config", UNAVAILABLE)
     except SettingsError as e:

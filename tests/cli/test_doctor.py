@@ -132,6 +132,7 @@ def test_without_a_cluster_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(main, ["doctor", "--cluster"])
     assert result.exit_code == 3
     assert "set KUBECONFIG, or create ~/.kube/config" in result.output
+    assert "waiting" not in result.output
 
 
 @pytest.mark.parametrize("address", ["10.0.0.5", "10.0.0.5:", "10.0.0.5:0", "10.0.0.5:99999", "10.0.0.5:²", ":80"])
