@@ -14,12 +14,15 @@ from typing import Any, get_type_hints
 from functions.variables import SettingsError, parse, text_of
 
 
-def setting(variable: str, default: Any, meaning: str, *, secret: bool = False) -> Any:
-    """Define a field of Settings. A secret may also be a file, named by `<variable>_FILE`, and is never shown."""
+def setting(variable: str, default: Any, meaning: str, *, secret: bool = False, example: str = "") -> Any:
+    """Define a field of Settings. A secret may also be a file, named by `<variable>_FILE`, and is never shown.
+
+    `example`: an item of the list, for errors.
+    """
     return field(
         default=default,
         repr=not secret,
-        metadata={"variable": variable, "meaning": meaning, "secret": secret},
+        metadata={"variable": variable, "meaning": meaning, "secret": secret, "example": example},
     )
 
 
@@ -72,10 +75,10 @@ class Settings:
         "ACCEPT_UNSIGNED_NONCE", False, "1: accept signatures over the bare message too; replayable"
     )
     allowed_providers: tuple[str, ...] = setting(
-        "ALLOWED_PROVIDERS", (), "JSON array of the addresses that may sign, any case"
+        "ALLOWED_PROVIDERS", (), "JSON array of the addresses that may sign, any case", example="0xabc…"
     )
     allowed_admins: tuple[str, ...] = setting(
-        "ALLOWED_ADMINS", (), "JSON array of values of the `Admin` header", secret=True
+        "ALLOWED_ADMINS", (), "JSON array of values of the `Admin` header", secret=True, example="a long password"
     )
     open_admin: bool = setting(
         "SLUICE_OPEN_ADMIN", False, "1: admin routes without `Admin` header where no admins are set (laptop only)"
@@ -99,7 +102,10 @@ class Settings:
     oidc_jwks_file: str = setting("OIDC_JWKS_FILE", "", "file of the issuer's keys; empty: by discovery")
     oidc_groups_claim: str = setting("OIDC_GROUPS_CLAIM", "groups", "claim with the groups of a JWT's subject")
     oidc_groups: tuple[str, ...] = setting(
-        "OIDC_GROUPS", (), "JSON array of `group=environment` that members may use; empty: everybody may use all"
+        "OIDC_GROUPS",
+        (),
+        "JSON array of `group=environment` that members may use; empty: everybody may use all",
+        example="lab=ocean-compute",
     )
     oidc_admin_group: str = setting("OIDC_ADMIN_GROUP", "", "group whose members see the tasks of all owners")
     operator_address: str = setting("OPERATOR_ADDRESS", "", "shown at `/`")
@@ -120,7 +126,10 @@ class Settings:
         "QUARANTINE_URL", "", "where held results wait: like RESULTS_URL, and never below it", secret=True
     )
     notify_hold_urls: tuple[str, ...] = setting(
-        "NOTIFY_HOLD_URL", (), "JSON array of URLs that get a CloudEvent when results are held, released, …"
+        "NOTIFY_HOLD_URL",
+        (),
+        "JSON array of URLs that get a CloudEvent when results are held, released, …",
+        example="https://hooks.example/sluice",
     )
     notify_hold_secret: str = setting(
         "NOTIFY_HOLD_SECRET",
@@ -145,7 +154,10 @@ class Settings:
         "CHECKPOINT_URL", "", "storage that keeps each checkpoint of the log: as RESULTS_URL, not ipfs: (docs/trust.md)"
     )
     witnesses: tuple[str, ...] = setting(
-        "WITNESSES", (), "JSON array of `URL KEY` of the witnesses that cosign the log's checkpoints (docs/trust.md)"
+        "WITNESSES",
+        (),
+        "JSON array of `URL KEY` of the witnesses that cosign the log's checkpoints (docs/trust.md)",
+        example="https://witness.example/api witness.example/w1+0f1e2d3c+BAk…",
     )
 
     # results and notifications
@@ -178,7 +190,7 @@ class Settings:
         """Read the settings. Raises SettingsError."""
         hints = get_type_hints(cls)
         values: dict[str, Any] = {
-            f.name: parse(f.metadata["variable"], text, hints[f.name])
+            f.name: parse(f.metadata["variable"], text, hints[f.name], f.metadata["example"])
             for f in fields(cls)
             if f.metadata
             and (text := text_of(environ, f.metadata["variable"], secret=f.metadata["secret"])) is not None

@@ -42,15 +42,18 @@ def text_of(environ: Mapping[str, str], variable: str, *, secret: bool) -> str |
         raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None
 
 
-def parse(variable: str, text: str, kind: Any) -> Any:
-    """Return the value of a variable as `kind`: bool, int, a tuple of strings, or text. Raises SettingsError."""
+def parse(variable: str, text: str, kind: Any, example: str = "") -> Any:
+    """Return the value of a variable as `kind`: bool, int, a tuple of strings, or text. Raises SettingsError.
+
+    `example`: an item of the tuple, for the error.
+    """
     try:
         if kind is bool:
             return _boolean(text)
         if kind is int:
             return _integer(text)
         if kind == tuple[str, ...]:
-            return _strings(text)
+            return _strings(text, example)
     except ValueError as e:
         raise SettingsError(f"{variable} must be {e}") from None
     return text
@@ -87,11 +90,11 @@ def _boolean(text: str) -> bool:
     return text == "1"
 
 
-def _strings(text: str) -> tuple[str, ...]:
+def _strings(text: str, example: str) -> tuple[str, ...]:
     try:
         items = json.loads(text or "[]")
     except ValueError:
         items = None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ValueError('a JSON array of strings, such as ["0xabc…"]')
+        raise ValueError(f'a JSON array of strings, such as ["{example}"]')
     return tuple(items)

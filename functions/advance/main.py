@@ -14,6 +14,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.advance.event_filter import Hint, hint_of
 from functions.api import cloudevents, http
+from functions.engine import trust_settings
 from functions.engine.app import App, current_app
 from functions.log import about
 
@@ -67,4 +68,11 @@ ROUTER = http.Router(
 @functions_framework.http
 def advance(request: Request) -> Response:
     """The function that Knative calls."""
-    return ROUTER.answer(request, current_app)
+    return ROUTER.answer(request, _signing_app)
+
+
+def _signing_app() -> App:
+    """Return the App of the one function that signs checkpoints. Raises SettingsError."""
+    app = current_app()
+    trust_settings.check_signer(app.settings)
+    return app

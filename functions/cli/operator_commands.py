@@ -89,8 +89,10 @@ def sweep(folder: Path | None, as_json: bool) -> None:
     try:
         from functions.advance import sweep as sweeping
         from functions.engine.app import current_app
+        from functions.engine.trust_settings import check_signer
 
         app = current_app()
+        check_signer(app.settings)
         _ask_database_and_cluster(app)
         repaired = dict(sweeping.sweep(app))
     except NoCluster as e:

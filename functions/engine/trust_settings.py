@@ -13,19 +13,43 @@ if TYPE_CHECKING:
     from functions.settings import Settings
     from functions.trust.checkpoint import Witness
 
+_AN_HTTP_URL = "a URL with a host that begins with https:// or http://"
 _PREFIX = "whsec_"
 _SHORTEST, _LONGEST = 24, 64  # bytes of a secret
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError if CHECKPOINT_URL, WITNESSES, NOTIFY_HOLD_URL or NOTIFY_HOLD_SECRET is wrong."""
+    """Raise SettingsError if a NOTIFY_… variable, CHECKPOINT_URL or WITNESSES is wrong."""
     if settings.checkpoint_url:
         storage_scheme("CHECKPOINT_URL", settings.checkpoint_url, NAMED_OBJECTS)
     for witness in settings.witnesses:
         parse_witness(witness)
-    if not all(url.startswith(("https://", "http://")) for url in settings.notify_hold_urls):
-        raise SettingsError("NOTIFY_HOLD_URL: each entry must be a URL that begins with https:// or http://")
+    if not all(map(_is_http, settings.notify_hold_urls)):
+        raise SettingsError(f"NOTIFY_HOLD_URL: each entry must be {_AN_HTTP_URL}")
+    for variable, url in (
+        ("NOTIFY_START_URL", settings.notify_start_url),
+        ("NOTIFY_STOP_URL", settings.notify_stop_url),
+    ):
+        if url and not _is_http(url):
+            raise SettingsError(f"{variable} must be {_AN_HTTP_URL}")
     webhook_keys(settings.notify_hold_secret)
+
+
+def check_signer(settings: Settings) -> None:
+    """Raise SettingsError if a setting has no effect because SIGNING_KEY is not set.
+
+    Not part of `check`: a function that signs nothing has the other settings, but not the key.
+    """
+    for variable, value in (
+        ("CHECKPOINT_URL", settings.checkpoint_url),
+        ("WITNESSES", settings.witnesses),
+        ("EARLIER_SIGNING_KEY", settings.earlier_signing_key),
+    ):
+        if value and not settings.signing_key:
+            raise SettingsError(
+                f"{variable} has no effect without SIGNING_KEY, which signs the checkpoints; set SIGNING_KEY to the "
+                f"output of `openssl genpkey -algorithm ed25519`, or remove {variable}"
+            )
 
 
 def parse_witness(text: str) -> tuple[str, Witness]:
@@ -46,9 +70,9 @@ def _is_http(url: str) -> bool:
 
     try:
         parts = urlsplit(url)
-    except ValueError:
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # `port` raises it too
         return False
-    return parts.scheme in ("https", "http") and bool(parts.netloc)
 
 
 def webhook_keys(secrets: str) -> list[bytes]:

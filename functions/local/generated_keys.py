@@ -9,6 +9,7 @@ from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 
+SIGNING_KEY = frozenset({"SIGNING_KEY", "SIGNING_KEY_FILE"})  # variables, of which the user may set one
 # An Ed25519 private key in PKCS #8 is these bytes and the seed (RFC 8410), so a start need not import cryptography.
 _PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
 
@@ -32,7 +33,7 @@ def signing_settings(folder: Path, given: Set[str]) -> dict[str, str]:
 
     A data holder generates their own: `openssl genpkey -algorithm ed25519`.
     """
-    if given & {"SIGNING_KEY", "SIGNING_KEY_FILE"}:
+    if given & SIGNING_KEY:
         return {}
     file = folder / "signing-key.pem"
     encoded = b64encode(_PKCS8 + os.urandom(32)).decode()

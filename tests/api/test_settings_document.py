@@ -51,7 +51,13 @@ def test_the_table_of_settings_is_what_the_code_reads() -> None:
     [
         ("THREADS", "a whole number"),
         ("SIGNATURE_REQUIRED", "0 or 1"),
-        ("WITNESSES", 'a JSON array of strings, such as ["0xabc…"]'),
+        ("ALLOWED_PROVIDERS", 'a JSON array of strings, such as ["0xabc…"]'),
+        ("NOTIFY_HOLD_URL", 'a JSON array of strings, such as ["https://hooks.example/sluice"]'),
+        ("OIDC_GROUPS", 'a JSON array of strings, such as ["lab=ocean-compute"]'),
+        (
+            "WITNESSES",
+            'a JSON array of strings, such as ["https://witness.example/api witness.example/w1+0f1e2d3c+BAk…"]',
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_without_quoting_it(variable: str, expected: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 from functions import log
 from functions.engine import trust_settings
 from functions.engine.app import current_app
+from functions.local.settings_check import check_settings
 from functions.settings import Settings
 from functions.variables import SettingsError
 
@@ -35,6 +37,12 @@ WRONG = [
     ),
     ("WITNESSES", json.dumps([f"https://[hunter2 {VERIFIER}"]), "WITNESSES: expected the URL of a witness"),
     ("NOTIFY_HOLD_URL", '["https://hooks.example/", "hunter2"]', "NOTIFY_HOLD_URL: each entry must be a URL"),
+    ("NOTIFY_HOLD_URL", '["https://"]', "NOTIFY_HOLD_URL: each entry must be a URL with a host"),
+    ("NOTIFY_HOLD_URL", '["https://:8080/hunter2"]', "NOTIFY_HOLD_URL: each entry must be a URL with a host"),
+    ("NOTIFY_HOLD_URL", '["https://hooks.example:hunter2/"]', "NOTIFY_HOLD_URL: each entry must be a URL with a host"),
+    ("NOTIFY_START_URL", "hunter2.example", "NOTIFY_START_URL must be a URL with a host"),
+    ("NOTIFY_STOP_URL", "https://[hunter2", "NOTIFY_STOP_URL must be a URL with a host"),
+    ("WITNESSES", json.dumps([f"https://user@ {VERIFIER}"]), "WITNESSES: expected the URL of a witness"),
     ("NOTIFY_HOLD_SECRET", "hunter2", "NOTIFY_HOLD_SECRET must be `whsec_` and 24 to 64 bytes in base64"),
     ("NOTIFY_HOLD_SECRET", f"{SECRET} whsec_hunter2", "NOTIFY_HOLD_SECRET must be `whsec_` and 24 to 64 bytes"),
 ]
@@ -52,7 +60,8 @@ def test_right_values_are_accepted() -> None:
     right = {
         "CHECKPOINT_URL": "s3://locked/log",
         "WITNESSES": json.dumps([f"https://witness.example/api {VERIFIER}"]),
-        "NOTIFY_HOLD_URL": '["https://hooks.example/", "http://127.0.0.1:9000"]',
+        "NOTIFY_HOLD_URL": '["https://hooks.example/", "http://127.0.0.1:9000", "http://[::1]:9000/x"]',
+        "NOTIFY_START_URL": "http://hooks.sluice.svc/started",
         "NOTIFY_HOLD_SECRET": f"{SECRET} {SECRET}",
     }
     trust_settings.check(Settings.load(right))
@@ -77,6 +86,53 @@ def test_each_function_refuses_to_serve_with_a_wrong_setting(
     assert answered.status_code == 500
     assert "NOTIFY_HOLD_SECRET must be" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+SIGNED = [
+    ("CHECKPOINT_URL", "s3://locked/hunter2"),
+    ("WITNESSES", json.dumps([f"https://witness.example/hunter2 {VERIFIER}"])),
+    ("EARLIER_SIGNING_KEY", "hunter2"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), SIGNED)
+def test_what_only_a_signing_key_makes_useful_is_refused_without_one(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        trust_settings.check_signer(Settings.load({variable: value}))
+    assert str(refused.value).startswith(f"{variable} has no effect without SIGNING_KEY")
+    assert "hunter2" not in str(refused.value)
+    trust_settings.check_signer(Settings.load({variable: value, "SIGNING_KEY": "x"}))
+
+
+def test_only_the_function_that_signs_checkpoints_needs_a_signing_key(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    from functions.local.http_server import function
+
+    monkeypatch.setenv("CHECKPOINT_URL", tmp_path.as_uri())
+    monkeypatch.delenv("SIGNING_KEY", raising=False)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'x.db'}")
+    monkeypatch.setattr(log, "setup", lambda _: None)  # it would replace the handlers of the tests
+    current_app.cache_clear()
+    event = {"ce-id": "1", "ce-source": "/x", "ce-specversion": "1.0", "ce-type": "unknown"}
+    answered = function("advance").test_client().post("/", headers=event)
+    assert answered.status_code == 500
+    assert "CHECKPOINT_URL has no effect without SIGNING_KEY" in caplog.text
+    assert function("submit").test_client().post("/api/v1/operator/compute").status_code == 400
+    current_app.cache_clear()
+
+
+@pytest.mark.parametrize("variables", [{}, {"SIGNING_KEY": ""}])
+def test_on_a_laptop_only_an_empty_signing_key_is_refused(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`sluice up` makes a key if none is set."""
+    for name in ("SIGNING_KEY", "SIGNING_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"CHECKPOINT_URL": tmp_path.as_uri(), **variables}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="SIGNING_KEY") if variables else nullcontext():
+        check_settings()
 
 
 @pytest.mark.parametrize("command", [["up", "--port", "0"], ["doctor"]])
