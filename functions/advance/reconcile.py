@@ -84,7 +84,7 @@ def _is_given_up(app: App, workflow: Workflow) -> bool:
 
 def _manifest(app: App, workflow: Workflow, ref: JobRef, status: JobStatus) -> Manifest | None:
     """The manifest of a publish or a release that succeeded; read before the record is locked."""
-    if status.state is not State.ENDED or status.outcome is not Outcome.SUCCEEDED:
+    if status.outcome is not Outcome.SUCCEEDED:
         return None
     match ref.stage:
         case Stage.PUBLISH if scope(workflow) is Scope.QUARANTINE:

@@ -136,8 +136,7 @@ class Transitions:
             if observation is None:
                 return Verdict.UNCHANGED
             decision = rules.decide(current, observation, now)
-            if decision.workflow != current:
-                self._save(tx, made, current, decision, cause)
+            self._save(tx, made, current, decision, cause)
             if decision.slot_freed:
                 admitted = self._admit_next(tx, made, current.environment, now)
         _log(observation, decision, cause)
@@ -195,7 +194,9 @@ class Transitions:
             spans.tell(self._app.telemetry, made, self._app.clock())
 
     def _save(self, tx: Transaction, made: list[Change], current: Workflow, decision: Decision, cause: str) -> Workflow:
-        """Store a decision about `current`. Returns the workflow with the head of its history."""
+        """Store a decision if it changes `current`. Returns the workflow with the head of its history."""
+        if decision.workflow == current:
+            return current
         cause = chain.recorded_cause(decision.workflow, cause)
         sealed = self._sealed(decision, cause)
         tx.save(sealed, cause)
@@ -260,8 +261,7 @@ class Transitions:
                 current = job_creation.record_job(tx, current, intent, job_uid, now, cause)
             if observation is not None:
                 decision = rules.decide(current, observation, now)
-                if decision.workflow != current:
-                    current = self._save(tx, made, current, decision, cause)
+                current = self._save(tx, made, current, decision, cause)
                 remaining.again = remaining.again or bool(decision.effects)
                 remaining.slot_freed = remaining.slot_freed or decision.slot_freed
         return remaining

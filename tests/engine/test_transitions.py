@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from support.world import DOCUMENT, ENVIRONMENT, World, environment
 
-from functions.cluster.ports import StageJob, job_ref
+from functions.cluster.ports import ClusterUnavailable, StageJob, job_ref
 from functions.cluster.stage_command import ocean
 from functions.results.ports import StorageUnavailable
 from functions.settings import Settings
@@ -129,6 +129,19 @@ def test_a_deleted_workflow_ends_and_its_results_go() -> None:
     assert world.state(w).removed
     assert world.storage.removed == [w]
     assert world.cluster.present() == []
+
+
+def test_a_workflow_that_was_stopped_and_deleted_during_an_outage_frees_its_slot_at_once_afterwards() -> None:
+    world = World(max_jobs=1)
+    first, second = world.submit(), world.submit()
+    for request in (world.stop, world.delete):
+        world.cluster.fail_next("delete", ClusterUnavailable("away"))
+        with pytest.raises(ClusterUnavailable):
+            request(first)
+    world.app.transitions.carry_out(first, "test")  # two deletions of one Job; the second changes nothing more
+    assert world.state(first).finished
+    assert world.storage.removed == [first]
+    assert [(ref.workflow, ref.stage) for ref in world.cluster.present()] == [(second, Stage.CONFIGURE)]
 
 
 def test_a_publish_without_a_manifest_has_published_nothing_and_runs_again() -> None:

@@ -19,8 +19,9 @@ from functions.store.sql import SqlStore
 from functions.store.transaction_port import Transaction
 from functions.store.values import Query, TaskQuery
 from functions.workflow import decide as rules
-from functions.workflow.model import JobUid, Manifest
-from functions.workflow.observation import Admitted, StopRequested, Tick
+from functions.workflow.decision import Verdict
+from functions.workflow.model import JobUid, Manifest, Stage
+from functions.workflow.observation import Admitted, StageLost, StopRequested, Tick
 
 ROWS = 100_000
 
@@ -93,6 +94,14 @@ def test_a_check_without_change_costs_two_statements(sql_store: SqlStore) -> Non
     with statements(sql_store) as sent:
         apply(sql_store, workflow.id, Tick(), at(1))
     assert len(sent) == 2
+
+
+def test_an_observation_that_changes_nothing_costs_one_statement(sql_store: SqlStore) -> None:
+    app = assemble(store=sql_store)
+    workflow = app.transitions.submit(new_record(app, 1), "test").workflow.id
+    with statements(sql_store) as sent:
+        assert app.transitions.apply(workflow, StageLost(Stage.PUBLISH, 1), "test") is Verdict.FOREIGN
+    assert len(sent) == 1  # lock
 
 
 def test_recording_a_job_costs_three_statements_and_closing_an_intent_one(sql_store: SqlStore) -> None:
