@@ -1,14 +1,16 @@
-"""The gateway: serves the HTTPRoutes on one port of loopback. Bodies are streamed in both directions."""
+"""The gateway: serves the HTTPRoutes on one port of loopback. It streams answers, and reads a request's body whole."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from werkzeug.wrappers import Request, Response
 
+from functions.api.http import HttpError, read_body
 from functions.local.knative_manifests import ManifestError
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+# The body has arrived when it is forwarded, and has its own length then.
+_OF_THE_BODY = frozenset({"content-length", "expect"})
 # Our own server adds these to every response.
 _ADDED_BY_SERVER = frozenset({"server", "date"})
 
@@ -72,12 +76,19 @@ def backend(table: Sequence[Match], method: str, path: str) -> str | None:
 
 
 class Gateway:
-    """A WSGI app that forwards each request to the function that its route names."""
+    """A WSGI app that forwards each request to the function that its route names.
 
-    def __init__(self, table: Sequence[Match], addresses: Mapping[str, str], http: PoolManager) -> None:
+    `max_body`: bytes of a request's body. `seconds`: how long a client may pause while it sends one.
+    """
+
+    def __init__(
+        self, table: Sequence[Match], addresses: Mapping[str, str], http: PoolManager, max_body: int, seconds: float
+    ) -> None:
         self._table = table
         self._addresses = addresses
         self._http = http
+        self._max_body = max_body
+        self._seconds = seconds
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         return self._answer(Request(environ))(environ, start_response)
@@ -88,14 +99,16 @@ class Gateway:
             return _error(404, "Not Found: no route has this method and path")
         from urllib3.exceptions import HTTPError
 
-        # Forward the target unchanged: decoding and encoding it again could change what is signed or matched.
-        target = request.environ.get("REQUEST_URI") or request.full_path
+        try:
+            target, body = _target(request), read_body(request, self._max_body, self._seconds)
+        except HttpError as e:
+            return _error(e.status, e.message)
         try:
             answer = self._http.request(
                 request.method,
                 self._addresses[name] + target,
-                body=request.stream if request.content_length != 0 else None,
-                headers=_end_to_end(request.headers),
+                body=body or None,
+                headers=_end_to_end(request.headers, _OF_THE_BODY),
                 preload_content=False,
                 decode_content=False,
                 redirect=False,
@@ -109,6 +122,19 @@ class Gateway:
         # If the client leaves early, the rest of the answer must not reach the next request of the connection.
         response.call_on_close(answer.close)
         return response
+
+
+def _target(request: Request) -> str:
+    """Return the path and the query as the client sent them. Raises HttpError 400.
+
+    Decoding and encoding them again could change what is signed or matched.
+    """
+    target: str = request.environ.get("REQUEST_URI") or request.full_path
+    if not target.startswith("/"):  # a whole URL is allowed too (RFC 9112, 3.2.2)
+        target = urlsplit(target)._replace(scheme="", netloc="").geturl()
+    if not target.startswith("/"):
+        raise HttpError(400, "the request's target must be a path that begins with /, or a URL")
+    return target
 
 
 def _error(status: int, message: str) -> Response:

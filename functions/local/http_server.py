@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ LOOPBACK = "127.0.0.1"
 _BACKLOG = 512
 
 App = Callable[[Any, Any], Iterable[bytes]]
+_METHOD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token (RFC 9110, 5.6.2)
 _LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 _REFUSAL = "pages of other sites may not call this server; call it as 127.0.0.1 or localhost"
 
@@ -60,6 +62,14 @@ class Server:
         class Quiet(WSGIRequestHandler):
             timeout = 60  # seconds that a client may pause; the connection is cut then
 
+            def parse_request(self) -> bool:
+                """Refuse what would make werkzeug and http.client raise an error later."""
+                parsed = super().parse_request()
+                if parsed and not _is_request(self.command, self.path):
+                    self.send_error(400, "malformed request line")
+                    return False
+                return parsed
+
             def log_request(self, *_: Any) -> None:
                 """Log nothing: the functions keep a log of their own, and paths may carry signatures."""
 
@@ -83,6 +93,14 @@ class Server:
             self._thread.join()
             self._server.server_close()
         self._socket.close()
+
+
+def _is_request(method: str, target: str) -> bool:
+    try:
+        urlsplit(target)
+    except ValueError:
+        return False
+    return _METHOD.fullmatch(method) is not None
 
 
 def function(name: str) -> Any:

@@ -161,6 +161,7 @@ class Platform:
         from functions.local.launch_spec import LaunchOptions
         from functions.local.ticker import Ticker
         from functions.local.triggers import parse_trigger
+        from functions.settings import Settings
 
         manifests = load()
         http = PoolManager(maxsize=_THREADS, timeout=Timeout(connect=2, read=300))
@@ -171,7 +172,9 @@ class Platform:
         stack.callback(broker.stop)
         ingress = self._server(stack)
         ingress.start(broker.app)
-        gateway.start(Gateway(matches(of_kind(manifests, "HTTPRoute")), addresses, http))
+        settings = Settings.load()
+        routes = matches(of_kind(manifests, "HTTPRoute"))
+        gateway.start(Gateway(routes, addresses, http, settings.max_body, settings.client_seconds))
         folder = self._folder / CLUSTER
         options = LaunchOptions(self.isolation, self._folder, self._shown, ends_with_platform=self._end_stages)
         kubelet = Kubelet(folder, _announcer(post, ingress.url), options, launcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -86,8 +87,13 @@ def echo() -> Iterator[Server]:
     server.stop()
 
 
+def gateway_to(address: str, http: Any = None, seconds: float = 60) -> Gateway:
+    table = matches([route(("PathPrefix", "/", None, "f"))])
+    return Gateway(table, {"f": address}, http or PoolManager(), 1 << 20, seconds)
+
+
 def client(address: str) -> Client:
-    return Client(Gateway(matches([route(("PathPrefix", "/", None, "f"))]), {"f": address}, PoolManager()))
+    return Client(gateway_to(address))
 
 
 def test_requests_and_responses_are_forwarded_unchanged(echo: Server) -> None:
@@ -103,6 +109,50 @@ def test_requests_and_responses_are_forwarded_unchanged(echo: Server) -> None:
     assert answer.data == b"PUT /a%2Fb?x=%20y&x=2 1 body"
     assert (answer.headers["X-Two"], answer.headers["ETag"]) == ("2", '"e"')
     assert [len(answer.headers.getlist(name)) for name in ("Server", "Date")] == [1, 1]
+
+
+def answered(server: Server, sent: bytes) -> bytes:
+    """What the server answers to these bytes, until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+PUT = b"PUT /x HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = PUT + b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "text"),
+    [
+        (CHUNKED + b"\r\n2\r\nab\r\n0\r\n\r\n", 418, b"PUT /x None ab"),
+        (CHUNKED + b"Expect: 100-continue\r\n\r\n2\r\nab\r\n0\r\n\r\n", 100, b"PUT /x None ab"),
+        (CHUNKED + b"Content-Length: 9\r\n\r\n2\r\nab\r\n0\r\n\r\n", 418, b"PUT /x None ab"),
+        (CHUNKED + b"\r\nZZ\r\nab\r\n0\r\n\r\n", 400, b"the request body is incomplete"),
+        (CHUNKED + b"\r\n-5\r\nab\r\n0\r\n\r\n", 400, b"the request body is incomplete"),
+        (PUT + b"Content-Length: 2, 3\r\n\r\nab", 418, b"PUT /x None "),
+        (PUT + b"Content-Length: 9\r\n\r\nab", 408, b"the request body did not arrive in time"),
+        (PUT + b"Content-Length: 1048577\r\n\r\n", 413, b"the request body is larger than 1048576 bytes"),
+        (b"GET http://localhost/a%2Fb?c HTTP/1.1\r\nHost: localhost\r\n\r\n", 418, b"GET /a%2Fb?c None "),
+        (b"GET x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, b"the request's target must be a path"),
+        (b"GET http://[/x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, b"malformed request line"),
+        (b"G\x01T /x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, b"malformed request line"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, b"the request's target must be a path"),
+    ],
+)
+def test_a_request_of_any_form_is_answered_for_what_it_is(
+    echo: Server, capfd: pytest.CaptureFixture[str], sent: bytes, status: int, text: bytes
+) -> None:
+    """A wrong request is no failure of the function, and one that stalls is not forwarded."""
+    gateway = Server()
+    gateway.start(gateway_to(echo.url, seconds=0.5))
+    try:
+        answer = answered(gateway, sent)
+    finally:
+        gateway.stop()
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert text in answer
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_large_response_is_streamed() -> None:
@@ -130,7 +180,7 @@ def test_a_large_response_is_streamed() -> None:
 
 
 def test_an_unknown_route_is_404_and_a_dead_function_502() -> None:
-    nothing = Client(Gateway([], {}, PoolManager()))
+    nothing = Client(Gateway([], {}, PoolManager(), 0, 0))
     assert nothing.get("/").status_code == 404
     assert client("http://127.0.0.1:9").get("/").status_code == 502
 
@@ -184,7 +234,7 @@ def test_the_answer_to_a_client_that_leaves_early_is_closed() -> None:
             return self.answer
 
     http: Any = Http()
-    gateway = Gateway(matches([route(("PathPrefix", "/", None, "f"))]), {"f": "http://f"}, http)
+    gateway = gateway_to("http://f", http)
     response = Client(gateway).get("/x", buffered=False)
     assert next(iter(response.response)) == b"first"
     assert not http.answer.closed
