@@ -79,10 +79,10 @@ def text(file: OutputFile, settings: disclosure.Text) -> Iterator[str]:
     longest = open_line = digits = 0  # bytes: of the longest line, of the line that is still open, and of all digits
     for chunk in file.chunks():
         digits += len(chunk) - len(chunk.translate(None, _DIGITS))
-        first, *others = chunk.splitlines(keepends=True)
-        lengths = [open_line + len(first), *map(len, others)]
-        longest = max(longest, *lengths)
-        open_line = 0 if chunk.endswith((b"\n", b"\r")) else lengths[-1]
+        lines = chunk.splitlines(keepends=True)
+        longest = max(longest, open_line + len(lines[0]), max(map(len, lines)))
+        unended = 0 if chunk.endswith((b"\n", b"\r")) else len(lines[-1])
+        open_line = open_line + unended if unended == len(chunk) else unended
     if longest > settings.max_line and file.extension != ".svg":
         yield f"a line of {longest} bytes, more than {settings.max_line}"
     if file.size and digits / file.size * 100 > settings.digits:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from msgspec import Struct
 
 from functions.staging.publish.names import published_name
 
+T = TypeVar("T")
 CHUNK = 1 << 20
 HEAD = 64 << 10
 WHOLE = 32 << 20  # what is read into memory at once is not larger
@@ -56,6 +57,17 @@ class OutputFile(Struct, frozen=True, dict=True):
         for chunk in self.chunks():
             digest.update(chunk)
         return digest.hexdigest()
+
+    @cached_property
+    def _read(self) -> dict[Callable[..., Any], Any]:
+        return {}
+
+    def once(self, read: Callable[[OutputFile], T]) -> T:
+        """Return what `read` makes of this file. The file is read for the first rule that asks, not for each."""
+        if read not in self._read:
+            self._read[read] = read(self)
+        found: T = self._read[read]
+        return found
 
     def open(self) -> BinaryIO:
         """Open the file itself; a link in its place is refused."""

@@ -6,7 +6,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Self
 from xml.parsers import expat
 
 from functions.staging.check.inflated import Inflated
@@ -140,10 +139,10 @@ def _jpeg_metadata(content: bytes) -> Iterator[str]:
 class Svg:
     """The content of an SVG: its number of marks, active parts and metadata. Raises Damaged if it is no SVG."""
 
-    @classmethod
-    def of(cls, file: OutputFile) -> Self:
-        """Read a file. Raises Damaged and TooLarge."""
-        return cls(file.whole(LONGEST_MARKUP))
+    @staticmethod
+    def of(file: OutputFile) -> Svg:
+        """Read a file, once for all rules. Raises Damaged and TooLarge."""
+        return file.once(_svg)
 
     def __init__(self, content: bytes) -> None:
         self.marks = 0
@@ -193,6 +192,10 @@ class Svg:
     def _text(self, text: str) -> None:
         if self._inside and self._inside[-1] == "style" and _EXTERNAL_STYLE.search(text):
             self._note(self.active, "a reference to another place in <style>")
+
+
+def _svg(file: OutputFile) -> Svg:
+    return Svg(file.whole(LONGEST_MARKUP))
 
 
 def active_attribute(key: str, value: str) -> list[str]:

@@ -16,10 +16,12 @@ from functions.staging.check.tables import DELIMITERS, Row, Table, json_cell, pa
 TEXTS = frozenset({".txt", ".md"})
 MOST_CELLS = 300_000  # in the other shapes of all files
 MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
+LONGEST_PAIR = 1000  # characters of a line that holds a name and a value
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
 SHORT = 100  # rows; each column of a shorter table may be one row of an input, with a value to a line
-_BETWEEN = re.compile(r"[,;|\t_/:~&]")
+_SEPARATORS = str.maketrans(dict.fromkeys(",;|\t_/:~&", ","))
 _BEFORE = re.compile(r"""^[\s'"\[({]*([\w.]{1,99}\()?(\w{1,99}=)?[\s'"\[({]*""")  # before a value that a program prints
+_OPENING = "'\"[({"
 _AFTER = " \t\r\n'\"]}"
 _PAIR = re.compile(r"\s*[:=,;|\t]\s*|\s{2,}")  # between a name and its value
 _NUMBER = re.compile(r"[-+.]*[0-9]")
@@ -92,6 +94,8 @@ def _name_and_value(line: str, number: int) -> tuple[str, str]:
 
     An empty line has neither.
     """
+    if len(line) > LONGEST_PAIR:
+        return "", ""
     parts = _PAIR.split(line, maxsplit=1) if len(_cells(line)) < 3 else ()
     if len(parts) != 2:
         words = line.split()
@@ -161,10 +165,13 @@ def _values(line: str) -> list[str]:
 
 
 def _cells(text: str) -> list[str]:
-    return [bare for part in _BETWEEN.split(text) if (bare := _bare(part))]
+    return [bare for part in text.translate(_SEPARATORS).split(",") if (bare := _bare(part))]
 
 
 def _bare(part: str) -> str:
     """A value without what a program prints around it: `'17'`, `[17]`, `mass=17`, `Row(mass=17)`, `np.int64(17)`."""
-    bare = _BEFORE.sub("", part).rstrip(_AFTER)
+    bare = part.strip()
+    if bare[:1] in _OPENING or "(" in bare or "=" in bare:
+        bare = _BEFORE.sub("", bare)
+    bare = bare.rstrip(_AFTER)
     return bare if "(" in bare else bare.rstrip(_AFTER + ")")

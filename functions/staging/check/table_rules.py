@@ -16,6 +16,7 @@ EXTREMES = frozenset(
     ("min", "max", "minimum", "maximum", "first", "last", "mode", "smallest", "largest", "lowest", "highest")
 )
 _WORD = re.compile(r"[A-Za-z]+|[0-9]+")
+_INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SHOWN = 3  # examples in the text of a finding
 
@@ -103,7 +104,7 @@ def normal_name(name: str) -> str:
 
 def words(name: str) -> frozenset[str]:
     """Return the words of a column's name: `body_mass_g_min`, `bodyMassMin` and `Body mass (min)` have `min`."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    spaced = _INNER_CAPITAL.sub(" ", name)
     return frozenset(word.lower() for word in _WORD.findall(spaced)) | {name.strip().lower()}
 
 

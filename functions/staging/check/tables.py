@@ -65,7 +65,7 @@ def read_tables(file: OutputFile, keep: int = KEPT) -> list[Table]:
         with file.open() as stream:
             return [_delimited(stream, delimiter_in(file.head, delimiter), keep)]
     if file.extension == ".json":
-        return flatten(parse_json(file.whole(), keep))
+        return flatten(parse_json(file.whole(), keep), keep)
     return []
 
 
@@ -203,14 +203,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def flatten(value: Any) -> list[Table]:
+def flatten(value: Any, keep: int = KEPT) -> list[Table]:
     """Return the tables in a JSON value: each object's plain members are a row, objects of one shape are one table.
 
-    An array of plain values is a table of one column, named like the array.
+    An array of plain values is a table of one column, named like the array. Raises NotATable if there are too many
+    tables or if one is nested too deeply. About `keep` bytes of memory are used.
     """
+    most = keep // TABLE
     tables: dict[tuple[str, ...], Table] = {}
     for columns, row, place in _rows(value, "", "$", 0):
-        table = tables.setdefault(columns, Table(columns, place=place))
+        table = tables.get(columns)
+        if table is None:
+            if len(tables) >= most:
+                raise NotATable(f"it has more than {most} tables, too many to be checked")
+            table = tables[columns] = Table(columns, place=place)
         table.rows.append(row)
         table.count += 1
     return list(tables.values())
