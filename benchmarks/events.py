@@ -23,7 +23,7 @@ from benchmarks import data
 from benchmarks.cold_start import empty
 from benchmarks.rows import Row, at_least, at_most
 from benchmarks.serving import Load, Request, load, served, status_is
-from functions.store.pool import Statement
+from functions.store.driver import Statement
 from functions.workflow.model import Stage
 
 Message = Sequence[Statement]  # sent to the database in one round trip

@@ -29,7 +29,7 @@ from functions.cluster.kubernetes.cluster import KubernetesCluster
 from functions.cluster.ports import StageJob
 from functions.engine.app import App
 from functions.settings import Settings
-from functions.store.pool import Statement
+from functions.store.driver import Statement
 from functions.store.postgres import Postgres
 from functions.workflow.document import parse
 from functions.workflow.environment import Environment, grant

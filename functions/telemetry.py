@@ -53,17 +53,6 @@ class Span(NamedTuple):
 Export = Callable[[Sequence[Span], Sequence[Measurement]], None]
 
 
-def exporter(endpoint: str, attributes: Mapping[str, str]) -> Callable[[], Export]:
-    """Return what connects to an OTLP endpoint. `attributes`: of this process."""
-
-    def connect() -> Export:
-        from functions import otlp
-
-        return otlp.connect(endpoint, attributes)
-
-    return connect
-
-
 def has_exporter() -> bool:
     """Return whether the extra `otel` is installed. Imports nothing of it."""
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from functions.engine.transitions import Transitions
     from functions.results.ports import Storage
     from functions.store.ports import Store
-    from functions.telemetry import Telemetry
+    from functions.telemetry import Export, Telemetry
     from functions.trust.policy import Policies
     from functions.workflow.environment import Environment
 
@@ -139,10 +139,16 @@ class App:
         endpoint = self.settings.otlp_endpoint
         if not endpoint:
             return None
-        from functions.telemetry import Telemetry, exporter
+        from functions.telemetry import Telemetry
 
         service = self.settings.legacy.get("K_SERVICE", "")  # Knative sets it to the function's name
-        return Telemetry(exporter(endpoint, {"faas.name": service} if service else {}))
+
+        def connect() -> Export:
+            from functions import otlp  # takes long; telemetry's thread calls this
+
+            return otlp.connect(endpoint, {"faas.name": service} if service else {})
+
+        return Telemetry(connect)
 
     @cached_property
     def transitions(self) -> Transitions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functions.store.pool import Row
+from functions.store.driver import Row
 from functions.store.rows import time_of
 from functions.store.values import Count
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from functions.store import json_columns
-from functions.store.pool import Row
+from functions.store.driver import Row
 from functions.store.rows import time_of
 from functions.store.values import Attempt
 from functions.trust.chain import MAX_CAUSE

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from functions.store import json_columns, rows
-from functions.store.pool import Row, Session
+from functions.store.driver import Row
+from functions.store.pool import Session
 from functions.store.values import Freeze, HeldResults, HoldKey, StoredDecision
 from functions.trust.policy import Budget
 from functions.workflow.model import Manifest, Workflow, WorkflowId

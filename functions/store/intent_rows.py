@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from functions.store.pool import Row
+from functions.store.driver import Row
 from functions.store.rows import time_of
 from functions.store.values import Intent, Outgoing
 from functions.workflow.decision import (

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from functions.ethereum import comparable
-from functions.store.pool import Row
+from functions.store.driver import Row
 from functions.store.values import Query
 
 NEWEST_FIRST = "ORDER BY datecreated DESC, workflowid DESC"

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from functions.ethereum import comparable
-from functions.store.pool import Row
+from functions.store.driver import Row
 from functions.store.rows import time_of
 from functions.store.values import Listing, Summary
 from functions.workflow.model import Ending, Findings, Phase, Stop, Waiting, WorkflowId

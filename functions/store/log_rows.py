@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from functions.store.pool import Row, any_of
+from functions.store.driver import Row
+from functions.store.pool import any_of
 from functions.store.values import LogLeaf
 from functions.trust.merkle import Node, leaf_hash
 

@@ -10,49 +10,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import BoundedSemaphore
-from typing import Any, Protocol
+from typing import Any
 
-from functions.store.ports import AgreementInUse, RefusedStatement, StoreUnavailable
+from functions.store.driver import Driver, Row, Statement
+from functions.store.ports import RefusedStatement, StoreUnavailable
 
 POOL_TIMEOUT = 5.0  # seconds that a thread waits for a free connection
-Row = Mapping[str, Any]
-Statement = tuple[str, Mapping[str, Any]]  # SQL and its parameters, which are written `%(name)s`
 _NO_PARAMETERS: Mapping[str, Any] = {}
 _COMMIT: Statement = ("COMMIT", _NO_PARAMETERS)
-# Unique indexes of `jobs` whose violation is an answer to the caller, not an error.
-AGREEMENT_INDEX = "ux_jobs_live_agreement"
-IDEMPOTENCY_INDEX = "ux_jobs_idempotency_key"
-
-
-class Driver(Protocol):
-    """Talks to one kind of database. Times are passed in as timezone-aware datetimes."""
-
-    Error: type[Exception]  # base class of what the driver raises
-    transaction: str  # SQL that opens a transaction
-    single: str  # SQL that precedes a statement which is a transaction of its own
-
-    def connect(self) -> Any:
-        """Open a DB-API connection that starts no transaction by itself."""
-        ...
-
-    def run(self, connection: Any, statements: Sequence[Statement], opening: str = "") -> Any:
-        """Run `opening`, then the statements in order until one fails. Returns the cursor of the last one.
-
-        A driver that talks to a server sends them in one message.
-        """
-        ...
-
-    def is_closed(self, connection: Any) -> bool:
-        """Whether the server is gone or has closed the connection."""
-        ...
-
-    def roll_back(self, connection: Any) -> None:
-        """Roll the open transaction back, if there is one."""
-        ...
-
-    def translate(self, error: Any) -> Exception:
-        """The port's error for one of the driver's, without values, statements or addresses."""
-        ...
 
 
 class Session:
@@ -198,18 +163,6 @@ def any_of(ids: Sequence[str]) -> tuple[str, Mapping[str, Any]]:
     """Return the placeholders for an IN list, and their parameters."""
     parameters = {f"id_{n}": id for n, id in enumerate(ids)}
     return ", ".join(f"%({name})s" for name in parameters), parameters
-
-
-def agreement_in_use(index: str) -> AgreementInUse:
-    """The error that the violation of AGREEMENT_INDEX or IDEMPOTENCY_INDEX stands for."""
-    if index == AGREEMENT_INDEX:
-        return AgreementInUse("an unfinished workflow has this agreementId already")
-    return AgreementInUse("a workflow was submitted with this idempotency key already")
-
-
-def schema_outdated() -> StoreUnavailable:
-    """The error that a missing table or column stands for."""
-    return StoreUnavailable("the database's schema is older than this program; run `sluice migrate`")
 
 
 def open_pool(url: str, size: int) -> ConnectionPool:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, Statement, agreement_in_use, schema_outdated
+from functions.store.driver import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, Statement, agreement_in_use, schema_outdated
 from functions.store.ports import RefusedStatement, StoreUnavailable
 from functions.trust.canonical import storable
 

@@ -14,7 +14,7 @@ import msgspec
 
 from functions.log import about
 from functions.store import json_columns
-from functions.store.pool import Row
+from functions.store.driver import Row
 from functions.store.values import Evidence
 from functions.workflow import codes
 from functions.workflow.model import (

@@ -12,9 +12,10 @@ import msgspec
 from functions.backoff import Backoff
 from functions.store import history_rows, holds, intent_rows, json_columns, listing, nonces, rows, tes_rows
 from functions.store.counts import COUNTS, count_of
+from functions.store.driver import Row
 from functions.store.job_query import NEWEST_FIRST, SIZES, pages, select
 from functions.store.log_rows import SqlLog
-from functions.store.pool import Row, any_of, open_pool
+from functions.store.pool import any_of, open_pool
 from functions.store.transaction import CLOSE_INTENT, WHOLE, SqlTransaction
 from functions.store.values import (
     Attempt,

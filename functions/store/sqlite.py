@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, Statement, agreement_in_use, schema_outdated
+from functions.store.driver import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, Statement, agreement_in_use, schema_outdated
 from functions.store.ports import RefusedStatement, StoreUnavailable
 from functions.trust.canonical import storable
 

@@ -11,7 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.store import history_rows, json_columns, rows
-from functions.store.pool import Row, Session, any_of
+from functions.store.driver import Row
+from functions.store.pool import Session, any_of
 from functions.store.values import Attempt, StoredTask, TaskEntry, TaskQuery
 from functions.workflow.model import DeliveredFile, Manifest, Record, Stage, Streams, WorkflowId
 

@@ -13,8 +13,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from functions.store import history_rows, holds, intent_rows, nonces, rows, tes_rows
+from functions.store.driver import Row
 from functions.store.log_rows import SqlLog
-from functions.store.pool import Row, Session
+from functions.store.pool import Session
 from functions.store.values import Freeze, HeldResults, HoldKey, Intent, Slots, StoredDecision, Tick
 from functions.trust.policy import Budget
 from functions.workflow.decision import CreateJob, Decision, RemoveQuarantine

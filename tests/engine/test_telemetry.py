@@ -7,13 +7,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from support.otlp_receiver import Receiver, receiving
 
-from functions import telemetry
+from functions import otlp, telemetry
 from functions.instruments import DEAD_LETTERS, REPAIRS, REQUESTS, Measurement
-from functions.telemetry import Span, Telemetry, exporter
+from functions.telemetry import Span, Telemetry
 
 BEGAN = datetime(2026, 11, 22, 12, 0, 0, 250_000, tzinfo=UTC)
 SPAN = Span("work", "ab" * 16, "cd" * 8, "ef" * 8, BEGAN, BEGAN + timedelta(seconds=1.5), {"n": 1, "b": True})
@@ -26,7 +27,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_span_arrives_as_it_is(receiver: Receiver) -> None:
-    with closing(Telemetry(exporter(receiver.url, {"faas.name": "advance"}), delay=0)) as made:
+    with closing(Telemetry(partial(otlp.connect, receiver.url, {"faas.name": "advance"}), delay=0)) as made:
         made.add(SPAN._replace(error="why", links=(("12" * 16, "34" * 8),)))
         span = receiver.wait_for("work")
     assert (span.trace_id, span.span_id, span.parent) == SPAN[1:4]
@@ -37,7 +38,7 @@ def test_a_span_arrives_as_it_is(receiver: Receiver) -> None:
 
 
 def test_measurements_arrive_by_their_kind(receiver: Receiver) -> None:
-    with closing(Telemetry(exporter(receiver.url, {}))) as made:
+    with closing(Telemetry(partial(otlp.connect, receiver.url, {}))) as made:
         for seconds in (0.1, 0.2):
             made.measure(REQUESTS, seconds, **{"http.route": "/x"})
         made.measure(REPAIRS, 2, kind="a")
@@ -50,14 +51,14 @@ def test_measurements_arrive_by_their_kind(receiver: Receiver) -> None:
 
 
 def test_closing_exports_what_waits(receiver: Receiver) -> None:
-    made = Telemetry(exporter(receiver.url, {}), delay=3600)
+    made = Telemetry(partial(otlp.connect, receiver.url, {}), delay=3600)
     made.add(SPAN)
     made.close()
     assert receiver.named("work")
 
 
 def test_nothing_is_started_before_the_first_span() -> None:
-    Telemetry(exporter("http://127.0.0.1:1", {}))
+    Telemetry(partial(otlp.connect, "http://127.0.0.1:1", {}))
     assert not [thread for thread in threading.enumerate() if thread.name == "telemetry"]
 
 
@@ -83,7 +84,7 @@ def test_a_receiver_that_refuses_is_logged_without_its_address(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.status = 400
-    with closing(Telemetry(exporter(receiver.url, {}), delay=0)) as made:
+    with closing(Telemetry(partial(otlp.connect, receiver.url, {}), delay=0)) as made:
         made.add(SPAN)
         assert made.flush(20)
     assert [record.message for record in caplog.records] == ["telemetry was not exported"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from support.memory_store import MemoryStore
 from support.records import NOW, record, submit
 
+from functions.store.driver import Row
 from functions.store.log_rows import SqlLog
-from functions.store.pool import Row
 from functions.store.ports import Store
 from functions.store.sql import SqlStore
 from functions.store.values import LogLeaf

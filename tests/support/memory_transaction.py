@@ -12,8 +12,8 @@ from support.memory_holds import ABSENT, HoldTables, HoldTransaction
 from support.memory_log import LogTables, MemoryLog
 
 from functions.ethereum import comparable
+from functions.store.driver import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
 from functions.store.intent_rows import effect_times
-from functions.store.pool import AGREEMENT_INDEX, IDEMPOTENCY_INDEX, agreement_in_use
 from functions.store.sql import next_delivery
 from functions.store.values import Attempt, Evidence, Intent, Slots, Tick
 from functions.trust.chain import MAX_CAUSE

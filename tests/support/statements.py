@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from functions.store.pool import Driver, Statement
+from functions.store.driver import Driver, Statement
 from functions.store.sql import SqlStore
 
 
