@@ -213,14 +213,19 @@ def covers_data(entry: str, name: str) -> bool:
 
 @lru_cache(4096)  # the entries of the policies, again and again
 def _plain_url(url: str) -> str:
-    """Return one spelling of a URL: lower-case scheme and host, no escapes, no dot segments, no query."""
+    """Return one spelling of a URL: lower-case scheme and host, no escapes, no dot segments, no query.
+
+    The host of a file: URL and the port of a bucket's do not count: they lead to the same data.
+    """
     try:
         parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port and (parts.scheme, parts.port) not in _PORTS else ""
+        has_port = parts.scheme in ("http", "https") and parts.port
+        port = f":{parts.port}" if has_port and (parts.scheme, parts.port) not in _PORTS else ""
     except ValueError:
         return url
     path = normpath(f"/{unquote(parts.path)}").lstrip("/")
-    return f"{parts.scheme.lower()}://{_plain_host(parts.hostname or '')}{port}/{path}"
+    host = "" if parts.scheme == "file" else _plain_host(parts.hostname or "")
+    return f"{parts.scheme}://{host}{port}/{path}"
 
 
 def _plain_host(host: str) -> str:

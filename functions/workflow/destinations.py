@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 SCHEMES = frozenset({"s3", "gs", "az", "https", "http", "file"})
 READ_WITH_CREDENTIALS = frozenset({"s3", "gs", "az", "file"})
@@ -93,6 +93,25 @@ def target(url: str) -> tuple[str, ...]:
     return scheme, host, *path, *([f"?{urlsplit(url).query}"] if scheme in ("http", "https") else [])
 
 
+def place_problem(url: SplitResult) -> str:
+    """Return what a URL should have been that names no place exactly; empty if it does.
+
+    Storages ignore the port of a bucket's URL, and the host of a file: URL.
+    """
+    match url.scheme:
+        case "file":
+            absolute = url.netloc in ("", "localhost") and url.path.startswith("/")
+            return "" if absolute else "a file: URL with three slashes and an absolute path, such as file:///data/a.csv"
+        case "s3" | "gs" | "az" if not url.netloc:
+            return "a URL with a bucket"
+        case "s3" | "gs" | "az" if ":" in url.netloc:
+            return "a URL with a bucket and no port"
+        case "http" | "https" if not url.netloc:
+            return "a URL with a host"
+        case _:
+            return ""
+
+
 def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:
     """Scheme, host or bucket, and the parts of the path. Raises DestinationRefused for what must not be compared."""
     try:
@@ -106,6 +125,9 @@ def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:
         raise DestinationRefused("a URL without a user and a password")
     if not host and split.scheme != "file":
         raise DestinationRefused("a URL with a bucket or a host")
+    if problem := place_problem(split):
+        raise DestinationRefused(problem)
+    host = "" if split.scheme == "file" else host
     path = tuple(unquote(part) for part in split.path.strip("/").split("/") if part)
     # Some servers take `\\` for `/`, and `..;x` for `..`.
     dots = any(part.partition(";")[0] in (".", "..") for part in path)

@@ -49,7 +49,9 @@ def test_an_s3_object_is_fetched(configure: Configure, bucket: tuple[str, Path])
     assert [f["source"] for f in outcome.json("provenance.json")["files"]] == ["s3", "s3", "rawcode"]
 
 
-@pytest.mark.parametrize("url", ["s3://data/gone", "s3://nobucket/x", "s3://data/", "s3://data"])
+@pytest.mark.parametrize(
+    "url", ["s3://data/gone", "s3://nobucket/x", "s3://data/", "s3://data", "s3://data:80/a%20folder/%C3%BC.bin"]
+)
 def test_a_missing_object_fails(configure: Configure, bucket: tuple[str, Path], url: str) -> None:
     assert configure({"url": url}, options=_at(bucket[0])).reason == "DataUnavailable"
 

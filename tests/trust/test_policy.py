@@ -165,6 +165,21 @@ def test_another_spelling_of_a_url_does_not_escape_its_policy(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("file:///srv/data/", "file://localhost/srv/data/a.csv"),
+        ("file:///srv/data/", "file://elsewhere:no-port/srv/data/a.csv"),
+        ("s3://bucket/data/", "s3://bucket:80/data/a.csv"),
+        ("s3://bucket/data/", "S3://bucket:no-port/data/a.csv"),
+        ("gs://bucket/data/", "gs://bucket:/data/a.csv"),
+    ],
+)
+def test_a_part_of_a_url_that_storages_ignore_does_not_escape_the_policy(entry: str, url: str) -> None:
+    known = Policies((WrittenPolicy(id="p", data=(entry,), raw_code=False),))
+    assert known.for_workflow([("did:op:unknown", url)]).names == ("p",)
+
+
+@pytest.mark.parametrize(
     "url", ["https://data.example.org", "HTTPS://data.example.org:443", "https://data.example.org."]
 )
 def test_a_folder_above_the_data_does_not_escape_their_policy(url: str) -> None:

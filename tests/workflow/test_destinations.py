@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below
+from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below, target
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,15 @@ def test_a_url_below_another_is_found_by_its_parts() -> None:
     assert is_below("s3://b/results/w", "s3://b/results")
     assert not is_below("s3://b/results2/w", "s3://b/results")
     assert not is_below("s3://b/x", "ipfs://")
+
+
+def test_another_spelling_of_the_results_place_is_below_it_too() -> None:
+    assert is_below("file://localhost/srv/results/w", "file:///srv/results")
+    assert target("file://localhost/srv/a") == target("file:///srv/a")
+
+
+@pytest.mark.parametrize("url", ["s3://b:80/x/y", "s3://b:/x", "gs://b:443/x", "file://host/srv/a", "file:srv/a"])
+def test_a_url_that_storages_read_in_another_way_is_no_destination_and_no_input_beside_owned_places(url: str) -> None:
+    with pytest.raises(DestinationRefused):
+        check(url, ("*", "file:///srv"), "ann")
+    assert belongs_to_another(url, ("s3://c/{owner}", "gs://c/{owner}", "file:///mnt/{owner}"), "ann")

@@ -34,8 +34,8 @@ class ObjectSource(Struct, frozen=True):
         """Raises StageFailure if the URL names no object, or if the bucket cannot be opened."""
         parts = urlsplit(url)
         scheme, bucket, key = parts.scheme.lower(), parts.netloc, unquote(parts.path.lstrip("/"))
-        if not key or not bucket or "@" in bucket:
-            raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket and an object")
+        if not key or not _is_bucket(bucket):
+            raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket and an object, and no port")
         where = f"{scheme}://{bucket}/{key}"
         return cls(_open(f"{scheme}://{bucket}", options, credentials, retries), key, where, scheme)
 
@@ -67,6 +67,11 @@ class ObjectSource(Struct, frozen=True):
             raise StageFailure("DataUnavailable", unusable) from None
 
 
+def _is_bucket(name: str) -> bool:
+    """Whether it is a bucket's name alone. obstore ignores a port, so `b:80` would be the bucket `b`."""
+    return bool(name) and not set(name) & set("@:")
+
+
 def list_objects(
     url: str, options: FetchOptions, credentials: Mapping[str, str], retries: RetryPolicy
 ) -> Iterator[tuple[str, ObjectSource]]:
@@ -75,8 +80,8 @@ def list_objects(
 
     parts = urlsplit(url)
     scheme, bucket, prefix = parts.scheme.lower(), parts.netloc, unquote(parts.path.strip("/"))
-    if not bucket or "@" in bucket:
-        raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket")
+    if not _is_bucket(bucket):
+        raise StageFailure("DataUnavailable", f"a {scheme}: URL must name a bucket, and no port")
     where = f"{scheme}://{bucket}"
     store = _open(where, options, credentials, retries)
     lister = _open(where, options, credentials, retries, again=retries.tries - 1)
