@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,10 @@ def allowed(tmp_path: Path) -> Path:
 def destinations(allowed: Path) -> Destinations:
     given = replace(task(), owner="ann", deliver=DeliveryOptions(outputs=(allowed.as_uri(), "s3://b/")))
     return Destinations(given, {}, (allowed / "results").as_uri())
+
+
+def anywhere() -> Destinations:
+    return Destinations(replace(task(), owner="ann", deliver=DeliveryOptions(outputs=("*",))), {}, "file:///results")
 
 
 def put(destinations: Destinations, url: str, *chunks: bytes) -> None:
@@ -93,6 +99,39 @@ def test_a_place_that_its_storage_refuses_is_final(destinations: Destinations, a
         reason, text = failure(destinations, f"{allowed.as_uri()}/{place}")
         assert (reason, text) == ("OutputRefused", "the storage at the URL of an output refuses it")
     assert files(allowed) == ["file"]
+
+
+@pytest.mark.parametrize("place", ["/proc/none/x", "/sys/x", "/dev/null/x", f"/dev/shm/{'n' * 300}"])
+def test_a_place_of_this_machine_that_takes_no_file_is_final(place: str) -> None:
+    reason, _ = failure(anywhere(), f"file://{place}")
+    assert reason == "OutputRefused"
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [(errno.EROFS, True), (errno.ENAMETOOLONG, True), (errno.EACCES, True), (errno.EIO, False), (errno.ESTALE, False)],
+)
+def test_an_error_of_a_file_system_is_final_if_another_attempt_meets_it_again(
+    destinations: Destinations, allowed: Path, monkeypatch: pytest.MonkeyPatch, error: int, final: bool
+) -> None:
+    def replace(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("functions.staging.publish.deliver.os.replace", replace)
+    with pytest.raises(StageFailure if final else StorageUnavailable):
+        put(destinations, f"{allowed.as_uri()}/x")
+    assert files(allowed) == []
+
+
+def test_a_full_file_system_may_have_room_later(
+    destinations: Destinations, allowed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(*_: object) -> None:
+        raise OSError(errno.EDQUOT, "quota")
+
+    monkeypatch.setattr("functions.staging.publish.deliver.os.replace", replace)
+    with pytest.raises(StorageFull):
+        put(destinations, f"{allowed.as_uri()}/x")
 
 
 def test_a_source_that_breaks_off_leaves_nothing(destinations: Destinations, allowed: Path) -> None:

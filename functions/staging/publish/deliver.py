@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from functions.results.object_store import ObjectStorage
     from functions.staging.guarded_http import GuardedHttp
     from functions.workflow.stage_task import Task
+
+
+# Errors of a file system that another attempt meets again. All others may pass.
+_KINDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), StorageFull) | dict.fromkeys(
+    (
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ),
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EFBIG, errno.ENOTSUP),
+    ),
+    StorageRefused,
+)
 
 
 def destinations_of(task: Task) -> Destinations:
@@ -123,7 +134,6 @@ def _write(target: Path, chunks: Iterable[bytes]) -> None:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as e:
-        raise StorageRefused(f"{target}: {e.strerror}") from e
     except OSError as e:
-        raise StorageUnavailable(f"{target}: {e.strerror}") from e
+        kind = _KINDS.get(e.errno or 0, StorageUnavailable)
+        raise kind(f"{target}: {e.strerror}") from e
