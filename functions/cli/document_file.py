@@ -110,7 +110,7 @@ def read(file: Path) -> Document:
 
     Ends the command if the file cannot be read.
     """
-    content = _parsed(file)
+    content = parse_file(file)
     if not isinstance(content, dict):
         raise DocumentError("$", 'an object: {"stages": […]}, the whole body of a POST, or a WorkFlow object')
     if "stages" in content:
@@ -119,7 +119,7 @@ def read(file: Path) -> Document:
         return Document(file, content["workflow"], {k: v for k, v in content.items() if k != "workflow"}, "$.workflow")
     if "kind" in content:
         return _workflow_object(file, content)
-    if "executors" in content:
+    if is_task(content):
         raise DocumentError(
             "$", "the field `stages`; this looks like a task of GA4GH TES: use `sluice tes run` or `sluice tes submit`"
         )
@@ -136,7 +136,13 @@ def _workflow_object(file: Path, content: dict[str, Any]) -> Document:
     return Document(file, spec["metadata"], {}, "$.spec.metadata")
 
 
-def _parsed(file: Path) -> Any:
+def is_task(content: Any) -> bool:
+    """Whether the content of a file is a task of GA4GH TES."""
+    return isinstance(content, dict) and "executors" in content and not {"stages", "workflow", "kind"} & content.keys()
+
+
+def parse_file(file: Path) -> Any:
+    """Return the content of a JSON or YAML file. Raises DocumentError. Ends the command if it cannot be read."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
         return _parse_yaml(file, text) if _is_yaml(file, text) else json.loads(text)

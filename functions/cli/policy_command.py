@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from functions.cli.command_errors import FAILED, fail, printable
 from functions.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from functions.trust.policy import Policy
+    from functions.workflow.tes_task import Document
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -50,9 +56,12 @@ def check(file: Path, as_json: bool) -> None:
 def explain(document: Path, file: Path, default: str, as_json: bool) -> None:
     """Say what would happen to DOCUMENT under the policies, and why. Exits with 1 if it would be refused.
 
+    DOCUMENT is a workflow, or a task of GA4GH TES.
+
     \b
-    Example:
+    Examples:
       sluice policy explain workflow.json --policies policies.yaml
+      sluice policy explain task.json --policies policies.yaml
     """
     explained = _explain(document, file, default)
     if as_json:
@@ -66,22 +75,50 @@ def explain(document: Path, file: Path, default: str, as_json: bool) -> None:
 def _explain(document: Path, file: Path, default: str) -> dict[str, Any]:
     from datetime import UTC, datetime
 
-    from functions.cli.submit import load_document
-    from functions.trust import admission, allow_list
-    from functions.workflow.document import parse
+    from functions.trust import admission
 
-    definition = load_document(document, lambda read: parse(read.standalone()))
+    definition = _definition(document)
     merged = _load(file).for_workflow(admission.data_sets(definition), default)
-    refused = allow_list.refusal(merged, admission.candidate(definition), datetime.now(UTC).date())
     return {
         "policies": list(merged.names),
-        "refused": refused.text if refused else "",
+        "refused": _refusal(merged, definition, datetime.now(UTC).date()),
         "checked": merged.checks is not None,
         "hold": merged.hold.value,
         "approvals": [{"needed": each.needed, "checkers": list(each.checkers)} for each in merged.approvals],
         "holdSeconds": merged.hold_seconds,
         "budgets": [{"policy": e.policy, "perOwner": e.per_owner, "days": e.days} for e in merged.budgets],
     }
+
+
+def _definition(file: Path) -> Document:
+    """Return the workflow or the task in a file, typed. Ends the command if it is neither."""
+    from functions.cli.document_file import in_plain_words, is_task, parse_file
+    from functions.cli.submit import load_document
+    from functions.cli.tes_run import local_urls
+    from functions.workflow.document import DocumentError, parse
+    from functions.workflow.tes_checks import accept
+
+    try:
+        content = parse_file(file)
+        if is_task(content):
+            return accept(local_urls(content, file, None)).task
+    except DocumentError as e:
+        fail(f"{file} is not a valid task\n  at        {e.path}\n  expected  {in_plain_words(e.expected)}")
+    return load_document(file, lambda read: parse(read.standalone()))
+
+
+def _refusal(policy: Policy, definition: Document, today: date) -> str:
+    """Return why the policy refuses the algorithm or an executor; empty if it refuses none, as far as is known."""
+    from functions.trust import admission, allow_list
+    from functions.workflow.tes_task import TesTask
+
+    if not isinstance(definition, TesTask):
+        refused = allow_list.refusal(policy, admission.candidate(definition), today)
+        return refused.text if refused else ""
+    for number, candidate in enumerate(admission.executors(definition), 1):
+        if refused := allow_list.refusal(policy, candidate, today):
+            return f"executor {number}: {refused.text}"
+    return ""
 
 
 def _load(file: Path) -> Any:

@@ -15,6 +15,7 @@ from functions.trust.policy import digest, of_written
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PENGUINS = EXAMPLES / "penguins" / "workflow.json"
+TASK = EXAMPLES / "tes" / "task.json"
 CHECKERS = [{"name": name, "address": f"0x{digit * 40}"} for name, digit in (("ann", "a"), ("bob", "b"))]
 
 
@@ -139,3 +140,36 @@ def test_a_file_of_policies_that_is_missing_is_named(sluice: Sluice, tmp_path: P
     ended = sluice("policy", "explain", PENGUINS, "--policies", tmp_path / "none.yaml")
     assert ended.exit_code == 2
     assert "none.yaml" in ended.stderr
+
+
+def test_a_task_is_explained_as_a_workflow_is(sluice: Sluice, policies: Any) -> None:
+    data = {"data": [(EXAMPLES / "penguins").as_uri() + "/"]}
+    free = sluice("policy", "explain", TASK, "--policies", policies({"data": ["did:op:others"]}), "--json")
+    assert (free.exit_code, explained(free)["policies"]) == (0, [])
+    held = sluice(
+        *("policy", "explain", TASK, "--json"),
+        *("--policies", policies({**data, "hold": "always", "checkers": CHECKERS})),
+    )
+    assert (held.exit_code, explained(held)["policies"], explained(held)["hold"]) == (0, ["p"], "always")
+
+
+def test_a_task_with_an_executor_that_no_policy_lists_is_refused_with_its_number(
+    sluice: Sluice, policies: Any, tmp_path: Path
+) -> None:
+    digest = f"sha256:{'ab' * 32}"
+    listed = policies({"algorithms": [{"image": digest, "entrypoint": "wc /in/a"}], "data": ["https://data.example/"]})
+    executors = [{"image": f"a@{digest}", "command": [program, "/in/a"]} for program in ("wc", "cat")]
+    task = {"executors": executors, "inputs": [{"url": "https://data.example/a", "path": "/in/a"}]}
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    ended = sluice("policy", "explain", tmp_path / "task.json", "--policies", listed, "--json")
+    assert ended.exit_code == 1
+    assert explained(ended)["refused"].startswith("executor 2: the policy p does not list this algorithm")
+
+
+def test_a_task_that_is_not_valid_is_named_with_the_place(sluice: Sluice, policies: Any, tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text('{"executors": []}')
+    ended = sluice("policy", "explain", tmp_path / "task.json", "--policies", policies({}))
+    assert ended.exit_code == 2
+    assert "is not a valid task" in ended.stderr
+    assert "$.executors" in ended.stderr
+    assert "sluice tes run" not in ended.stderr
