@@ -77,8 +77,8 @@ def run(
         ) as platform,
     ):
         client = TesClient(platform.url)
-        interrupted = _wait_for_end(client, id := client.create(body), platform.wait)
-        if not interrupted and _is_held(client, id):
+        is_held, interrupted = wait_for_end(client, id := client.create(body), lambda _: platform.wait(_POLL))
+        if is_held:
             fail_held(folder)
         ended = client.task(id, "FULL")
     if as_json:
@@ -120,32 +120,20 @@ def relative_urls(task: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield field, f"$.{field}[{n}].url", holder
 
 
-def _wait_for_end(client: TesClient, id: str, pause: Callable[[float], object]) -> bool:
-    """Wait until the task has ended or is held; Ctrl-C cancels it. Returns whether it was interrupted."""
-    try:
-        _poll(client, id, pause)
-    except KeyboardInterrupt:
-        client.cancel(id)
-        _poll(client, id, pause)
-        return True
-    return False
+def wait_for_end(client: TesClient, id: str, pause: Callable[[float], object]) -> tuple[bool, bool]:
+    """Wait until the task has ended or is held; Ctrl-C cancels it. Returns whether it is held, and was interrupted.
 
-
-def _poll(client: TesClient, id: str, pause: Callable[[float], object]) -> None:
-    from functions.cli.tes_client import has_ended
-
-    while not has_ended(client.task(id, "MINIMAL")) and not _is_held(client, id):
-        pause(_POLL)
-
-
-def _is_held(client: TesClient, id: str) -> bool:
-    """Whether the outputs wait for a decision. A task's own state does not tell."""
+    A task's own state does not tell that it is held. The operator's view of it does, and this server is our own.
+    """
     from functions.cli import watch
     from functions.cli.api_client import Client
-    from functions.cli.http_client import ApiError
     from functions.cli.keys import new_key
 
+    operator = Client(client.url, new_key())
     try:
-        return watch.is_held(Client(client.url, new_key()).info(id))
-    except ApiError:
-        return False
+        return any(watch.is_held(job) for job in watch.follow(operator, id, pause=pause)), False
+    except KeyboardInterrupt:
+        client.cancel(id)
+        for _ in watch.follow(operator, id, pause=pause):
+            pass
+        return False, True

@@ -16,7 +16,8 @@ import pytest
 from support.fake_api import Sluice
 
 from functions.api.auth import tokens
-from functions.cli.tes_run import local_urls
+from functions.cli.tes_client import TesClient
+from functions.cli.tes_run import local_urls, wait_for_end
 
 ROOT = Path(__file__).parents[2]
 TASK: dict[str, Any] = {
@@ -225,3 +226,18 @@ def test_a_new_token_comes_with_the_line_that_lets_it_in(sluice: Sluice) -> None
     for owner in ("oidc:alice", "a b", ""):
         assert sluice("token", "new", owner).exit_code == 2
     assert sluice("token", "new", "alice", "--environment", "a,b").exit_code == 2
+
+
+@pytest.mark.parametrize(("last", "is_held"), [({"phase": "held"}, True), ({"dateFinished": "1795811"}, False)])
+def test_a_run_asks_once_between_two_pauses(server: TesServer, last: dict[str, str], is_held: bool) -> None:
+    running = {"jobId": "t1", "phase": "algorithm", "dateFinished": None}
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        server.answers["/api/v1/operator/info"] = (200, running if len(pauses) < 5 else {**running, **last})
+
+    server.answers["/api/v1/operator/info"] = (200, running)
+    assert wait_for_end(TesClient(server.url), "t1", pause) == (is_held, False)
+    assert len(pauses) == 5
+    assert len(server.asked) == 6
