@@ -16,7 +16,7 @@ from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
 from functions.workflow.task_writer import size_and_limit
-from functions.workflow.tes_task import TesTask, url_of
+from functions.workflow.tes_task import FOLDER_SCHEMES, TesTask, url_of
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from functions.workflow.tes_checks import AcceptedTask
 
 PROVIDER = "tes"  # no signer of Ocean's requests has this name
-_FOLDER_SCHEMES = ("file", "s3", "gs", "az")
 
 
 def prepare(
@@ -65,7 +64,7 @@ def _problems(task: TesTask, environment: Environment, owner: str, kept: Sequenc
         if each.content:
             continue
         scheme = urlsplit(url_of(each.url)).scheme.lower()
-        known = [name for name in environment.fetch.schemes if each.type == "FILE" or name in _FOLDER_SCHEMES]
+        known = [name for name in environment.fetch.schemes if each.type == "FILE" or name in FOLDER_SCHEMES]
         if scheme not in known:
             what = "a URL" if each.type == "FILE" else "the URL of a folder"
             yield f"$.inputs[{n}].url", f"{what} with one of the schemes {', '.join(known) or '(none)'}"

@@ -134,7 +134,7 @@ def grant_task(environment: Environment, task: TesTask) -> Limits:
 
 def _within(asked: float | None, most: float, path: str, unit: str) -> float:
     if asked is not None and asked > most:
-        raise DocumentError(path, f"at most {most:g} {unit}, the environment's limit, not {asked:g}")
+        raise DocumentError(path, f"at most {most:.12g} {unit}, the environment's limit, not {asked:.12g}")
     return most if asked is None else asked
 
 

@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator, Mapping
 from posixpath import dirname
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from functions.workflow.container_paths import PathRefused, check_path, plan
+from functions.workflow.destinations import place_problem
 from functions.workflow.document import MAX_DEPTH, DocumentError
 from functions.workflow.field_checks import depth_left
 from functions.workflow.tes_task import (
     BACKEND_PARAMETERS,
+    FOLDER_SCHEMES,
+    MAX_TEXT,
     WILDCARDS,
     Executor,
     Output,
@@ -27,6 +30,8 @@ from functions.workflow.tes_task import (
 
 MAX_WORD = (128 << 10) - 1  # bytes: Linux starts no program with a longer word or variable
 STREAMS = ("stdin", "stdout", "stderr")
+MAX_SHOWN = 100  # characters of a key in a path
+_STEP = re.compile(r"\.(\w+)|\[([0-9]+)\]")
 _ENV_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")  # every version of Kubernetes accepts these names
 
 
@@ -49,7 +54,7 @@ def accept(body: Any) -> AcceptedTask:
         task = msgspec.convert(kept, TesTask)
     except msgspec.ValidationError as e:
         fault, _, path = str(e).partition(" - at `")
-        raise DocumentError(path.rstrip("`") or "$", _expected(fault)) from None
+        raise DocumentError(_with_key(path.rstrip("`") or "$", kept), _expected(fault)) from None
     for path, expected in _problems(task):
         raise DocumentError(path, expected)
     dropped = _unsupported(task.resources)
@@ -72,6 +77,18 @@ def _without_nulls(value: Any) -> Any:
 def _expected(fault: str) -> str:
     missing = fault.removeprefix("Expected ").replace("Object missing required field", "the field")
     return missing.replace("Object contains unknown field", "only fields that TES has here, not")
+
+
+def _with_key(path: str, task: Mapping[str, Any]) -> str:
+    """Put the key of a wrong value into the path, for which msgspec writes `[...]`. All such maps hold texts."""
+    above, unnamed, _ = path.partition("[...]")
+    if not unnamed:
+        return path
+    holder: Any = task
+    for name, index in _STEP.findall(above):
+        holder = holder[name] if name else holder[int(index)]
+    key = next(key for key, value in holder.items() if not isinstance(value, str) or len(value) > MAX_TEXT)
+    return f"{above}.{key}" if len(key) <= MAX_SHOWN else f"{above}.{key[:MAX_SHOWN]}…"
 
 
 def _problems(task: TesTask) -> Iterator[tuple[str, str]]:
@@ -155,6 +172,15 @@ def _url_problems(url: str, here: str, *, one_file: bool) -> Iterator[tuple[str,
         yield here, "a URL without `?` and `#`; in a name they are %3F and %23"
     if any(letter < " " or letter == "\x7f" for letter in url):
         yield here, "a URL without control characters"
+    yield from _place_of_url_problems(parts, here, one_file=one_file)
+
+
+def _place_of_url_problems(parts: SplitResult, here: str, *, one_file: bool) -> Iterator[tuple[str, str]]:
+    """Find a URL that does not name a place exactly, or names a folder in place of a file."""
+    if expected := place_problem(parts):
+        yield here, expected
+    if one_file and parts.scheme in FOLDER_SCHEMES and (parts.path.endswith("/") or not parts.path):
+        yield here, "the URL of a file; that of a folder needs the type DIRECTORY"
 
 
 def _output_problems(output: Output, here: str) -> Iterator[tuple[str, str]]:
@@ -192,8 +218,21 @@ def _resource_problems(resources: Resources, here: str) -> Iterator[tuple[str, s
         known = ", ".join(BACKEND_PARAMETERS)
         yield f"{here}.backend_parameters", f"no other keys than {known}, as `backend_parameters_strict` is set"
     for key, value in resources.backend_parameters.items():
-        if key.lower() in ("gpus", "maxtime") and not re.fullmatch(r"[0-9]{1,9}", value):
-            yield f"{here}.backend_parameters.{key}", "a whole number"
+        if expected := _expected_of_parameter(key.lower(), value):
+            yield f"{here}.backend_parameters.{key}", expected
+
+
+def _expected_of_parameter(name: str, value: str) -> str:
+    """Return what a backend parameter should have been; empty if it is valid."""
+    match name:
+        case "gpus" | "maxtime":
+            least = 1 if name == "maxtime" else 0
+            valid = re.fullmatch(r"[0-9]{1,9}", value) is not None and int(value) >= least
+            return "" if valid else f"a whole number from {least}"
+        case "use_entrypoint":
+            return "" if value.lower() in ("true", "false") else "`true` or `false`"
+        case _:
+            return ""
 
 
 def _unsupported(resources: Resources) -> list[str]:

@@ -27,6 +27,7 @@ MAX_FILES = 1000  # inputs, and outputs
 MAX_VOLUMES = 100
 MAX_TAGS = 1000
 MAX_TEXT = 1 << 16  # characters of a name, a description, a tag
+FOLDER_SCHEMES = ("file", "s3", "gs", "az")  # of storages that list what is below a URL
 BACKEND_PARAMETERS = ("environment", "gpus", "maxtime", "use_entrypoint")
 _IMAGE = re.compile(
     r"(?P<name>(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"

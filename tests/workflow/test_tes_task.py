@@ -89,7 +89,7 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
         (_output("/*/x", path_prefix="/"), "$.outputs[0].path"),
         (_output("/work/*.txt", path_prefix="/other"), "$.outputs[0].path_prefix"),
         (_with(tags={"": "a"}), "$.tags"),
-        (_with(tags={"a": 1}), "$.tags[...]"),
+        (_with(tags={"a": 1}), "$.tags.a"),
         (_with(tags={str(n): "" for n in range(10_000)}), "$.tags"),
         (_with(resources={"cpu_cores": 0}), "$.resources.cpu_cores"),
         (_with(resources={"cpu_cores": 1.5}), "$.resources.cpu_cores"),
@@ -104,12 +104,49 @@ def test_nulls_what_only_the_server_sets_and_what_nobody_knows_are_dropped() -> 
             "$.executors[0].stdout",
         ),
         (_with(resources={"backend_parameters": {"maxtime": "soon"}}), "$.resources.backend_parameters.maxtime"),
+        (_with(resources={"backend_parameters": {"maxtime": "0"}}), "$.resources.backend_parameters.maxtime"),
+        (_with(resources={"backend_parameters": {"maxtime": 5}}), "$.resources.backend_parameters.maxtime"),
+        (
+            _with(resources={"backend_parameters": {"USE_entrypoint": "yes"}}),
+            "$.resources.backend_parameters.USE_entrypoint",
+        ),
+        (_executor(env={"A": "", "B C": None, "D E": {}}), "$.executors[0].env.D E"),
+        (_with(tags={"k" * 999: 1}), f"$.tags.{'k' * 100}…"),
     ],
 )
 def test_a_wrong_task_is_refused_with_the_place(task: Any, path: str) -> None:
     with pytest.raises(DocumentError) as refused:
         accept(task)
     assert refused.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("file:data/a.csv", "a file: URL with three slashes and an absolute path, such as file:///data/a.csv"),
+        ("file://data/a.csv", "a file: URL with three slashes and an absolute path, such as file:///data/a.csv"),
+        ("s3://", "a URL with a bucket"),
+        ("s3://b:80/a.csv", "a URL with a bucket and no port"),
+        ("https:///a.csv", "a URL with a host"),
+        ("file:///", "the URL of a file; that of a folder needs the type DIRECTORY"),
+        ("/data/", "the URL of a file; that of a folder needs the type DIRECTORY"),
+        ("s3://b", "the URL of a file; that of a folder needs the type DIRECTORY"),
+        ("gs://b/data/", "the URL of a file; that of a folder needs the type DIRECTORY"),
+    ],
+)
+def test_a_url_that_names_no_file_exactly_is_refused_at_the_door(url: str, expected: str) -> None:
+    for field in ("inputs", "outputs"):
+        with pytest.raises(DocumentError) as refused:
+            accept(_with(**{field: [{"path": "/work/a.csv", "url": url}]}))
+        assert (refused.value.path, refused.value.expected) == (f"$.{field}[0].url", expected)
+
+
+@pytest.mark.parametrize(
+    "url", ["/data/a.csv", "file://localhost/data/a.csv", "FILE:///data/a.csv", "https://h:8443/up/", "az://a/c/a.csv"]
+)
+def test_a_url_that_names_a_file_is_accepted(url: str) -> None:
+    for field in ("inputs", "outputs"):
+        assert accept(_with(**{field: [{"path": "/work/a.csv", "url": url}]}))
 
 
 def test_a_pattern_that_begins_at_the_root_is_explained() -> None:
