@@ -36,6 +36,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text by its length: each worker sends the ids of all tests, and one was 32 MiB long."""
+    return f"{argname} of {len(val)}" if isinstance(val, (str, bytes)) and len(val) > 100 else None
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """How many workers `-n auto` starts: twice as many as cores, since many tests wait for processes."""
     return 2 * (os.cpu_count() or 1)
