@@ -137,6 +137,7 @@ def call(number: int, generic: int, arguments: tuple[object, ...]) -> None:
 
 
 def clone_into_namespace() -> None:
+    """Clone this process, which has one thread: the child cannot take a lock that another thread held."""
     clone = 56 if platform.machine() == "x86_64" else 220
     pid = _libc.syscall(clone, _NEWUSER | 17, None, None, None, None)
     if pid == 0:
