@@ -1,16 +1,22 @@
 """roc-validator without a network: it reads the contexts from a cache that is filled from recorded files.
 
-Run as `python -m support.rocrate CACHE` by the interpreter that has it, with JSON on its standard input: lists of
-folder, profile, severity and the checks to skip.
+Run as `python -m support.rocrate CACHE` by the interpreter that has it. Each line of its standard input is a JSON list
+of folder, profile, severity and the checks to skip; it answers with a line of findings. It takes 2 s to start.
 Its many dependencies need other versions than ours, so `make .venv-crates/.ready` gives it an environment of its own.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+Validate = Callable[[Path, tuple[str, ...]], list[str]]
+"""What is found in a folder, by profile, severity and skipped checks."""
 
 CONTEXTS = Path(__file__).parents[1] / "data/ro-crate"
 RECORDED = {
@@ -71,9 +77,27 @@ def validate(prefix: Path, crate: Path, profile: str, severity: str, skipped: li
     return [f"{issue.check.identifier}: {issue.message}" for issue in result.get_issues()]
 
 
+@contextmanager
+def roc_validator(interpreter: str, cache: Path) -> Iterator[Validate]:
+    """Ask one process, which the interpreter runs."""
+    command = [interpreter, "-m", "support.rocrate", str(cache)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=pipe, stdout=pipe, text=True) as process:
+        asked, answered = process.stdin, process.stdout
+        assert asked is not None
+        assert answered is not None
+
+        def ask(folder: Path, options: tuple[str, ...]) -> list[str]:
+            print(json.dumps([str(folder), *options]), file=asked, flush=True)
+            found: list[str] = json.loads(answered.readline())
+            return found
+
+        yield ask
+
+
 if __name__ == "__main__":
     cache = Path(sys.argv[1])
-    if not Path(f"{cache}.sqlite").exists():
-        fill_cache(cache)
-    found = [validate(cache, Path(crate), name, level, skip) for crate, name, level, *skip in json.load(sys.stdin)]
-    print(json.dumps(found))
+    fill_cache(cache)
+    for line in sys.stdin:
+        folder, profile, severity, *skipped = json.loads(line)
+        print(json.dumps(validate(cache, Path(folder), profile, severity, skipped)), flush=True)
