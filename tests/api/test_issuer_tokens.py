@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import jwt
@@ -18,6 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.api import app
+from support.serving import serving
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
@@ -63,7 +64,6 @@ class Issuer:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.publish(key_set(one=KEY))
-        Thread(target=self.server.serve_forever, daemon=True).start()
 
     def publish(self, keys: Any) -> None:
         discovery = {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
@@ -83,9 +83,8 @@ class Issuer:
 def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
     monkeypatch.setattr(oidc, "_KEYS", oidc._Keys())
     made = Issuer()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with serving(made.server):
+        yield made
 
 
 def signed_in(token: str, issuer: Issuer, **settings: Any) -> Principal | None:

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 from support.fake_api import Sluice
+from support.serving import serving
 
 from functions.api.auth import tokens
 from functions.cli.tes_client import TesClient
@@ -71,16 +71,14 @@ class TesServer:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, sluice: Sluice) -> Iterator[TesServer]:
     made = TesServer()
     monkeypatch.setenv("SLUICE_URL", made.url)
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with serving(made.server):
+        yield made
 
 
 def test_submit_sends_the_file_as_it_is_and_prints_the_id(sluice: Sluice, server: TesServer, tmp_path: Path) -> None:

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from support.deployment import ROOT
 from support.fake_api import FakeApi, server
 from support.recorded import START, pod_events
+from support.serving import serving
 
 TOOL = ROOT / "tools" / "cluster-timeline"
 JOB = "3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"
@@ -73,11 +72,8 @@ def run_tool(folder: Path, api: FakeApi) -> subprocess.CompletedProcess[str]:
 def test_the_timeline_has_a_column_for_each_attempt_and_a_row_for_each_step(tmp_path: Path) -> None:
     api = FakeApi()
     api.put("GET", "/history", history())
-    made = server(api)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    with closing(made.socket):
+    with serving(server(api)):
         done = run_tool(tmp_path, api)
-        made.shutdown()
     assert done.returncode == 0, done.stderr
     lines = [line.split("  ") for line in done.stdout.splitlines() if line]
     rows = {line[0].strip(): [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}

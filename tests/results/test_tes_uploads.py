@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from support.datahost import DataHost, Request, Route
+from support.serving import serving
 from support.tes import HELLO
 
 from functions.results.ports import StorageRefused, StorageUnavailable
@@ -52,13 +52,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[_Server]:
-    server = _Server()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(_Server()) as server:
+        yield server
 
 
 HTTP = GuardedHttp(frozenset({"http", "https"}), private=True, retries=RetryPolicy(tries=1))

@@ -12,6 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from support.serving import serving
 
 from functions.trust import merkle
 from functions.trust.checkpoint import CheckpointInvalid, open_note
@@ -101,13 +102,9 @@ def serve(witness: WitnessServer) -> Iterator[WitnessServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         witness.url = f"http://127.0.0.1:{server.server_port}/api"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
         try:
             yield witness
         finally:
             gone.set()
-            server.shutdown()
-            thread.join()

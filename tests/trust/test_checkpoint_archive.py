@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
 from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.proofs import StoredBytes, logged, note_of, proof_api, signing_pem
+from support.serving import serving
 
 from functions.advance import checkpoint_copies, notifications
 from functions.advance.sweep import sweep
@@ -140,9 +140,7 @@ def test_a_locked_bucket_gets_a_checksum_and_its_own_credentials() -> None:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with serving(HTTPServer(("127.0.0.1", 0), Bucket)) as server:
         variables = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
             "AWS_REGION": "eu",
@@ -152,8 +150,6 @@ def test_a_locked_bucket_gets_a_checksum_and_its_own_credentials() -> None:
         }
         proofs = proof_api(checkpoint_url="s3://locked/log", legacy=variables)
         logged(proofs)
-        server.shutdown()
-        thread.join()
     ((path, headers, content),) = asked
     assert (path, content.decode()) == ("/locked/log/checkpoints/1", note_of(proofs))
     assert "Credential=of-the-archive/" in headers["authorization"]
