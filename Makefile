@@ -1,7 +1,8 @@
 # `make` lists the targets. On a fresh machine start with `make demo` or `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-# Each stage and each command is a process of its own. Where Python writes no bytecode, all would compile everything.
+# Each stage, command and worker of the tests is a process of its own. Without bytecode all would compile everything.
+unexport PYTHONDONTWRITEBYTECODE
 COMPILE = $(BIN)/python -m compileall -q functions
 
 .DEFAULT_GOAL := help

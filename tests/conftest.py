@@ -30,6 +30,15 @@ def pytest_configure() -> None:
     gc.disable()  # collecting tests makes no garbage
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share a fixture of their module in one worker, so that it is made once."""
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+        if any(found[-1].scope == "module" for found in fixtures) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 def pytest_collection_finish() -> None:
     """Collect garbage from here on, but do not look through the modules and tests each time."""
     gc.freeze()

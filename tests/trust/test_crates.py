@@ -198,7 +198,6 @@ def validate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validate]:
         yield validate
 
 
-@pytest.mark.xdist_group("roc-validator")
 @pytest.mark.parametrize("edition", EDITIONS if LONG else EDITIONS[:1])
 @pytest.mark.parametrize("state", [*STATES, "task"])
 def test_roc_validator_finds_nothing(state: str, edition: str, tmp_path: Path, validate: Validate) -> None:
