@@ -1,8 +1,8 @@
 """The one door to OpenTelemetry: takes spans and measurements, and has a thread of its own export them.
 
-It exists only if OTEL_EXPORTER_OTLP_ENDPOINT is set. Recording costs an append to a queue. The thread waits DELAY for
-more, imports the SDK at its first turn and pushes. So no answer waits for an import or for a receiver, and a function
-that falls asleep has told everything DELAY and one export after its last answer.
+It exists only if OTEL_EXPORTER_OTLP_ENDPOINT is set. Recording appends to a queue. The thread waits DELAY for more,
+imports the SDK at its first turn, and pushes. So no answer waits for an import or a receiver. After its last answer, a
+function needs DELAY and one export until everything is pushed; then it may fall asleep.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def deliver(app: App, outgoing: Outgoing) -> bool:
 
 
 def _is_stale_reminder(outgoing: Outgoing, workflow: Workflow) -> bool:
-    """Whether it reminds of results that wait no longer. The first event of a hold is told even then."""
+    """Whether the event is a reminder of results that no longer wait. The first event of a hold is never stale."""
     if outgoing.kind != "held" or workflow.phase is Phase.HELD or workflow.held_until is None:
         return False
     return outgoing.due_at > workflow.held_until - timedelta(seconds=workflow.limits.hold_seconds)

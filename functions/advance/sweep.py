@@ -192,7 +192,7 @@ class _Sweep:
         self._guarded(self.app.transitions.tick.settle, started_by)
 
     def measure(self, telemetry: Telemetry) -> None:
-        """Tell how much was repaired, and the metrics of the record: those who sleep cannot be scraped."""
+        """Push the number of repairs and the metrics of the record. A function that sleeps cannot be scraped."""
         from functions.engine.gauges import measured
         from functions.instruments import REPAIRS
 

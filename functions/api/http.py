@@ -79,8 +79,8 @@ Handler = Callable[[Call], Response]
 class Router:
     """A function's routes: werkzeug rules whose endpoints are handlers.
 
-    A request takes its turn, one of THREADS, when its body has arrived. So a client that stalls keeps nobody waiting,
-    and the requests that are being handled fit into memory.
+    At most THREADS requests are handled at once, each after its body has arrived. So a client that stalls delays no
+    other, and the requests that are handled fit into memory.
     """
 
     def __init__(self, rules: Sequence[Rule], max_body: int | None = None) -> None:

@@ -29,9 +29,9 @@ class Outcome:
 
 @contextmanager
 def observed(telemetry: Telemetry | None, request: Request, route: str) -> Iterator[Outcome]:
-    """Let the block, which handles the request, be part of the client's trace, or of one of its own.
+    """Trace and measure the block that handles a request. The span joins the client's trace, or begins a new one.
 
-    No path, query or header is told: they may carry tokens. `route` is the template of the path.
+    It has no path, query or header, because these may carry tokens. `route` is the template of the path.
     """
     parent = parse(request.headers.get("traceparent") or request.headers.get("ce-traceparent", ""))
     if telemetry is None:
@@ -72,7 +72,7 @@ def _tell(
 
 @contextmanager
 def _traced(context: TraceContext | None) -> Iterator[None]:
-    """Let the block's log lines, and the workflows that it submits, carry the trace."""
+    """Add the trace to the block's log lines, and to the workflows that it submits."""
     token = log.TRACEPARENT.set(str(context) if context else "")
     try:
         yield

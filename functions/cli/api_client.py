@@ -198,7 +198,7 @@ class Client(HttpClient):
 
     @property
     def seen_by(self) -> str:
-        """What an error about held results adds for a checker; nothing for an operator, who sees all."""
+        """The end of an error about held results: the key that was used. Empty for an operator, who sees all."""
         if self._headers:
             return ""
         laptop = " (a file with any text, on this laptop)" if urlsplit(self.url).hostname in THIS_MACHINE else ""

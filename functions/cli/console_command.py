@@ -29,12 +29,12 @@ def console(job: str, only_print: bool, as_json: bool, url: str) -> None:
     from functions.cli.http_client import HttpClient
 
     class Console(HttpClient):
-        """Asks whether there is a console."""
+        """Checks that a server has a console."""
 
         prefix = "/console/api"
 
         def check(self) -> None:
-            """Raise ApiError or ServerUnavailable if there is none."""
+            """Raise ApiError or ServerUnavailable if it has none."""
             self._json("GET", "/session")
 
     address = checked_url(url).rstrip("/") + CONSOLE

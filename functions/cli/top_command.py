@@ -73,7 +73,7 @@ def read(client: Client) -> dict[str, Any]:
 
 
 def _offered(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment as everybody sees it: how many wait in it is not told."""
+    """An environment as everybody sees it: without the number of workflows that wait."""
     return {"id": environment["id"], "slots": environment["maxJobs"], "running": environment["currentJobs"]}
 
 
@@ -90,7 +90,7 @@ def _own(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _show(out: Console, client: Client, interval: float, pause: Callable[[float], object] = time.sleep) -> None:
-    """Redraw until an exception comes. A server that does not answer for a while is waited for."""
+    """Redraw until an exception ends it. Waits for a server that does not answer for a while."""
     from rich.live import Live
 
     from functions.cli import terminal

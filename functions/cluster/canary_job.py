@@ -1,4 +1,4 @@
-"""The stage that a canary takes the place of: an algorithm that belongs to no workflow."""
+"""The Job of a canary: an algorithm that belongs to no workflow."""
 
 from __future__ import annotations
 

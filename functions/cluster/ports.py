@@ -158,7 +158,7 @@ class Cluster(Protocol):
         ...
 
     def logs(self, ref: JobRef, lines: int, max_bytes: int) -> Iterator[bytes]:
-        """Yield the last `lines` lines of the Job's log so far, and of these at most the first `max_bytes`.
+        """Yield the last `lines` lines of the Job's log so far, cut after `max_bytes` bytes.
 
         Yields nothing if there is no log.
         """

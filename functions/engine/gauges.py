@@ -27,7 +27,7 @@ def measured(app: App) -> list[Measurement]:
 def measurements(
     counts: Sequence[Count], environments: Mapping[str, Environment], now: datetime
 ) -> Iterator[Measurement]:
-    """Yield the metrics that follow from counts; those of all phases of an environment that is offered, also zeros."""
+    """Yield the metrics that follow from counts. Each offered environment has one for each phase, even if it is 0."""
     yield from _workflows([each for each in counts if each.kind == "workflows"], environments, now)
     opened = [each for each in counts if each.kind in _OPEN]
     yield from (Measurement(of.EFFECTS, each.number, {"kind": each.kind}) for each in opened)

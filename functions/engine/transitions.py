@@ -204,7 +204,7 @@ class Transitions:
         return sealed.workflow
 
     def _sealed(self, decision: Decision, cause: str) -> Decision:
-        """The decision as it is stored: chained to the history, without the events that no URL is set for."""
+        """The decision as it is stored: its lines are chained to the history, and events without a URL are left out."""
         settings = self._app.settings
         has_url = {"started": bool(settings.notify_start_url), "finished": bool(settings.notify_stop_url)}
         otherwise = bool(settings.notify_hold_urls)

@@ -1,7 +1,7 @@
 """Checks all settings before a local platform starts: `sluice up`, `sluice run` and `sluice doctor` use it.
 
-A function reads a file that a setting names when it first needs it, because reading is part of a cold start. On a
-laptop a person waits at the start, so a mistake is better told there than to each request.
+On a cluster, a function reads a file that a setting names when it first needs the file, which keeps cold starts short.
+On a laptop a person watches the start, so all files are read then and a mistake is reported at once.
 """
 
 from __future__ import annotations

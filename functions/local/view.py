@@ -111,9 +111,9 @@ def task_view(
 
 
 def _folders_to_mirror(target: str, shows: Sequence[str]) -> Iterator[str]:
-    """The shown folders on the way to a place that does not exist on this machine.
+    """The shown folders above a target that does not exist on this machine.
 
-    They are read-only, so no mount point can be made in them: each is replaced by an empty one with the same entries.
+    They are read-only, so no mount point can be made in them. Each is replaced by an empty one with the same entries.
     """
     if os.path.exists(target):
         return
@@ -125,7 +125,7 @@ def _folders_to_mirror(target: str, shows: Sequence[str]) -> Iterator[str]:
 
 
 def _mirror(folder: str) -> Iterator[Mount]:
-    """An empty folder in the place of one of this machine, with the same entries in it."""
+    """Replace a folder of this machine by an empty one, and mount the same entries in it."""
     yield Mount("tmpfs", folder, size=1 << 20)
     for entry in os.scandir(folder):
         if entry.is_symlink():

@@ -47,7 +47,7 @@ class Position(NamedTuple):
 class LogStream:
     """Yields the pieces of one stage's log until the stage is over, and b"" while nothing is printed.
 
-    `position`: behind the last piece. `missed`: the last Job was gone before its log could be read.
+    `position`: the end of the last piece. `missed`: the last Job was gone before its log could be read.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class LogStream:
 
 
 def _is_over(workflow: Workflow, stage: Stage) -> bool:
-    """Whether nothing of the stage can come any more."""
+    """Whether the stage has ended for good: neither it nor a further attempt of it can print anything."""
     if workflow.finished or workflow.phase is Phase.QUEUED:
         return workflow.finished
     current = workflow.stage or Stage.RELEASE  # what comes next while results are held

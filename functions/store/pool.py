@@ -43,8 +43,8 @@ class Session:
     def write(self, statement: str, parameters: Mapping[str, Any] = _NO_PARAMETERS) -> None:
         """Queue a statement whose rows nobody reads. It is sent with the next `execute` or with COMMIT.
 
-        This saves a round trip. If the statement fails, that call raises the error, and what follows in the message is
-        not run, COMMIT included.
+        This saves a round trip. If the statement fails, that later call raises the error. Nothing after the statement
+        is run then, not even COMMIT.
         """
         self._queued.append((statement, parameters))
 

@@ -24,7 +24,7 @@ FORBIDDEN = ("/proc", "/sys", "/dev", LOGS)  # the kernel's, and ours; nothing m
 
 
 class PathRefused(ValueError):
-    """A path that no container can be given; `expected` says what would do."""
+    """A path that cannot be mounted in a container; `expected` describes one that can."""
 
     def __init__(self, path: str, expected: str) -> None:
         super().__init__(f"{path!r}: expected {expected}")
@@ -105,7 +105,7 @@ def plan(places: Places) -> tuple[Mount, ...]:
 
 
 def _folders(writable: set[str], readable: set[str]) -> list[Mount]:
-    """The topmost folders. One is writable if it is, or holds, a place that is written to."""
+    """The topmost folders. A folder is writable if it, or a folder below it, is written to."""
     every = sorted(writable | readable)
     tops = [folder for folder in every if not any(_is_below(folder, other) for other in every if other != folder)]
     return [Mount(top, read_only=not any(_is_below(each, top) for each in writable)) for top in tops]

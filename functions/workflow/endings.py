@@ -46,8 +46,8 @@ def may_retry(w: Workflow, end: StageEnded) -> bool:
     return end.outcome is Outcome.FAILED and not refused and not final
 
 
-OUTPUT_MISSING = Ending(Code.UPLOAD_FAILED, "OutputMissing")  # a TES task went well and has not made what it declares
-# Reasons for which a container ends by itself, with its program's exit code or that of the attempt to start it.
+OUTPUT_MISSING = Ending(Code.UPLOAD_FAILED, "OutputMissing")  # a TES task succeeded without a declared output
+# Reasons of a container that was not killed: its program exited, or could not be started.
 _OWN_END = ("", "Error", "StartError", "ContainerCannotRun")
 
 
@@ -74,7 +74,7 @@ def with_allowed_image(w: Workflow, end: StageEnded) -> StageEnded:
 
 
 def is_forgiven(w: Workflow, end: StageEnded) -> bool:
-    """Whether the task goes on although this executor failed: only if its program itself has ended, with a code."""
+    """Whether `ignore_error` covers this failure: the program of the executor ended by itself, with an exit code."""
     if end.stage is not Stage.ALGORITHM or not any(w.limits.ignore_errors[w.executor : w.executor + 1]):
         return False
     return _has_exited(end) and end.reason in _OWN_END

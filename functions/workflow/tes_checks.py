@@ -64,7 +64,7 @@ def accept(body: Any) -> AcceptedTask:
 
 
 def _without_nulls(value: Any) -> Any:
-    """A JSON null says the same as an absent field."""
+    """Remove fields that are null. TES treats them as absent."""
     match value:
         case dict():
             return {key: _without_nulls(each) for key, each in value.items() if each is not None}
@@ -116,7 +116,7 @@ def _problems(task: TesTask) -> Iterator[tuple[str, str]]:
 
 
 def _place_problems(task: TesTask) -> Iterator[tuple[str, str]]:
-    """Find the path of which no container can be given the folder."""
+    """Yield the first path whose folder cannot be mounted in a container."""
     try:
         plan(task.places)
     except PathRefused as e:
@@ -125,7 +125,7 @@ def _place_problems(task: TesTask) -> Iterator[tuple[str, str]]:
 
 
 def _declared(task: TesTask) -> Iterator[tuple[str, str]]:
-    """Yield every path of the task with its place, those first that are written to."""
+    """Yield the JSON path and the value of every path in the task: first the paths that are written to."""
     yield from ((f"$.outputs[{n}].path", each.path) for n, each in enumerate(task.outputs))
     for n, each in enumerate(task.executors):
         yield from ((f"$.executors[{n}].{name}", getattr(each, name)) for name in ("workdir", "stdout", "stderr"))
@@ -240,7 +240,7 @@ def _unsupported(resources: Resources) -> list[str]:
 
 
 def _keep_supported(resources: Any, dropped: list[str]) -> dict[str, Any]:
-    """The standard asks a server not to store or return the parameters that it does not support."""
+    """Remove unsupported backend parameters: the standard asks servers neither to store nor to return them."""
     given = resources.get("backend_parameters")
     if given is None:
         return dict(resources)

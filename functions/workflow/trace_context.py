@@ -17,7 +17,7 @@ _SAMPLED = 1  # a bit of the flags
 
 
 class TraceContext(NamedTuple):
-    """One span of one trace, by their ids in hex. Of a trace that is not sampled nothing is told."""
+    """One span of one trace, by their ids in hex. A trace that is not sampled is not exported."""
 
     trace_id: str
     span_id: str

@@ -1,6 +1,6 @@
 """Authenticates reviewers of held results: checkers by a wallet's signature, operators by the `Admin` header.
 
-A checker sends `Authorization: Checker <nonce>:<signature>`. Signed is, as wallets do (EIP-191), the text
+A checker sends `Authorization: Checker <nonce>:<signature>`. The wallet signs (EIP-191) the text
 `sluice checker <METHOD> <path with query> <nonce>`. A nonce is the current time and is used once.
 """
 

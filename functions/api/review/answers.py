@@ -32,7 +32,7 @@ def report_of(held: HeldResults) -> Report | None:
 
 
 def to_decide(record: Record, held: HeldResults) -> Held:
-    """Return what a decision about this job is compared with."""
+    """Return the held results in the form against which a decision is checked."""
     report = report_of(held)
     files = {plain_path(file.path): file.plain_sha256 or "" for file in held.manifest.files}
     return Held(

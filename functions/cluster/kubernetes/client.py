@@ -30,7 +30,7 @@ _WRITES = ("POST", "PATCH")  # calls that carry an object, which the API may ref
 
 
 class AlreadyExists(Exception):
-    """A POST was refused because an object of this name exists. `being_deleted`: but not for long."""
+    """A POST was refused because an object of this name exists. `being_deleted`: it will be gone soon."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class AlreadyExists(Exception):
 class Conflict(ClusterUnavailable):
     """409 for another reason: a precondition does not hold, or another call changed something at the same moment.
 
-    Kubernetes answers a POST so when two calls update the namespace's quota at once. Nothing was created.
+    A POST gets it when two calls update the namespace's quota at once. Nothing was created.
     """
 
 
@@ -88,7 +88,7 @@ class Api:
                 yield chunk
 
     def follow(self, path: str, **query: str) -> Iterator[bytes]:
-        """Yield b"", then the body as it arrives, and b"" while it does not; nothing if there is no body."""
+        """Yield the body as it arrives, and b"" at the start and while it is silent. Yields nothing without a body."""
         from functions.cluster.kubernetes.followed_body import chunks
 
         with self._stream(path, query, read_seconds=None) as response:

@@ -169,7 +169,7 @@ def status_of_pod(pod: Body, stage: Stage) -> JobStatus:
 
 
 def _since(pod: Body, condition: str) -> datetime | None:
-    """Since when a condition is true. That of a Pod that has ended is false, and its time is that of the end."""
+    """Since when a condition is true; None if it is not. The end of a Pod makes its conditions false."""
     found = find_condition(pod, condition)
     return get_time(found, "lastTransitionTime") if found.get("status") == "True" else None
 
@@ -213,10 +213,10 @@ def _facts(pod: Body, message: str, stage: Stage) -> dict[str, str]:
 
 
 def _image(pod: Body) -> dict[str, str]:
-    """The image by the node's digest, and by the digest in the Pod's spec if it differs.
+    """The digest of the image as the node reports it, and the digest in the Pod's spec if that is another one.
 
-    Some runtimes tell the digest of their platform's image, or of its configuration, for one that is asked for by the
-    digest of an index. They have compared the bytes with what was asked for.
+    If the spec names an index of images, some runtimes report the digest of the image for their platform, or of its
+    configuration. They have checked what they pulled against the index.
     """
     ran, spec = (_our_container(pod, *where) for where in (_STATUSES, ("spec", "containers")))
     image = reported_facts.image_of(get_text(ran, "imageID"))

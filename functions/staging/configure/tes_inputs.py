@@ -70,7 +70,7 @@ class TesInputs:
             (self._volume / FAILED_INPUT).write_text(told, encoding="utf-8", errors="replace")
 
     def _make_folders(self) -> None:
-        """Make each folder that a container mounts: one that is missing, the kubelet makes as root."""
+        """Make each folder that a container mounts. The kubelet would make a missing one as root."""
         for name in (OUTPUTS, LOGS, DRAFTS):
             remove(self._volume / name)
         (self._volume / FAILED_INPUT).unlink(missing_ok=True)

@@ -51,7 +51,7 @@ class Destinations:
     def put(self, url: str, chunks: Iterable[bytes], size: int, content_type: str) -> str:
         """Write one file, or replace it. Raises StorageUnavailable, and StageFailure where a retry cannot help.
 
-        The client has chosen the place: what its storage refuses, it refuses again.
+        The client chose the storage. If it refuses a file, a retry cannot help.
         """
         self._check(url)
         try:

@@ -81,7 +81,7 @@ def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files:
     if scope is Scope.ADMIN_LOGS:
         return replace(before, warnings=(*before.warnings, *_failed_input(volume)))
     absent = missing(task, volume)
-    told = _absent(absent) if scope is Scope.ALL else ()  # if results are guarded, this would tell about them
+    told = _absent(absent) if scope is Scope.ALL else ()  # guarded results must not be described
     streams = tails(task, volume, scope, quiet)
     return replace(before, streams=streams, missing=absent, warnings=(*before.warnings, *told))
 
@@ -102,7 +102,7 @@ def _failed_input(volume: Path) -> tuple[str, ...]:
 
 
 def container_path(published: str) -> str:
-    """Return where a file of `outputs/…` is in the container: its own name, if that is plain text."""
+    """Return the path in the container of a published file. Escapes stay if the original name is not printable."""
     path = published.removeprefix(OUTPUTS)
     raw = unquote(path)
     return raw if raw.isprintable() and "\ufffd" not in raw else path

@@ -48,7 +48,7 @@ _BETWEEN = (Phase.FILTER, Phase.CHECK, Phase.PUBLISH, Phase.HELD, Phase.RELEASE)
 
 
 def environment(offered: Environment, unfinished: Mapping[Phase, int], viewer: Viewer) -> dict[str, Any]:
-    """An environment with the use of its slots, and for those who see all how many results are held."""
+    """An environment and the use of its slots. The number of held results is 0 unless the viewer sees all."""
     taken = sum(n for phase, n in unfinished.items() if phase not in (*WAITING, Phase.RELEASE))
     return {
         "id": offered.id,
@@ -197,7 +197,7 @@ def _attempt(attempt: Attempt, view: StageAttempt) -> dict[str, Any]:
 
 
 def _what(record: Record, history: Sequence[tuple[HistoryEntry, str]], viewer: Viewer) -> dict[str, Any] | None:
-    """What ran on what: as it was asked for, and by the digests that the history states.
+    """The algorithm and its data: as the document names them, and by the digests in the history.
 
     None for a document that we cannot read, such as one of operator-service. An owner does not see the digest of
     outputs that may be withheld, because it would confirm a guess of their content.
