@@ -75,6 +75,17 @@ def test_an_input_column_that_begins_with_empty_cells_is_compared(tmp_path: Path
     assert "values" in compare(tmp_path, [*codes[-30:], *(f"x{n}" for n in range(25))], [*[""] * 200, *codes])
 
 
+def test_an_input_column_whose_first_rows_repeat_a_value_is_compared(tmp_path: Path) -> None:
+    """Its first two blocks, each of a thousand rows of fifty columns, hold more repeated values than others."""
+    codes = [f"{n * 7919:06d}" for n in range(12_000)]
+    theirs = [[code, *["a"] * 49] for code in [*["0"] * 1200, *codes]]
+    (tmp_path / "0").write_bytes(table(theirs))
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "column.csv").write_bytes(table([[code] for code in codes[:500]]))
+    checked = check(list(walk(tmp_path, "outputs")), [OutputFile("inputs/0", tmp_path / "0")], CHECKS)
+    assert "values" in {finding.rule for finding in checked.files[0].findings}
+
+
 def test_only_a_part_of_very_many_shared_values_is_compared_and_a_note_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

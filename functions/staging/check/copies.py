@@ -117,7 +117,7 @@ class Comparison:
         columns = list(zip_longest(*block, fillvalue=""))
         found = [self._known_cells(column) for column in columns]
         for column, known in enumerate(found[: len(header)]):
-            if not unique.is_common_so_far(column):
+            if unique.may_be_nearly_unique(column):
                 self._share(column, known.values())
         kept = [(column, known) for column, known in zip(columns, found, strict=True) if known]
         if not kept:
@@ -219,21 +219,21 @@ class _Uniqueness:
     def __init__(self, header: Row) -> None:
         self._seen: list[set[str]] = [set() for _ in header]
         self._rows = 0
+        self._left = SAMPLE  # rows by which the columns may still be judged
 
     def add(self, block: Sequence[Row]) -> None:
-        if self._rows >= SAMPLE or sum(map(len, self._seen)) >= SAMPLE_VALUES:
-            return
-        self._rows += len(block)
-        for row in block:
+        if sum(map(len, self._seen)) >= SAMPLE_VALUES:
+            self._left = 0
+        sample = block[: self._left]
+        self._left -= len(sample)
+        self._rows += len(sample)
+        for row in sample:
             for values, cell in zip(self._seen, row, strict=False):
                 values.add(comparable_cell(cell))
 
-    def is_common_so_far(self, column: int) -> bool:
-        """Whether less than half of the rows so far have a value of their own in a column, which is then not compared.
-
-        If the column turns out to be nearly unique, that is at most a fifth of the rows by which it is judged.
-        """
-        return self._rows >= 100 and 2 * len(self._seen[column]) < self._rows * NEARLY_UNIQUE
+    def may_be_nearly_unique(self, column: int) -> bool:
+        """Whether a column is nearly unique if each row that is left of the sample has a value of its own."""
+        return len(self._seen[column]) + self._left >= (self._rows + self._left) * NEARLY_UNIQUE
 
     def is_nearly_unique(self, column: int) -> bool:
         """Whether a value identifies a row of the input. In a column that counts 1, 2, 3 … it does not."""
