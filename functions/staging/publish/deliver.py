@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _KINDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), StorageFull) | dict.fromkeys(
     (
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ),
-        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EFBIG, errno.ENOTSUP),
+        *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EFBIG, errno.ENOTSUP),
     ),
     StorageRefused,
 )
@@ -120,11 +120,18 @@ def _resolved(url: str) -> str:
     return "file://" + quote(os.path.realpath(unquote(urlsplit(url).path)), safe="/{}")
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as e:  # as below /proc, where no folder can be made
+        raise StorageRefused(f"{folder}: {e.strerror}") from e
+
+
 def _write(target: Path, chunks: Iterable[bytes]) -> None:
     """Write a file of this machine: beside its name first, so that nobody sees half of it."""
     draft = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}.new")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         try:
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644), "wb") as out:
                 out.writelines(chunks)
