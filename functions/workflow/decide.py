@@ -264,10 +264,9 @@ def _succeeded(w: Workflow, stage: Stage, event: str, now: datetime, manifest: M
             return steps.start(w, _after_filter(w), event, now)
         case Stage.CHECK:
             return hold_rules.checked(w, Findings.NONE, event, now)
-        case Stage.PUBLISH if w.ending is None and manifest is not None and manifest.missing:
-            failed = replace(w, ending=endings.OUTPUT_MISSING)
+        case Stage.PUBLISH if w.ending is None and manifest and (lacking := endings.of_outputs(manifest)):
             published = manifest if w.limits.hold is Hold.NEVER else Manifest(admin_files=manifest.admin_files)
-            ended = steps.finish(w, failed, event, now, endings.OUTPUT_MISSING.reason)
+            ended = steps.finish(w, replace(w, ending=lacking), event, now, lacking.reason)
             return replace(ended, manifest=published)
         case Stage.PUBLISH if steps.is_held_back(w):
             return hold_rules.quarantined(w, event, now, manifest or Manifest())

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from functions.workflow import hold_rules
 from functions.workflow.codes import Code
-from functions.workflow.model import Ending, Outcome, Stage, Workflow
+from functions.workflow.model import Ending, Manifest, Outcome, Stage, Workflow
 from functions.workflow.observation import StageEnded
 from functions.workflow.steps import may_be_held
 from functions.workflow.timing import may_follow
@@ -46,7 +46,13 @@ def may_retry(w: Workflow, end: StageEnded) -> bool:
     return end.outcome is Outcome.FAILED and not refused and not final
 
 
-OUTPUT_MISSING = Ending(Code.UPLOAD_FAILED, "OutputMissing")  # a TES task succeeded without a declared output
+def of_outputs(manifest: Manifest) -> Ending | None:
+    """The ending of a TES task that succeeded without making or delivering all of its declared outputs."""
+    if not (manifest.missing or manifest.refused):
+        return None
+    return Ending(Code.UPLOAD_FAILED, "OutputMissing" if manifest.missing else "OutputRefused")
+
+
 # Reasons of a container that was not killed: its program exited, or could not be started.
 _OWN_END = ("", "Error", "StartError", "ContainerCannotRun")
 

@@ -259,6 +259,7 @@ class Manifest(Struct, frozen=True):
     streams: tuple[Streams, ...] = ()
     fetched: tuple[FetchedFile, ...] = ()  # what configure fetched; the history has its digest
     missing: tuple[str, ...] = ()  # declared outputs that were not there
+    refused: tuple[str, ...] = ()  # outputs that the storage at their URL refused; container paths
 
 
 # --- the record around the state ------------------------------------------------------------

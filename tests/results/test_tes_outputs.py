@@ -20,7 +20,6 @@ from functions.staging.publish.survey import Survey
 from functions.staging.publish.tes_outputs import covered, entries
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
-from functions.workflow.endings import FINAL_REASONS
 from functions.workflow.model import Manifest, ResultFile, Scope
 from functions.workflow.stage_options import DeliveryOptions, PublishOptions
 from functions.workflow.stage_task import HeldTask, Task
@@ -254,14 +253,6 @@ def test_a_name_that_is_no_plain_text_is_delivered_by_its_published_name_also_af
 def test_a_file_that_two_outputs_send_to_one_url_is_fine(run: Publish, tmp_path: Path) -> None:
     outputs = (_output("/vol", tmp_path / "v", type="DIRECTORY"), _output("/vol/x", tmp_path / "v/x"))
     assert [each.path for each in run(_task(*outputs)).delivered] == ["/vol/deep/er/y", "/vol/x", "/vol/x"]
-
-
-def test_a_destination_that_refuses_an_output_ends_the_stage_for_good(run: Publish, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StageFailure) as failure:
-        run(_task(_output("/work/a.txt", tmp_path / "file/below")))
-    assert failure.value.reason == "OutputRefused"
-    assert failure.value.reason in FINAL_REASONS
 
 
 def test_no_output_goes_through_a_link_out_of_its_prefix(run: Publish, tmp_path: Path) -> None:

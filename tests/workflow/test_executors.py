@@ -10,7 +10,7 @@ from support.rules import MANIFEST, NOW, UID, at, ended, failed_with
 
 from functions.workflow.decide import decide
 from functions.workflow.decision import CreateJob, DeleteJob
-from functions.workflow.model import Hold, Limits, Manifest, Outcome, Stage, Workflow
+from functions.workflow.model import Ending, Hold, Limits, Manifest, Outcome, Stage, Workflow
 from functions.workflow.observation import DeleteRequested, StageEnded, StageLost, StopRequested
 from functions.workflow.timing import remaining
 
@@ -74,6 +74,17 @@ def test_a_task_that_lacks_an_output_publishes_the_others_unless_they_must_be_he
     )
     assert failed_with(d) == (62, "OutputMissing")
     assert d.manifest == (written if hold is Hold.NEVER else Manifest(admin_files=MANIFEST.files))
+
+
+@pytest.mark.parametrize("hold", [Hold.NEVER, Hold.ALWAYS])
+def test_a_task_whose_output_was_refused_publishes_the_others_unless_they_must_be_held(hold: Hold) -> None:
+    written = replace(MANIFEST, refused=("/out/b",), admin_files=MANIFEST.files)
+    publishing = at(Stage.PUBLISH, limits=replace(TASK, hold=hold, hold_seconds=60))
+    d = ended(publishing, Outcome.SUCCEEDED, 0, manifest=written)
+    assert failed_with(d) == (62, "OutputRefused")
+    assert d.manifest == (written if hold is Hold.NEVER else Manifest(admin_files=MANIFEST.files))
+    failed = ended(replace(publishing, ending=Ending(41, "ExecutorExit:3", 3)), Outcome.SUCCEEDED, 0, manifest=written)
+    assert failed_with(failed) == (41, "ExecutorExit:3")
 
 
 def test_a_stopped_executor_is_deleted_by_its_number() -> None:

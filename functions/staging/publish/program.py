@@ -81,7 +81,8 @@ def publish(
     destination = quarantine or storage
     again = Survey()
     outputs = replace(uploader, storage=quarantine or destinations or storage, progress=progress)
-    files = _upload(_open_files(volume, scope, task, again), outputs)
+    refused: list[str] = []
+    files = _upload(_open_files(volume, scope, task, again), outputs, refused)
     if (again.files, again.bytes) != (survey.files, survey.bytes):
         raise TreeChanged("the outputs changed while they were published")
     progress.report()
@@ -90,7 +91,7 @@ def publish(
     logs += _upload(_publish_log(volume, task.publish), uploader)
     manifest = Manifest((), tuple(logs), survey.warnings(scope), _report(volume), fetched=_fetched(volume))
     if isinstance(task.definition, TesTask):
-        manifest = tes_outputs.manifest(manifest, task.definition, volume, scope, files)
+        manifest = tes_outputs.manifest(manifest, task.definition, volume, scope, files, refused)
     else:
         manifest = replace(manifest, files=tuple(files))
     if quarantine is not None:
@@ -195,19 +196,32 @@ def _quiet(path: str, kind: str | None) -> None:
     """The first walk of a tree has named the skipped files already."""
 
 
-def _upload(files: Iterable[OpenFile], uploader: Uploader) -> list[ResultFile]:
-    """Upload several files at once and list them in their order. The first that fails ends the stage."""
+def _upload(files: Iterable[OpenFile], uploader: Uploader, refused: list[str] | None = None) -> list[ResultFile]:
+    """Upload several files at once and list them in their order. The first that fails ends the stage.
+
+    `refused` collects the first files that a task's storages refuse: these do not end the stage.
+    """
     done: list[ResultFile] = []
     waiting: deque[tuple[OpenFile, Future[ResultFile]]] = deque()
+
+    def take() -> None:
+        path = waiting[0][0].path
+        try:
+            done.append(waiting.popleft()[1].result())
+        except StageFailure as e:
+            if e.reason != "OutputRefused" or refused is None or len(refused) == tes_outputs.MOST_REFUSED:
+                raise
+            refused.append(path)
+
     with ThreadPoolExecutor(WORKERS) as pool:
         try:
             for file in files:
                 waiting.append((file, pool.submit(uploader.upload, file)))
                 # Not too many ahead: each holds an open file.
                 if len(waiting) >= 2 * WORKERS:
-                    done.append(waiting.popleft()[1].result())
+                    take()
             while waiting:
-                done.append(waiting.popleft()[1].result())
+                take()
         finally:
             for file, upload in waiting:
                 if upload.cancel():

@@ -17,6 +17,7 @@ from functions.workflow.tes_task import Output, TesTask
 from functions.workflow.volume_layout import EXECUTOR_LOGS, FAILED_INPUT, LOGS, OUTPUTS
 
 MOST_NAMED = 20  # missing outputs that are named one by one
+MOST_REFUSED = 20  # files that storages refuse, before none is tried any more
 MAX_FAILED_INPUT = 1000  # characters
 MAX_TAIL = 10_000  # bytes of each stream in the record
 
@@ -70,14 +71,26 @@ def _target(url: str) -> int:
         raise StageFailure("OutputForbidden", f"an output may not go to its URL: expected {e}") from None
 
 
-def manifest(before: Manifest, task: TesTask, volume: Path, scope: Scope, files: Sequence[ResultFile]) -> Manifest:
-    """Return the manifest with what was delivered, or put into quarantine, and what executors printed."""
+def manifest(
+    before: Manifest,
+    task: TesTask,
+    volume: Path,
+    scope: Scope,
+    files: Sequence[ResultFile],
+    refused: Sequence[str] = (),
+) -> Manifest:
+    """Return the manifest with what was delivered, or put into quarantine, and what executors printed.
+
+    `refused`: the files that storages refused.
+    """
     quiet: Notice = lambda _path, _kind: None  # noqa: E731
     if scope is Scope.QUARANTINE:
         before = replace(before, files=tuple(files))
     else:
         sent = (DeliveredFile(each.url, container_path(each.path), each.size, each.sha256 or "") for each in files)
-        before = replace(before, delivered=tuple(sent))
+        closed = tuple(dict.fromkeys(map(container_path, refused)))
+        notes = tuple(f"output {path} is not delivered: the storage at its URL refuses it" for path in closed)
+        before = replace(before, delivered=tuple(sent), refused=closed, warnings=(*before.warnings, *notes))
     if scope is Scope.ADMIN_LOGS:
         return replace(before, warnings=(*before.warnings, *_failed_input(volume)))
     absent = missing(task, volume)
