@@ -58,6 +58,14 @@ def svg(inside: str = "", marks: int = 3) -> bytes:
     return f'<svg xmlns="http://www.w3.org/2000/svg">{inside}{circles}</svg>'.encode()
 
 
+def page(rows: Sequence[Sequence[object]]) -> bytes:
+    """A table as pandas and R write it."""
+    lines = ["<table>"]
+    for row in rows:
+        lines += ["<tr>", *(f"  <td>{cell}</td>" for cell in row), "</tr>"]
+    return "\n".join([*lines, "</table>"]).encode()
+
+
 def zipped(**files: bytes) -> bytes:
     """A zip archive."""
     content = io.BytesIO()
@@ -90,6 +98,22 @@ def noise(size: int) -> bytes:
 
 ROWS = penguins()
 NAMES = "abcdefgh"
+MARKS = (
+    "_",
+    "/",
+    ":",
+    "~",
+    "&",
+    "-",
+    "#",
+    "..",
+    "--",
+    " - ",
+    "*",
+    "§",
+    "\x1f",
+    "\N{EM SPACE}",
+)  # between the cells of a row
 STATISTICS = [["Adelie", "151", "38.8"], ["Gentoo", "123", "47.5"], ["Chinstrap", "68", "48.8"]]
 
 
@@ -123,7 +147,11 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "tabs.csv", table(ROWS[:60], delimiter="\t")),
     ("copies", "spaces.csv", table(ROWS[:60], delimiter=" ")),
     ("copies", "cells-in-cells.csv", table([["x", ";".join(row)] for row in ROWS[:60]])),
-    *(("copies", f"joined-by-{ord(by)}.csv", table([["x", by.join(row)] for row in ROWS[:60]])) for by in "_/:~&"),
+    *(
+        ("copies", f"joined-by-{n}.csv", table([["x", by.join(row)] for row in ROWS[:60]]))
+        for n, by in enumerate(MARKS)
+    ),
+    *(("copies", f"joined-by-{n}.txt", "\n".join(map(by.join, ROWS[:60])).encode()) for n, by in enumerate(MARKS)),
     ("copies", "joined-in-one.csv", table([["_".join(row)] for row in ROWS[:60]])),
     ("copies", "turned.csv", table([[row[n] for row in ROWS[:60]] for n in range(8)])),
     ("copies", "lines.txt", table(ROWS[:60])),
@@ -152,6 +180,10 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "values.txt", "\n".join(ROWS[17]).encode()),
     ("copies", "series.txt", "\n".join(f"{n:12}{v}" for n, v in zip(NAMES, ROWS[17], strict=True)).encode()),
     ("copies", "record.txt", "\n".join(f"{n}: {v}" for r in ROWS[:5] for n, v in zip(NAMES, r, strict=True)).encode()),
+    ("copies", "lines.svg", svg("".join(f"<text>{','.join(row)}</text>" for row in ROWS[:5]))),
+    ("copies", "cells.svg", svg("".join(f"<text>{cell}</text>" for cell in ROWS[17]))),
+    ("copies", "escaped.svg", svg(f"<desc>{''.join(f'&#{ord(each)};' for each in ';'.join(ROWS[17]))}</desc>")),
+    ("copies", "pandas.html", page(ROWS[:5])),
     ("columns", "identifiers.csv", table(STATISTICS, ["Patient-ID", "a", "b"])),
     ("columns", "key.csv", table(STATISTICS, ["penguin_no", "a", "b"])),
     ("rows", "long.csv", table([[n] for n in range(5001)])),
@@ -230,6 +262,13 @@ HONEST: list[tuple[str, bytes]] = [
     ("semicolons.csv", table(STATISTICS, ["species", "n", "mean"], delimiter=";")),
     ("by-columns.json", json.dumps({"species": ["Adelie", "Gentoo"], "n": [151, 123], "mean": [38.8, 47.5]}).encode()),
     ("prose.txt", b"Adelie, Gentoo, Chinstrap: the means are 38.8, 47.5, 48.8 mm.\n" * 40),
+    (
+        "days.csv",
+        table([[f"2007-11-{n}", "Adelie", n + 20, "38.8"] for n in range(11, 29)], ["day", "kind", "n", "mean"]),
+    ),
+    ("ranges.csv", table([[f"{n}-{n + 9}", n + 20, f"(0.1, 0.{n}]"] for n in range(11, 29)], ["age", "n", "interval"])),
+    ("hyphens.txt", b"A state-of-the-art model of well-known, easy-to-measure sizes.\n" * 40),
+    ("labels.svg", svg("".join(f"<text>{cell}</text>" for row in STATISTICS for cell in row))),
     ("chart.png", png()),
     ("chart.svg", svg(marks=12)),
 ]
