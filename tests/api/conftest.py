@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.api import Api, app
 from support.console import sign_in
+from support.issuer import Issuer
+from support.serving import serving
 
-from functions.api.auth import tokens
+from functions.api.auth import oidc, tokens
 
 
 @pytest.fixture
@@ -35,3 +38,11 @@ def token_file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens"
     path.write_text("\n".join(lines))
     return path
+
+
+@pytest.fixture
+def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
+    monkeypatch.setattr(oidc, "_KEYS", oidc._Keys())
+    made = Issuer()
+    with serving(made.server):
+        yield made

@@ -116,10 +116,19 @@ def test_a_changed_cookie_is_no_session(operator: Api, change: Any) -> None:
     assert operator.status.get("/console/api/overview", headers=PAGE).status_code == 401
 
 
-def test_a_session_of_another_servers_secrets_is_none(operator: Api) -> None:
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"allowed_admins": ("another",)},
+        {"postgres_password": "another"},
+        {"operator_private_key": "0x" + "22" * 32},
+        {"database_url": "postgresql://sluice:another@db.example/sluice"},
+    ],
+)
+def test_a_session_of_another_servers_secrets_is_none(operator: Api, secret: dict[str, Any]) -> None:
     cookie = operator.status.get_cookie(COOKIE)
     assert cookie is not None
-    other = Api(app(allowed_admins=("another",)))
+    other = Api(app(**secret))
     other.status.set_cookie(COOKIE, cookie.value)
     assert other.status.get("/console/api/overview", headers=PAGE).status_code == 401
 
@@ -185,6 +194,7 @@ FORGED = [
     {"Sluice-Console": "1", "Sec-Fetch-Site": "same-site"},
     {"Sec-Fetch-Site": "same-origin"},
     {"Sluice-Console": "1", "Origin": "https://evil.example"},
+    {"Sluice-Console": "1", "Origin": "http://localhost:8080"},
     {"Sluice-Console": "1", "Origin": "null"},
     {"Sluice-Console": "1"},
 ]

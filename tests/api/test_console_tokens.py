@@ -100,7 +100,11 @@ def test_a_token_that_is_revoked_ends_its_sessions(api: Api) -> None:
         assert read(api, "session")["name"] == owner
         before = file.read_text()
         others = [line for line in before.splitlines() if digest(token) not in line]
-        changes = [[*others, Entry(digest(token), owner, admin=not admin).line], others, ["# nobody"]]
+        other_rights, other_owner = (owner, not admin), ("somebody-else", admin)
+        said = [
+            [*others, Entry(digest(token), name, admin=rights).line] for name, rights in (other_rights, other_owner)
+        ]
+        changes = [*said, others, ["# nobody"]]
         for lines in changes:
             file.write_text("\n".join(lines))
             assert read(api, "session") == {"role": None}

@@ -13,7 +13,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from functions.api.auth import tokens
-from functions.api.auth.principal import MAX_TOKEN, Principal, require_principal
+from functions.api.auth.principal import MAX_TOKEN, Principal, carries_token, require_principal
 from functions.api.http import Call, HttpError
 from functions.variables import SettingsError
 
@@ -90,6 +90,9 @@ def test_a_changed_file_is_read_again(token_file: Path) -> None:
     token_file.write_text(f"{tokens.digest('secret-d')} dora\n")
     assert refused("Bearer secret-b", tes_tokens_file=str(token_file)).status == 401
     assert called("Bearer secret-d", tes_tokens_file=str(token_file)).owner == "dora"
+    token_file.write_text(f"{tokens.digest('secret-e')} emma\n")
+    os.utime(token_file, (1, 1))  # another time, the same size
+    assert called("Bearer secret-e", tes_tokens_file=str(token_file)).owner == "emma"
 
 
 def test_a_swapped_secret_is_read_again(tmp_path: Path) -> None:
@@ -149,3 +152,17 @@ def test_an_open_server_ignores_what_the_request_carries(header: str | None) -> 
 def test_a_server_with_tokens_is_not_open(token_file: Path) -> None:
     assert refused(None, open_tes=True, tes_tokens_file=str(token_file)).status == 401
     assert refused(None, open_tes=True, oidc_issuer="https://issuer.example").status == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "carries"),
+    [
+        ({}, False),
+        ({"Authorization": "Bearer x"}, True),
+        ({"Authorization": "Basic eA=="}, True),
+        ({"Authorization": "Checker 1:0x"}, False),
+        ({"Authorization": "Bearer x", "Admin": "y"}, False),  # an operator, who says so
+    ],
+)
+def test_a_request_with_the_admin_header_is_an_operators(headers: dict[str, str], carries: bool) -> None:
+    assert carries_token(Call(Request(EnvironBuilder(headers=[*headers.items()]).get_environ()), app(), {})) is carries
