@@ -74,8 +74,11 @@ REFUSED = {
 _CLONE, _SOCKET, _SOCKETPAIR, _IOCTL = (56, 220), (41, 198), (53, 199), (16, 29)
 # The C library falls back to `clone`, whose flags a filter can see.
 _CLONE3 = 435
+_CLOSE_RANGE = 436
+_UNSHARE_FILES = 2  # its flag: the thread gets a table of open files of its own
 NEWEST = 469  # file_setattr; a newer system call was not examined
 _CLONE_NEW_NAMESPACES = 0x7E02_0000
+_CLONE_FILES, _CLONE_THREAD = 0x400, 0x1_0000
 _AF_NETLINK = 16
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 _PROTOCOLS = (0, socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMPV6)
@@ -108,6 +111,7 @@ def program(machine: str) -> bytes:
         if (number := numbers[column]) is not None:
             code += _if(_JUMP_EQUAL, number, [_return(_REFUSE | errno.EPERM)])
     code += _if(_JUMP_EQUAL, _CLONE[column], _clone())
+    code += _if(_JUMP_EQUAL, _CLOSE_RANGE, _close_range())
     code += _if(_JUMP_EQUAL, _IOCTL[column], _ioctl())
     for numbers in (_SOCKET, _SOCKETPAIR):
         code += _if(_JUMP_EQUAL, numbers[column], _socket())
@@ -116,8 +120,24 @@ def program(machine: str) -> bytes:
 
 
 def _clone() -> Code:
+    """Refuse namespaces, and threads whose open files the supervisor would not find."""
     refuse = [_return(_REFUSE | errno.EPERM)]
-    return [_load_argument(0), *_if(_JUMP_ANY_BIT, _CLONE_NEW_NAMESPACES, refuse), _return(_ALLOW)]
+    thread = _unless(_JUMP_ANY_BIT, _CLONE_FILES, refuse)
+    return [
+        _load_argument(0),
+        *_if(_JUMP_ANY_BIT, _CLONE_NEW_NAMESPACES, refuse),
+        *_if(_JUMP_ANY_BIT, _CLONE_THREAD, thread),
+        _return(_ALLOW),
+    ]
+
+
+def _close_range() -> Code:
+    """Refuse to copy the table of open files: the supervisor would not find the thread's."""
+    return [
+        _load_argument(2),
+        *_if(_JUMP_ANY_BIT, _UNSHARE_FILES, [_return(_REFUSE | errno.EPERM)]),
+        _return(_ALLOW),
+    ]
 
 
 def _ioctl() -> Code:

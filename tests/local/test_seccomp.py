@@ -85,6 +85,14 @@ def test_clone_may_start_threads_and_processes_and_no_namespaces(machine: str) -
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_no_thread_gets_open_files_of_its_own(machine: str) -> None:
+    """The supervisor counts the files of a process, not those of each of its threads."""
+    clone, close_range = {"x86_64": 56}.get(machine, 220), 436
+    assert decide(machine, clone, 0x3D0B00) == errno.EPERM  # a thread without CLONE_FILES
+    assert [decide(machine, close_range, 3, 99, flags) for flags in (0, 4, 2, 6)] == [ALLOW, ALLOW, *[errno.EPERM] * 2]
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("call", [(41, 198), (53, 199)], ids=["socket", "socketpair"])
 def test_sockets_are_local_tcp_udp_or_ping(machine: str, call: tuple[int, int]) -> None:
     number = call[COMMON[machine]]
