@@ -12,10 +12,11 @@ import os
 import signal
 import socket
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from functions.local import linux, seccomp
+from functions.local.usage import SYSTEM_V
 
 _SANDBOX = (
     linux.CLONE_NEWNET
@@ -36,7 +37,7 @@ _PROC_HIDDEN = (
 def run(spec: dict[str, Any], report: socket.socket | None = None) -> None:
     """Become the program of the launch spec. Raises OSError if that fails; otherwise never returns.
 
-    `report`: in a sandbox it receives a descriptor of the list of the stage's System V shared memory.
+    `report`: in a sandbox it receives the open lists of what the stage has of System V (usage.SYSTEM_V).
     """
     _join_new_keyring()
     level = spec["isolation"]
@@ -64,7 +65,7 @@ def _enter_sandbox(spec: dict[str, Any], report: socket.socket | None) -> None:
     _continue_in_child()
     _build_view(spec["view"])
     if report is not None:
-        _send_shared_memory_list(report)
+        _send_system_v_lists(report)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     _drop_privileges(spec["user"])
     linux.hide_from_ptrace()  # init has the same user as the program
@@ -206,6 +207,8 @@ def _mount_proc(target: str) -> None:
             linux.attach_mount(linux.clone_mount("/dev/null", linux.READ_ONLY), path)
 
 
-def _send_shared_memory_list(report: socket.socket) -> None:
-    with suppress(OSError), open("/proc/sysvipc/shm") as file:  # the kernel may be built without it
-        socket.send_fds(report, [b"s"], [file.fileno()])
+def _send_system_v_lists(report: socket.socket) -> None:
+    """Send the open lists of the stage's shared memory, queues and semaphores of System V."""
+    with suppress(OSError), ExitStack() as stack:  # the kernel may be built without them
+        lists = [stack.enter_context(open(path)).fileno() for path in SYSTEM_V]
+        socket.send_fds(report, [b"s"], lists)

@@ -21,6 +21,7 @@ from typing import Any
 
 from functions.local import linux, process_tree, sandbox, usage
 from functions.local.cgroup import MAX_PROCESSES, Cgroup
+from functions.local.hidden_files import HiddenFiles
 from functions.local.streams import Streams
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -72,7 +73,8 @@ class Supervisor:
         self._streams = Streams(spec)
         self._cgroup: Cgroup | None = None
         self._report, self._report_sender = socket.socketpair()
-        self._system_v: int | None = None  # the stage's /proc/sysvipc/shm
+        self._hidden_files = HiddenFiles((spec["writable"] or ["/"])[0])
+        self._system_v: list[int] = []  # the stage's own lists of usage.SYSTEM_V
 
     def run(self, parent: int) -> dict[str, Any] | None:
         """Return how the stage ended; None if it was told to stop."""
@@ -193,16 +195,20 @@ class Supervisor:
             return ""
         if self._out_of_memory():
             return "OOMKilled"
-        shared = usage.shared_memory(pids, self._shared_memory_list())
-        files = usage.open_files(pids, shared.device)
+        processes = usage.living(pids)
+        shared = usage.shared_memory(processes, self._system_v_lists())
+        files = usage.open_files(processes, shared.device)
         memory, disk = self._spec["memory"], self._spec["disk"]
         if memory:
-            used = usage.memory(pids, memory, files, shared)
+            used = usage.memory(processes, memory, files, shared)
             if used > memory:
                 return "OOMKilled"
             self._next_check = now + self._until_next_check(used)
         if disk and now >= self._next_disk_check:
-            reason = self._exceeded_disk(sum(files.unlinked.values()))
+            gone = self._hidden_files.estimate(processes, files)
+            if memory and not self._cgroup and gone.memory > memory:
+                return "OOMKilled"
+            reason = "DiskExceeded" if gone.disk > disk else self._exceeded_disk(sum(files.unlinked.values()))
             # A tree of many files takes long to add up: spend at most a tenth of the time on it.
             self._next_disk_check = time.monotonic() + max(0.5, 10 * (time.monotonic() - now))
             return reason
@@ -232,11 +238,10 @@ class Supervisor:
     def _out_of_memory(self) -> bool:
         return self._cgroup is not None and self._cgroup.out_of_memory()
 
-    def _shared_memory_list(self) -> int | None:
-        if self._system_v is None and self._spec["isolation"] == "sandbox":
+    def _system_v_lists(self) -> list[int]:
+        if not self._system_v and self._spec["isolation"] == "sandbox":
             with suppress(BlockingIOError):
-                _, descriptors, _, _ = socket.recv_fds(self._report, 1, 1, socket.MSG_DONTWAIT)
-                self._system_v = descriptors[0] if descriptors else None
+                _, self._system_v, _, _ = socket.recv_fds(self._report, 1, len(usage.SYSTEM_V), socket.MSG_DONTWAIT)
         return self._system_v
 
     def _end(self, status: int, peak: int, *, out_of_memory: bool) -> dict[str, Any]:
