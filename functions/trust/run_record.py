@@ -34,7 +34,7 @@ class Release(StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     REMOVED = "removed"
-    NOTHING = "nothing"  # the workflow failed or was stopped
+    NOTHING = "nothing"  # the workflow failed or was stopped, and no file of it left
 
 
 class Edition(StrEnum):
@@ -149,10 +149,12 @@ class RunRecord(Struct, frozen=True, dict=True):
             return Release.HELD
         if not workflow.finished:
             return Release.PENDING
-        if workflow.ending is None:
-            return Release.PARTLY if self.withheld else Release.RELEASED
         endings = {"Rejected": Release.REJECTED, "HoldExpired": Release.EXPIRED}
-        return endings.get(workflow.ending.reason, Release.NOTHING)
+        if workflow.ending and workflow.ending.reason in endings:
+            return endings[workflow.ending.reason]
+        if workflow.ending and not (self.record.manifest.files or self.delivered):
+            return Release.NOTHING
+        return Release.PARTLY if self.withheld else Release.RELEASED
 
     @cached_property
     def released(self) -> Sequence[ResultFile]:

@@ -92,11 +92,13 @@ class ProofApi:
         self.end(job, Stage.PUBLISH, manifest=Manifest(files, fetched=fetched))
         return job
 
-    def failed(self) -> str:
+    def failed(self, contents: dict[str, bytes] | None = None) -> str:
+        """A job whose algorithm failed; `contents`: what it had written, which leaves too."""
         job: str = self.api.start()["jobId"]
         self.end(job, Stage.CONFIGURE)
         self.end(job, Stage.ALGORITHM, Outcome.FAILED)
-        self.end(job, Stage.PUBLISH, manifest=Manifest())
+        files = published(self.api.app.storage, contents or {})
+        self.end(job, Stage.PUBLISH, manifest=Manifest(files))
         return job
 
     def deleted(self) -> str:

@@ -39,6 +39,7 @@ from functions.workflow.model import DeliveredFile, Manifest, Stage
 STATES: dict[str, Callable[[], tuple[ProofApi, str]]] = {
     "finished": lambda: _made(proof_api(), ProofApi.finished),
     "failed": lambda: _made(proof_api(), ProofApi.failed),
+    "failed with results": lambda: _made(proof_api(), lambda proofs: proofs.failed(CONTENTS)),
     "deleted": lambda: _made(proof_api(), ProofApi.deleted),
     "held": lambda: _made(held_proof_api(), held_job),
     "rejected": lambda: _made(held_proof_api(), rejected_job),

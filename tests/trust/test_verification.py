@@ -61,6 +61,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Given:
     return Given(tmp_path_factory.mktemp("bag"), proofs, proofs.finished())
 
 
+def statement_of(bundle: str) -> Any:
+    return json.loads(base64.b64decode(json.loads(bundle.splitlines()[0])["payload"]))
+
+
 def test_a_whole_bag_is_proven(whole: Given) -> None:
     outcomes = whole.outcomes()
     assert [outcome for outcome, _ in outcomes] == [Outcome.PROVEN] * 4 + [Outcome.OPEN]
@@ -124,11 +128,17 @@ def test_both_editions_of_a_released_job_are_subjects_of_one_statement(edition: 
 def test_a_held_job_has_a_statement_that_names_no_file_and_no_finding(tmp_path: Path) -> None:
     proofs = held_proof_api()
     job = held_job(proofs)
-    bundle = proofs.attestation(job)
-    body = json.loads(base64.b64decode(json.loads(bundle.splitlines()[0])["payload"]))
+    body = statement_of(proofs.attestation(job))
     assert body["predicate"]["verdict"] == "held"
     assert "a.csv" not in json.dumps(body)
     assert "verdict" not in body["predicate"].get("checks", {})
+
+
+@pytest.mark.parametrize(("contents", "verdict"), [({}, "nothing"), ({"outputs/a.csv": b"n\n"}, "released")])
+def test_the_statement_of_a_failed_job_says_whether_files_left(contents: dict[str, bytes], verdict: str) -> None:
+    proofs = proof_api()
+    body = statement_of(proofs.attestation(proofs.failed(contents)))
+    assert body["predicate"]["verdict"] == verdict
 
 
 def test_the_history_names_a_statement_once(whole: Given) -> None:
