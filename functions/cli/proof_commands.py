@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from functions.cli.command_errors import FAILED, CommandError, fail, printable
+from functions.cli.command_errors import FAILED, fail, printable
 from functions.cli.options import json_option, print_json, read_secret, server_options
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from functions.trust.verification import Step
 
 _CHUNK = 1 << 20
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -150,13 +152,32 @@ def _verified(
         fail(f"--witness: {e}")
     try:
         public = read_public(key.read_bytes()) if key else None
-        given = json.loads(proof.read_text()) if proof else None
-        texts = [path.read_text() if path else None for path in (attestation, checkpoint)]
-        return list(Verification(_files(bag)).steps(texts[0], public, given, texts[1], cosigners))
     except KeyInvalid as e:
         fail(f"--key: {e}")
+    bundle, held = (path and _text(path) for path in (attestation, checkpoint))
+    given = _log_proof(proof) if proof else None
+    try:
+        return list(Verification(_files(bag)).steps(bundle, public, given, held, cosigners))
     except (OSError, ValueError, zipfile.BadZipFile) as e:
-        raise CommandError(f"{printable(str(bag))} cannot be verified: {printable(str(e))}", FAILED) from None
+        fail(f"{bag} cannot be verified: {e}", FAILED)
+
+
+def _text(file: Path) -> str:
+    """Return the text of a file. Ends the command if it is none."""
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError):
+        fail(f"{file} cannot be read as UTF-8 text", FAILED)
+
+
+def _log_proof(file: Path) -> dict[str, Any]:
+    """Return what `sluice crate --proof` has saved. Ends the command if the file is something else."""
+    from functions.untrusted import Malformed, parse_json
+
+    try:
+        return parse_json(_text(file), dict[str, Any])
+    except Malformed as e:
+        fail(f"{file} is not a proof of the log, as `sluice crate --proof` saves it: {e}", FAILED)
 
 
 def _size_of(checkpoint: Path) -> int:
@@ -196,6 +217,8 @@ def _files(bag: Path) -> Mapping[str, Callable[[], Iterable[bytes]]]:
         found = [path for path in bag.rglob("*") if path.is_file()]
         return {path.relative_to(bag).as_posix(): _reader(path) for path in found}
     archive = zipfile.ZipFile(bag)
+    if any(each.compress_type not in _COMPRESSIONS for each in archive.infolist()):
+        raise ValueError("expected files that are stored or deflated")
     names = [name for name in archive.namelist() if not name.endswith("/")]
     folders = {name.partition("/")[0] for name in names}
     if len(folders) != 1 or len(set(names)) != len(names):
@@ -213,8 +236,11 @@ def _reader(path: Path) -> Callable[[], Iterator[bytes]]:
 
 def _member(archive: zipfile.ZipFile, name: str) -> Callable[[], Iterator[bytes]]:
     def read() -> Iterator[bytes]:
-        with archive.open(name) as file:
-            yield from _chunks(file)
+        try:
+            with archive.open(name) as file:
+                yield from _chunks(file)
+        except (RuntimeError, EOFError, zlib.error) as e:  # encrypted, cut off, damaged
+            raise zipfile.BadZipFile(str(e)) from None
 
     return read
 

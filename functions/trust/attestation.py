@@ -60,7 +60,7 @@ def open_envelope(value: Mapping[str, Any], public: bytes) -> dict[str, Any]:
         payload_type = str(value["payloadType"])
         signatures = [_decode(each["sig"]) for each in value["signatures"]]
         named = [str(each.get("keyid", "")) for each in value["signatures"]]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise EnvelopeInvalid("not a DSSE envelope: expected payload, payloadType and signatures") from None
     if payload_type != PAYLOAD_TYPE:
         raise EnvelopeInvalid(f"the payload is of the type {payload_type!r}, not {PAYLOAD_TYPE!r}")

@@ -14,13 +14,14 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from functions.trust import attestation, canonical, chain, checkpoint, merkle, statements
 from functions.trust.bag import BAG_INFO, BAGIT, MANIFEST, PAYLOAD, TAG_MANIFEST, decoded
 from functions.trust.checkpoint import CheckpointInvalid, Witness
 from functions.trust.run_record import FILTERED
 from functions.trust.signing import key_id
+from functions.untrusted import parse_json
 from functions.workflow.model import WorkflowId
 
 Read = Callable[[], Iterable[bytes]]
@@ -124,7 +125,7 @@ class Verification:
     def graph(self) -> str:
         """Compare the digests in the crate's graph with the files. Raises NotGenuine."""
         try:
-            entities = json.loads(self._text(_METADATA))["@graph"]
+            entities = parse_json(self._text(_METADATA))["@graph"]
             files = {f"{PAYLOAD}{_path(each['@id'])}": each["sha256"] for each in entities if each["@type"] == "File"}
         except (ValueError, KeyError, TypeError):
             raise NotGenuine(f"{_METADATA} is not the graph of a crate") from None
@@ -141,7 +142,7 @@ class Verification:
         """Verify the chain of the history. Raises NotGenuine."""
         raw = self._text(_HISTORY).splitlines(keepends=True)
         try:
-            lines = [json.loads(line) for line in raw]
+            lines = [parse_json(line) for line in raw]
             if any(canonical.encode(line).decode() + "\n" != text for line, text in zip(lines, raw, strict=True)):
                 raise NotGenuine("a line of the history is not canonical JSON")
             self.head = chain.verify(WorkflowId(str(lines[0]["job"])), lines)
@@ -186,7 +187,7 @@ class Verification:
         try:
             signed = checkpoint.open_note(str(proof["checkpoint"]), key)
             path = [bytes.fromhex(each) for each in proof["inclusion"]]
-            root = merkle.root_of_inclusion(int(proof["index"]), signed.size, bytes.fromhex(head), path)
+            root = merkle.root_of_inclusion(convert(proof["index"], int), signed.size, bytes.fromhex(head), path)
         except (KeyError, TypeError, ValueError) as e:
             raise NotGenuine(f"the proof of the log cannot be used: {e}") from None
         if root != signed.root:
@@ -225,7 +226,7 @@ class Verification:
 def _statement(line: str, key: bytes) -> dict[str, Any]:
     """Return one statement of a bundle. Raises NotGenuine if any byte was changed, even of spacing or the key id."""
     try:
-        value = json.loads(line)
+        value = parse_json(line)
         statement = attestation.open_envelope(value, key)
         hints = [each["keyid"] for each in value["signatures"]]
         spelled = json.dumps(value, separators=(",", ":"))
