@@ -28,7 +28,7 @@ function route() {
   const section = first === "workflows" ? "" : first;
   const name = id ? `${first}/*` : first;
   const allowed = name in PAGES && known.includes(section);
-  return { section: allowed ? section : known[0], name: allowed ? name : known[0], id: decodeURIComponent(id || ""), query: new URLSearchParams(query) };
+  return { section: allowed ? section : known[0], name: allowed ? name : known[0], id: id || "", query: new URLSearchParams(query) };
 }
 
 function bar() {

@@ -21,7 +21,7 @@ const COLUMNS = ["Workflow", "Findings", "Approvals", "policy", "environment", "
 
 const line = (each) =>
   row(each.jobId,
-    h("td", { class: "name" }, h("a", { href: `#/held/${encodeURIComponent(each.jobId)}`, title: each.jobId }, shorten(each.jobId, 10))),
+    h("td", { class: "name" }, h("a", { href: `#/held/${each.jobId}`, title: each.jobId }, shorten(each.jobId, 10))),
     [verdict(each.verdict), each.findings ? h("small", { class: "reason" }, plural(each.findings, "finding")) : null],
     [`${each.approvals.given} of ${each.approvals.needed}`, each.releaseFailed && h("small", { class: "reason" }, `Release failed: ${each.releaseFailed.reason}`)],
     wide(each.policy.join(", ")),

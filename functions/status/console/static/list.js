@@ -42,8 +42,7 @@ export default function open(main, { query }) {
           h("option", { value: "" }, "All"), options.map(([value, text]) => h("option", { value, selected: chosen[name] === value }, text))));
     const field = (name, label, hint) =>
       h("label", null, h("span", null, label), h("input", { name, type: "search", value: chosen[name], placeholder: hint, onchange: go(name), spellcheck: "false", autocomplete: "off" }));
-    const known = environments.map(({ id }) => id);
-    if (chosen.environment && !known.includes(chosen.environment)) known.push(chosen.environment);
+    const known = [...new Set([...environments.map(({ id }) => id), chosen.environment])].filter(Boolean);
     return h("form", { class: "filters", role: "search", "aria-label": "Filter the workflows", onsubmit: (event) => event.preventDefault() },
       choice("state", "State", [["active", "Unfinished"], ...STATE_NAMES]),
       choice("environment", "Environment", known.map((id) => [id, id])),
@@ -58,15 +57,14 @@ export default function open(main, { query }) {
 const COLUMNS = ["State", "Workflow", "environment", "owner", "Created", "took"];
 
 function line(each) {
-  const ended = each.finished ? Number(each.finished) : now();
   return row(each.id,
     pill(each.state, each.state === "running" ? phase(each) : null),
-    h("td", { class: "name" }, h("a", { href: `#/workflows/${encodeURIComponent(each.id)}`, title: each.id }, shorten(each.id, 10)),
+    h("td", { class: "name" }, h("a", { href: `#/workflows/${each.id}`, title: each.id }, shorten(each.id, 10)),
       each.reason ? h("small", { class: "reason" }, each.reason) : null),
     wide(each.environment),
     wide(h("span", { title: each.owner }, shorten(each.owner, 12))),
     h("td", { title: date(each.created) }, ago(each.created)),
-    wide(duration(ended - Number(each.created))));
+    wide(duration((each.finished || now()) - each.created)));
 }
 
 const phase = (each) => each.phase[0].toUpperCase() + each.phase.slice(1) + (each.attempt > 1 ? ` ×${each.attempt}` : "");
@@ -80,5 +78,5 @@ function card(each) {
       h("span", { class: "squares", "aria-hidden": "true" }, Array.from({ length: squares }, (_, n) => h("i", { class: n < filled ? "on" : null }))),
       h("b", null, `${each.running} of ${each.slots}`), " slots in use"),
     h("p", { class: "muted" }, [each.queued ? `${each.queued} queued` : "no queue", each.held ? `${each.held} held` : null,
-      plural(+each.cpu, "core"), `${+each.ramGB} GB`, +each.gpu ? plural(+each.gpu, "GPU") : null].filter(Boolean).join(" · ")));
+      plural(+each.cpu, "core"), `${+each.ramGB}\u00a0GB`, +each.gpu ? plural(+each.gpu, "GPU") : null].filter(Boolean).join(" · ")));
 }

@@ -20,9 +20,10 @@ export default function open(main) {
     ] : null,
   ]);
 
-  async function change(method, body, done) {
+  async function change(method, body, done, form) {
     try {
       await ask(FREEZE, { method, body });
+      form?.reset();
       delete page.problems.change;
       say(done);
     } catch (error) {
@@ -40,8 +41,7 @@ export default function open(main) {
   const form = () => h("form", { class: "filters", key: "freeze", "aria-label": "Freeze", onsubmit: (event) => {
     event.preventDefault();
     const { scope, reason } = event.target.elements;
-    change("POST", { scope: scope.value.trim(), reason: reason.value }, "Frozen");
-    event.target.reset();
+    change("POST", { scope: scope.value.trim(), reason: reason.value }, "Frozen", event.target);
   } },
     h("label", null, h("span", null, "Scope: all, environment:ID, data:DID or URL"), h("input", { name: "scope", required: true, spellcheck: "false", autocomplete: "off" })),
     h("label", null, h("span", null, "Reason"), h("input", { name: "reason", maxlength: 1000 })),

@@ -15,7 +15,7 @@ export function copied(text, length) {
   return h("span", { class: "copied" }, h("code", { title: text }, shorten(text, length)), copyButton(text));
 }
 
-export function copyButton(text, what = "Copy") {
+export function copyButton(text) {
   const copy = async (event) => {
     const button = event.currentTarget;
     await navigator.clipboard?.writeText(text);
@@ -23,7 +23,7 @@ export function copyButton(text, what = "Copy") {
     say("Copied");
     setTimeout(() => button.classList.remove("done"), 1500);
   };
-  return h("button", { type: "button", class: "copy", "aria-label": `${what} ${shorten(text, 16)}`, onclick: copy });
+  return h("button", { type: "button", class: "copy", "aria-label": `Copy ${shorten(text, 16)}`, onclick: copy });
 }
 
 export const button = (text, onclick, props) => h("button", { type: "button", onclick, ...props }, text);

@@ -38,7 +38,7 @@ export default function open(main, { who, id }) {
         fact("Approvals", `${job.approvals.given} of ${job.approvals.needed}`),
         fact("Until", job.until ? date(iso(job.until)) : "–"),
         fact("Head of the history", copied(job.head)),
-        who.role === "operator" && fact("Workflow", h("a", { href: `#/workflows/${encodeURIComponent(job.jobId)}` }, "Timeline and history"))),
+        who.role === "operator" && fact("Workflow", h("a", { href: `#/workflows/${job.jobId}` }, "Timeline and history"))),
       broken && notice("bad", `The release failed: ${broken.reason}, ${date(iso(broken.at))}. The decisions still count. Try again: sluice release ${id} --again`),
       (job.report?.notes || []).map((text) => notice("calm", text)),
       panel("Files", job.files.map(file)),

@@ -42,7 +42,7 @@ function attempt(job, each, to) {
   const ran = seconds(each.started) ?? (current ? seconds(job.runsSince) : null);
   const waits = current && ran === null && job.waiting;
   const started = Math.min(ran ?? (waits ? end : start), end);
-  const kind = current ? "running" : each.outcome.replace(" ", "-");
+  const kind = current ? "running" : each.reason === "Review" ? "held" : each.outcome.replace(" ", "-");
   const reason = [each.outcome || (waits ? `waits: ${job.waiting.reason}` : "is running"), each.reason,
     each.exitCode === null ? null : `exit code ${each.exitCode}`].filter(Boolean).join(", ");
   const wait = started > start ? ` Its container started after ${duration(started - start)}${waits ? "" : ` and ran ${duration(end - started)}`}.` : "";

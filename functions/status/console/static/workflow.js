@@ -36,10 +36,10 @@ function page(job, logs) {
       fact("Owner", copied(job.owner)),
       fact("Provider", job.origin || copied(job.provider)),
       fact("Created", h("span", { title: ago(job.created) }, date(job.created))),
-      fact(job.finished ? "Took" : "Since", duration((seconds(job.finished) ?? now()) - Number(job.created))),
+      fact(job.finished ? "Took" : "Age", duration((seconds(job.finished) ?? now()) - Number(job.created))),
       fact("May use", `${plural(+job.limits.cpu, "core")}, ${gib(job.limits.memory)}, ${duration(job.limits.seconds)}`),
       job.deadline ? fact("Deadline", date(job.deadline)) : null),
-    job.state === "held" && notice("warn", "The results are held. ", h("a", { href: `#/held/${encodeURIComponent(job.id)}` }, "Review them")),
+    job.state === "held" && notice("warn", "The results are held. ", h("a", { href: `#/held/${job.id}` }, "Review them")),
     panel("Timeline", timeline(job)),
     logs,
     panel("Results", results(job)),
@@ -50,7 +50,7 @@ function page(job, logs) {
 
 function results(job) {
   const line = (secret) => (file) =>
-    row(`${file.type} ${file.name}`, file.name, size(file.size), wide(file.type, secret), copied(file.sha256));
+    row(`${file.type} ${file.name}`, file.name, h("td", { class: "size" }, size(file.size)), wide(file.type, secret), copied(file.sha256));
   const gone = job.removed ? "The results were removed." : job.expired ? "The results have expired." : null;
   const none = gone || (job.state === "held" ? "The results are held: nothing has left." : job.finished ? "There are none." : "None yet.");
   return [
