@@ -154,7 +154,7 @@ def _verified(
         public = read_public(key.read_bytes()) if key else None
     except KeyInvalid as e:
         fail(f"--key: {e}")
-    bundle, held = (path and _text(path) for path in (attestation, checkpoint))
+    bundle, held = (_text(path) if path else None for path in (attestation, checkpoint))
     given = _log_proof(proof) if proof else None
     try:
         return list(Verification(_files(bag)).steps(bundle, public, given, held, cosigners))
