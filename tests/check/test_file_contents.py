@@ -92,6 +92,29 @@ def found(tmp_path: Path) -> Callable[..., list[str]]:
 JPEG = b"\xff\xd8\xff\xe0\0\x04JF"
 COMMENT = b"\xff\xfe\0\x07hello"
 PICTURE = b"\xff\xda\0\x02pixels\xff\xd9"
+MATPLOTLIB = chunk(b"tEXt", b"Software\0Matplotlib version3.10.1, https://matplotlib.org/")
+# A chart as Matplotlib draws it.
+DRAWING = b"""<?xml version="1.0" encoding="utf-8" standalone="no"?>
+<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN"
+  "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
+<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" version="1.1">
+ <metadata>
+  <rdf:RDF xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:cc="http://creativecommons.org/ns#" \
+xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+   <cc:Work>
+    <dc:type rdf:resource="http://purl.org/dc/dcmitype/StillImage"/>
+    <dc:date>2026-11-27T20:24:53.753388</dc:date>
+    <dc:format>image/svg+xml</dc:format>
+    <dc:creator>
+     <cc:Agent>
+      <dc:title>Matplotlib v3.11.2, https://matplotlib.org/</dc:title>
+     </cc:Agent>
+    </dc:creator>
+   </cc:Work>
+  </rdf:RDF>
+ </metadata>
+ <g/>
+</svg>"""
 PDF = b"%PDF-1.7\n1 0 obj << >> endobj\n%%EOF\n"
 
 
@@ -100,6 +123,11 @@ PDF = b"%PDF-1.7\n1 0 obj << >> endobj\n%%EOF\n"
     [
         ("a.png", png(), []),
         ("a.png", png(more=chunk(b"tEXt", b"patient\0Anna")), ["text in the chunk tEXt (12 bytes)"]),
+        ("a.png", png(more=MATPLOTLIB), []),
+        ("a.png", png(more=MATPLOTLIB + MATPLOTLIB), ["text in the chunk tEXt (58 bytes)"]),
+        ("a.svg", DRAWING, []),
+        ("a.svg", DRAWING.replace(b"image/", b"Anna/"), ["<metadata>"]),
+        ("a.svg", DRAWING.replace(b" <g", DRAWING[DRAWING.index(b"<metadata>"):-11] + b"<g"), ["<metadata>"]),
         ("a.png", png(more=chunk(b"prIV", b"1234")), ["an unknown chunk 'prIV' (4 bytes)"]),
         ("a.png", png() + b"hidden", ["6 bytes after the end of the picture"]),
         ("a.jpg", JPEG + PICTURE, []),
@@ -130,6 +158,8 @@ def test_what_a_file_carries_beside_what_it_shows_is_found(
         ("a.svg", b"<svg>", "not XML"),
         ("a.svg", b"<html/>", "whose first element is 'html'"),
         ("a.svg", b"<!DOCTYPE svg><svg/>", "a document type"),
+        ("a.svg", DRAWING.replace(b"svg11", b"Anna"), "a document type"),
+        ("a.svg", DRAWING.replace(b'.dtd">', b'.dtd" [<!ENTITY a "Anna">]>'), "a document type"),
         ("a.svg", b"<svg>" + b"<g>" * 2000 + b"</g>" * 2000 + b"</svg>", "more than 1000 deep"),
     ],
 )

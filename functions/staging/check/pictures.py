@@ -30,6 +30,24 @@ _PDF_ACTIVE = (b"/JavaScript", b"/JS", b"/Launch", b"/OpenAction", b"/AA", b"/Su
 _EXTERNAL_STYLE = re.compile(r"url\s*\(\s*['\"]?\s*(?!#)(?!data:image/)|@import", re.IGNORECASE)
 
 
+_W3C = "http://www.w3.org/"
+_DOCUMENT_TYPES = frozenset((
+    ("-//W3C//DTD SVG 1.0//EN", f"{_W3C}TR/2001/REC-SVG-20010904/DTD/svg10.dtd"),
+    ("-//W3C//DTD SVG 1.1//EN", f"{_W3C}Graphics/SVG/1.1/DTD/svg11.dtd"),
+))  # fmt: skip
+# What Matplotlib says about itself in each picture. It is the same in all, apart from its version and the time.
+_MATPLOTLIB = rb"Matplotlib v(?:ersion)?[0-9]{1,2}(?:\.[0-9]{1,3}){1,2}, https://matplotlib\.org/"
+_PNG_SOFTWARE = re.compile(rb"Software\0" + _MATPLOTLIB)
+_SVG_SOFTWARE = re.compile(
+    rb"<metadata>\s*<rdf:RDF(?: xmlns:(?:dc|cc|rdf)=\"http://(?:purl\.org/dc/elements/1\.1/|creativecommons\.org/ns#|"
+    rb"www\.w3\.org/1999/02/22-rdf-syntax-ns#)\"){3}>\s*<cc:Work>\s*"
+    rb"<dc:type rdf:resource=\"http://purl\.org/dc/dcmitype/StillImage\"/>\s*"
+    rb"(?:<dc:date>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}</dc:date>\s*)?"
+    rb"<dc:format>image/svg\+xml</dc:format>\s*"
+    rb"(?:<dc:creator>\s*<cc:Agent>\s*<dc:title>" + _MATPLOTLIB + rb"</dc:title>\s*</cc:Agent>\s*</dc:creator>\s*)?"
+    rb"</cc:Work>\s*</rdf:RDF>\s*</metadata>"
+)
+
 # Bytes. Markup takes many times its size in memory, and a hostile HTML file takes the parser a time that grows with the
 # square of its size.
 LONGEST_MARKUP, LONGEST_HTML = 8 << 20, 256 << 10
@@ -80,9 +98,12 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:
 
 def _png_metadata(content: bytes) -> Iterator[str]:
     picture = 0
+    is_named = False
     for kind, data, end in png_chunks(content):
         picture = end
-        if what := _PNG_TEXT.get(kind):
+        if kind == b"tEXt" and not is_named and _PNG_SOFTWARE.fullmatch(data):
+            is_named = True
+        elif what := _PNG_TEXT.get(kind):
             yield f"{what} in the chunk {kind.decode()} ({len(data)} bytes)"
         elif kind not in _PNG_KNOWN:
             yield f"an unknown chunk {kind.decode('latin-1')!r} ({len(data)} bytes)"
@@ -158,14 +179,16 @@ class Svg:
         self._inside: list[str] = []
         parser.EndElementHandler = lambda _: self._inside.pop() and None
         try:
-            parser.Parse(content, True)
+            parser.Parse(_SVG_SOFTWARE.sub(b"", content, count=1), True)
         except expat.ExpatError as e:
             raise Damaged(f"an SVG that is not XML: {e}") from None
         if self._root != "svg":
             raise Damaged(f"an SVG whose first element is {self._root!r}")
 
-    def _doctype(self, *_: object) -> None:
-        raise Damaged("an SVG with a document type; its entities could hide or multiply content")
+    def _doctype(self, name: str, system: str | None, public: str | None, has_declarations: bool) -> None:
+        del name
+        if has_declarations or (public, system) not in _DOCUMENT_TYPES:
+            raise Damaged("an SVG with a document type of its own; its entities could hide or multiply content")
 
     @staticmethod
     def _note(found: dict[str, None], what: str) -> None:

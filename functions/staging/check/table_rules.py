@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
-from functions.staging.check.tables import Table
+from functions.staging.check.tables import Row, Table
 from functions.trust import disclosure
 
 COUNTS = frozenset((
@@ -15,6 +15,9 @@ COUNTS = frozenset((
 EXTREMES = frozenset(
     ("min", "max", "minimum", "maximum", "first", "last", "mode", "smallest", "largest", "lowest", "highest")
 )
+# Labels of rows, as `describe` of pandas writes them. Fewer than names of columns: a category may be called `first`.
+COUNT_ROWS = frozenset(("n", "count", "freq", "frequency", "nobs", "total"))
+EXTREME_ROWS = frozenset(("min", "max", "minimum", "maximum"))
 _WORD = re.compile(r"[A-Za-z]+|[0-9]+")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -41,14 +44,47 @@ def columns(tables: Sequence[Table], settings: disclosure.Columns) -> Iterator[s
 
 def cells(tables: Sequence[Table], settings: disclosure.Cells) -> Iterator[str]:
     """Find counts of few individuals."""
-    named = {normal_name(name) for name in settings.columns}
     for table in tables:
-        for number, name in enumerate(table.columns):
-            if normal_name(name) not in named and not COUNTS & words(name):
-                continue
-            small = [cell for cell in table.column(number) if _is_small(cell, settings)]
+        for where, counts in _counts(table, {normal_name(name) for name in settings.columns}):
+            small = [cell for cell in counts if _is_small(cell, settings)]
             if small:
-                yield f"{_at(table)}column {name!r}: {len(small)} below {settings.threshold}: {_listed(small)}"
+                yield f"{_at(table)}{where}: {len(small)} below {settings.threshold}: {_listed(small)}"
+
+
+def _counts(table: Table, named: Container[str]) -> Iterator[tuple[str, Iterable[str]]]:
+    """The cells that are counts, and where they stand: in columns, in labelled rows, or in a table of nothing else."""
+    columns = [n for n, name in enumerate(table.columns) if normal_name(name) in named or COUNTS & words(name)]
+    for number in columns:
+        yield f"column {table.columns[number]!r}", table.column(number)
+    if table.place or columns:
+        return
+    for row in table.rows:
+        if _label(row) in COUNT_ROWS:
+            yield f"row {row[0]!r}", filter(_is_whole, row[1:])
+    labels = _labels(table)
+    if labels and all(_is_whole(cell) for row in table.rows for cell in row[labels:]):
+        yield "a table of counts", (cell for row in table.rows for cell in row[labels:])
+
+
+def _labels(table: Table) -> int:
+    """How many of the first columns hold no number; 0 if no two columns with numbers follow, or one without a name.
+
+    pandas names a column of sizes `0`.
+    """
+    for number, name in enumerate(table.columns):
+        if any(number_in(cell) is not None for cell in table.column(number)):
+            return number if number + 1 < len(table.columns) or name in ("", "0") else 0
+    return 0
+
+
+def _label(row: Row) -> str:
+    """The label of a row as it is compared: `Min.` is `min`."""
+    return row[0].strip(" .").lower()
+
+
+def _is_whole(cell: str) -> bool:
+    value = number_in(cell)
+    return value is not None and value >= 0 and value.is_integer()
 
 
 def _is_small(cell: str, settings: disclosure.Cells) -> bool:
@@ -63,6 +99,8 @@ def extremes(tables: Sequence[Table], settings: disclosure.Extremes) -> Iterator
     del settings
     for table in tables:
         found = [name for name in table.columns if is_extreme(name)]
+        if not table.place:
+            found += [row[0] for row in table.rows if _label(row) in EXTREME_ROWS]
         if found:
             yield f"{_at(table)}the value of one individual: {_listed(found)}"
 
