@@ -11,9 +11,11 @@ from support.deployment import ROOT, WITH_FUNCTIONS, answer, of_kind, rendered
 from support.kustomize import render
 from support.schemas import DATA, errors
 
+from functions.cluster.kubernetes.cluster import ping_source
 from functions.cluster.labels import MANAGED_BY, MANAGER
 from functions.engine.app import App
 from functions.settings import Settings
+from functions.workflow.tick import TickLevel
 
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
@@ -73,12 +75,26 @@ def test_the_source_selects_the_label_of_our_pods() -> None:
         assert source["spec"]["serviceAccountName"] in of_kind("install", "ServiceAccount")
 
 
+def oidc_account(source: Mapping[str, Any]) -> str:
+    """The account that Knative Eventing creates for a source, to authenticate it to its sink."""
+    group = source["apiVersion"].partition("/")[0]
+    return f"{source['metadata']['name']}-oidc-{group}-{source['kind']}".lower()
+
+
 def test_the_event_policy_admits_exactly_the_sources() -> None:
     (policy,) = render(ROOT / "knative/components/event-policy")
     assert errors(policy) == []
-    admitted = {(entry["ref"]["kind"], entry["ref"]["name"]) for entry in policy["spec"]["from"]}
-    sources = {(o["kind"], o["metadata"]["name"]) for o in rendered("base") if o["apiVersion"].startswith("sources.")}
-    assert admitted == sources | {("PingSource", "tick")}  # the functions create it while there is work
+    sources = {
+        (o["apiVersion"], o["kind"], o["metadata"]["namespace"], o["metadata"]["name"])
+        for o in rendered("base")
+        if o["apiVersion"].startswith("sources.")
+    }
+    # A ref to an object that does not exist keeps the policy, the Broker and its Triggers from being ready.
+    refs = [entry["ref"] for entry in policy["spec"]["from"] if "ref" in entry]
+    assert {(ref["apiVersion"], ref["kind"], ref["namespace"], ref["name"]) for ref in refs} == sources
+    tick = ping_source(TickLevel.FAST, "sluice", "sluice")
+    subjects = [entry["sub"] for entry in policy["spec"]["from"] if "sub" in entry]
+    assert subjects == [f"system:serviceaccount:{tick['metadata']['namespace']}:{oidc_account(tick)}"]
     assert policy["spec"]["to"] == [
         {"ref": {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "sluice"}}
     ]
