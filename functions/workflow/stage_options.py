@@ -1,6 +1,7 @@
 """An environment's options for fetching, publishing and delivering. The stage programs read them in the task file.
 
 They are in a module of their own, so that configure imports neither the whole environment nor the whole task.
+A default is not written: during a rollout, an image that does not know an option yet reads tasks that do not use it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def described(description: str) -> Meta:
     return Meta(description=description)
 
 
-class FetchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class FetchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """The sources that configure may fetch from, and the amount."""
 
     schemes: Annotated[tuple[Scheme, ...], described("URL schemes of data and algorithms")] = (
@@ -64,7 +65,7 @@ class FetchOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = {}
 
 
-class PublishOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class PublishOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"):
     """The amount that may be published."""
 
     max_bytes: Annotated[int, above_zero("Bytes of all files of a workflow together")] = 100 * GIB
@@ -73,7 +74,9 @@ class PublishOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_log_bytes: Annotated[int, above_zero("Bytes of one log; a longer log is cut")] = 10 * (1 << 20)
 
 
-class DeliveryOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+class DeliveryOptions(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
     """Where the outputs of GA4GH TES tasks may go."""
 
     outputs: Annotated[

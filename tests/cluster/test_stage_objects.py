@@ -21,6 +21,7 @@ from functions.workflow.document import parse
 from functions.workflow.environment import Environment
 from functions.workflow.model import Stage
 from functions.workflow.quantity import format_cores, format_quantity, parse_quantity
+from functions.workflow.stage_options import DeliveryOptions, FetchOptions, PublishOptions
 from functions.workflow.stage_task import Task
 from functions.workflow.tes_checks import accept
 
@@ -36,6 +37,21 @@ def test_the_task_file_holds_all_that_configure_and_publish_need() -> None:
         publish=job.environment.publish,
     )
     assert msgspec.json.decode(held, type=Task) == expected
+
+
+def test_a_stage_of_another_version_reads_a_task_file_that_uses_no_option_it_lacks() -> None:
+    """During a rollout or after a rollback, an image without a new option reads the tasks of functions that know it."""
+    written = msgspec.json.encode(Task(workflow="w1", definition=make(Stage.CONFIGURE).definition, results="s3://r"))
+    for part, options in (("fetch", FetchOptions), ("publish", PublishOptions), ("deliver", DeliveryOptions)):
+        for field in msgspec.structs.fields(options):
+            earlier = msgspec.defstruct("Earlier", [(part, without(options, field.name), None)])
+            msgspec.json.decode(written, type=earlier)
+
+
+def without(options: type[msgspec.Struct], name: str) -> type[msgspec.Struct]:
+    """The struct as a version had it that did not know the option yet; it refuses what it does not know, too."""
+    fields = [(f.name, f.type, getattr(options(), f.name)) for f in msgspec.structs.fields(options) if f.name != name]
+    return msgspec.defstruct("Earlier", fields, kw_only=True, forbid_unknown_fields=True, rename="camel")
 
 
 @pytest.mark.parametrize("job", EVERY)
