@@ -16,9 +16,11 @@ from support.serving import serving
 
 TOOL = ROOT / "tools" / "cluster-timeline"
 JOB = "3c1f0f5e8a7b4c2d9e6f1a2b3c4d5e6f"
-RUNS = {
+RUNS: dict[tuple[str, ...], str] = {  # by component and attempt, and executor of a TES task
     ("configure", "1"): "success",
     ("algorithm", "1"): "suspended",
+    ("algorithm", "1", "1"): "success",
+    ("check", "1"): "success",
     ("publish", "1"): "exit-1",
     ("publish", "2"): "ttl",
 }
@@ -31,7 +33,9 @@ def history() -> list[dict[str, Any]]:
         (0, "queued", "queued", "submitted"),
         (0.25, "queued", "configure", "admitted"),
         (3.25, "configure", "algorithm", "configure succeeded"),
-        (6.25, "algorithm", "publish", "algorithm succeeded"),
+        (4.75, "algorithm", "algorithm", "executor 1 succeeded"),
+        (5.75, "algorithm", "check", "executor 2 succeeded"),
+        (6.25, "check", "publish", "check succeeded"),
         (9.25, "publish", "publish", "publish failed"),
         (22.5, "publish", "finished", "publish succeeded"),
     ]
@@ -50,10 +54,11 @@ def history() -> list[dict[str, Any]]:
 def events() -> str:
     """What `kubectl get pods --watch --output-watch-events -o json` prints: indented documents, one after the other."""
     printed = []
-    for (stage, attempt), scenario in RUNS.items():
+    for (stage, attempt, *executor), scenario in RUNS.items():
         for sent in pod_events(scenario):
             body = json.loads(json.dumps(sent.body))
-            body["metadata"]["labels"] |= {"component": stage, "attempt": attempt}
+            labels = {"component": stage, "attempt": attempt, **({"executor": executor[0]} if executor else {})}
+            body["metadata"]["labels"] |= labels
             printed.append(json.dumps({"type": "MODIFIED", "object": body}, indent=4))
     return "\n".join(printed) + "\n"
 
@@ -77,11 +82,11 @@ def test_the_timeline_has_a_column_for_each_attempt_and_a_row_for_each_step(tmp_
     assert done.returncode == 0, done.stderr
     lines = [line.split("  ") for line in done.stdout.splitlines() if line]
     rows = {line[0].strip(): [cell.strip() for cell in line[1:] if cell.strip()] for line in lines}
-    assert rows[""] == ["configure", "algorithm", "publish", "publish-2"]
-    assert rows["stage begins (record)"] == ["0.25", "3.25", "6.25", "9.25"]
-    assert rows["stage ends (record)"] == ["3.25", "6.25", "9.25", "22.50"]
+    assert rows[""] == ["configure", "algorithm", "algorithm/2", "check", "publish", "publish-2"]
+    assert rows["stage begins (record)"] == ["0.25", "3.25", "5.75", "6.25", "9.25"]
+    assert rows["stage ends (record)"] == ["3.25", "5.75", "6.25", "9.25", "22.50"]
     for row in ("Pod created", "scheduled", "container running", "container terminated"):
-        assert len(rows[row]) == 4, row
+        assert len(rows[row]) == len(RUNS), row
     for earlier, later in (("Pod created", "container running"), ("container running", "container terminated")):
         assert all(float(a) <= float(b) for a, b in zip(rows[earlier], rows[later], strict=True))
     assert "finished after 22.50 s" in done.stdout
