@@ -127,6 +127,25 @@ def test_known_keys_count_for_an_hour_more_if_the_issuer_does_not_answer(
     assert signed_in(token, issuer)
 
 
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_an_issuer_that_answers_byte_by_byte_holds_nobody_for_long(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(oidc, "_ANSWERS", 0.3)
+    issuer.drips = part
+    with pytest.raises(Unavailable):
+        signed_in(issuer.token(), issuer)
+    assert not issuer.heard_out
+
+
+@pytest.mark.parametrize("address", ["https://[", "https://issuer.example:port", "https://issuer.example:1/a b", ""])
+def test_an_address_of_keys_that_is_no_url_gives_no_keys(issuer: Issuer, address: str) -> None:
+    discovery = {"issuer": issuer.url, "jwks_uri": address}
+    issuer.answers["/.well-known/openid-configuration"] = json.dumps(discovery).encode()
+    with pytest.raises(Unavailable):
+        signed_in(issuer.token(), issuer)
+
+
 class SlowIssuer:
     """Stands in for the discovery. It begins to answer, and ends when it may."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -34,6 +36,9 @@ class Issuer:
         self.answers: dict[str, bytes] = {}
         self.statuses: dict[str, int] = {}  # instead of 200
         self.asked: list[str] = []
+        self.drips = ""  # `headers` or `body`: this part of each answer comes byte by byte, and takes long
+        self.heard_out = False  # somebody has waited for the end of such an answer
+        self.pause = threading.Event()  # never set
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,8 +47,22 @@ class Issuer:
                 body = issuer.answers.get(self.path)
                 self.send_response(issuer.statuses.get(self.path, 200) if body is not None else 404)
                 self.send_header("Location", "/moved")
-                self.end_headers()
-                self.wfile.write(body or b"")
+                with suppress(ConnectionError):
+                    if issuer.drips == "headers":
+                        self.flush_headers()
+                        self.drip(b"X-More: ")
+                        self.wfile.write(b"\r\n")
+                    self.end_headers()
+                    if issuer.drips == "body":
+                        self.drip(b"")
+                    self.wfile.write(body or b"")
+
+            def drip(self, start: bytes) -> None:
+                self.wfile.write(start)
+                for _ in range(300):
+                    self.wfile.write(b" ")
+                    issuer.pause.wait(0.02)
+                issuer.heard_out = True
 
             def log_message(self, *_: Any) -> None:
                 pass

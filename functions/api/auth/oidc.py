@@ -2,14 +2,15 @@
 
 The issuer's keys come from a file, or from the address that its discovery document names. They are kept for ten
 minutes, and for an hour more if the issuer does not answer then. An unknown key in a token reloads them, at most once a
-minute. One thread reloads them, while the others use the known keys. After a failure the issuer is not asked for ten
-seconds.
+minute. One thread reloads them, within a bounded time, while the others use the known keys. After a failure the issuer
+is not asked for ten seconds.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import jwt
 from msgspec import Struct
 
+from functions.api.watchdog import WATCHDOG
 from functions.errors import Unavailable
 from functions.settings import Settings
 from functions.untrusted import Malformed, parse_json
@@ -33,7 +35,9 @@ _MAX_AGE = 600.0  # seconds until keys are reloaded
 _STALE_IF_ERROR = 3600.0  # seconds after _MAX_AGE during which keys count if they cannot be reloaded
 _MIN_INTERVAL = 60.0  # seconds between two reloads because of unknown keys
 _AFTER_FAILURE = 10.0  # seconds without a request after a failed one
-_WAIT = 16.0  # seconds to wait for the first keys, which another thread fetches: two requests with their timeouts
+_CONNECT = 3.0  # seconds to connect to one address of the issuer, and again for the TLS handshake
+_ANSWERS = 8.0  # seconds for the answers of the two requests together, however slowly their bytes come
+_WAIT = _ANSWERS + 4 * _CONNECT  # seconds to wait for the first keys, which another thread fetches
 _MAX_ANSWER = 1 << 20  # bytes
 _MAX_SUBJECT = 200  # characters; the owner's column holds 255
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -61,6 +65,10 @@ class _KeySet(Struct, frozen=True):
             return self.keys[0] if len(self.keys) == 1 else None
         return next((key for key in self.keys if key.key_id == key_id), None)
 
+    def serves(self, key: Any) -> bool:
+        """Whether `match` may answer with this key, or with None, without asking the issuer again."""
+        return time.monotonic() - self.read_at <= (_MIN_INTERVAL if key is None else _MAX_AGE)
+
 
 class _Keys:
     """The issuer's public keys. The thread that loads them has the lock; others wait only if they have no keys."""
@@ -77,15 +85,15 @@ class _Keys:
         Raises SettingsError, and Unavailable if the key is unknown and no newer keys can be had now.
         """
         known = self._usable(settings.oidc_jwks_file or settings.oidc_issuer)
-        key, age = (known.match(key_id), time.monotonic() - known.read_at) if known else (None, 0.0)
-        if known and (age <= _MIN_INTERVAL or (key is not None and age <= _MAX_AGE)):
+        key = known.match(key_id) if known else None
+        if known and known.serves(key):
             return key
         try:
             return self._reload(settings, known).match(key_id)
         except Unavailable:
             if key is None:
                 raise
-            return key
+            return key  # an old key, which still counts
 
     def _usable(self, source: str) -> _KeySet | None:
         known = self._known
@@ -203,12 +211,13 @@ def _from_file(file: str) -> Any:
 
 def _discovered(issuer: str) -> Any:
     """Fetch the keys from the address that the issuer's discovery document names."""
+    ends = time.monotonic() + _ANSWERS
     address = issuer.rstrip("/") + "/.well-known/openid-configuration"
     try:
-        document = parse_json(_fetch(address))
+        document = parse_json(_fetch(address, ends))
         if not isinstance(document, dict) or document.get("issuer") != issuer:
             raise Malformed("the discovery document is another issuer's")
-        return _key_set(_fetch(str(document.get("jwks_uri"))))
+        return _key_set(_fetch(str(document.get("jwks_uri")), ends))
     except Malformed as e:
         logger.warning("the keys of OIDC_ISSUER cannot be read: %s", e)
         raise Unavailable("the issuer of tokens does not give its keys") from None
@@ -231,20 +240,29 @@ def _may_fetch(address: str) -> bool:
     )
 
 
-def _fetch(address: str) -> bytes:
-    """Return the body. Raises Malformed, or Unavailable if the issuer does not answer."""
-    import urllib3
+def _fetch(address: str, ends: float) -> bytes:
+    """Return the body. Raises Malformed, and Unavailable if it has not come at `ends`, by the monotonic clock."""
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
     if not _may_fetch(address):
         raise Malformed("the issuer's addresses must begin with https://")
-    timeout = urllib3.Timeout(connect=3, read=5)
     try:
-        with urllib3.PoolManager(timeout=timeout, retries=False) as http:
-            answer = http.request("GET", address, redirect=False, preload_content=False)
-            body = answer.read(_MAX_ANSWER + 1)
-    except urllib3.exceptions.HTTPError as e:
+        parts = urlsplit(address)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        with closing(kind(str(parts.hostname), parts.port, timeout=_CONNECT)) as connection:
+            connection.connect()
+            with WATCHDOG.receiving(connection.sock, ends - time.monotonic()) as deadline:
+                connection.sock.settimeout(_ANSWERS)
+                connection.request("GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/")
+                answer = connection.getresponse()
+                body = answer.read(_MAX_ANSWER + 1)
+        if deadline.expired:
+            raise TimeoutError
+    except (OSError, HTTPException) as e:
         logger.warning("the issuer of tokens does not answer: %s", type(e).__name__)
         raise Unavailable("the issuer of tokens does not answer") from None
+    except ValueError:
+        raise Malformed("an address of the issuer is not a URL") from None
     if answer.status != 200 or len(body) > _MAX_ANSWER:
         raise Malformed(f"it answered {answer.status}")
-    return bytes(body)
+    return body
