@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.leaks import DATA, ROWS, table
 
-from functions.staging.check import overlaps
+from functions.staging.check import coincidence, overlaps
 from functions.staging.check.output_files import OutputFile, walk
 from functions.staging.check.rule_runner import check
 from functions.trust.disclosure import Checks, Extremes, Level
@@ -188,7 +188,7 @@ def test_only_a_part_of_very_many_rows_is_combined_and_a_note_says_so(
 def test_the_bound_is_above_the_probability(rows: int, number: int, chance: float) -> None:
     number = max(1, min(number, rows))
     exact = sum(comb(rows, n) * chance**n * (1 - chance) ** (rows - n) for n in range(number, rows + 1))
-    assert overlaps._tail(number, rows, chance) >= exact * (1 - 1e-9)
+    assert coincidence.tail(number, rows, chance) >= exact * (1 - 1e-9)
 
 
 def test_four_columns_of_the_penguins_are_found(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice, zip_longest
 
+from functions.staging.check.coincidence import Overlap
 from functions.staging.check.output_files import OutputFile
-from functions.staging.check.overlaps import Overlap, Overlaps
+from functions.staging.check.overlaps import Overlaps
 from functions.staging.check.shapes import parallel_rows
 from functions.staging.check.table_rules import is_extreme
 from functions.staging.check.tables import (
@@ -126,7 +127,7 @@ class Comparison:
         for row, times in Counter(zip(*(map(known.get, column) for column, known in kept), strict=True)).items():
             if may_be_whole and None not in row:
                 self._compare_whole(row)
-            self._overlaps.see(row, times)
+            self._overlaps.compare_row(row, times)
 
     def _known_cells(self, column: Sequence[str]) -> dict[str, int]:
         """The numbers of those cells of a column that some output holds, and of empty ones, by their text."""
@@ -138,7 +139,7 @@ class Comparison:
                 known[written] = number
         if known:
             counted = Counter(column)
-            self._overlaps.count((number, counted[written]) for written, number in known.items())
+            self._overlaps.count_cells((number, counted[written]) for written, number in known.items())
         return known
 
     def _share(self, theirs: int, numbers: Iterable[int]) -> None:
