@@ -73,8 +73,6 @@ def read_deadline(w: Workflow) -> datetime | None:
 
 def remaining(w: Workflow) -> Limits:
     """The limits of the current stage. The time of the algorithm stage counts for all its executors together."""
-    if not w.ran_seconds:
-        return w.limits
     return replace(w.limits, algorithm_seconds=max(1, w.limits.algorithm_seconds - w.ran_seconds))
 
 

@@ -14,6 +14,7 @@ from support.api import ADMIN, API, KEY, NOW, OTHER_KEY, OWNER, Api, app, settin
 from support.memory_store import MemoryStore
 
 from functions import ethereum
+from functions.api.auth.guard import is_admin
 from functions.api.auth.signature import NonceRefused, RequestSigner, SignatureRefused, verify
 from functions.settings import Settings
 from functions.staging.configure.provider import DownloadSigner
@@ -156,3 +157,4 @@ def test_admin_routes_are_open_only_with_the_setting_and_without_admins() -> Non
     assert Api(app(allowed_admins=())).get("/list", headers=ADMIN).status_code == 401
     assert Api(app(open_admin=True)).get("/list").status_code == 400
     assert Api(app(allowed_admins=("",))).get("/list", headers={"Admin": ""}).status_code == 400
+    assert not is_admin("", settings(allowed_admins=("",)))  # such as an empty bearer token of `/metrics`

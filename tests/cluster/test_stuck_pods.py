@@ -48,6 +48,14 @@ def test_f28_a_pod_whose_image_is_being_pulled_is_not_stuck(
     assert kubernetes.read(job.ref).state is State.RUNNING
 
 
+def test_f28_a_running_pod_whose_network_is_gone_is_not_stuck(
+    kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
+) -> None:
+    gone = [{"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": kube.now()}]
+    kube.pod_state(job.ref.name, {"running": {"startedAt": kube.now()}}, "Running", conditions=gone)
+    assert kubernetes.read(job.ref).state is State.RUNNING
+
+
 def test_f28_a_job_that_never_had_a_pod_is_stuck_since_its_start(
     kube: FakeKube, kubernetes: KubernetesCluster, job: StageJob, uid: JobUid
 ) -> None:

@@ -13,7 +13,7 @@ from support.rules import NOW, UID, new
 from functions.workflow import timing
 from functions.workflow.decide import decide
 from functions.workflow.decision import CleanUp, Decision, Emit, Verdict
-from functions.workflow.model import Limits, Outcome, Phase, Stage, Workflow
+from functions.workflow.model import Halt, Limits, Outcome, Phase, Stage, Workflow
 from functions.workflow.observation import Admitted, DeleteRequested, StageEnded, StageStuck
 from functions.workflow.tick import (
     FAST_PERIOD,
@@ -154,6 +154,7 @@ def test_a_stage_whose_job_is_not_created_has_the_queue_time_as_well() -> None:
     assert timing.due_at(w) == w.deadline + timedelta(seconds=w.limits.queue_seconds)
     assert timing.due_at(replace(w, job_uid=UID)) == w.deadline
     assert timing.due_at(replace(w, deadline=None)) is None
+    assert timing.due_at(replace(w, halt=Halt(Outcome.STOPPED, "StopRequested"))) == w.deadline
 
 
 def test_a_job_that_cannot_be_read_is_given_up_a_queue_time_after_its_deadline() -> None:
@@ -165,3 +166,28 @@ def test_a_job_that_cannot_be_read_is_given_up_a_queue_time_after_its_deadline()
 def test_further_attempts_wait_ten_seconds_a_minute_six_and_then_fifteen() -> None:
     pauses = [timing.pause(Limits(attempts=7), attempt) for attempt in range(2, 7)]
     assert pauses == [10, 60, 360, 900, 900]
+
+
+def test_the_attempts_of_a_release_that_is_asked_for_again_wait_as_those_of_the_first() -> None:
+    limits = Limits(attempts=3)
+    follow = [timing.may_follow(limits, Stage.RELEASE, attempt) for attempt in range(1, 7)]
+    assert follow == [True, True, False, True, True, False]
+    assert not timing.may_follow(limits, Stage.PUBLISH, 4)
+    assert [timing.pause(limits, attempt) for attempt in (2, 3)] == [
+        timing.pause(limits, attempt) for attempt in (5, 6)
+    ]
+
+
+def test_a_container_that_does_not_run_yet_is_checked_by_each_fast_tick_and_not_after_the_end() -> None:
+    w = replace(running(SECOND, timedelta(hours=1)), runs_since=None)
+    assert timing.next_check(w, NOW) == NOW + timing.CHECK_AFTER
+    assert timing.next_check(replace(w, deadline=NOW + SECOND), NOW) == NOW + SECOND
+    assert timing.next_check(replace(w, deadline=None), NOW) == NOW + timing.CHECK_AFTER
+
+
+def test_the_wait_of_a_further_executor_for_its_job_begins_when_it_was_decided() -> None:
+    limits = Limits(algorithm_seconds=3600)
+    w = replace(running(SECOND, SECOND), phase=Phase.ALGORITHM, limits=limits, ran_seconds=3000, job_uid=None)
+    w = replace(w, deadline=timing.stage_deadline(timing.remaining(w), Stage.ALGORITHM, NOW))
+    age = timedelta(minutes=1)
+    assert timing.next_check(w, NOW + age) == NOW + 2 * age
