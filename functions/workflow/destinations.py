@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from functions.workflow.field_checks import has_controls
+
 SCHEMES = frozenset({"s3", "gs", "az", "https", "http", "file"})
 READ_WITH_CREDENTIALS = frozenset({"s3", "gs", "az", "file"})
 OWNER = "{owner}"
@@ -133,4 +135,6 @@ def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:
     dots = any(part.partition(";")[0] in (".", "..") for part in path)
     if dots or any(set(part) & set("/\\\0") for part in path) or "//" in split.path.strip("/"):
         raise DestinationRefused("a URL whose path has no empty parts, `.`, `..` and `\\`")
+    if any(map(has_controls, path)):
+        raise DestinationRefused("a URL without control characters")
     return split.scheme, host, path

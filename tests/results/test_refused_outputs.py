@@ -64,6 +64,15 @@ def test_an_output_that_its_storage_refuses_is_named_and_the_others_are_delivere
     assert bool(written.streams) is (scope is Scope.ALL)
 
 
+def test_a_file_whose_name_no_url_can_have_is_named_and_the_others_are_delivered(
+    run: Publish, volume: Path, tmp_path: Path
+) -> None:
+    (volume / "outputs/vol/a\\b").touch()
+    written = run(_task(_output("/vol", tmp_path / "v", type="DIRECTORY")))
+    assert [each.path for each in written.delivered] == ["/vol/deep/er/y", "/vol/x"]
+    assert written.warnings == ("/vol/a\\b is not published: it is a file whose name no URL can have",)
+
+
 def test_destinations_that_refuse_many_outputs_end_the_stage_for_good(
     run: Publish, volume: Path, tmp_path: Path
 ) -> None:

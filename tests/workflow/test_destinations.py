@@ -28,6 +28,8 @@ from functions.workflow.destinations import DestinationRefused, belongs_to_anoth
         ("//h/up", False),
         ("https://h/up/..;x/y", False),
         ("https://h/up/..%5C..%5Cy", False),
+        ("s3://b/x/a%0Ab", False),
+        ("https://h/up/%7F", False),
     ],
 )
 def test_urls_are_compared_part_by_part(url: str, allowed: bool) -> None:
