@@ -64,13 +64,14 @@ def test_an_output_that_its_storage_refuses_is_named_and_the_others_are_delivere
     assert bool(written.streams) is (scope is Scope.ALL)
 
 
-def test_a_file_whose_name_no_url_can_have_is_named_and_the_others_are_delivered(
+def test_a_file_whose_name_no_url_can_have_is_delivered_under_its_published_name(
     run: Publish, volume: Path, tmp_path: Path
 ) -> None:
-    (volume / "outputs/vol/a\\b").touch()
+    (volume / "outputs/vol/a\\b").write_text("odd")
     written = run(_task(_output("/vol", tmp_path / "v", type="DIRECTORY")))
-    assert [each.path for each in written.delivered] == ["/vol/deep/er/y", "/vol/x"]
-    assert written.warnings == ("/vol/a\\b is not published: it is a file whose name no URL can have",)
+    assert [each.path for each in written.delivered] == ["/vol/a%5Cb", "/vol/deep/er/y", "/vol/x"]
+    assert (tmp_path / "v/a%5Cb").read_text() == "odd"
+    assert written.warnings == ("/vol/a%5Cb stands for a name that is not plain text",)
 
 
 def test_destinations_that_refuse_many_outputs_end_the_stage_for_good(

@@ -115,10 +115,13 @@ def _failed_input(volume: Path) -> tuple[str, ...]:
 
 
 def container_path(published: str) -> str:
-    """Return the path in the container of a published file. Escapes stay if the original name is not printable."""
+    """Return the path in the container of a published file.
+
+    Escapes stay if the original name is not printable, or has a `\\`, which no URL of an output may have.
+    """
     path = published.removeprefix(OUTPUTS)
     raw = unquote(path)
-    return raw if raw.isprintable() and "\ufffd" not in raw else path
+    return raw if raw.isprintable() and not set(raw) & set("\ufffd\\") else path
 
 
 def covered(task: TesTask, published: str) -> list[str]:
