@@ -237,7 +237,7 @@ def _sign(
         "nonce": str(time.time_ns()),
     }
     for each in files:
-        click.echo(f"{each['verdict']:<9} {printable(each['path'])}  {each['sha256'][:16]}…", err=True)
+        click.echo(f"{each['verdict']:<9} {printable(each['path'])}  {printable(each['sha256'])[:16]}…", err=True)
     if not yes:
         click.confirm(f"Sign as {client.address}: {verdict} job {printable(found['jobId'])}?", abort=True, err=True)
     answer = client.decide(decision, client.sign(encode(decision).decode()))

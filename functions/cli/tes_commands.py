@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from functions.cli.command_errors import FAILED, fail
+from functions.cli.command_errors import FAILED, fail, printable
 from functions.cli.options import THIS_MACHINE, checked_url, json_option, print_json, read_secret, url_option
 from functions.cli.tes_run import local_urls, outputs_option, read_task, relative_urls, run
 
@@ -81,7 +81,7 @@ def submit(client: TesClient, task: Path, out: Path | None, as_json: bool) -> No
     if as_json:
         print_json({"id": id})
     else:
-        click.echo(id)
+        click.echo(printable(id))
 
 
 @tes.command()
@@ -164,4 +164,4 @@ def cancel(client: TesClient, id: str, as_json: bool) -> None:
     if as_json:
         print_json(task)
     else:
-        click.echo(task["state"])
+        click.echo(printable(task["state"]))

@@ -35,7 +35,17 @@ RUNNING = job(
     progress={"files": "1", "filesTotal": "2", "bytes": 1, "bytesTotal": None},
     attempts=[ATTEMPT | {"ended": None, "outcome": None}],
 )
-NUMBERS = {"since", "created", "ended", "dateCreated", "dateFinished", "at"}  # times, which are parsed
+NOT_DELIVERED = {"event": "e", "about": "a", "since": "s", "tries": "t"}
+NUMBERS = {
+    "since",
+    "created",
+    "ended",
+    "dateCreated",
+    "dateFinished",
+    "at",
+    "creation_time",
+    "size_bytes",
+}  # times, which are parsed
 ANSWERS = {
     "/compute": [FAILED],
     "/runningjobs": [RUNNING],
@@ -54,6 +64,36 @@ ANSWERS = {
         )
     ],
 }
+# A held job and a task of GA4GH TES. In the middle of a text, HOSTILE also stands before what is cut off.
+HELD = {
+    "jobId": "j",
+    "environment": "e",
+    "policy": ["p"],
+    "until": "u",
+    "head": "h",
+    "findings": "1",
+    "verdict": "review",
+    "approvals": {"given": "0", "needed": "1"},
+    "releaseFailed": {"at": "now", "reason": "r"},
+    "files": [{"index": 0, "path": "p", "size": "1", "sha256": HOSTILE, "blocked": False}],
+    "report": {"files": [{"path": "p", "findings": [{"level": "l", "rule": "r", "text": "t"}]}], "notes": ["n"]},
+    "state": "released",
+}
+TASK = {
+    "id": "t",
+    "state": "s",
+    "name": "n",
+    "creation_time": "2026-01-01T00:00:00+00:00",
+    "executors": [{"command": ["c"]}],
+    "logs": [
+        {
+            "logs": [{"stdout": "o", "stderr": "e"}],
+            "outputs": [{"url": "u", "size_bytes": "1"}],
+            "system_logs": ["l"],
+        }
+    ],
+}
+TASKS = "/ga4gh/tes/v1/tasks"
 
 
 def hostile(value: Any, key: str = "") -> Any:
@@ -79,6 +119,15 @@ def evil(api: FakeApi) -> FakeApi:
     for method in ("PUT", "POST", "DELETE"):
         api.put(method, "/compute", hostile([FAILED]))
     api.put("GET", "/info", hostile(FAILED))
+    api.put("GET", "/held", {"held": [hostile(HELD)], "undelivered": [hostile(NOT_DELIVERED)]})
+    for method, path in (("GET", "/held/job1"), ("POST", "/decisions"), ("POST", "/release"), ("POST", "/revoke")):
+        api.put(method, path, hostile(HELD))
+    api.put("POST", "/freeze", hostile({"scope": "all"}))
+    api.put("DELETE", "/freeze", hostile({"scope": "all"}))
+    api.put("GET", TASKS, {"tasks": [hostile(TASK)]})
+    api.put("POST", TASKS, hostile({"id": "t"}))
+    api.put("GET", f"{TASKS}/t", hostile(TASK))
+    api.put("POST", f"{TASKS}/t:cancel", {})
     api.put("GET", "/logs", HOSTILE.encode() + b"\nsecond\ttab")
     api.results = [("a.txt", b"hi")]
     return api
@@ -110,6 +159,14 @@ COMMANDS = [
     ["delete", "job1", "--yes"],
     ["submit", "workflow.json"],
     ["submit", "workflow.json", "--wait"],
+    ["held"],
+    ["review", "job1"],
+    ["release", "job1", "--reason", "r", "--yes"],
+    ["reject", "job1", "--yes"],
+    ["tes", "submit", "workflow.json"],
+    ["tes", "get", "t"],
+    ["tes", "list"],
+    ["tes", "cancel", "t"],
 ]
 
 
