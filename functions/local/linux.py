@@ -48,9 +48,9 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def signal_when_parent_ends(number: int = signal.SIGKILL) -> None:
-    """Have the kernel send a signal to this process when its parent ends. A change of user undoes this."""
-    _prctl(_PR_SET_PDEATHSIG, number)
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends. A change of user undoes this."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def hide_from_ptrace() -> None:

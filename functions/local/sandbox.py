@@ -101,7 +101,7 @@ def _unshare(kinds: int) -> None:
     for file, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{file}", "w") as mapping:
             mapping.write(text)
-    linux.signal_when_parent_ends()  # the new credentials undid it
+    linux.end_with_parent()  # the new credentials undid it
 
 
 def _drop_privileges(user: list[int] | None) -> None:
@@ -112,7 +112,7 @@ def _drop_privileges(user: list[int] | None) -> None:
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
-        linux.signal_when_parent_ends()  # the new credentials undid it
+        linux.end_with_parent()  # the new credentials undid it
     linux.drop_capabilities()
     linux.forbid_new_privileges()
     linux.install_filter(seccomp.program(os.uname().machine))
@@ -123,7 +123,7 @@ def _continue_in_child() -> None:
     parent = os.getpid()
     child = os.fork()
     if child == 0:
-        linux.signal_when_parent_ends()
+        linux.end_with_parent()
         if os.getppid() not in (parent, 0):  # 0: the parent is outside of this process namespace
             os._exit(128 + signal.SIGKILL)  # it ended before
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

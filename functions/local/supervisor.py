@@ -29,8 +29,8 @@ CHECK_INTERVAL = 0.05  # seconds between two checks of the limits
 SHORTEST_INTERVAL = 0.002  # while memory grows so fast that it may be exceeded before the next check
 
 
-def main(spec_file: Path, parent: int) -> None:
-    """Run one launch spec. `parent`: the process that forked this one."""
+def main(spec_file: Path, platform: int) -> None:
+    """Run one launch spec. `platform`: a socket that is closed at its other end when the platform has ended."""
     spec = json.loads(spec_file.read_bytes())
     folder = spec_file.parent
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -42,7 +42,7 @@ def main(spec_file: Path, parent: int) -> None:
     if (folder / "deleted").exists() or not _in_place(folder / "lock", lock):
         return
     began = time.time()
-    end = Supervisor(spec).run(parent)
+    end = Supervisor(spec).run(platform)
     if end is not None:
         draft = folder / "end.draft"
         draft.write_text(json.dumps({**end, "started": began, "ended": time.time()}))
@@ -76,19 +76,16 @@ class Supervisor:
         self._hidden_files = HiddenFiles((spec["writable"] or ["/"])[0])
         self._system_v: list[int] = []  # the stage's own lists of usage.SYSTEM_V
 
-    def run(self, parent: int) -> dict[str, Any] | None:
+    def run(self, platform: int) -> dict[str, Any] | None:
         """Return how the stage ended; None if it was told to stop."""
         wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_stopped", True))
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        if self._spec["ends_with_platform"]:
-            linux.signal_when_parent_ends(signal.SIGTERM)
-            self._stopped = os.getppid() != parent  # it ended before
         linux.adopt_orphans()
         self._cgroup = Cgroup.create(self._spec["memory"]) if self._spec["memory"] else None
         try:
-            ended = self._watch(wake)
+            ended = self._watch(wake, platform)
             self._check_end()
             out_of_memory = self._out_of_memory()
         finally:
@@ -98,17 +95,21 @@ class Supervisor:
             return None
         return self._end(*ended, out_of_memory=out_of_memory)
 
-    def _watch(self, wake: int) -> tuple[int, int]:
+    def _watch(self, wake: int, platform: int) -> tuple[int, int]:
         """Run the program until nothing of it is left; its exit status, and its most memory in bytes."""
         child = self._start()
         deadline = time.monotonic() + self._spec["seconds"]
+        watched = [wake, platform] if self._spec["ends_with_platform"] else [wake]
         while (ended := _reap(child)) is None:
             self._enforce(deadline)
             pause = min(max(0.0, self._next_check - time.monotonic()), CHECK_INTERVAL)
-            ready, _, _ = select.select([*self._streams.open_pipes, wake], [], [], pause)
+            ready, _, _ = select.select([*self._streams.open_pipes, *watched], [], [], pause)
             if wake in ready:
                 os.read(wake, 4096)
-            for pipe in set(ready) - {wake}:
+            if platform in ready:  # it has ended
+                self._stopped = True
+                watched.remove(platform)
+            for pipe in set(ready) - {wake, platform}:
                 if not self._streams.copy(pipe):
                     self._streams.finish(pipe)  # every process that could print has closed it
         process_tree.kill_all()
@@ -133,7 +134,7 @@ class Supervisor:
                 raise OSError(self._streams.refused)
             os.setsid()
             os.umask(0o022)
-            linux.signal_when_parent_ends()
+            linux.end_with_parent()
             if os.getppid() != supervisor:
                 os._exit(126)  # the supervisor ended before
             self._limit()

@@ -230,20 +230,27 @@ def test_a_fork_server_that_is_replaced_does_not_remove_the_folder_of_a_living_p
     assert server.returncode == -signal.SIGKILL
 
 
-def test_a_supervisor_whose_fork_server_has_ended_already_ends_its_stage(
-    driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    orphan = """
-import os
-from functions.local import supervisor
-main = supervisor.main
-supervisor.main = lambda spec, parent: main(spec, parent + 1)  # as if another process were its parent now
-"""
-    real = launch_spec.bare_python
-    monkeypatch.setattr(launch_spec, "bare_python", lambda code: real(orphan + code))
-    monkeypatch.setattr(driver.kubelet, "_options", replace(driver.kubelet._options, ends_with_platform=True))
-    driver.kubelet._launcher.close()
+def test_a_supervisor_whose_platform_has_ended_already_ends_its_stage(driver: ProcessDriver) -> None:
+    driver.kubelet._options = replace(driver.kubelet._options, ends_with_platform=True)
+    driver.kubelet._launcher._platform.close()  # the kernel does it when the platform is killed
     assert run_to_end(driver, shell_job("exec sleep 1000")).outcome is Outcome.LOST
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_stages_that_end_with_the_platform_outlive_their_fork_server(
+    driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr("functions.local.supervisor_launcher._TIMEOUT", 3.0)
+    driver.restart_kubelet()
+    driver.kubelet._options = replace(driver.kubelet._options, ends_with_platform=True)
+    job = shell_job("touch $OUTPUTS/begun; until [ -e $OUTPUTS/go ]; do sleep 0.05; done; exit 7")
+    driver.create(job)
+    outputs = volume(driver, job) / "outputs"
+    until((outputs / "begun").exists, bool)
+    os.kill(driver.kubelet._launcher.fork_server().pid, number)
+    assert run_to_end(driver, shell_job("exit 9")).exit_code == 9  # another fork server has started it
+    (outputs / "go").touch()
+    assert until(lambda: driver.cluster.read(job.ref), lambda status: status.state is State.ENDED).exit_code == 7
 
 
 def test_the_fork_server_exits_when_the_kubelet_is_killed(driver: ProcessDriver) -> None:
