@@ -43,7 +43,8 @@ class Streams:
                 self._stdin = _open_below(named["root"], named["stdin"], os.O_RDONLY)
             for output, name in zip(self._outputs, ("stdout", "stderr"), strict=True):
                 if named[name]:
-                    output.file = _open_below(named["root"], named[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                    output.file = _open_below(named["root"], named[name], os.O_WRONLY | os.O_CREAT)
+                    os.ftruncate(output.file, 0)  # not earlier: another name of the file would lose its content
                     if named["user"]:
                         os.fchown(output.file, *named["user"])
         except OSError as e:
