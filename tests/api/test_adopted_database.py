@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import psycopg2
+import pytest
 from support.api import ADMIN, API, Api, app
 
 from functions.results.ports import Content, Storage
@@ -59,3 +61,12 @@ def test_its_jobs_are_answered_as_before_and_new_ones_are_accepted(
                 assert ask("/getResult", "0xother", job, index=0).status_code == 404
         assert seen
         assert api.start()["status"] == 1
+
+
+def test_an_image_without_the_migrations_answers_501_and_says_which_has_them(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    api = Api(app(database_url=empty_postgres_url))
+    answered = api.submit.post(f"{API}/pgsqlinit", headers=ADMIN)
+    assert (answered.status_code, "k8s_install/migrate.yml" in answered.json["error"]) == (501, True)

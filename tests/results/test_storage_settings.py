@@ -96,6 +96,36 @@ def test_the_api_keys_and_the_expiry_of_operator_engine_reach_ipfs(ipfs: IpfsNod
     assert (headers["X-API-KEY"], headers["CLIENT-ID"]) == ("k", "c")
 
 
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((401, b"no key"), StorageRefused),
+        ((403, b"no right"), StorageRefused),
+        ((500, b"the repository is locked"), StorageUnavailable),
+        ((200, b""), StorageUnavailable),
+        ((200, b'{"Name": "outputs/a", "Hash": "Qm1"}'), StorageUnavailable),  # the folder around it is not named
+        ((200, b'{"Name": "", "Hash": "../x"}'), StorageUnavailable),
+        ((200, b'{"Name": "", "Hash": 7}'), StorageUnavailable),
+    ],
+)
+def test_an_answer_of_ipfs_that_names_no_stored_file_stores_none(
+    ipfs: IpfsNode, answer: tuple[int, bytes], error: type[Exception]
+) -> None:
+    ipfs.answers["add"] = answer
+    with pytest.raises(error):
+        open_url("ipfs://", {"IPFS_OUTPUT": ipfs.url}).put("w1/1/outputs/a", [b"1"], 1, "text/plain")
+
+
+@pytest.mark.parametrize("listed", [b"", b"[]", b'{"Entries": 1}', b'{"Entries": [{"Name": "other"}]}'])
+def test_results_in_ipfs_stay_if_the_node_does_not_list_their_attempts(ipfs: IpfsNode, listed: bytes) -> None:
+    storage = open_url("ipfs://", {"IPFS_OUTPUT": ipfs.url})
+    storage.put_manifest(W, 1, Manifest())
+    ipfs.answers["files/ls"] = (200, listed)
+    with pytest.raises(StorageUnavailable, match="not a list of files"):
+        storage.remove(W)
+    assert ipfs.mfs
+
+
 def test_a_file_of_another_storage_is_refused(tmp_path: Path) -> None:
     storage = open_url((tmp_path / "results").as_uri(), {})
     with pytest.raises(StorageUnavailable, match="another storage"):

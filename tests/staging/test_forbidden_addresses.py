@@ -14,6 +14,7 @@ from support.datahost import DataHost, File, Held, endless
 from functions.staging.addresses import is_public, resolve
 from functions.staging.guarded_http import GuardedHttp
 from functions.staging.report import StageFailure
+from functions.staging.retry import TransientError
 from functions.untrusted import parse_url
 
 GUARDED = replace(LOOPBACK, allow_private_addresses=False)
@@ -26,6 +27,7 @@ INSIDE = [
     *("ff02::1", "::ffff:127.0.0.1", "::ffff:a9fe:a9fe", "::ffff:0:127.0.0.1", "64:ff9b::7f00:1"),
     *("64:ff9b::a9fe:a9fe", "64:ff9b:1::808:808", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2002:808:808::1"),
     *("2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1", "100::1", "3fff::1", "5f00::1", "4000::1"),
+    "no-address",
 ]
 
 
@@ -104,6 +106,12 @@ def test_one_internal_address_among_public_ones_refuses_the_host() -> None:
     with pytest.raises(StageFailure) as caught:
         resolve("two.example", 80, private=False, lookup=lookup)
     assert caught.value.reason == "DataForbidden"
+
+
+def test_a_name_without_an_address_may_get_one_later() -> None:
+    with pytest.raises(TransientError) as caught:
+        resolve("none.example", 80, private=False, lookup=lambda *_, **__: [])
+    assert caught.value.absent
 
 
 class Rebinding:

@@ -23,6 +23,7 @@ class IpfsNode(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pins: dict[str, dict[str, bytes]] = {}
         self.mfs: dict[str, bytes] = {}
+        self.answers: dict[str, tuple[int, bytes]] = {}  # to commands that it does not carry out
         self.seen: list[tuple[str, dict[str, str], dict[str, str]]] = []  # command, options, headers
 
     @property
@@ -60,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         options = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.server.seen.append((command, options, dict(self.headers)))
         body = self._body()
+        if command in self.server.answers:
+            return self._send(*self.server.answers[command])
         answer = getattr(self, f"_{command.replace('/', '_')}", None)
         if answer is None:
             return self._send(404, b"no such command")
