@@ -30,6 +30,12 @@ def test_a_nonce_is_the_same_time_in_every_unit_and_type(nonce: Any) -> None:
     assert nanoseconds(nonce) == 1795312226 * 10**9
 
 
+@pytest.mark.parametrize(("digits", "below", "from_it_on"), [(11, 10**9, 10**6), (14, 10**6, 10**3), (17, 10**3, 1)])
+def test_the_number_of_digits_tells_the_unit(digits: int, below: int, from_it_on: int) -> None:
+    limit = 10**digits
+    assert (nanoseconds(limit - 1), nanoseconds(limit)) == ((limit - 1) * below, limit * from_it_on)
+
+
 def test_the_fraction_of_seconds_counts() -> None:
     assert nanoseconds("1795312226.446271") == nanoseconds(1795312226.446271) == 1795312226446271000
 
