@@ -14,16 +14,16 @@ from typing import Any, get_type_hints
 from functions.variables import SettingsError, parse, text_of
 
 
-def setting(variable: str, default: Any, meaning: str, *, secret: bool = False, example: str = "") -> Any:
+def setting(
+    variable: str, default: Any, meaning: str, *, secret: bool = False, optional: bool = False, example: str = ""
+) -> Any:
     """Define a field of Settings. A secret may also be a file, named by `<variable>_FILE`, and is never shown.
 
-    `example`: an item of the list, for errors.
+    `optional`: this file may be missing, so that a mounted Secret may lack the key. `example`: an item of the list, for
+    errors.
     """
-    return field(
-        default=default,
-        repr=not secret,
-        metadata={"variable": variable, "meaning": meaning, "secret": secret, "example": example},
-    )
+    told = {"variable": variable, "meaning": meaning, "secret": secret, "optional": optional, "example": example}
+    return field(default=default, repr=not secret, metadata=told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +136,7 @@ class Settings:
         "",
         "`whsec_…`, signs these events as Standard Webhooks does; empty: unsigned (docs/trust.md)",
         secret=True,
+        optional=True,
     )
 
     # proofs
@@ -147,7 +148,11 @@ class Settings:
         "SIGNING_KEY", "", "Ed25519 key (PEM) that signs statements and checkpoints (docs/trust.md)", secret=True
     )
     earlier_signing_key: str = setting(
-        "EARLIER_SIGNING_KEY", "", "the key before SIGNING_KEY; signs too while it is replaced", secret=True
+        "EARLIER_SIGNING_KEY",
+        "",
+        "the key before SIGNING_KEY; signs too while it is replaced",
+        secret=True,
+        optional=True,
     )
 
     checkpoint_url: str = setting(
@@ -190,10 +195,11 @@ class Settings:
         """Read the settings. Raises SettingsError."""
         hints = get_type_hints(cls)
         values: dict[str, Any] = {
-            f.name: parse(f.metadata["variable"], text, hints[f.name], f.metadata["example"])
+            f.name: parse(told["variable"], text, hints[f.name], told["example"])
             for f in fields(cls)
-            if f.metadata
-            and (text := text_of(environ, f.metadata["variable"], secret=f.metadata["secret"])) is not None
+            if (told := f.metadata)
+            and (text := text_of(environ, told["variable"], secret=told["secret"], optional=told["optional"]))
+            is not None
         }
         return cls(**values, legacy=dict(environ))
 

@@ -26,10 +26,10 @@ def with_credentials(credentials_dir: str, environ: Mapping[str, str]) -> dict[s
     return {**environ, **found}
 
 
-def text_of(environ: Mapping[str, str], variable: str, *, secret: bool) -> str | None:
+def text_of(environ: Mapping[str, str], variable: str, *, secret: bool, optional: bool = False) -> str | None:
     """Return the text of a variable; None if it is not set. A secret may be in the file that `<variable>_FILE` names.
 
-    Raises SettingsError if that file cannot be read.
+    Raises SettingsError if that file cannot be read, or is missing and not `optional`.
     """
     if variable in environ:
         return environ[variable]
@@ -38,7 +38,9 @@ def text_of(environ: Mapping[str, str], variable: str, *, secret: bool) -> str |
         return None
     try:
         return Path(path).read_text().strip()
-    except OSError:
+    except OSError as e:
+        if optional and isinstance(e, FileNotFoundError):
+            return None
         raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None
 
 

@@ -24,7 +24,8 @@ def table() -> str:
 
 def row(field: dataclasses.Field[Any]) -> str:
     variable, meaning = field.metadata["variable"], field.metadata["meaning"]
-    also = f"; or `{variable}_FILE`" if field.metadata["secret"] else ""
+    missing = ", which may be missing" if field.metadata["optional"] else ""
+    also = f"; or `{variable}_FILE`{missing}" if field.metadata["secret"] else ""
     return f"| `{variable}` | {shown(field.default)} | {meaning}{also} |"
 
 
@@ -64,3 +65,14 @@ def test_a_value_of_the_wrong_kind_is_refused_without_quoting_it(variable: str, 
     with pytest.raises(SettingsError) as refused:
         Settings.load({variable: "hunter2"})
     assert str(refused.value) == f"{variable} must be {expected}"
+
+
+def test_only_the_file_of_an_optional_secret_may_be_missing(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    found = Settings.load({"NOTIFY_HOLD_SECRET_FILE": missing, "EARLIER_SIGNING_KEY_FILE": missing})
+    assert (found.notify_hold_secret, found.earlier_signing_key) == ("", "")
+    for variable in ("SIGNING_KEY_FILE", "ALLOWED_ADMINS_FILE", "DATABASE_URL_FILE"):
+        with pytest.raises(SettingsError, match=f"{variable} names a file that cannot be read"):
+            Settings.load({variable: missing})
+    with pytest.raises(SettingsError, match="NOTIFY_HOLD_SECRET_FILE names a file that cannot be read"):
+        Settings.load({"NOTIFY_HOLD_SECRET_FILE": str(tmp_path)})

@@ -123,6 +123,8 @@ def mounts(spec: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{mount['mountPath']}=cm:{name}"
             case {"secret": {"secretName": name}}:
                 yield f"{mount['mountPath']}=secret:{name}"
+            case {"projected": {"sources": [{"secret": {"name": name}}, *_]}}:
+                yield f"{mount['mountPath']}=secret:{name}"
             case {"emptyDir": _, "name": name}:
                 yield f"{mount['mountPath']}=emptyDir:{name}"
 
