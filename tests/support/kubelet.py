@@ -67,17 +67,21 @@ class Kubelet:
                 case {"configMap": {"name": name}}:
                     self.write(place, self.content("ConfigMap", namespace, name))
                 case {"secret": dict(secret)}:
-                    self.write(place, self.secret_files(secret, namespace))
+                    self.write(place, self.secret_files(secret["secretName"], secret, namespace))
+                case {"projected": {"sources": sources}}:
+                    files = [self.secret_files(each["secret"]["name"], each["secret"], namespace) for each in sources]
+                    self.write(place, {key: value for each in files for key, value in each.items()})
                 case _:
                     place.mkdir()
             if mount["mountPath"] != "/tmp":
                 self.moved[mount["mountPath"]] = str(place)
 
-    def secret_files(self, secret: Mapping[str, Any], namespace: str) -> dict[str, str]:
-        """The files of a volume: all keys of a Secret, or those that `items` names."""
-        content = self.content("Secret", namespace, secret["secretName"], optional=secret.get("optional", False))
-        keys = [item["key"] for item in secret.get("items", [])] or content
-        return {key: content[key] for key in keys}
+    def secret_files(self, name: str, source: Mapping[str, Any], namespace: str) -> dict[str, str]:
+        """The files of a volume: all keys of a Secret, or those that `items` names. `optional` ones may be missing."""
+        optional = source.get("optional", False)
+        content = self.content("Secret", namespace, name, optional=optional)
+        keys = [item["key"] for item in source.get("items", [])] or content
+        return {key: content[key] for key in keys if key in content or not optional}
 
     def here(self, text: str) -> str:
         """The text with the names of this machine; the longest go first: /data/outputs before /data."""
