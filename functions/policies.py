@@ -49,6 +49,9 @@ def _problems(policy: WrittenPolicy) -> Iterator[tuple[str, str]]:
         yield "approvals", f"must be at most {len(addresses)}, the number of checkers"
     if len(addresses) < len(policy.checkers):
         yield "checkers", "names one address twice; each must be another person"
+    names = [checker.name for checker in policy.checkers]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        yield "checkers", f"names {twice!r} twice; each must be another person, and a person has one key"
     for name, entries in (
         ("algorithms", policy.algorithms),
         ("publisherTrustedAlgorithms", policy.publisher_trusted_algorithms),

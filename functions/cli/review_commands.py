@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ def held(client: Client, as_json: bool) -> None:
 @json_option
 @server_options
 def review(client: Client, job: str, index: int | None, out: Path | None, as_json: bool) -> None:
-    """Show a held job: its files, what the checks found, and the decisions so far.
+    """Show a held job: what ran, its files, what was found in them, and the decisions so far.
 
     With --file the file itself is shown: a table or a text in part, a picture where the terminal can (kitty, Ghostty,
     iTerm2, WezTerm, mintty). --out writes it to a file instead, which must not exist yet. The server records each view
@@ -98,6 +99,8 @@ def review(client: Client, job: str, index: int | None, out: Path | None, as_jso
         print_json(found)
         return
     screen = terminal.console()
+    for line in _what_ran(found.get("ran") or {}):
+        screen.print(terminal.text(line, "dim"))
     findings = {each["path"]: each["findings"] for each in (found["report"] or {"files": []})["files"]}
     for file in found["files"]:
         blocked = "  BLOCKED" if file["blocked"] else ""
@@ -115,7 +118,28 @@ def review(client: Client, job: str, index: int | None, out: Path | None, as_jso
         screen.print(
             terminal.text(f"the last release failed at {failed['at']}: {printable(failed['reason'])}", "yellow")
         )
+    for each in found["decisions"]:
+        screen.print(terminal.text(_decided(each)))
     screen.print(terminal.text(f"until {found['until']}; {approvals['given']} of {approvals['needed']} approvals"))
+
+
+def _what_ran(ran: dict[str, Any]) -> Iterator[str]:
+    """What ran on what, by digest."""
+    if ran.get("algorithm"):
+        yield f"algorithm  sha256 {printable(ran['algorithm'])}"
+    for image in ran.get("images", ()):
+        yield f"image      {printable(image)}"
+    for each in ran.get("inputs", ()):
+        yield f"input      {printable(each['path'])}  {each['size']} bytes  sha256 {printable(each['sha256'])}"
+
+
+def _decided(stored: dict[str, Any]) -> str:
+    """One decision: who, when, what and why."""
+    decision = json.loads(stored["text"])
+    withheld = sum(file["verdict"] == "withhold" for file in decision["files"])
+    but = f", {withheld} of {len(decision['files'])} files withheld" if decision["verdict"] == "release" else ""
+    reason = f": {printable(decision['reason'])}" if decision["reason"] else ""
+    return f"decided    {printable(stored['by'])} {printable(decision['verdict'])}{but}, {stored['at']}{reason}"
 
 
 def _show_file(client: Client, job: str, found: dict[str, Any], index: int, out: Path | None) -> None:

@@ -19,10 +19,11 @@ from functions.results.ports import NotFound
 from functions.store.values import HeldResults, Outgoing
 from functions.trust.chain import spell_time
 from functions.workflow.decision import Verdict
-from functions.workflow.model import Record
+from functions.workflow.model import Phase, Record, Stage
 from functions.workflow.observation import FileViewed
 
 PAGE = 1000
+ALGORITHM = Phase(Stage.ALGORITHM)
 # A held file may be hostile: a browser must neither run nor embed it.
 _HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
@@ -38,11 +39,11 @@ def held(call: Call) -> Response:
 
 
 def held_job(call: Call) -> Response:
-    """GET /held/{job}: show the files, what the checks found, the decisions so far, and what to sign."""
+    """GET /held/{job}: show what ran, the files, what the checks found, the decisions so far, and what to sign."""
     reviewer = require_reviewer(call)
     record, waiting = _visible(call, reviewer, call.captured["job"])
-    report = report_of(waiting)
-    return answer({**_summary(call, record), **_details(call, record, waiting), "report": _plain(report)})
+    shown = {**_summary(call, record), **_details(call, record, waiting), "ran": _ran(call, record)}
+    return answer({**shown, "report": _plain(report_of(waiting))})
 
 
 def held_file(call: Call) -> Response:
@@ -125,6 +126,16 @@ def _details(call: Call, record: Record, waiting: HeldResults) -> dict[str, Any]
     stored = call.app.store.decisions(record.workflow.id)
     decided = [{"by": each.by, "at": spell_time(each.at), "text": each.text} for each in stored]
     return {"head": waiting.head, "files": files, "decisions": decided}
+
+
+def _ran(call: Call, record: Record) -> dict[str, Any]:
+    """What ran on what, by digest, so far as the history states it. On a laptop no image runs."""
+    from functions.status.proofs import run_of
+
+    run = run_of(call.app, record)
+    images = [entry.facts["image"] for entry, _ in run.covered if entry.before is ALGORITHM and "image" in entry.facts]
+    inputs = [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in run.inputs]
+    return {"algorithm": run.algorithm, "images": list(dict.fromkeys(images)), "inputs": inputs}
 
 
 def _plain(report: object) -> Any:

@@ -6,6 +6,7 @@ the `head` of the history at the moment the results were held: an old page canno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from functions.trust.policy import Approval
 
 MAX_FILES = 10_000
 MAX_REASON = 1000
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 _Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -98,6 +100,8 @@ def parse(value: Any) -> Decision:
         decision = msgspec.convert(value, Decision)
     except msgspec.ValidationError as e:
         raise DecisionRefused(f"the decision is malformed: {e}") from None
+    if not _TIME.fullmatch(decision.at):
+        raise DecisionRefused("the decision is malformed: expected a time such as 2026-11-27T02:40:00Z - at `$.at`")
     try:
         canonical.encode(msgspec.to_builtins(decision))
     except canonical.NotCanonical as e:

@@ -6,16 +6,21 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import asdict
 from support.api import ADMIN, API, OWNER, Api
-from support.held_api import BEN, CHECKERS, KEYS, as_operator, decide, decision, held, held_api, look, phase
+from support.held_api import BEN, CHECKERS, KEYS, MANIFEST, as_operator, decide, decision, held, held_api, look, phase
 
 from functions import ethereum
 from functions.advance.sweep import sweep
 from functions.api.auth.signature import checker_message
 from functions.store.values import Query
 from functions.trust.policy import Checker, Policies, WrittenPolicy
-from functions.workflow.model import Hold, Phase, WorkflowId
+from functions.workflow.decision import Verdict
+from functions.workflow.model import FetchedFile, Hold, Outcome, Phase, Stage, WorkflowId
+from functions.workflow.observation import StageEnded
+from functions.workflow.reported_facts import of_fetched
 
 
 @pytest.fixture
@@ -190,3 +195,27 @@ def test_who_submitted_a_job_as_a_checker_of_one_data_set_sees_nothing_of_the_ot
     for path in (f"/held/{job}", f"/heldFile?jobId={job}&index=0", f"/crate?jobId={job}"):
         assert look(api, path, KEYS[2]).status_code == 404
     assert look(api, f"/held/{job}").status_code == 200
+
+
+def test_a_checker_sees_what_ran_on_what_by_digest(api: Api) -> None:
+    fetched = (
+        FetchedFile("inputs/did/0", "https", 7, "ab" * 32),
+        FetchedFile("transformations/algorithm", "rawcode", 3, "cd" * 32),
+    )
+    facts = of_fetched(map(asdict, fetched))
+    job = WorkflowId(api.start()["jobId"])
+    for stage, proven in (
+        (Stage.CONFIGURE, facts),
+        (Stage.ALGORITHM, {"image": f"sha256:{'ef' * 32}"}),
+        (Stage.PUBLISH, {}),
+    ):
+        state = api.app.store.state(job)
+        assert state is not None
+        manifest = msgspec.structs.replace(MANIFEST, fetched=fetched)
+        end = StageEnded(stage, 1, state.job_uid, Outcome.SUCCEEDED, 0, manifest=manifest, facts=proven)
+        assert api.app.transitions.apply(job, end, "test") is Verdict.APPLIED
+    assert look(api, f"/held/{job}").json["ran"] == {
+        "algorithm": "cd" * 32,
+        "images": [f"sha256:{'ef' * 32}"],
+        "inputs": [{"path": "inputs/did/0", "size": 7, "sha256": "ab" * 32}],
+    }

@@ -96,6 +96,27 @@ def test_a_review_lists_the_files_what_was_found_in_them_and_the_approvals(ask: 
     ]
 
 
+def test_a_review_shows_what_ran_on_what_and_who_has_decided(ask: Any, api: FakeApi) -> None:
+    ran = {
+        "algorithm": "a" * 64,
+        "images": [f"sha256:{'b' * 64}"],
+        "inputs": [{"path": "inputs/did/0\x1b[2J", "size": 7, "sha256": "c" * 64}],
+    }
+    files = [
+        {"path": path, "sha256": "0" * 64, "verdict": "withhold" if n else "release"} for n, path in enumerate(PATHS)
+    ]
+    text = json.dumps({"verdict": "release", "files": files, "reason": "means only\x1b[2J"})
+    decided = [{"by": "0xab", "at": "2026-11-27T12:00:00Z", "text": text}]
+    api.put("GET", "/held/j1", {**JOB, "ran": ran, "decisions": decided})
+    shown = ask("review", "j1").stdout.splitlines()
+    assert shown[:3] == [
+        f"algorithm  sha256 {'a' * 64}",
+        f"image      sha256:{'b' * 64}",
+        f"input      inputs/did/0\\x1b[2J  7 bytes  sha256 {'c' * 64}",
+    ]
+    assert shown[-2] == ("decided    0xab release, 2 of 3 files withheld, 2026-11-27T12:00:00Z: means only\\x1b[2J")
+
+
 def test_a_review_without_checks_lists_the_files_alone(ask: Any, api: FakeApi) -> None:
     api.put("GET", "/held/j1", {**JOB, "report": None})
     shown = ask("review", "j1").stdout

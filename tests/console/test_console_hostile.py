@@ -45,11 +45,16 @@ HELD = {
 }
 FINDING = {"rule": "r", "level": "review", "text": "t"}
 REPORT = {"notes": ["n"], "files": [{"path": "f.svg", "verdict": "review", "findings": [FINDING]}]}
+RAN = {
+    "algorithm": PAYLOADS[0],
+    "images": [PAYLOADS[0]],
+    "inputs": [{"path": PAYLOADS[0], "size": 1, "sha256": PAYLOADS[0]}],
+}
 DECISION = {"by": "b", "at": TIME, "text": json.dumps({"verdict": PAYLOADS[0], "reason": PAYLOADS[0]})}
 FILE = {"index": 0, "path": "f.svg", "size": 3, "sha256": "s", "blocked": False}
 UNDELIVERED = {"event": "e", "about": "a", "since": TIME, "tries": 1}
 ANSWERS: dict[str, Any] = {
-    "/operator/held/": {**HELD, "head": "h", "decisions": [DECISION], "report": REPORT, "files": [FILE]},
+    "/operator/held/": {**HELD, "head": "h", "decisions": [DECISION], "report": REPORT, "files": [FILE], "ran": RAN},
     "/operator/held": {"held": [HELD], "undelivered": [UNDELIVERED]},
     "/operator/dead-letters": [{"event_id": "i", "at": "1795312226.4", "reason": "r", "event": {"key": ["value"]}}],
     "/operator/freeze": [{"scope": "s", "at": TIME, "by": "b", "reason": "r"}],

@@ -103,6 +103,8 @@ def test_a_decision_that_does_not_count_says_why(
 @pytest.mark.parametrize(
     "change",
     [
+        {"at": "yesterday"},
+        {"at": "2026-11-27T02:40:00Z" + "0" * 1000},
         {"v": 2},
         {"more": 1},
         {"verdict": "maybe"},

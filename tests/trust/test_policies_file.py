@@ -33,6 +33,10 @@ def read(tmp_path: Path, text: str) -> None:
             f"- {{id: p, checkers: [{{name: a, address: '{A}'}}, {{name: b, address: '{A}'}}]}}",
             "names one address twice",
         ),
+        (
+            f"- {{id: p, checkers: [{{name: a, address: '{A}'}}, {{name: a, address: '{A[:-1]}0'}}]}}",
+            r"policies\[0\].checkers names 'a' twice",
+        ),
         ("- {id: p, algorithms: [{did: 'did:op:1'}]}", r"algorithms\[0\].sha256 is missing"),
         (
             "- {id: p, publisherTrustedAlgorithms: [{did: x}]}",
