@@ -76,7 +76,7 @@ def held(client: Client, as_json: bool) -> None:
 @json_option
 @server_options
 def review(client: Client, job: str, index: int | None, out: Path | None, as_json: bool) -> None:
-    """Show a held job: what ran, its files, what was found in them, and the decisions so far.
+    """Show a held job: what ran, its files, what was found, the decisions so far.
 
     With --file the file itself is shown: a table or a text in part, a picture where the terminal can (kitty, Ghostty,
     iTerm2, WezTerm, mintty). --out writes it to a file instead, which must not exist yet. The server records each view
