@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
     from functions.cli.api_client import Client
     from functions.engine.app import App
     from functions.workflow.model import Workflow
+
+
+@contextmanager
+def _explained_errors() -> Iterator[None]:
+    """End the command with a message if a setting is wrong, or if the database or the cluster does not do its part."""
+    from functions.cluster.kubernetes.access import NoCluster
+    from functions.cluster.ports import ClusterError
+    from functions.store.ports import RefusedStatement, StoreUnavailable
+    from functions.variables import SettingsError
+
+    try:
+        yield
+    except NoCluster as e:
+        fail(str(e), UNAVAILABLE)
+    except SettingsError as e:
+        fail(str(e))
+    except StoreUnavailable as e:
+        fail(f"DATABASE_URL: {e}", UNAVAILABLE)
+    except RefusedStatement as e:
+        fail(f"DATABASE_URL: {e}")
+    except ClusterError as e:
+        fail(f"the cluster: {e}", UNAVAILABLE)
 
 
 @click.command()
@@ -34,19 +57,11 @@ def migrate(as_json: bool) -> None:
       DATABASE_URL=postgresql://user:password@host/name sluice migrate
     """
     from functions.settings import Settings
-    from functions.store.ports import RefusedStatement, StoreUnavailable
-    from functions.variables import SettingsError
 
-    try:
+    with _explained_errors():
         from functions.store.migrate import migrate
 
         applied = migrate(Settings.load().database)
-    except SettingsError as e:
-        fail(str(e))
-    except StoreUnavailable as e:
-        fail(f"DATABASE_URL: {e}", UNAVAILABLE)
-    except RefusedStatement as e:
-        fail(f"DATABASE_URL: {e}")
     if as_json:
         print_json(applied)
     else:
@@ -79,14 +94,9 @@ def sweep(folder: Path | None, as_json: bool) -> None:
       sluice sweep --json
       sluice sweep --dir .sluice
     """
-    from functions.cluster.kubernetes.access import NoCluster
-    from functions.cluster.ports import ClusterError
-    from functions.store.ports import RefusedStatement, StoreUnavailable
-    from functions.variables import SettingsError
-
     if folder is not None:
         _use_folder(folder)
-    try:
+    with _explained_errors():
         from functions.advance import sweep as sweeping
         from functions.engine.app import current_app
         from functions.engine.trust_settings import check_signer
@@ -95,16 +105,6 @@ def sweep(folder: Path | None, as_json: bool) -> None:
         check_signer(app.settings)
         _ask_database_and_cluster(app)
         repaired = dict(sweeping.sweep(app))
-    except NoCluster as e:
-        fail(str(e), UNAVAILABLE)
-    except SettingsError as e:
-        fail(str(e))
-    except StoreUnavailable:
-        fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
-    except RefusedStatement as e:
-        fail(f"DATABASE_URL: {e}")
-    except ClusterError as e:
-        fail(f"the cluster: {e}", UNAVAILABLE)
     if as_json:
         print_json(repaired)
     else:
@@ -138,22 +138,14 @@ def forget(job: str, as_json: bool) -> None:
       DATABASE_URL=sqlite:///$PWD/.sluice/sluice.db sluice forget JOB  # a job of `sluice up`
     """
     from functions.settings import Settings
-    from functions.store.ports import RefusedStatement, StoreUnavailable
-    from functions.variables import SettingsError
     from functions.workflow.model import WorkflowId
 
-    try:
+    with _explained_errors():
         from functions.store.sql import SqlStore
 
         with closing(SqlStore(Settings.load().database)) as store:
             gone = store.forget(WorkflowId(job))
             left = None if gone else store.state(WorkflowId(job))
-    except SettingsError as e:
-        fail(str(e))
-    except StoreUnavailable:
-        fail("the database of DATABASE_URL does not answer, or has no tables yet (`sluice migrate`)", UNAVAILABLE)
-    except RefusedStatement as e:
-        fail(f"DATABASE_URL: {e}")
     if not gone:
         _refuse_to_forget(job, left)
     if as_json:

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
 from functions.results.storage import storage_url
-from functions.submit.new_workflow import check_quarantine
+from functions.submit.new_workflow import check_quarantine, with_policy
 from functions.variables import SettingsError
 from functions.workflow.destinations import DestinationRefused, belongs_to_another, check, is_below, target
 from functions.workflow.document import DocumentError
@@ -89,22 +87,14 @@ def _under_policy(
     record: Record, task: TesTask, environment: Environment, policies: Policies, runs_images: bool
 ) -> Record:
     """Return the record with what the data holders ask for. Raises DocumentError if they refuse an executor."""
-    from functions.trust import admission, allow_list, policy
+    from functions.trust import admission, allow_list
 
     merged = policies.for_workflow(admission.data_sets(task), environment.policy)
-    workflow = record.workflow
     for n, candidate in enumerate(admission.executors(task)):
-        if refused := allow_list.refusal(merged, candidate, workflow.created_at.date()):
+        if refused := allow_list.refusal(merged, candidate, record.workflow.created_at.date()):
             raise DocumentError(f"$.executors[{n}]", f"an executor that the data's policy allows: {refused.text}")
     images = [allow_list.pinned_image(merged, each) for each in admission.executors(task) if runs_images]
-    limits = replace(
-        workflow.limits,
-        checked=merged.checks is not None,
-        hold=merged.hold,
-        hold_seconds=merged.hold_seconds or 0,
-        images=tuple(images),
-    )
-    return Record(replace(workflow, limits=limits), replace(record.submission, policy=policy.encode(merged)))
+    return with_policy(record, merged, tuple(images))
 
 
 def _check_size(record: Record, task: TesTask, environment: Environment) -> None:

@@ -14,7 +14,7 @@ from functions.workflow.task_writer import size_and_limit
 
 if TYPE_CHECKING:
     from functions.engine.app import App
-    from functions.trust.policy import Policies
+    from functions.trust.policy import Policies, Policy
 
 _NEEDED = ("algorithm", "compute", "input", "output")  # in operator-service's order
 
@@ -68,23 +68,29 @@ def _under_policy(
     record: Record, definition: Definition, environment: Environment, policies: Policies, runs_images: bool
 ) -> Record:
     """Return the record with what the data holders ask for. Raises Invalid if they refuse the algorithm."""
-    from functions.trust import admission, allow_list, policy
+    from functions.trust import admission, allow_list
 
     merged = policies.for_workflow(admission.data_sets(definition), environment.policy)
-    workflow = record.workflow
     candidate = admission.candidate(definition)
-    refused = allow_list.refusal(merged, candidate, workflow.created_at.date())
+    refused = allow_list.refusal(merged, candidate, record.workflow.created_at.date())
     if refused:
         raise Invalid(f"$.stages[0].algorithm{admission.PLACES[refused.part]}: {refused.text}")
+    images = (allow_list.pinned_image(merged, candidate),) if runs_images else ()
+    return with_policy(record, merged, images)
+
+
+def with_policy(record: Record, merged: Policy, images: tuple[str, ...]) -> Record:
+    """Return the record with the policy, and the limits that follow from it. `images`: see Limits."""
+    from functions.trust import policy
+
     limits = replace(
-        workflow.limits,
+        record.workflow.limits,
         checked=merged.checks is not None,
         hold=merged.hold,
         hold_seconds=merged.hold_seconds or 0,
-        images=(allow_list.pinned_image(merged, candidate),) if runs_images else (),
+        images=images,
     )
-    submission = replace(record.submission, policy=policy.encode(merged))
-    return Record(replace(workflow, limits=limits), submission)
+    return Record(replace(record.workflow, limits=limits), replace(record.submission, policy=policy.encode(merged)))
 
 
 def _check_size(record: Record, definition: Definition, environment: Environment) -> None:
