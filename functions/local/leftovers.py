@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+CLUSTER = "cluster"  # the folder of the Jobs, below that of a platform
 RUN_PREFIX = "sluice-run-"  # of the temporary folders of `sluice run`
 _UNUSED_AFTER = 3600.0  # seconds
 
@@ -30,7 +31,7 @@ def remove_tree(folder: Path) -> None:
 
 def remove_platform_folder(folder: Path) -> None:
     """Remove the folder of a killed platform as soon as its stages have ended."""
-    for lock in folder.glob("cluster/*/*/*/lock"):
+    for lock in folder.glob(f"{CLUSTER}/*/*/*/lock"):
         with suppress(OSError), lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # waits for the supervisor
     remove_tree(folder)

@@ -18,13 +18,13 @@ from functions.local import generated_keys
 from functions.local.http_server import Post, Server, function
 from functions.local.isolation import Isolation, probe
 from functions.local.knative_manifests import load, of_kind
+from functions.local.leftovers import CLUSTER
 from functions.local.supervisor_launcher import SupervisorLauncher
 
 if TYPE_CHECKING:
     from functions.cluster.events import ApiServerEvent
 
 FUNCTIONS = ("submit", "advance", "status")
-CLUSTER = "cluster"  # the folder of the Jobs, below that of the platform
 DATABASE = "sluice.db"
 ENVIRONMENTS = Path(__file__).with_name("environments.yaml")  # where the user names none
 _THREADS = 8  # of the broker; also the connections of its HTTP pool
