@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from functions.engine.trust_settings import parse_witness
+from functions.engine.sweep_settings import parse_witness
 from functions.log import about
 from functions.trust import merkle
 from functions.trust.checkpoint import parse

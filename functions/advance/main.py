@@ -14,7 +14,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.advance.event_filter import Hint, hint_of
 from functions.api import cloudevents, http
-from functions.engine import trust_settings
+from functions.engine import sweep_settings
 from functions.engine.app import App, current_app
 from functions.log import about
 
@@ -74,5 +74,5 @@ def advance(request: Request) -> Response:
 def _signing_app() -> App:
     """Return the App of the one function that signs checkpoints. Raises SettingsError."""
     app = current_app()
-    trust_settings.check_signer(app.settings)
+    sweep_settings.check_signer(app.settings)
     return app

@@ -9,7 +9,7 @@ from base64 import b64encode
 from datetime import datetime
 from typing import Any
 
-from functions.engine.trust_settings import webhook_keys
+from functions.engine.sweep_settings import webhook_keys
 
 
 def body_of(content: Any) -> bytes:

@@ -99,7 +99,7 @@ def sweep(folder: Path | None, as_json: bool) -> None:
     with _explained_errors():
         from functions.advance import sweep as sweeping
         from functions.engine.app import current_app
-        from functions.engine.trust_settings import check_signer
+        from functions.engine.sweep_settings import check_signer
 
         app = current_app()
         check_signer(app.settings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from functions import log
-from functions.engine import trust_settings
+from functions.engine import sweep_settings
 from functions.settings import Settings
 from functions.variables import SettingsError
 
@@ -162,5 +162,5 @@ def current_app() -> App:
     """The App of this process, from its environment variables. Raises SettingsError."""
     settings = Settings.load()
     log.setup(settings.log_level)
-    trust_settings.check(settings)
+    sweep_settings.check(settings)
     return App(settings)

@@ -19,15 +19,15 @@ def check_settings(environments: str = "ENVIRONMENTS_FILE") -> None:
 
     `environments`: what messages call the environments file.
     """
-    from functions.engine import trust_settings
+    from functions.engine import sweep_settings
     from functions.environments import load
     from functions.local.generated_keys import SIGNING_KEY
     from functions.settings import Settings
 
     settings = Settings.load()
-    trust_settings.check(settings)
+    sweep_settings.check(settings)
     if settings.legacy.keys() & SIGNING_KEY:  # otherwise the platform makes a key
-        trust_settings.check_signer(settings)
+        sweep_settings.check_signer(settings)
     load(settings, called=environments)
     _check_policies(settings)
     _check_signing_keys(settings)

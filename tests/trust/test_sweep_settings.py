@@ -15,7 +15,7 @@ from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from functions import log
-from functions.engine import trust_settings
+from functions.engine import sweep_settings
 from functions.engine.app import current_app
 from functions.local.settings_check import check_settings
 from functions.settings import Settings
@@ -51,7 +51,7 @@ WRONG = [
 @pytest.mark.parametrize(("variable", "value", "message"), WRONG)
 def test_a_wrong_value_is_refused_by_its_name_and_never_quoted(variable: str, value: str, message: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        trust_settings.check(Settings.load({variable: value}))
+        sweep_settings.check(Settings.load({variable: value}))
     assert str(refused.value).startswith(message)
     assert "hunter2" not in str(refused.value)
 
@@ -64,8 +64,8 @@ def test_right_values_are_accepted() -> None:
         "NOTIFY_START_URL": "http://hooks.sluice.svc/started",
         "NOTIFY_HOLD_SECRET": f"{SECRET} {SECRET}",
     }
-    trust_settings.check(Settings.load(right))
-    trust_settings.check(Settings.load({}))
+    sweep_settings.check(Settings.load(right))
+    sweep_settings.check(Settings.load({}))
 
 
 def test_each_function_refuses_to_serve_with_a_wrong_setting(
@@ -98,10 +98,10 @@ SIGNED = [
 @pytest.mark.parametrize(("variable", "value"), SIGNED)
 def test_what_only_a_signing_key_makes_useful_is_refused_without_one(variable: str, value: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        trust_settings.check_signer(Settings.load({variable: value}))
+        sweep_settings.check_signer(Settings.load({variable: value}))
     assert str(refused.value).startswith(f"{variable} has no effect without SIGNING_KEY")
     assert "hunter2" not in str(refused.value)
-    trust_settings.check_signer(Settings.load({variable: value, "SIGNING_KEY": "x"}))
+    sweep_settings.check_signer(Settings.load({variable: value, "SIGNING_KEY": "x"}))
 
 
 def test_only_the_function_that_signs_checkpoints_needs_a_signing_key(
@@ -153,8 +153,8 @@ def test_sluice_up_and_doctor_name_a_wrong_setting(command: list[str], tmp_path:
 def test_settings_that_are_not_set_import_nothing() -> None:
     code = (
         "import sys; from functions.settings import Settings; before = set(sys.modules);"
-        "from functions.engine import trust_settings; trust_settings.check(Settings.load({}));"
+        "from functions.engine import sweep_settings; sweep_settings.check(Settings.load({}));"
         "print(sorted(set(sys.modules) - before))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(json.loads(found.stdout.replace("'", '"'))) <= {"functions.engine", "functions.engine.trust_settings"}
+    assert set(json.loads(found.stdout.replace("'", '"'))) <= {"functions.engine", "functions.engine.sweep_settings"}
