@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from functions.cli.command_errors import FAILED, fail, printable
+from functions.cli.results_folder import OWN_FILES
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -26,6 +27,7 @@ _CHUNK = 1 << 18
 _SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?')
 _TRIES = 5  # attempts in a row that receive nothing
 _OUTPUT = "output"
+_LONGEST_NAME = 240  # bytes; file systems take 255
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ def targets(results: Iterable[Any], folder: Path) -> list[Target]:
     """Choose a file for each result: outputs go below `folder` under their own names, logs into `folder/logs`.
 
     The server chooses the names. A name that leads out of `folder` ends the command. Control characters in names are
-    replaced by their escapes.
+    replaced by their escapes, and names that are too long for a file are shortened.
     """
-    taken: set[Path] = set()
+    taken = {folder / name for name in OWN_FILES}
     folders = {folder / "logs"}
     chosen = []
     for index, result in enumerate(results):
@@ -57,13 +59,23 @@ def targets(results: Iterable[Any], folder: Path) -> list[Target]:
         name = PurePosixPath(printable(given))
         if name.is_absolute() or ".." in name.parts or not name.parts or "\0" in given:
             fail(f"the server names a result {str(name)!r}, which is a path outside {folder}; nothing was saved")
-        path = folder / name if result["type"] == _OUTPUT else folder / "logs" / name
+        short = PurePosixPath(*map(_shortened, name.parts))
+        path = folder / short if result["type"] == _OUTPUT else folder / "logs" / short
         while path in taken | folders or path.with_name(path.name.removesuffix(".part")) in taken:
             path = path.with_name(path.name + "~")
         taken.add(path)
         folders.update(path.parents)
         chosen.append(Target(index, str(name), int(result["filesize"]), str(result["type"]), path))
     return chosen
+
+
+def _shortened(name: str) -> str:
+    """Return a name that a file can have, also with `.part` and `~` behind it."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    mark = f"~{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return encoded[: _LONGEST_NAME - len(mark)].decode("utf-8", "ignore") + mark
 
 
 @dataclass

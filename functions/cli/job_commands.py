@@ -37,6 +37,7 @@ def status(client: Client, job: str, as_json: bool) -> None:
         out = terminal.console()
         for name, value in _status_lines(found):
             out.print(f"{name:<11}", value)
+        terminal.print_warnings(out, found)
     if watch.has_ended(found) and not watch.succeeded(found):
         raise SystemExit(FAILED)
 

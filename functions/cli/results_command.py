@@ -59,6 +59,7 @@ def results(client: Client, job: str, out: Path | None, as_json: bool) -> None:
         print_json(saved)
     else:
         terminal.print_files(terminal.console(), saved)
+        terminal.print_warnings(terminal.console(stderr=True), found)
 
 
 def save(client: Client, job: Any, out: Path, console: Console | None = None) -> list[dict[str, Any]]:

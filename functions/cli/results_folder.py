@@ -18,6 +18,8 @@ from pathlib import Path
 from functions.cli.command_errors import FAILED, fail, printable
 
 RECORD = ".sluice-results.json"
+_DRAFT = f"{RECORD}.new"
+OWN_FILES = (RECORD, _DRAFT)  # names that no result gets
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def begin(folder: Path, job_id: str, files: Iterable[Path]) -> None:
             for name in record.files:
                 _remove(folder, folder / name)
         names = [file.relative_to(folder).as_posix() for file in files]
-        new = folder / f"{RECORD}.new"
+        new = folder / _DRAFT
         new.write_text(json.dumps({"job": job_id, "files": names}, indent=2) + "\n", encoding="utf-8")
         os.replace(new, folder / RECORD)
     except OSError as e:

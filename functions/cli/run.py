@@ -144,6 +144,7 @@ def _report(console: Console, job: Any, saved: list[dict[str, Any]], stage: str,
     if saved:
         console.print()
         terminal.print_files(console, saved)
+    terminal.print_warnings(console, job)
     console.print()
     console.print(terminal.text(f"{'Finished' if succeeded else 'Ended'} in {seconds:.2f} s", "bold"))
 

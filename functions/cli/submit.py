@@ -170,5 +170,6 @@ def _report(client: Client, job: Any, as_json: bool) -> None:
             console.print(terminal.coloured_state(job))
         else:
             terminal.print_failure(console, job, *watch.failed_stage_log(client, job))
+        terminal.print_warnings(console, job)
     if not watch.succeeded(job):
         raise SystemExit(FAILED)

@@ -21,6 +21,7 @@ from functions.cli.command_errors import printable
 
 _WIDTH = 200  # columns, used if the output is not a terminal, which has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}
+_WARNINGS = 10  # shown
 _LOG_LINES = 20  # shown of the log of a failed stage
 
 
@@ -163,6 +164,16 @@ def print_failure(out: Console, job: Any, stage: str | None, log: bytes) -> None
         out.print()
         out.print(text(f"{part} of {stage}:", "bold"))
         print_log(out, b"\n".join(lines[-_LOG_LINES:]), indent="  ")
+
+
+def print_warnings(out: Console, job: Any) -> None:
+    """Print which outputs were not published, or have another name."""
+    warnings = job.get("warnings") or []
+    for warning in warnings[:_WARNINGS]:
+        out.print(text(f"Warning: {warning}", "yellow"))
+    if len(warnings) > _WARNINGS:
+        more = f"{len(warnings) - _WARNINGS} more warnings are in the status as JSON"
+        out.print(text(f"… {more}", "yellow"))
 
 
 def print_files(out: Console, saved: Iterable[dict[str, Any]]) -> None:

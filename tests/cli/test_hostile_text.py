@@ -28,6 +28,7 @@ FAILED = job(
     waiting={"reason": "for it", "since": "1.0"},
     terminationDetails={"OOMKilled": False, "exitCode": "3"},
     results=[{"filename": "a.txt", "filesize": 2, "type": "output"}],
+    warnings=["w"],
 )
 RUNNING = job(
     status=40,

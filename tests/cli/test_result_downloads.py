@@ -12,7 +12,7 @@ from support.fake_api import OWNER, FakeApi, Sluice, job
 from functions.cli.api_client import Client
 from functions.cli.command_errors import CommandError
 from functions.cli.download import Downloader, Target, targets
-from functions.cli.results_folder import RECORD
+from functions.cli.results_folder import OWN_FILES, RECORD
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
@@ -165,6 +165,33 @@ def test_an_output_may_have_the_name_of_a_folder_that_is_needed(tmp_path: Path) 
     for path in found:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(exist_ok=False)
+
+
+def test_no_result_replaces_the_record_of_the_folder(tmp_path: Path) -> None:
+    listed = [{"filename": name, "filesize": 1, "type": "output"} for name in OWN_FILES]
+    found = targets(listed, tmp_path)
+    assert {target.path.name for target in found} == {f"{name}~" for name in OWN_FILES}
+
+
+def test_results_with_names_that_are_too_long_for_a_file_are_saved(
+    sluice: Sluice, api: FakeApi, tmp_path: Path
+) -> None:
+    names = ["a" * 255, "a" * 256, f"{'ä' * 127}x/{'b' * 255}", "a" * 240]
+    api.publish(*((name, name.encode()) for name in names))
+    ended = sluice("results", "job1", "--out", "out", "--json", "--url", api.url)
+    assert ended.exit_code == 0, ended.output
+    saved = [Path(each["path"]) for each in json.loads(ended.stdout)]
+    assert [path.read_text() for path in saved] == names
+    assert saved[3].name == names[3]
+
+
+def test_outputs_that_were_left_out_are_told_with_the_results(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
+    warnings = [f"outputs/{n} is not published: it is a pipe" for n in range(12)]
+    api.results = [("a", b"x")]
+    api.put("GET", "/compute", [job(results=[{"filename": "a", "filesize": 1, "type": "output"}], warnings=warnings)])
+    for command in (("results", "job1", "--out", "out"), ("status", "job1")):
+        ended = sluice(*command, "--url", api.url)
+        assert f"Warning: {warnings[9]}\n… 2 more warnings are in the status as JSON" in ended.output
 
 
 def test_a_running_job_has_no_results_to_download(sluice: Sluice, api: FakeApi, tmp_path: Path) -> None:
