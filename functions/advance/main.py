@@ -14,6 +14,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.advance.event_filter import Hint, hint_of
 from functions.api import cloudevents, http
+from functions.api.readiness import Readiness
 from functions.engine import sweep_settings
 from functions.engine.app import App, current_app
 from functions.log import about
@@ -60,6 +61,7 @@ ROUTER = http.Router(
         Rule("/", endpoint=receive, methods=["POST"]),
         Rule("/dead-letters", endpoint=add_dead_letter, methods=["POST"]),
         Rule("/healthz", endpoint=http.healthz, methods=["GET"]),
+        Rule("/readyz", endpoint=Readiness("environments", "policies"), methods=["GET"]),
     ],
     max_body=cloudevents.MAX_EVENT,
 )

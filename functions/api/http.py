@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions import log
 from functions.api.json_answers import answer
+from functions.api.readiness import Readiness
 from functions.api.watchdog import SLOWEST, WATCHDOG, Deadline
 from functions.errors import Unavailable
 from functions.variables import SettingsError
@@ -120,6 +121,8 @@ class Router:
             raise HttpError(404, "Not Found: no such path") from None
         if rule.endpoint is healthz:
             return answer(HEALTHY)  # waits for nothing
+        if isinstance(rule.endpoint, Readiness):
+            return rule.endpoint.respond(app)
         parts = app()
         if parts.telemetry is None and "traceparent" not in request.headers:
             return self._handle(request, parts, rule, captured)

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Request, Response
 from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
 from functions.api.proof import routes as proof
+from functions.api.readiness import Readiness
 from functions.api.review import routes as review
 from functions.api.tes import routes as tes
 from functions.engine.app import current_app
@@ -54,6 +55,7 @@ ROUTER = Router(
         tes.SERVICE_INFO.to(later(_TES, "service_info")),
         tes.LIST.to(later(_TES, "tasks")),
         tes.TASK.to(later(_TES, "task")),
+        Rule("/readyz", endpoint=Readiness("environments"), methods=["GET"]),
         Rule("/spec", endpoint=public.spec, methods=["GET"]),
         Rule("/api/v1/docs/", endpoint=public.docs, methods=["GET"]),
         Rule("/api/v1/docs/<name>", endpoint=public.docs_file, methods=["GET"]),

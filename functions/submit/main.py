@@ -8,6 +8,7 @@ from werkzeug.wrappers import Request, Response
 
 from functions.api.http import Router, healthz, later
 from functions.api.ocean import routes
+from functions.api.readiness import Readiness
 from functions.api.review import routes as review
 from functions.api.tes import routes as tes
 from functions.engine.app import current_app
@@ -30,6 +31,7 @@ ROUTER = Router(
         tes.CANCEL.to(later(_TES, "cancel")),
         Rule("/", endpoint=workflow_objects.changed, methods=["POST"]),
         Rule("/healthz", endpoint=healthz, methods=["GET"]),
+        Rule("/readyz", endpoint=Readiness("environments", "policies"), methods=["GET"]),
     ]
 )
 

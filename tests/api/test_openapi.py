@@ -128,11 +128,11 @@ def test_the_document_describes_exactly_the_routing_table() -> None:
 @pytest.mark.parametrize(
     ("function", "router", "others"),
     [
-        ("submit", SUBMIT, {("/", "POST"), ("/healthz", "GET")}),  # events and probes
+        ("submit", SUBMIT, {("/", "POST"), ("/healthz", "GET"), ("/readyz", "GET")}),  # events and probes
         (
             "status",
             STATUS,
-            {("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET")}
+            {("/readyz", "GET"), ("/spec", "GET"), ("/api/v1/docs/", "GET"), ("/api/v1/docs/<name>", "GET")}
             | {(route.path, route.method) for route in console.TABLE},
         ),
     ],

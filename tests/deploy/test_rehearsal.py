@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.deployment import INSTALL, TRY_OUT, function_pods, of_kind, pods
+from support.deployment import INSTALL, TRY_OUT, WITH_FUNCTIONS, function_pods, of_kind, pods
 from support.dockerfile import Image, written_bytecode
 from support.fake_kube import FakeKube
 from support.kubelet import Kubelet
@@ -32,6 +33,7 @@ from support.served import free_port
 
 pytestmark = pytest.mark.xdist_group("image")
 PLACE = "ocean-compute"
+NOWHERE = {"HOST:5432": "127.0.0.1:1"}  # instead of the database of the sample Secrets
 SIGNATURE = (  # somebody's; of which message does not matter
     "0xf968bb86bbd1af509b668c5760554d76c4a898d7399ecfd292630842d20ffccf"
     "08f24b7b40090ffaa6b866951bea257ce78a2aa70cc625412ff638513302996601"
@@ -193,6 +195,27 @@ def test_the_sample_workflow_finishes_with_the_configuration_of_the_overlay(
         assert status_of(f"{api}/environments") == 200
         assert status_of(f"{api}/info?jobId={id}", headers={"Admin": "try-out-only"}) == 200
         assert status_of(f"{api}/logs?jobId={id}&component=algorithm", headers={"Admin": "try-out-only"}) == 200
+
+
+@pytest.mark.parametrize("overlay", [name for name in WITH_FUNCTIONS if name not in TRY_OUT])
+def test_the_functions_of_an_overlay_are_ready_with_the_sample_secrets(
+    overlay: str, kube: FakeKube, tmp_path: Path, stages: Mapping[str, Image]
+) -> None:
+    (tag,) = {pod["containers"][0]["image"] for pod in function_pods(overlay).values()}
+    kubelet = Kubelet(overlay, tmp_path, stages["functions"], {tag: stages["functions"]}, dict(NOWHERE), sample_secret)
+    with functions(kubelet, kube) as at:
+        assert at.keys() == {"submit", "advance", "status"}  # `serve` has waited until each was ready
+        assert status_of(f"{at['status']}/") == 200
+
+
+def sample_secret(name: str) -> Manifest:
+    """A Secret of the functions' namespace as the sample has it, not filled in."""
+    (found,) = [
+        each
+        for each in read(INSTALL / "secrets.yml.sample")
+        if (each["metadata"]["name"], each["metadata"]["namespace"]) == (name, "sluice")
+    ]
+    return {"data": {key: b64encode(value.encode()).decode() for key, value in found["stringData"].items()}}
 
 
 def test_anybody_may_submit_over_http_to_an_overlay_for_trying_out(kube: FakeKube, kubelet: Kubelet) -> None:

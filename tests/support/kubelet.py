@@ -129,7 +129,7 @@ class Kubelet:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            assert get_when_up(f"{url}/healthz") == 200
+            assert get_when_up(url + container["readinessProbe"]["httpGet"]["path"]) == 200
             yield url
         finally:
             server.terminate()
