@@ -11,7 +11,8 @@ import jsonschema
 import promql_parser as promql
 import pytest
 import yaml
-from support.deployment import ROOT, of_kind
+from support.deployment import ROOT, function_pods, of_kind
+from support.schemas import errors
 
 from functions.api.ocean import routes
 from functions.instruments import OF_THE_RECORD, PUSHED, Instrument
@@ -199,6 +200,22 @@ def test_the_scrape_asks_the_route_with_a_bearer_token() -> None:
     assert scrape["spec"]["authorization"]["credentials"].keys() == {"name", "key"}
     (target,) = scrape["spec"]["staticConfigs"][0]["targets"]
     assert target == f"{routes.METRICS.function}.sluice.svc.cluster.local"
+
+
+def test_prometheus_may_call_the_pods_of_status_where_nothing_stands_before_them() -> None:
+    (policy,) = yaml.safe_load_all((FOLDER / "scrape-ingress.yaml").read_text())
+    assert errors(policy) == []
+    pod = of_kind("eventing-only", "Deployment")["status"]
+    assert policy["metadata"]["namespace"] == pod["metadata"]["namespace"]
+    assert policy["spec"]["podSelector"] == pod["spec"]["selector"]
+    (rule,) = policy["spec"]["ingress"]
+    (port,) = function_pods("eventing-only")["status"]["containers"][0]["ports"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": port["containerPort"]}]
+    (own,) = of_kind("install", "NetworkPolicy")["functions"]["spec"]["ingress"]
+    (known,) = own["from"]
+    assert (
+        known["namespaceSelector"]["matchExpressions"][0]["key"] in rule["from"][0]["namespaceSelector"]["matchLabels"]
+    )
 
 
 def test_the_functions_may_reach_the_collector() -> None:

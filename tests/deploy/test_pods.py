@@ -125,3 +125,12 @@ def test_a_deployments_service_sends_to_its_own_pods() -> None:
     for function, service in of_kind("eventing-only", "Service", "v1").items():
         labels = of_kind("eventing-only", "Deployment")[function]["spec"]["template"]["metadata"]["labels"]
         assert service["spec"]["selector"].items() <= labels.items()
+
+
+def test_a_drain_takes_one_pod_of_a_deployment_at_a_time() -> None:
+    budgets, deployments = of_kind("eventing-only", "PodDisruptionBudget"), of_kind("eventing-only", "Deployment")
+    assert budgets.keys() == deployments.keys() == set(FUNCTIONS)
+    for name, budget in budgets.items():
+        assert budget["metadata"]["namespace"] == deployments[name]["metadata"]["namespace"]
+        assert budget["spec"]["selector"] == deployments[name]["spec"]["selector"]
+        assert 0 < budget["spec"]["maxUnavailable"] < deployments[name]["spec"]["replicas"]
