@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.deployment import FUNCTIONS, ROOT, SERVING, of_kind, pods
+import yaml
+from support.deployment import FUNCTIONS, ROOT, SERVING, of_kind, pods, rendered
+from support.kustomize import Manifest, render
+from support.schemas import errors
 
 
 def test_every_file_that_the_guide_names_exists() -> None:
     guide = (ROOT / "docs/deploy.md").read_text()
     named = set(re.findall(r"(?<![\w/.-])(?:knative|k8s_install|examples|tests)/[\w./-]*\w", guide))
     assert len(named) > 15
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    operators = {"knative/overlays/mine"}  # the operator's own copy
+    assert [path for path in sorted(named - operators) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/deploy.md"])
@@ -109,8 +115,9 @@ def test_the_guides_kn_commands_make_the_same_functions(function: str) -> None:
     maps = {each["configMapRef"]["name"] for each in container["envFrom"]}
     assert given["env-from"] == [f"cm:{name}" for name in maps]
     assert set(given["mount"]) == set(mounts(spec))
-    probe = container["readinessProbe"]["httpGet"]
-    assert given["probe-readiness"] == given["probe-liveness"] == [f"http::{probe['port']}:{probe['path']}"]
+    for kind in ("readiness", "liveness"):
+        probe = container[f"{kind}Probe"]["httpGet"]
+        assert given[f"probe-{kind}"] == [f"http::{probe['port']}:{probe['path']}"]
     assert {"cluster-local", "security-context"} <= given.keys()
 
 
@@ -131,5 +138,56 @@ def mounts(spec: Mapping[str, Any]) -> Iterator[str]:
 
 def test_the_guide_names_the_container_of_the_migrate_job() -> None:
     (container,) = dict(pods("install"))["Job migrate"]["containers"]
-    (command,) = commands("kubectl set image --local -f k8s_install/migrate.yml")
-    assert command[6].split("=")[0] == container["name"]
+    made = commands("kubectl set image --local -f k8s_install/migrate.yml")
+    assert {command[6].split("=")[0] for command in made} == {container["name"]}
+
+
+def yaml_blocks(document: str) -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+@pytest.fixture
+def overlay_of_the_guide(tmp_path: Path) -> list[Manifest]:
+    """What the guide's kustomization for Eventing without Serving renders, in a copy of the production overlay."""
+    shutil.copytree(ROOT / "knative", tmp_path / "knative")
+    folder = tmp_path / "knative/overlays/mine"
+    shutil.copytree(ROOT / "knative/overlays/production", folder)
+    (text,) = [block for block in yaml_blocks("docs/deploy.md") if "kind: Kustomization" in block]
+    (folder / "kustomization.yaml").write_text(text)
+    return render(folder)
+
+
+def test_the_guides_production_without_serving_runs_stages_from_the_image_of_the_functions(
+    overlay_of_the_guide: list[Manifest],
+) -> None:
+    made = {(obj["kind"], obj["metadata"]["name"]): obj for obj in overlay_of_the_guide}
+    assert [errors(obj) for obj in overlay_of_the_guide if errors(obj)] == []
+    assert "serving.knative.dev" not in str(overlay_of_the_guide)
+    images = {made["Deployment", name]["spec"]["template"]["spec"]["containers"][0]["image"] for name in FUNCTIONS}
+    settings = made["ConfigMap", "sluice-settings"]["data"]
+    assert images == {settings["SLUICE_IMAGE"]}
+    assert "dev.local" not in settings["SLUICE_IMAGE"]
+    shipped = of_kind("production", "ConfigMap")["sluice-settings"]["data"]
+    assert settings == {**shipped, "SLUICE_IMAGE": settings["SLUICE_IMAGE"]}
+    assert {kind for kind, _ in made} >= {"Gateway", "PodDisruptionBudget", "PingSource", "ApiServerSource"}
+
+
+def test_the_guides_commands_for_a_further_environment_make_what_the_first_one_has() -> None:
+    (loop,) = re.findall(r"^for file in (.+); do\n +sed '(\S+)' (\S+) ", (ROOT / "docs/deploy.md").read_text(), re.M)
+    files, change, path = loop
+    first = [
+        o for o in rendered("install") if "ocean-compute" in (o["metadata"].get("namespace"), o["metadata"]["name"])
+    ]
+    further: list[Manifest] = []
+    for file in files.split():
+        name = path.replace("$file", file)
+        done = subprocess.run(["sed", change, name], cwd=ROOT, capture_output=True, text=True, check=True)
+        further += yaml.safe_load_all(done.stdout)
+    assert "ocean-compute" not in str(further)
+    here = [o for o in further if "other" in (o["metadata"].get("namespace"), o["metadata"]["name"])]
+    shared = {"Role", "RoleBinding", "NetworkPolicy", "ResourceQuota", "LimitRange", "Namespace"}
+    from_kn = {("NetworkPolicy", "events"), ("RoleBinding", "sluice-events-kn")}
+    expected = {
+        (o["kind"], o["metadata"]["name"].replace("ocean-compute", "other")) for o in first if o["kind"] in shared
+    }
+    assert {(o["kind"], o["metadata"]["name"]) for o in here} == expected - from_kn
