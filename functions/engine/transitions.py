@@ -87,8 +87,9 @@ class Transitions:
             record = replace(record, workflow=replace(record.workflow, traceparent=traceparent))
         record = replace(record, workflow=replace(record.workflow, salt=self._app.new_salt()))
         recorded = chain.recorded_cause(record.workflow, cause)
-        decision = self._sealed(steps.proven(rules.submit(record.workflow, now), facts.of_submission(record)), recorded)
-        decisions = [(decision, recorded)]
+        queued = self._sealed(steps.proven(rules.submit(record.workflow, now), facts.of_submission(record)), recorded)
+        decisions = [(queued, recorded)]
+        made: list[Change] = [(record.workflow, queued)]
         admitted: list[WorkflowId] = []
         with self._app.store.begin() as tx:
             if first is not None:
@@ -98,22 +99,21 @@ class Transitions:
                 _count_run(tx, record, now)
             free = self._slots_of(environment) - slots.taken
             if free > 0 and not slots.queued:  # no other workflow waits, so it starts at once
-                decision = self._sealed(rules.decide(decision.workflow, Admitted(), now), ADMISSION)
-                decisions.append((decision, ADMISSION))
+                started = self._sealed(rules.decide(queued.workflow, Admitted(), now), ADMISSION)
+                decisions.append((started, ADMISSION))
+                made.append((queued.workflow, started))
                 admitted = [record.workflow.id]
             tx.add(record, decisions)
-            befores = (record.workflow, *(decision.workflow for decision, _ in decisions))
-            made = [(before, decision) for before, (decision, _) in zip(befores, decisions, strict=False)]
             if slots.queued:
                 admitted = self._admit(tx, made, environment, free, now)
             self.tick.raise_for_new(tx, [decision for _, decision in made], now)
         self._tell(made)
-        submission = replace(record, workflow=decision.workflow)
         try:
             self._carry_out_all(admitted, cause)
         except Unavailable as e:
             logger.warning("submitted; the sweep starts it: %s", e, extra=about(workflow=record.workflow.id))
-        return submission
+        last, _ = decisions[-1]
+        return replace(record, workflow=last.workflow)
 
     def apply(self, workflow: WorkflowId, observation: Observation, cause: str) -> Verdict:
         """Decide what the observation makes of the workflow, record it, and carry its effects out."""
