@@ -14,7 +14,7 @@ from functions.workflow.document import DocumentError
 from functions.workflow.environment import Environment, grant_task
 from functions.workflow.model import Record, Submission, Workflow, WorkflowId
 from functions.workflow.task_writer import size_and_limit
-from functions.workflow.tes_task import FOLDER_SCHEMES, TesTask, url_of
+from functions.workflow.tes_task import FOLDER_SCHEMES, Input, Output, TesTask, url_of
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -58,29 +58,46 @@ def _results_url(app: App) -> str:
 
 
 def _problems(task: TesTask, environment: Environment, owner: str, kept: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the JSON path of each URL that the environment does not allow, and what was expected there."""
     for n, each in enumerate(task.inputs):
-        if each.content:
-            continue
-        scheme = urlsplit(url_of(each.url)).scheme.lower()
-        known = [name for name in environment.fetch.schemes if each.type == "FILE" or name in FOLDER_SCHEMES]
-        if scheme not in known:
-            what = "a URL" if each.type == "FILE" else "the URL of a folder"
-            yield f"$.inputs[{n}].url", f"{what} with one of the schemes {', '.join(known) or '(none)'}"
-        if belongs_to_another(url_of(each.url), environment.tes.outputs, owner, folder=each.type == "DIRECTORY"):
-            yield f"$.inputs[{n}].url", "a URL outside the places of other owners' outputs"
+        if not each.content:
+            yield from ((f"$.inputs[{n}].url", expected) for expected in _input_problems(each, environment, owner))
     taken: dict[tuple[str, ...], str] = {}
     for n, output in enumerate(task.outputs):
-        try:
-            check(url_of(output.url), environment.tes.outputs, owner)
-            forbidden = any(is_below(url_of(output.url), each) for each in kept)
-            other = taken.setdefault(target(url_of(output.url)), output.path) if output.is_file else output.path
-        except DestinationRefused as e:
-            yield f"$.outputs[{n}].url", str(e)
-            continue
-        if forbidden:
-            yield f"$.outputs[{n}].url", "a URL apart from where Sluice keeps results"
-        if other != output.path:
-            yield f"$.outputs[{n}].url", f"a URL of its own: {other} goes to the same place"
+        problems = _output_problems(output, environment, owner, kept, taken)
+        yield from ((f"$.outputs[{n}].url", expected) for expected in problems)
+
+
+def _input_problems(each: Input, environment: Environment, owner: str) -> Iterator[str]:
+    """Yield what was expected as the URL of an input."""
+    url, is_file = url_of(each.url), each.type == "FILE"
+    known = [name for name in environment.fetch.schemes if is_file or name in FOLDER_SCHEMES]
+    if urlsplit(url).scheme.lower() not in known:
+        what = "a URL" if is_file else "the URL of a folder"
+        yield f"{what} with one of the schemes {', '.join(known) or '(none)'}"
+    if belongs_to_another(url, environment.tes.outputs, owner, folder=not is_file):
+        yield "a URL outside the places of other owners' outputs"
+
+
+def _output_problems(
+    output: Output, environment: Environment, owner: str, kept: Sequence[str], taken: dict[tuple[str, ...], str]
+) -> Iterator[str]:
+    """Yield what was expected as the URL of an output.
+
+    `kept`: where Sluice keeps results. `taken`: the places of earlier files and their paths; this one is added.
+    """
+    url = url_of(output.url)
+    try:
+        check(url, environment.tes.outputs, owner)
+        forbidden = any(is_below(url, each) for each in kept)
+        other = taken.setdefault(target(url), output.path) if output.is_file else output.path
+    except DestinationRefused as e:
+        yield str(e)
+        return
+    if forbidden:
+        yield "a URL apart from where Sluice keeps results"
+    if other != output.path:
+        yield f"a URL of its own: {other} goes to the same place"
 
 
 def _under_policy(
