@@ -130,10 +130,18 @@ def memory(processes: Sequence[str], enough: int, files: OpenFiles, shared: Shar
     Memory that several processes share counts once, but this is looked into only if a quick sum is above `enough`.
     """
     unmapped = sum(files.in_memory.values()) + shared.used
+    unmapped += sum(map(_beside_resident, processes))
     quick = unmapped + sum(map(_resident, processes))
     if quick <= enough:
         return quick
     return unmapped + sum(_proportional(process, files, shared) for process in processes)
+
+
+def _beside_resident(process: str) -> int:
+    """Bytes of the process in swap, and of its page tables: these grow also where all that is mapped is empty."""
+    with suppress(OSError), open(f"{process}/status") as file:
+        return sum(int(line.split()[1]) * 1024 for line in file if line.startswith(("VmPTE:", "VmSwap:")))
+    return 0
 
 
 class TooDeep(Exception):

@@ -69,6 +69,11 @@ HIDDEN = {
         "  ctypes.memset(at, 1, 1 << 20); libc.shmdt(at)",
         "OOMKilled",
     ),
+    "page tables of empty memory": (
+        "kept.append(mmap.mmap(-1, 96 << 30, flags=0x4022, prot=1)); kept[0].madvise(15)\n"
+        "for at in range(0, 96 << 30, 2 << 20):\n  kept[0][at]; time.sleep(at % (1 << 30) == 0 and 0.01)",
+        "OOMKilled",
+    ),
     "queues of System V": (
         "for _ in range(10000):\n  libc.msgsnd(libc.msgget(0, 0o1600), bytes([1]) + bytes(8191), 8184, 0)",
         "OOMKilled",
