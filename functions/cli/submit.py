@@ -115,12 +115,16 @@ def _wait_for_end(client: Client, job_id: str, with_logs: bool) -> Any:
     from functions.cli import terminal, watch
 
     job: Any = None
+    held = False
     out = terminal.console(stderr=True)
     printing = _printing_log(client, job_id, out) if with_logs else nullcontext()
     try:
         with terminal.StageDisplay(out) as display, printing:
             for job in watch.follow(client, job_id):
                 display.update(job)
+                if watch.is_held(job) and not held:
+                    out.print(terminal.text(f"  The results wait for a decision: sluice review {job_id}", "yellow"))
+                held = watch.is_held(job)
     except KeyboardInterrupt:
         fail(f"the job continues; see `sluice status {job_id}`, or end it with `sluice stop {job_id}`", INTERRUPTED)
     return job

@@ -22,6 +22,7 @@ from functions.cli.command_errors import printable
 _WIDTH = 200  # columns, used if the output is not a terminal, which has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}
 _WARNINGS = 10  # shown
+_TO_REVIEW = "Review"  # the reason of a check that leaves the decision to a person
 _LOG_LINES = 20  # shown of the log of a failed stage
 
 
@@ -61,14 +62,27 @@ def format_time(epoch: str | None) -> str:
     return datetime.fromtimestamp(float(epoch)).astimezone().strftime("%Y-%m-%d %H:%M:%S") if epoch else "–"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> Table:
-    """A table without borders, so that other programs can split its columns. `right` names right-aligned columns."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = (), whole: str = ""
+) -> Table:
+    """A table without borders, so that other programs can split its columns. `right` names right-aligned columns.
+
+    With `whole`, each row takes one line: cells of other columns than this are cut where they do not fit.
+    """
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:
-        shown.add_column(text(column), justify="right" if column in right else "left", overflow="fold")
+        align = "right" if column in right else "left"
+        shown.add_column(_cell(column, whole), justify=align, overflow="fold", no_wrap=column == whole)
     for row in rows:
-        shown.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in row))
+        shown.add_row(*(_cell(each, whole) for each in row))
     return shown
+
+
+def _cell(value: object, whole: str) -> Text:
+    cell = value if isinstance(value, Text) else text(value)
+    if whole:
+        cell.no_wrap, cell.overflow = True, "ellipsis"
+    return cell
 
 
 def coloured_state(job: Any) -> Text:
@@ -139,10 +153,13 @@ class StageDisplay:
 
 
 def _attempt_line(attempt: dict[str, Any]) -> Text:
-    mark, colour = _MARKS.get(attempt["outcome"], ("✗", "red"))
+    to_review = attempt["reason"] == _TO_REVIEW
+    mark, colour = ("!", "yellow") if to_review else _MARKS.get(attempt["outcome"], ("✗", "red"))
     line = Text(f"  {mark} ", colour)
     line = Text.assemble(line, text(f"{attempt['stage']:<10}"), (f"{attempt['seconds']:>8.2f} s", "dim"))
-    if attempt["outcome"] != "succeeded":
+    if to_review:
+        line.append_text(text("   has findings to review"))
+    elif attempt["outcome"] != "succeeded":
         reason = f": {attempt['reason']}" if attempt["reason"] else ""
         line.append_text(text(f"   {attempt['outcome']}{reason}"))
     return line

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _ROWS_BESIDE = 6  # of the screen, that no table's rows take
 _ENVIRONMENTS = ["environment", "slots", "running", "queued", "held"]
 _WORKFLOWS = ["job", "environment", "state", "phase", "reason", "age", "owner"]
+_WIDE = 110  # columns of a screen; a narrower one shows of each workflow less than all
+_ONLY_WIDE = ("environment", "owner")
 
 
 @click.command()
@@ -100,7 +102,7 @@ def _show(out: Console, client: Client, interval: float, pause: Callable[[float]
     trouble = ""
     with Live(console=out, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_screen(shown, client.url, trouble, out.size.height), refresh=True)
+            live.update(_screen(shown, client.url, trouble, *out.size), refresh=True)
             pause(interval)
             try:
                 shown, trouble = read(client), ""
@@ -110,21 +112,23 @@ def _show(out: Console, client: Client, interval: float, pause: Callable[[float]
                 trouble = terminal.text(e.message).plain
 
 
-def _screen(shown: Mapping[str, Any], url: str, trouble: str, height: int) -> RenderableType:
+def _screen(shown: Mapping[str, Any], url: str, trouble: str, width: int, height: int) -> RenderableType:
     from rich.console import Group
 
     from functions.cli import terminal
 
     room = max(1, height - _ROWS_BESIDE - len(shown["environments"]))
+    kept = [at for at, name in enumerate(_WORKFLOWS) if width >= _WIDE or name not in _ONLY_WIDE]
     workflows = shown["workflows"]
+    rows = [[row[at] for at in kept] for row in _workflow_rows(workflows[:room])]
     hidden = len(workflows) - room
     head = terminal.text(f"Sluice at {url}, {time.strftime('%H:%M:%S')}", "bold")
     return Group(
         head,
         terminal.text(trouble or _summary(shown), "red" if trouble else "dim"),
-        terminal.table(_ENVIRONMENTS, _environment_rows(shown), right=_ENVIRONMENTS[1:]),
+        terminal.table(_ENVIRONMENTS, _environment_rows(shown), right=_ENVIRONMENTS[1:], whole="environment"),
         terminal.text(""),
-        terminal.table(_WORKFLOWS, _workflow_rows(workflows[:room]), right=["age"]),
+        terminal.table([_WORKFLOWS[at] for at in kept], rows, right=["age"], whole="job"),
         terminal.text(f"… and {hidden} more" if hidden > 0 else "", "dim"),
     )
 

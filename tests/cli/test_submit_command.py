@@ -170,3 +170,19 @@ def test_a_task_of_tes_is_refused_with_the_commands_that_take_it(sluice: Sluice,
     ended = sluice(command, document)
     assert ended.exit_code == 2
     assert "this looks like a task of GA4GH TES: use `sluice tes run` or `sluice tes submit`" in ended.stderr
+
+
+def test_waiting_for_held_results_says_so_once_and_who_can_decide(
+    sluice: Sluice, api: FakeApi, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = {"stage": "check", "attempt": 1, "outcome": "failed", "reason": "Review", "created": "1.0", "ended": "2.0"}
+    held = job(status=40, phase="held", attempts=[check])
+    monkeypatch.setattr("functions.cli.watch.follow", lambda *_: iter([held, {**held, "approvals": 1}, job()]))
+    api.put("GET", "/environments", [{"id": "ocean-compute"}])
+    api.put("POST", "/compute", [job(status=40)])
+    ended = sluice("submit", document, "--wait", "--url", api.url)
+    assert ended.exit_code == 0, ended.output
+    assert "! check" in ended.stderr
+    assert "has findings to review" in ended.stderr
+    assert "failed" not in ended.stderr
+    assert ended.stderr.count("The results wait for a decision: sluice review job1") == 1

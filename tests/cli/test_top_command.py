@@ -8,15 +8,17 @@ import pty
 import signal
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from support.api import ROOT
 from support.fake_api import FakeApi, Sluice, job
 from support.laptop import until
 
-from functions.cli.top_command import age
+from functions.cli.top_command import _screen, age
 
 WORKFLOW: dict[str, Any] = {
     "id": "job1",
@@ -83,7 +85,14 @@ def test_a_terminal_is_redrawn_until_it_is_interrupted(server: FakeApi, tmp_path
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "functions.cli.main", "top", "--interval", "0.5", "--url", server.url],
-        env={**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm",
+            "COLUMNS": "200",
+            "LINES": "24",
+        },
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -106,6 +115,22 @@ def test_a_terminal_is_redrawn_until_it_is_interrupted(server: FakeApi, tmp_path
     assert "\\x1b]0;owned\\x07" in text
     assert "\x1b]0;" not in text
     assert text.count("Sluice at") >= 2
+
+
+@pytest.mark.parametrize(("width", "owner_is_shown"), [(80, False), (160, True)])
+def test_each_workflow_takes_one_line_of_a_screen_and_keeps_its_id(width: int, owner_is_shown: bool) -> None:
+    ids = [f"{number:032x}" for number in range(30)]
+    workflows = [{**WORKFLOW, "id": each, "owner": "0x" + "ab" * 20, "reason": "Unschedulable " * 9} for each in ids]
+    screen = Console(width=width, height=24, file=StringIO())
+    shown = {"environments": [ENVIRONMENT], "freezes": [], "workflows": workflows}
+    screen.print(_screen(shown, "http://127.0.0.1:8050", "", *screen.size))
+    assert isinstance(screen.file, StringIO)
+    printed = screen.file.getvalue()
+    lines = printed.splitlines()
+    assert len(lines) == 24
+    assert [line.split()[0] for line in lines[6:-1]] == ids[:17]
+    assert lines[-1] == "… and 13 more"
+    assert ("owner" in printed) is owner_is_shown
 
 
 @pytest.mark.parametrize(
