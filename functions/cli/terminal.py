@@ -71,8 +71,8 @@ def table(
     """
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:
-        align = "right" if column in right else "left"
-        shown.add_column(_cell(column, whole), justify=align, overflow="fold", no_wrap=column == whole)
+        header, kept = _cell(column, whole), column == whole
+        shown.add_column(header, justify="right" if column in right else "left", overflow="fold", no_wrap=kept)
     for row in rows:
         shown.add_row(*(_cell(each, whole) for each in row))
     return shown
