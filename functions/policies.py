@@ -59,4 +59,4 @@ def _problems(policy: WrittenPolicy) -> Iterator[tuple[str, str]]:
         for number, entry in enumerate(entries or ()):
             if not (entry.sha256 or entry.files_checksum or entry.image or entry.container_section_checksum):
                 digest = "sha256" if name == "algorithms" else "filesChecksum"
-                yield f"{name}[{number}].{digest}", "is missing; an algorithm is known by the digest of what runs"
+                yield f"{name}[{number}].{digest}", "is missing; a digest must identify the algorithm"

@@ -148,7 +148,7 @@ class Router:
         with self._first:
             turns = self._turns = self._turns or BoundedSemaphore(count)
         if not turns.acquire(timeout=TURN):
-            raise Unavailable(f"{count} requests have been handled for {TURN} s")
+            raise Unavailable(f"a request waited {TURN:g} s for one of {count} threads")
         try:
             yield
         finally:

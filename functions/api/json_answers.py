@@ -24,7 +24,7 @@ _PIECE = 1 << 16  # bytes
 def large_record() -> Iterator[None]:
     """Hold this while a whole record is read and shown, not while it is sent. Raises Unavailable."""
     if not _AT_ONCE.acquire(timeout=_WAIT):
-        raise Unavailable(f"no whole record could be read for {_WAIT} s")
+        raise Unavailable(f"a request waited {_WAIT:g} s to read a large record, because others read theirs")
     try:
         yield
     finally:

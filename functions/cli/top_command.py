@@ -25,7 +25,7 @@ _ONLY_WIDE = ("environment", "owner")
 
 @click.command()
 @click.option(
-    "--interval", type=click.FloatRange(0.5, 3600), default=2, show_default=True, help="Seconds between two looks."
+    "--interval", type=click.FloatRange(0.5, 3600), default=2, show_default=True, help="Seconds between two updates."
 )
 @click.option("--once", is_flag=True, help="Print one table and end, as without a terminal.")
 @json_option

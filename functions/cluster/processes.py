@@ -36,7 +36,7 @@ _ATTEMPT = re.compile(rf"({'|'.join(Stage)})-[1-9][0-9]*(-[1-9][0-9]*)?")
 TRASH = "trash"
 WAKE = "wake"
 TICK = "tick"  # the file with the level of the tick
-_POLL = 0.2  # seconds between two looks at a log that is followed
+_POLL = 0.2  # seconds between two reads of a log that is followed
 _FOLLOWED = 1 << 16  # bytes of one piece of it
 _LONG_LINES = 1 << 20  # bytes of a log that are read beyond the wanted ones
 

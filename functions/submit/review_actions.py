@@ -44,7 +44,7 @@ def decide(call: Call) -> Response:
 
     def count(tx: Transaction, current: Workflow) -> HoldObservation | None:
         if current.phase is not Phase.HELD:
-            raise HttpError(409, f"no decision about job {current.id} is wanted any more")
+            raise HttpError(409, f"job {current.id} no longer waits for a decision: its phase is {current.phase}")
         stored = list(tx.decisions(current.id))
         earlier = decisions.read_all(each.text for each in stored)
         try:

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.memory_cluster import MemoryCluster
 from support.world import World
 
-from functions.advance.reconcile import observation_of
+from functions.advance.reconcile import observation_of, reconcile
 from functions.cluster.ports import JobRef, JobStatus, State
 from functions.results.ports import StorageUnavailable
+from functions.telemetry import Span, Telemetry
 from functions.workflow.codes import Code
 from functions.workflow.model import JobUid, Manifest, Outcome, Stage, WorkflowId
 from functions.workflow.observation import StageEnded, StageLost, StageObservation, StageStuck, Tick
@@ -75,3 +77,16 @@ def test_a_publish_that_failed_is_seen_to_end_although_the_storage_does_not_answ
     world.cluster.finish(world.job(w), 62, "ResultTooLarge")
     world.deliver()
     assert world.state(w).status == Code.UPLOAD_FAILED
+
+
+def test_an_end_that_is_read_twice_is_told_to_telemetry_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Span] = []
+    world = World()
+    world.app.telemetry = Telemetry(lambda: lambda spans, _: told.extend(spans), delay=0)
+    w = world.state(world.submit())
+    ended = JobStatus(State.ENDED, w.job_uid, Outcome.SUCCEEDED, 0, scheduled=world.clock())
+    monkeypatch.setattr(MemoryCluster, "read", lambda *_: ended)
+    for _ in range(2):
+        reconcile(world.app, w, "test")
+    world.app.telemetry.close()
+    assert [span.name for span in told].count("schedule") == 1
