@@ -110,7 +110,6 @@ def halt(before: Workflow, w: Workflow, outcome: Outcome, reason: str, event: st
     after = replace(
         w,
         waiting=None,
-        runs_since=None,
         halt=Halt(outcome, reason),
         deadline=now + HALT_PATIENCE,
         wake_at=now + CHECK_AFTER,

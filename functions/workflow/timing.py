@@ -113,7 +113,7 @@ def next_check(w: Workflow, now: datetime) -> datetime | None:
     if w.stage is not None and w.deadline is not None and _uncreated(w):
         decided = w.deadline - DEADLINE_SLACK - timedelta(seconds=job_seconds(remaining(w), w.stage))
         return check_waiting(decided, end, now)
-    if w.runs_since is not None:
+    if w.runs_since is not None and w.halt is None:
         return check_waiting(w.runs_since, end, now)
     return min(now + CHECK_AFTER, end)
 

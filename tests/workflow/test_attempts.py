@@ -181,7 +181,7 @@ def test_a_halted_stage_is_checked_soon_and_given_up_after_a_while() -> None:
     w = replace(waiting(Stage.ALGORITHM), runs_since=NOW)
     d = decide(w, StopRequested(), later(5))
     halted = d.workflow
-    assert (halted.waiting, halted.runs_since) == (None, None)
+    assert (halted.waiting, halted.runs_since) == (None, NOW)
     assert (halted.wake_at, halted.deadline) == (later(5) + CHECK_AFTER, later(5) + HALT_PATIENCE)
     assert d.lines[0].reason == "StopRequested"
     over = decide(halted, Tick(), later(5) + HALT_PATIENCE).workflow

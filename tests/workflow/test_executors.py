@@ -11,8 +11,8 @@ from support.rules import MANIFEST, NOW, UID, at, ended, failed_with
 from functions.workflow.decide import decide
 from functions.workflow.decision import CreateJob, DeleteJob
 from functions.workflow.model import Ending, Hold, Limits, Manifest, Outcome, Stage, Workflow
-from functions.workflow.observation import DeleteRequested, StageEnded, StageLost, StopRequested
-from functions.workflow.timing import remaining
+from functions.workflow.observation import DeleteRequested, StageEnded, StageLost, StopRequested, Tick
+from functions.workflow.timing import CHECK_AFTER, remaining
 
 TASK = Limits(ignore_errors=(True, False), algorithm_seconds=60)
 
@@ -85,6 +85,22 @@ def test_a_task_whose_output_was_refused_publishes_the_others_unless_they_must_b
     assert d.manifest == (written if hold is Hold.NEVER else Manifest(admin_files=MANIFEST.files))
     failed = ended(replace(publishing, ending=Ending(41, "ExecutorExit:3", 3)), Outcome.SUCCEEDED, 0, manifest=written)
     assert failed_with(failed) == (41, "ExecutorExit:3")
+
+
+def test_an_executor_that_is_stopped_while_it_runs_keeps_its_start() -> None:
+    running = decide(at(Stage.ALGORITHM, limits=TASK), Tick(runs_since=later(2)), later(10)).workflow
+    halted = decide(running, StopRequested(), later(20)).workflow
+    assert halted.wake_at == later(20) + CHECK_AFTER
+    gone = decide(halted, StageLost(Stage.ALGORITHM, 1), later(21))
+    assert gone.closed is not None
+    assert (gone.closed.outcome, gone.closed.started_at) == (Outcome.STOPPED, later(2))
+
+
+def test_an_executor_that_is_stopped_before_it_runs_has_no_start() -> None:
+    halted = decide(at(Stage.ALGORITHM, limits=TASK), StopRequested(), later(20)).workflow
+    gone = decide(halted, StageLost(Stage.ALGORITHM, 1), later(21))
+    assert gone.closed is not None
+    assert gone.closed.started_at is None
 
 
 def test_a_stopped_executor_is_deleted_by_its_number() -> None:
