@@ -194,17 +194,39 @@ def test_securesystemslib_verifies_an_envelope(whole: Given) -> None:
         assert Envelope.from_dict(value).verify([public], 1)
 
 
-def test_the_steps_of_the_documentation_verify_a_crate_without_sluice(saved: Path) -> None:
+def documented_steps(part: int, folder: Path) -> str:
+    """What a part of the steps in docs/trust.md prints, when it is run in a folder."""
     if missing := [tool for tool in ("jq", "unzip", "openssl") if shutil.which(tool) is None]:
         pytest.skip(f"{missing[0]} is not installed")
     page = (Path(__file__).parents[2] / "docs/trust.md").read_text()
-    steps = re.search(r"### The same without Sluice\n\n```sh\n(.*?)```", page, re.DOTALL)
-    assert steps
-    ended = subprocess.run(["bash", "-euo", "pipefail", "-c", steps[1]], cwd=saved, capture_output=True, text=True)
+    section = page.partition("### The same without Sluice\n")[2].partition("\n### ")[0]
+    steps = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[part]
+    ended = subprocess.run(["bash", "-euo", "pipefail", "-c", steps], cwd=folder, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "Signature Verified Successfully" in ended.stdout
-    digests = re.findall("^([0-9a-f]{64})  -$", ended.stdout, re.MULTILINE)
-    previous = re.findall("^([0-9a-f]{64})$", ended.stdout, re.MULTILINE)
+    return ended.stdout
+
+
+def test_the_steps_of_the_documentation_prove_the_place_in_the_log(tmp_path: Path) -> None:
+    proofs = proof_api()
+    jobs = [proofs.finished(agreementId=f"0x{number}") for number in range(6)]
+    (tmp_path / "holder.pem").write_bytes(pem_of(KEY.public))
+    places = set()
+    for job in jobs:
+        statement = statement_of(proofs.attestation(job))
+        proof = proofs.api.get("/log/proof", {"head": statement["predicate"]["history"]["head"]}).text
+        (tmp_path / "statement.json").write_text(json.dumps(statement))
+        (tmp_path / "run.proof.json").write_text(proof)
+        computed, signed = documented_steps(1, tmp_path).splitlines()[-2:]
+        assert computed == signed
+        places.add(json.loads(proof)["index"])
+    assert len(places) == len(jobs)
+
+
+def test_the_steps_of_the_documentation_verify_a_crate_without_sluice(saved: Path) -> None:
+    printed = documented_steps(0, saved)
+    digests = re.findall("^([0-9a-f]{64})  -$", printed, re.MULTILINE)
+    previous = re.findall("^([0-9a-f]{64})$", printed, re.MULTILINE)
     assert digests[:-1] == previous[1:]
     assert digests
 
