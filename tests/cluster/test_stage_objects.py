@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes_validate.utils import validate
+from msgspec.structs import replace
 from support.clusters import stage_job
 from support.stage_objects import DOCUMENT, EVERY, OWNER_UID, RICH, SETTINGS, container, make, objects, spec
 
@@ -198,6 +199,16 @@ def test_only_our_own_programs_run_again_after_a_disruption() -> None:
     ignored = {stage for stage, action in actions.items() if action == "Ignore"}
     assert ignored == {Stage.CONFIGURE, Stage.CHECK, Stage.PUBLISH, Stage.RELEASE}
     assert {actions[stage] for stage in Stage if stage not in ignored} == {"FailJob"}
+
+
+def test_a_node_is_not_removed_under_a_program_that_is_never_run_twice() -> None:
+    asked = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    for stage in Stage:
+        (*_, job) = objects(replace(make(stage), traceparent="00-1-2-01"))
+        found = job["spec"]["template"]["metadata"]["annotations"]
+        assert (found.items() >= asked.items()) is not stage.is_ours, stage
+        assert found[job_manifests.TRACE_ANNOTATION] == "00-1-2-01"
+        assert not job["metadata"]["annotations"].keys() & asked.keys()
 
 
 def test_a_name_that_kubernetes_would_refuse_is_rejected() -> None:

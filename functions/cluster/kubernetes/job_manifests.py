@@ -89,7 +89,7 @@ def stage_job(job: StageJob, owner_uid: str, settings: Settings) -> dict[str, An
         spec["suspend"] = True  # Kueue resumes it
     if job.traceparent:
         for metadata in (manifest["metadata"], spec["template"]["metadata"]):
-            metadata["annotations"] = {TRACE_ANNOTATION: job.traceparent}
+            metadata["annotations"] = {**metadata.get("annotations", {}), TRACE_ANNOTATION: job.traceparent}
     return {**manifest, "spec": spec}
 
 

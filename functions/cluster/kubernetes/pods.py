@@ -40,6 +40,9 @@ _CONTAINER_SECURITY = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+# For programs that are never run twice: a node that is removed to save costs would end the workflow. The Cluster
+# Autoscaler reads the first, Karpenter the second.
+_UNDISTURBED = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 GRACE_SECONDS = 5  # a program that ignores SIGTERM would hold its Job for the default 30
 
 
@@ -52,7 +55,8 @@ def pod_template(job: StageJob, settings: Settings, base_name: str) -> dict[str,
     }
     if job.environment.runtime_class and not job.stage.is_ours:
         spec["runtimeClassName"] = job.environment.runtime_class
-    return {"metadata": {"labels": job_labels(job.ref)}, "spec": spec}
+    annotations = {} if job.stage.is_ours else {"annotations": _UNDISTURBED}
+    return {"metadata": {"labels": job_labels(job.ref), **annotations}, "spec": spec}
 
 
 def prefetch_spec(job: StageJob) -> dict[str, Any]:
