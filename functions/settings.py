@@ -11,19 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-from functions.variables import SettingsError, parse, text_of
+from functions.variables import HTTP, Allowed, SettingsError, parse, text_of
 
 
 def setting(
-    variable: str, default: Any, meaning: str, *, secret: bool = False, optional: bool = False, example: str = ""
+    variable: str,
+    default: Any,
+    meaning: str,
+    *,
+    secret: bool = False,
+    optional: bool = False,
+    example: str = "",
+    allowed: Allowed = None,
 ) -> Any:
     """Define a field of Settings. A secret may also be a file, named by `<variable>_FILE`, and is never shown.
 
     `optional`: this file may be missing, so that a mounted Secret may lack the key. `example`: an item of the list, for
-    errors.
+    errors. `allowed`: the values other than none.
     """
-    told = {"variable": variable, "meaning": meaning, "secret": secret, "optional": optional, "example": example}
-    return field(default=default, repr=not secret, metadata=told)
+    told = {"variable": variable, "meaning": meaning, "secret": secret, "optional": optional}
+    return field(default=default, repr=not secret, metadata={**told, "example": example, "allowed": allowed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +44,19 @@ class Settings:
     postgres_user: str = setting("POSTGRES_USER", "", "as operator-service")
     postgres_password: str = setting("POSTGRES_PASSWORD", "", "as operator-service", secret=True)
     postgres_host: str = setting("POSTGRES_HOST", "", "as operator-service")
-    postgres_port: int = setting("POSTGRES_PORT", 5432, "as operator-service")
+    postgres_port: int = setting("POSTGRES_PORT", 5432, "as operator-service", allowed=range(1, 1 << 16))
     postgres_db: str = setting("POSTGRES_DB", "", "as operator-service")
-    pool_size: int = setting("THREADS", 8, "threads of a function's server, and connections of its pool")
+    pool_size: int = setting(
+        "THREADS", 8, "threads of a function's server, and connections of its pool", allowed=range(1, 1001)
+    )
 
     # the cluster and the results
-    cluster: str = setting("SLUICE_CLUSTER", "kubernetes", "where Jobs run: `kubernetes`, `processes` or `memory`")
+    cluster: str = setting(
+        "SLUICE_CLUSTER",
+        "kubernetes",
+        "where Jobs run: `kubernetes`, `processes` or `memory`",
+        allowed=("kubernetes", "processes", "memory"),
+    )
     kubeconfig: str = setting("KUBECONFIG", "", "kubeconfig of the cluster; empty: the cluster we run in")
     process_dir: str = setting("SLUICE_PROCESS_DIR", "", "with `processes`: folder of their state")
     tick_broker: str = setting(
@@ -95,7 +109,9 @@ class Settings:
     tes_service_id: str = setting("TES_SERVICE_ID", "sluice", "`id` in TES's service-info")
     tes_service_name: str = setting("TES_SERVICE_NAME", "Sluice", "`name` in TES's service-info")
     tes_organization: str = setting("TES_ORGANIZATION", "Sluice", "name of the organization in TES's service-info")
-    tes_organization_url: str = setting("TES_ORGANIZATION_URL", "https://sluice.example", "URL of the organization")
+    tes_organization_url: str = setting(
+        "TES_ORGANIZATION_URL", "https://sluice.example", "URL of the organization", allowed=HTTP
+    )
     tes_contact_url: str = setting("TES_CONTACT_URL", "", "`contactUrl` in TES's service-info; not `mailto:`")
     oidc_issuer: str = setting("OIDC_ISSUER", "", "URL of the OpenID Connect issuer whose JWTs are accepted as tokens")
     oidc_audience: str = setting("OIDC_AUDIENCE", "", "`aud` of those JWTs")
@@ -130,6 +146,7 @@ class Settings:
         (),
         "JSON array of URLs that get a CloudEvent when results are held, released, …",
         example="https://hooks.example/sluice",
+        allowed=HTTP,
     )
     notify_hold_secret: str = setting(
         "NOTIFY_HOLD_SECRET",
@@ -141,7 +158,10 @@ class Settings:
 
     # proofs
     public_url: str = setting(
-        "PUBLIC_URL", "https://sluice.example", "URL of this deployment; names it in crates, statements and checkpoints"
+        "PUBLIC_URL",
+        "https://sluice.example",
+        "URL of this deployment; names it in crates, statements and checkpoints",
+        allowed=HTTP,
     )
     holder_name: str = setting("HOLDER_NAME", "Data holder", "name of the data holder in crates")
     signing_key: str = setting(
@@ -168,23 +188,31 @@ class Settings:
     # results and notifications
     x_api_key: str = setting("X-API-KEY", "", "sent to the results' storage host", secret=True)
     client_id: str = setting("CLIENT-ID", "", "sent to the results' storage host", secret=True)
-    notify_start_url: str = setting("NOTIFY_START_URL", "", "gets a POST when a workflow starts, as in operator-engine")
+    notify_start_url: str = setting(
+        "NOTIFY_START_URL", "", "gets a POST when a workflow starts, as in operator-engine", allowed=HTTP
+    )
     notify_stop_url: str = setting(
-        "NOTIFY_STOP_URL", "", "gets a POST when a workflow has ended, as in operator-engine"
+        "NOTIFY_STOP_URL", "", "gets a POST when a workflow has ended, as in operator-engine", allowed=HTTP
     )
 
     # the rest
-    max_body: int = setting("MAX_BODY_BYTES", 1 << 20, "largest request body, in bytes")
+    max_body: int = setting(
+        "MAX_BODY_BYTES", 1 << 20, "largest request body, in bytes", allowed=range(1, (1 << 30) + 1)
+    )
     client_seconds: int = setting(
         "CLIENT_SECONDS",
         10,
         "seconds that a client may pause while it sends a request; its body may come at 32 KiB/s",
+        allowed=range(1, 3601),
     )
-    log_level: str = setting("LOG_LEVEL", "INFO", "level of the JSON log")
+    log_level: str = setting(
+        "LOG_LEVEL", "INFO", "level of the JSON log", allowed=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    )
     otlp_endpoint: str = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "",
         "OTLP/HTTP receiver of traces and metrics, such as `http://collector:4318`; empty: none",
+        allowed=HTTP,
     )
 
     # operator-engine's one environment, used when there is no environments file
@@ -195,7 +223,7 @@ class Settings:
         """Read the settings. Raises SettingsError."""
         hints = get_type_hints(cls)
         values: dict[str, Any] = {
-            f.name: parse(told["variable"], text, hints[f.name], told["example"])
+            f.name: parse(told["variable"], text, hints[f.name], told["example"], told["allowed"])
             for f in fields(cls)
             if (told := f.metadata)
             and (text := text_of(environ, told["variable"], secret=told["secret"], optional=told["optional"]))

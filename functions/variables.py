@@ -14,6 +14,11 @@ from typing import Any
 NAMED_OBJECTS = ("file", "s3", "gs", "az")
 
 
+# What a value may be: numbers, some texts in capitals or as they are, or an http: or https: URL.
+Allowed = range | tuple[str, ...] | str | None
+HTTP = "http"
+
+
 class SettingsError(ValueError):
     """A variable has an unusable value. The message names the variable and what it must be, never its value."""
 
@@ -44,21 +49,44 @@ def text_of(environ: Mapping[str, str], variable: str, *, secret: bool, optional
         raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None
 
 
-def parse(variable: str, text: str, kind: Any, example: str = "") -> Any:
+def parse(variable: str, text: str, kind: Any, example: str = "", allowed: Allowed = None) -> Any:
     """Return the value of a variable as `kind`: bool, int, a tuple of strings, or text. Raises SettingsError.
 
-    `example`: an item of the tuple, for the error.
+    `example`: an item of the tuple, for the error. `allowed`: what a value must be, unless it is empty.
     """
     try:
-        if kind is bool:
-            return _boolean(text)
-        if kind is int:
-            return _integer(text)
-        if kind == tuple[str, ...]:
-            return _strings(text, example)
+        value = _converted(text, kind, example)
     except ValueError as e:
         raise SettingsError(f"{variable} must be {e}") from None
+    if allowed == HTTP and not all(map(is_http, value if isinstance(value, tuple) else filter(None, [value]))):
+        must = ": each entry must be" if isinstance(value, tuple) else " must be"
+        raise SettingsError(f"{variable}{must} a URL with a host that begins with https:// or http://")
+    if isinstance(allowed, range) and value not in allowed:
+        raise SettingsError(f"{variable} must be a whole number from {allowed[0]} to {allowed[-1]}")
+    if isinstance(allowed, tuple) and not {value, value.upper()} & {*allowed}:
+        raise SettingsError(f"{variable} must be one of {', '.join(allowed)}")
+    return value
+
+
+def _converted(text: str, kind: Any, example: str) -> Any:
+    if kind is bool:
+        return _boolean(text)
+    if kind is int:
+        return _integer(text)
+    if kind == tuple[str, ...]:
+        return _strings(text, example)
     return text
+
+
+def is_http(url: str) -> bool:
+    """Whether this is an http: or https: URL with a host."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # `port` raises it too
+        return False
 
 
 def storage_scheme(variable: str, url: str, schemes: Sequence[str]) -> str:

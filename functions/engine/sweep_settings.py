@@ -7,31 +7,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from functions.variables import NAMED_OBJECTS, SettingsError, storage_scheme
+from functions.variables import NAMED_OBJECTS, SettingsError, is_http, storage_scheme
 
 if TYPE_CHECKING:
     from functions.settings import Settings
     from functions.trust.checkpoint import Witness
 
-_AN_HTTP_URL = "a URL with a host that begins with https:// or http://"
 _PREFIX = "whsec_"
 _SHORTEST, _LONGEST = 24, 64  # bytes of a secret
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError if a NOTIFY_… variable, CHECKPOINT_URL or WITNESSES is wrong."""
+    """Raise SettingsError if CHECKPOINT_URL, WITNESSES or NOTIFY_HOLD_SECRET is wrong."""
     if settings.checkpoint_url:
         storage_scheme("CHECKPOINT_URL", settings.checkpoint_url, NAMED_OBJECTS)
     for witness in settings.witnesses:
         parse_witness(witness)
-    if not all(map(_is_http, settings.notify_hold_urls)):
-        raise SettingsError(f"NOTIFY_HOLD_URL: each entry must be {_AN_HTTP_URL}")
-    for variable, url in (
-        ("NOTIFY_START_URL", settings.notify_start_url),
-        ("NOTIFY_STOP_URL", settings.notify_stop_url),
-    ):
-        if url and not _is_http(url):
-            raise SettingsError(f"{variable} must be {_AN_HTTP_URL}")
     webhook_keys(settings.notify_hold_secret)
 
 
@@ -57,22 +48,12 @@ def parse_witness(text: str) -> tuple[str, Witness]:
     from functions.trust.checkpoint import CheckpointInvalid, Witness
 
     url, _, key = text.strip().partition(" ")
-    if not key or not _is_http(url):
+    if not key or not is_http(url):
         raise SettingsError("WITNESSES: expected the URL of a witness, a space, and its key")
     try:
         return url.rstrip("/"), Witness.parse(key)
     except CheckpointInvalid as e:
         raise SettingsError(f"WITNESSES: {e}") from None
-
-
-def _is_http(url: str) -> bool:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # `port` raises it too
-        return False
 
 
 def webhook_keys(secrets: str) -> list[bytes]:

@@ -52,6 +52,11 @@ def test_the_table_of_settings_is_what_the_code_reads() -> None:
     [
         ("THREADS", "a whole number"),
         ("SIGNATURE_REQUIRED", "0 or 1"),
+        ("SLUICE_CLUSTER", "one of kubernetes, processes, memory"),
+        ("LOG_LEVEL", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("PUBLIC_URL", "a URL with a host that begins with https:// or http://"),
+        ("TES_ORGANIZATION_URL", "a URL with a host that begins with https:// or http://"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "a URL with a host that begins with https:// or http://"),
         ("ALLOWED_PROVIDERS", 'a JSON array of strings, such as ["0xabc…"]'),
         ("NOTIFY_HOLD_URL", 'a JSON array of strings, such as ["https://hooks.example/sluice"]'),
         ("OIDC_GROUPS", 'a JSON array of strings, such as ["lab=ocean-compute"]'),
@@ -76,3 +81,25 @@ def test_only_the_file_of_an_optional_secret_may_be_missing(tmp_path: Path) -> N
             Settings.load({variable: missing})
     with pytest.raises(SettingsError, match="NOTIFY_HOLD_SECRET_FILE names a file that cannot be read"):
         Settings.load({"NOTIFY_HOLD_SECRET_FILE": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("variable", "least", "most"),
+    [
+        ("POSTGRES_PORT", 1, 65535),
+        ("THREADS", 1, 1000),
+        ("MAX_BODY_BYTES", 1, 1 << 30),
+        ("CLIENT_SECONDS", 1, 3600),
+    ],
+)
+def test_a_number_out_of_range_is_refused_with_its_range(variable: str, least: int, most: int) -> None:
+    for value in (least - 1, most + 1, -5, 10**30):
+        with pytest.raises(SettingsError, match=f"^{variable} must be a whole number from {least} to {most}$"):
+            Settings.load({variable: str(value)})
+    for value in (least, most):
+        Settings.load({variable: str(value)})
+
+
+def test_a_log_level_may_have_small_letters_and_a_url_may_be_empty() -> None:
+    settings = Settings.load({"LOG_LEVEL": "debug", "OTEL_EXPORTER_OTLP_ENDPOINT": "", "NOTIFY_START_URL": ""})
+    assert (settings.log_level, settings.otlp_endpoint) == ("debug", "")
