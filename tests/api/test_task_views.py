@@ -135,6 +135,12 @@ def test_what_was_delivered_and_printed_is_told() -> None:
     assert basic["outputs"] == full["outputs"]
 
 
+def test_a_file_that_two_outputs_skip_is_told_once() -> None:
+    manifest = Manifest(warnings=("/out/l is a link", "/out/m is a link", "/out/l is a link"))
+    told = log(stored(ran=(0,), phase=Phase.FINISHED, manifest=manifest))["system_logs"]
+    assert told == ["/out/l is a link", "/out/m is a link"]
+
+
 @pytest.mark.parametrize(
     ("about", "frozen", "outputs"),
     [({"removed": True}, False, 0), ({"expired": True}, False, 1), ({}, True, 0), ({"expired": True}, True, 0)],

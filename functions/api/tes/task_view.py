@@ -117,7 +117,7 @@ def _explained(reason: str) -> str:
 def _system_logs(stored: StoredTask) -> list[str]:
     """Return the lines about the task as a whole: why it ended, and what was done otherwise than asked."""
     record = stored.record
-    lines = [*record.submission.warnings, *record.manifest.warnings]
+    lines = [*record.submission.warnings, *dict.fromkeys(record.manifest.warnings)]  # outputs may overlap
     if record.workflow.waiting is not None:
         lines.append(f"waiting: {record.workflow.waiting.reason}")
     if (ending := told_ending(record.workflow)) is not None:
