@@ -15,12 +15,14 @@ from functions.instruments import QUEUE_TIME, STAGES, TRANSITIONS, WORKFLOW_TIME
 from functions.telemetry import Span, Telemetry
 from functions.workflow import codes
 from functions.workflow.decision import AttemptEnd, Decision, Verdict
-from functions.workflow.model import Outcome, Phase, Workflow
+from functions.workflow.hold_rules import FINDINGS_OF
+from functions.workflow.model import Outcome, Phase, Stage, Workflow
 from functions.workflow.trace_context import TraceContext, of_attempt, of_workflow, parent_of, parse, part_of
 
 if TYPE_CHECKING:
     from functions.cluster.ports import JobRef, JobStatus
 
+_FINDINGS = "findings"  # an outcome beside those of `Outcome`
 Change = tuple[Workflow, Decision]  # the workflow before a decision, and the decision
 
 
@@ -91,19 +93,29 @@ def _waits(before: Workflow, decision: Decision) -> Iterator[tuple[str, datetime
 def _of_attempt(root: TraceContext, before: Workflow, closed: AttemptEnd) -> Iterator[Span]:
     context = of_attempt(before, closed.stage, closed.attempt, closed.executor)
     began = _begin(before, closed)
-    error = "" if closed.outcome is Outcome.SUCCEEDED else closed.reason or closed.outcome.value
+    outcome = _outcome(closed)
+    error = "" if outcome in (Outcome.SUCCEEDED, _FINDINGS) else closed.reason or outcome
     attributes = {
         **_about(before),
         "sluice.stage.name": closed.stage.value,
         "sluice.stage.attempt": closed.attempt,
-        "sluice.stage.outcome": closed.outcome.value,
+        "sluice.stage.outcome": outcome,
+        "sluice.stage.reason": closed.reason,
     }
+    if closed.stage is Stage.ALGORITHM:
+        attributes["sluice.stage.executor"] = closed.executor
     if closed.exit_code is not None:
         attributes["process.exit.code"] = closed.exit_code
     yield Span(closed.stage.value, *context[:2], root.span_id, began, closed.at, attributes, error=error)
     if closed.started_at is not None:
         yield _below(context, part_of(context, "wait"), "wait", began, closed.started_at, before)
         yield _below(context, part_of(context, "run"), "run", closed.started_at, closed.at, before, error)
+
+
+def _outcome(closed: AttemptEnd) -> str:
+    """How the attempt ended. A check that found something has done its work, although its program failed."""
+    has_findings = closed.stage is Stage.CHECK and closed.exit_code in FINDINGS_OF
+    return _FINDINGS if has_findings else closed.outcome.value
 
 
 def _begin(before: Workflow, closed: AttemptEnd) -> datetime:
@@ -118,7 +130,7 @@ def _measure(telemetry: Telemetry, before: Workflow, decision: Decision, now: da
         telemetry.measure(QUEUE_TIME, (now - before.created_at).total_seconds(), environment=environment)
     if closed is not None:
         seconds = (closed.at - _begin(before, closed)).total_seconds()
-        telemetry.measure(STAGES, seconds, environment=environment, stage=closed.stage, outcome=closed.outcome)
+        telemetry.measure(STAGES, seconds, environment=environment, stage=closed.stage, outcome=_outcome(closed))
     if after.finished and after.finished_at is not None and not before.finished:
         seconds = (after.finished_at - after.created_at).total_seconds()
         telemetry.measure(WORKFLOW_TIME, seconds, environment=environment, status=str(int(after.status)))

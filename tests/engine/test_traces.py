@@ -14,15 +14,17 @@ import pytest
 from msgspec.structs import replace
 from support.api import ADMIN, NOW, Api, app, function
 from support.otlp_receiver import Receiver, receiving
+from support.rules import at
 from werkzeug.test import Client
 
 from functions import log
 from functions.advance.notifications import hold_event
 from functions.advance.sweep import sweep
 from functions.cluster.ports import JobRef
-from functions.engine import gauges
+from functions.engine import gauges, spans
 from functions.instruments import OF_THE_RECORD, PUSHED
 from functions.store.values import Outgoing
+from functions.workflow.decision import AttemptEnd, Decision, Verdict
 from functions.workflow.model import Manifest, Outcome, Stage, WorkflowId
 from functions.workflow.observation import DeleteRequested, StageEnded, StageLost
 from functions.workflow.trace_context import TraceContext, of_attempt, of_workflow, parse
@@ -120,6 +122,25 @@ def test_a_failed_stage_and_its_workflow_name_the_reason(api: Api, receiver: Rec
     (algorithm,) = receiver.named("algorithm")
     assert algorithm.error == "AlgorithmExit:3"
     assert algorithm.attributes["process.exit.code"] == 3
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "reason", "outcome", "error"),
+    [(10, "Review", "findings", ""), (11, "Blocked", "findings", ""), (1, "CheckFailed", "failed", "CheckFailed")],
+)
+def test_a_check_with_findings_is_no_error(exit_code: int, reason: str, outcome: str, error: str) -> None:
+    before = at(Stage.CHECK)
+    end = AttemptEnd(Stage.CHECK, 1, Outcome.FAILED, exit_code, reason, NOW)
+    (span,) = spans.spans(before, Decision(before, Verdict.APPLIED, closed=end), NOW)
+    assert (span.name, span.error) == ("check", error)
+    assert (span.attributes["sluice.stage.outcome"], span.attributes["sluice.stage.reason"]) == (outcome, reason)
+
+
+def test_the_executors_of_a_task_are_told_apart() -> None:
+    before = at(Stage.ALGORITHM)
+    ends = [AttemptEnd(Stage.ALGORITHM, 1, Outcome.SUCCEEDED, 0, "", NOW, executor=number) for number in (0, 1)]
+    told = [next(spans.spans(before, Decision(before, Verdict.APPLIED, closed=end), NOW)) for end in ends]
+    assert [span.attributes["sluice.stage.executor"] for span in told] == [0, 1]
 
 
 def test_an_event_that_comes_twice_makes_no_second_span_of_a_stage(api: Api, receiver: Receiver) -> None:
