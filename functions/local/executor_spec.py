@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.local import view
-from functions.local.launch_spec import LaunchOptions, algorithm_user, home_variables
+from functions.local.program_environment import algorithm_user, home_variables, shared_memory
 from functions.workflow.container_paths import TMP, plan
 from functions.workflow.tes_task import Executor, TesTask
 from functions.workflow.volume_layout import LOGS, OUTPUTS
@@ -16,6 +16,7 @@ from functions.workflow.volume_layout import LOGS, OUTPUTS
 if TYPE_CHECKING:
     from functions.cluster.job_folder import JobFolder
     from functions.cluster.ports import StageJob
+    from functions.local.launch_spec import LaunchOptions
 
 
 def make(folder: JobFolder, job: StageJob, task: TesTask, options: LaunchOptions) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _view(folder: JobFolder, job: StageJob, task: TesTask, options: LaunchOption
         [(place.path, str(tree) + place.path, not place.read_only) for place in plan(task.places)],
         platform=options.platform,
         user=algorithm_user() or (os.getuid(), os.getgid()),
-        shared_memory=2 * job.limits.memory or 64 << 20,
+        shared_memory=shared_memory(job.limits),
         shown=options.shown,
     )
     return view.as_json(mounts, folder.path / "root")

@@ -9,7 +9,8 @@ import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-from functions.local import launch_spec, view
+from functions.local import view
+from functions.local.program_environment import algorithm_user, bare_python
 
 
 class Isolation(StrEnum):
@@ -46,7 +47,7 @@ def _who() -> str:
 def _works(level: Isolation, folder: Path) -> bool:
     for name in ("data/outputs", "data/logs", "data/adminlogs", "scratch", "root"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    user = launch_spec.algorithm_user()
+    user = algorithm_user()
     mounts = view.view(
         folder / "data",
         folder / "scratch",
@@ -64,6 +65,6 @@ def _works(level: Isolation, folder: Path) -> bool:
     }
     code = "from functions.local import sandbox; import json; sandbox.run(json.loads(sys.argv[1]))"
     tried = subprocess.run(  # noqa: S603 - our own program
-        [*launch_spec.bare_python(code), json.dumps(spec)], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        [*bare_python(code), json.dumps(spec)], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     return tried.returncode == 0

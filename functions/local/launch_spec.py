@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-import functions
 from functions.cluster import stage_command
 from functions.local import view
+from functions.local.program_environment import ROOT, algorithm_user, home_variables, shared_memory
 from functions.workflow.model import Stage
 from functions.workflow.tes_task import TesTask
 from functions.workflow.volume_layout import ADMIN_LOGS, DDOS, INPUTS, LOGS, OUTPUTS, TRANSFORMATIONS, VOLUME
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from functions.cluster.job_folder import JobFolder
     from functions.cluster.ports import StageJob
 
-ROOT = str(Path(functions.__file__).parent.parent)
 # configure and publish are ours and may need the operator's keys, but no stage talks to the database.
 _NOT_FOR_STAGES = ("DATABASE_URL", "POSTGRES_", "ALLOWED_ADMINS")
 _STAGE_LOG_BYTES = 10 << 20
@@ -38,38 +36,6 @@ class LaunchOptions(Struct, frozen=True):
     platform: Path  # its folder, which no algorithm may see
     shown: Sequence[Path] = ()  # further files and folders that algorithms see
     ends_with_platform: bool = False  # whether running stages end with the platform, even if it is killed
-
-
-def bare_python(code: str) -> list[str]:
-    """A command that starts Python as fast as possible: without site-packages. `functions` can be imported."""
-    return [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({ROOT!r}); {code}"]
-
-
-def algorithm_user() -> tuple[int, int] | None:
-    """The uid and gid of algorithms where Sluice runs as root; None where they have the uid of Sluice itself.
-
-    It is the last subordinate id of root (/etc/subuid, /etc/subgid) if there is one, else `nobody`. The first ids are
-    the users of root's containers.
-    """
-    if os.geteuid() != 0:
-        return None
-    try:
-        nobody = pwd.getpwnam("nobody")
-        ids = nobody.pw_uid, nobody.pw_gid
-    except KeyError:
-        ids = 65534, 65534
-    uid, gid = (_subordinate_id(file) for file in ("/etc/subuid", "/etc/subgid"))
-    return (uid, gid) if uid and gid else ids
-
-
-def _subordinate_id(file: str) -> int | None:
-    """The last id of root's range in a file of lines `name:first:count`."""
-    try:
-        lines = [line.strip().split(":") for line in Path(file).read_text().splitlines()]
-    except OSError:
-        return None
-    ranges = [line for line in lines if len(line) == 3 and line[0] in ("root", "0")]
-    return int(ranges[0][1]) + int(ranges[0][2]) - 1 if ranges else None
 
 
 def prepare(folder: JobFolder, options: LaunchOptions) -> None:
@@ -170,25 +136,13 @@ def _of_algorithm(folder: JobFolder, job: StageJob, options: LaunchOptions) -> d
     }
 
 
-def home_variables(scratch: str) -> dict[str, str]:
-    """The variables of every program that is not ours."""
-    return {
-        # The machine's own programs come first. Behind them at least this Python can be found.
-        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)]),
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-        "HOME": scratch,
-        "TMPDIR": scratch,
-    }
-
-
 def _view(folder: JobFolder, job: StageJob, options: LaunchOptions) -> dict[str, Any]:
     mounts = view.view(
         folder.volume,
         _scratch(folder),
         platform=options.platform,
         user=algorithm_user() or (os.getuid(), os.getgid()),
-        # A program that fills it must run out of memory first, and not out of space.
-        shared_memory=2 * job.limits.memory or 64 << 20,
+        shared_memory=shared_memory(job.limits),
         shown=[*options.shown, *_own_files(job)],
     )
     return view.as_json(mounts, folder.path / "root")

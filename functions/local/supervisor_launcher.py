@@ -12,7 +12,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from functions.local import launch_spec
+from functions.local import program_environment
 
 _TIMEOUT = 10.0  # seconds for one fork, the start of the fork server included
 
@@ -77,7 +77,7 @@ class SupervisorLauncher:
         arguments = f"{str(self._folder)!r}, {platform}, temporary={self._temporary}"
         code = f"from functions.local.fork_server import serve; serve({arguments})"
         return subprocess.Popen(  # noqa: S603 - our own program
-            launch_spec.bare_python(code),
+            program_environment.bare_python(code),
             stdin=standard_input,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

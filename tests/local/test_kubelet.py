@@ -27,7 +27,7 @@ from support.processes import (
 from functions.advance.event_filter import hint_of
 from functions.cluster.ports import State
 from functions.cluster.processes import ProcessCluster
-from functions.local import launch_spec
+from functions.local import program_environment
 from functions.local.isolation import Isolation
 from functions.local.supervisor_launcher import SupervisorLauncher
 from functions.workflow.model import Outcome
@@ -118,17 +118,17 @@ def late(*arguments):
     main(*arguments)
 supervisor.main = late
 """
-    real = launch_spec.bare_python
+    real = program_environment.bare_python
 
     def slow(code: str) -> list[str]:
         return real(late + code)
 
-    monkeypatch.setattr(launch_spec, "bare_python", slow)
+    monkeypatch.setattr(program_environment, "bare_python", slow)
     driver.restart_kubelet()
     job = shell_job("touch $OUTPUTS/started")
     driver.create(job)
     until(lambda: driver.kubelet.running, lambda n: n == 1)
-    monkeypatch.setattr(launch_spec, "bare_python", real)
+    monkeypatch.setattr(program_environment, "bare_python", real)
     handle = os.dup(next(iter(driver.kubelet._supervisors.values())))
     driver.kubelet.stop(end_stages=False)  # as if it was killed before its supervisor took the lock
     kept = volume(driver, job).parent
@@ -185,7 +185,7 @@ def test_a_job_that_cannot_start_is_retried_only_after_a_pause(
 
     monkeypatch.setattr(SupervisorLauncher, "launch", counted)
     # A supervisor that cannot write its lock ends like this.
-    monkeypatch.setattr("functions.local.launch_spec.bare_python", lambda code: ["/bin/false"])
+    monkeypatch.setattr("functions.local.program_environment.bare_python", lambda code: ["/bin/false"])
     monkeypatch.setattr("functions.local.kubelet.RESCAN", 3600.0)  # however slow this machine is
     driver.restart_kubelet()
     driver.create(shell_job("exit 0"))

@@ -19,7 +19,7 @@ from support.laptop import until
 from support.processes import ProcessDriver, read_log, run_to_end, shell_job, volume
 
 from functions.local.isolation import Isolation
-from functions.local.launch_spec import ROOT
+from functions.local.program_environment import ROOT
 from functions.local.sandbox_check import SandboxReport
 
 pytestmark = pytest.mark.xdist_group("sandbox")
