@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,38 @@ def test_the_timeline_has_a_column_for_each_attempt_and_a_row_for_each_step(tmp_
     assert "finished after 22.50 s" in done.stdout
     assert [asked.headers["Admin"] for asked in api.of("/history")] == ["secret"]
     assert f"-l workflow={JOB},app.kubernetes.io/managed-by=sluice" in (tmp_path / "arguments").read_text()
+
+
+def test_a_watch_that_the_api_server_ends_is_begun_anew(tmp_path: Path) -> None:
+    """As it does after half an hour or so, while an algorithm may run for hours."""
+    printed = events().split("\n}\n")
+    for number, part in ((1, printed[:10]), (2, printed[10:])):
+        (tmp_path / str(number)).write_text("\n}\n".join(part) + ("\n}\n" if number == 1 else ""))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\n[ -e begun ] || {{ touch begun; exec cat 1; }}\ncat 2\nexec sleep 60\n"
+    )
+    kubectl.chmod(0o755)
+    tool = runpy.run_path(str(TOOL))
+    pods = tool["Pods"]()
+    watch = tool["Watch"]([str(kubectl)], pods)
+    deadline = time.monotonic() + 20
+    while "container terminated" not in pods.times.get("publish-2", {}):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    watch.end()
+    assert pods.times.keys() == {"configure", "algorithm", "algorithm/2", "check", "publish", "publish-2"}
+
+
+def test_a_kubectl_that_fails_is_not_called_again(tmp_path: Path) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(f"#!/bin/sh\necho called >>{tmp_path}/calls\nexit 1\n")
+    kubectl.chmod(0o755)
+    tool = runpy.run_path(str(TOOL))
+    watch = tool["Watch"]([str(kubectl)], tool["Pods"]())
+    watch._reader.join(20)
+    watch.end()
+    assert (tmp_path / "calls").read_text() == "called\n"
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
