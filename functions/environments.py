@@ -25,6 +25,9 @@ from functions.yaml_files import error_parts, explained, json_schema, read_list
 _STORAGES = frozenset({"s3", "gs", "az"})
 _BUCKET = re.compile(r"(s3|gs|az)://[^/?#]+")  # the form that configure compares URLs with
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # RFC 1123
+_LONGEST_LABEL = 63  # characters
+
 # Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
 msgspec.json.Decoder(list[Environment])
 
@@ -82,7 +85,26 @@ def _problems(environment: Environment) -> Iterator[tuple[str, str]]:
         yield "cpuNumber", f"must be at least {LEAST_CORES}"
     if environment.ram_gb * GIB < LEAST_MEMORY:
         yield "ramGB", f"must be at least {LEAST_MEMORY / GIB:.3f}"
+    yield from _name_problems(environment)
     yield from _url_problems(environment)
+
+
+def _name_problems(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Yield names that Kubernetes refuses: each workflow would fail when its first Job is created."""
+    if len(environment.namespace) > _LONGEST_LABEL or not _LABEL.fullmatch(environment.namespace):
+        wrong = f"must be at most {_LONGEST_LABEL} of a-z, 0-9 and -, without - at an end"
+        if environment.namespace == environment.id:
+            yield "id", f"is also the name of the namespace, which {wrong}; set namespace"
+        yield "namespace", wrong
+    names = {
+        "runtimeClass": environment.runtime_class,
+        "pullSecret": environment.pull_secret,
+        "storageClass": environment.storage_class,
+        "queueName": environment.queue_name,
+    }
+    for key, name in names.items():
+        if name and not all(map(_LABEL.fullmatch, name.split("."))):
+            yield key, "must be the name of a Kubernetes object: a-z, 0-9, - and ."
 
 
 def _url_problems(environment: Environment) -> Iterator[tuple[str, str]]:

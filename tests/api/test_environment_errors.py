@@ -109,6 +109,18 @@ from functions.variables import SettingsError
             '- {id: a, fetch: {buckets: ["s3://b/"]}}',
             "environments[0].fetch.buckets[0] must be a scheme and a bucket alone",
         ),
+        (
+            "- {id: Ocean Compute}",
+            "environments[0].id is also the name of the namespace, which must be at most 63 of a-z",
+        ),
+        ("- {id: ../x}", "environments[0].id is also the name of the namespace, which must be"),
+        (f"- {{id: {'a' * 64}}}", "environments[0].id is also the name of the namespace, which must be"),
+        ("- {id: Ocean Compute, namespace: Ocean}", "environments[0].namespace must be at most 63 of a-z, 0-9 and -"),
+        ("- {id: a, namespace: a.b}", "environments[0].namespace must be at most 63 of a-z, 0-9 and -"),
+        ("- {id: a, pullSecret: A b}", "environments[0].pullSecret must be the name of a Kubernetes object"),
+        ("- {id: a, storageClass: fast..x}", "environments[0].storageClass must be the name of a Kubernetes object"),
+        ("- {id: a, runtimeClass: -x}", "environments[0].runtimeClass must be the name of a Kubernetes object"),
+        ("- {id: a, queueName: team_a}", "environments[0].queueName must be the name of a Kubernetes object"),
         ("- {id: a, fetch: {schemes: [htps]}}", "environments[0].fetch.schemes[0] must be one of ar, az, file"),
     ],
 )
