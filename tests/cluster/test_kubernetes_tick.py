@@ -79,3 +79,9 @@ def test_a_call_that_fails_is_unavailable_and_may_be_repeated(
         cluster.set_tick(TickLevel.FAST)
     cluster.set_tick(TickLevel.FAST)
     assert kube.find("pingsources", "tick", "sluice") is not None
+
+
+def test_without_knative_eventing_the_error_says_what_is_missing(kube: FakeKube, cluster: KubernetesCluster) -> None:
+    kube.fail_next("create", "pingsources", Fault(404, "the server could not find the requested resource"))
+    with pytest.raises(ClusterUnavailable, match=r"sluice/tick .* namespace or Knative Eventing is missing"):
+        cluster.set_tick(TickLevel.FAST)

@@ -217,7 +217,9 @@ class KubernetesCluster:
         except AlreadyExists:  # created meanwhile
             self._api.patch(path, {"spec": source["spec"]})
         except Rejected as e:
-            raise ClusterUnavailable(f"the PingSource {namespace}/{TICK_NAME} cannot be set: {e}") from None
+            # 404 on a POST: the namespace of TICK_BROKER does not exist, or the kind PingSource.
+            why = "its namespace or Knative Eventing is missing" if e.reason == "NamespaceMissing" else str(e)
+            raise ClusterUnavailable(f"the PingSource {namespace}/{TICK_NAME} cannot be set: {why}") from None
 
     # --- WorkFlow objects -----------------------------------------------------------------------
 
