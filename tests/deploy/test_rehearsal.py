@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.deployment import INSTALL, TRY_OUT, WITH_FUNCTIONS, function_pods, of_kind, pods
+from support.deployment import INSTALL, TRY_OUT, function_pods, of_kind, pods
 from support.dockerfile import Image, written_bytecode
 from support.fake_kube import FakeKube
 from support.kubelet import Kubelet
@@ -197,12 +197,13 @@ def test_the_sample_workflow_finishes_with_the_configuration_of_the_overlay(
         assert status_of(f"{api}/logs?jobId={id}&component=algorithm", headers={"Admin": "try-out-only"}) == 200
 
 
-@pytest.mark.parametrize("overlay", [name for name in WITH_FUNCTIONS if name not in TRY_OUT])
-def test_the_functions_of_an_overlay_are_ready_with_the_sample_secrets(
-    overlay: str, kube: FakeKube, tmp_path: Path, stages: Mapping[str, Image]
+def test_the_functions_of_production_are_ready_with_the_sample_secrets(
+    kube: FakeKube, tmp_path: Path, stages: Mapping[str, Image]
 ) -> None:
-    (tag,) = {pod["containers"][0]["image"] for pod in function_pods(overlay).values()}
-    kubelet = Kubelet(overlay, tmp_path, stages["functions"], {tag: stages["functions"]}, dict(NOWHERE), sample_secret)
+    (tag,) = {pod["containers"][0]["image"] for pod in function_pods("production").values()}
+    kubelet = Kubelet(
+        "production", tmp_path, stages["functions"], {tag: stages["functions"]}, dict(NOWHERE), sample_secret
+    )
     with functions(kubelet, kube) as at:
         assert at.keys() == {"submit", "advance", "status"}  # `serve` has waited until each was ready
         assert status_of(f"{at['status']}/") == 200
