@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_LIMITS = (  # what no verification of a bag can prove
+    "that the key belongs to the data holder: get it from another place than the bag",
+    "that nothing else left: a proof is about what was recorded",
+    "that the algorithm is harmless, or that the checks found everything",
+)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -119,7 +124,7 @@ def verify(
       sluice verify run.zip
       sluice verify run.zip --attestation run.intoto.jsonl --key holder.pem
     """
-    from functions.trust.verification import LIMITS, Outcome
+    from functions.trust.verification import Outcome
 
     steps = _verified(bag, attestation, key, proof, checkpoint, witnesses)
     broken = [step for step in steps if step.outcome is Outcome.BROKEN]
@@ -128,7 +133,7 @@ def verify(
     else:
         for step in steps:
             click.echo(f"{step.outcome.value:<12} {printable(step.text)}")
-        click.echo("\nNo proof shows:\n" + "\n".join(f"  - {limit}" for limit in LIMITS))
+        click.echo("\nNo proof shows:\n" + "\n".join(f"  - {limit}" for limit in _LIMITS))
     if broken:
         raise SystemExit(FAILED)
 

@@ -159,13 +159,12 @@ class _Graph:
             case "run":
                 ran = references([image_id(reference, digest) for reference, digest in self.names.images])
                 data = references([f"#input-{number}" for number in range(len(self.names.data))])
-                results = references(self.names.results) if action.status == "completed" else None
                 return given(
                     description="; ".join(self.names.work.commands) or "as the document says",
                     instrument={"@id": self.names.workflow},
                     agent={"@id": self.names.person},
                     object=data,
-                    result=results,
+                    result=references(self.names.results),  # a failed run may have some too
                     containerImage=ran,
                     environment={"@id": "#environment"},
                 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec import Struct, convert
 
@@ -27,6 +28,7 @@ from functions.workflow.model import WorkflowId
 Read = Callable[[], Iterable[bytes]]
 _LINE = re.compile(r"([0-9a-f]{128})  ([^\n]+)\n")
 _METADATA = f"{PAYLOAD}ro-crate-metadata.json"
+_DELIVERED = f"{PAYLOAD}delivered.jsonl"
 _HISTORY = f"{PAYLOAD}history.jsonl"
 _RELEASED = (f"{PAYLOAD}outputs/", f"{PAYLOAD}logs/")
 
@@ -126,7 +128,7 @@ class Verification:
         """Compare the digests in the crate's graph with the files. Raises NotGenuine."""
         try:
             entities = parse_json(self._text(_METADATA))["@graph"]
-            files = {f"{PAYLOAD}{_path(each['@id'])}": each["sha256"] for each in entities if each["@type"] == "File"}
+            files = {f"{PAYLOAD}{unquote(each['@id'])}": each["sha256"] for each in entities if each["@type"] == "File"}
         except (ValueError, KeyError, TypeError):
             raise NotGenuine(f"{_METADATA} is not the graph of a crate") from None
         for path, sha256 in files.items():
@@ -163,19 +165,28 @@ class Verification:
         if release is None:
             raise NotGenuine(f"the attestation holds no statement of the type {statements.RELEASE}")
         known = {each["digest"]["sha256"] for statement in found for each in statement["subject"]}
-        for path in (_METADATA, MANIFEST, *self._released()):
-            if self.digests.get(path, ("", ""))[0] not in known:
+        released = self._released()
+        for path, digest in {**released, **{each: self._sha256(each) for each in (_METADATA, MANIFEST)}}.items():
+            if digest not in known:
                 raise NotGenuine(f"the statement is not about {path} of this bag")
         predicate = release["predicate"]
         self.stated = str(predicate["history"]["head"])
         if self.head and self.stated != self.head:
             raise NotGenuine("the statement names another history than the one in this bag")
         what = f"job {predicate['job']}, {predicate['verdict']}, files withheld: {predicate['withheld']}"
-        count = len(self._released())
-        return f"the holder of the key states this bag and each of its {count} released files: {what}"
+        return f"the holder of the key states this bag and each of its {len(released)} released files: {what}"
 
-    def _released(self) -> list[str]:
-        return sorted(path for path in self.files if path.startswith(_RELEASED))
+    def _released(self) -> dict[str, str]:
+        """Return the sha256 of each released file. Those of a TES task are not in the bag. Raises NotGenuine."""
+        found = {path: self._sha256(path) for path in sorted(self.files) if path.startswith(_RELEASED)}
+        try:
+            lines = self._text(_DELIVERED).splitlines() if _DELIVERED in self.files else ()
+            return found | {str(each["path"]): str(each["sha256"]) for each in map(parse_json, lines)}
+        except (ValueError, KeyError, TypeError):
+            raise NotGenuine(f"{_DELIVERED} is not a list of files") from None
+
+    def _sha256(self, path: str) -> str:
+        return self.digests.get(path, ("", ""))[0]
 
     # --- the log ----------------------------------------------------------------------------------
 
@@ -266,12 +277,6 @@ def _filtered(line: Mapping[str, Any]) -> str:
     return f"it records that the operator's filter {counts}"
 
 
-def _path(iri: str) -> str:
-    from urllib.parse import unquote
-
-    return unquote(iri)
-
-
 def _digests(read: Read) -> tuple[str, str]:
     sha256, sha512 = hashlib.sha256(), hashlib.sha512()
     for chunk in read():
@@ -289,11 +294,3 @@ def _step(action: Callable[[], str]) -> Step:
 
 def _open(text: str) -> Step:
     return Step(Outcome.OPEN, text)
-
-
-# What no verification of a bag can prove.
-LIMITS: Sequence[str] = (
-    "that the key belongs to the data holder: get it from another place than the bag",
-    "that nothing else left: a proof is about what was recorded",
-    "that the algorithm is harmless, or that the checks found everything",
-)

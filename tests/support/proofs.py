@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import subprocess
 import zipfile
 from collections.abc import Iterable
@@ -16,11 +17,15 @@ from support.held_api import decide, decision, held, held_api
 from support.world import MemoryStorage
 
 from functions.advance.sweep import sweep
+from functions.api.auth.principal import LOCAL
 from functions.results.ports import Content, NotFound
+from functions.submit.new_task import prepare
+from functions.trust.chain import PERSON
 from functions.workflow.decision import Verdict
-from functions.workflow.model import FetchedFile, Manifest, Outcome, ResultFile, Stage, WorkflowId
+from functions.workflow.model import DeliveredFile, FetchedFile, Manifest, Outcome, ResultFile, Stage, WorkflowId
 from functions.workflow.observation import StageEnded
 from functions.workflow.reported_facts import of_fetched
+from functions.workflow.tes_checks import accept
 
 IMAGE = "sha256:" + "cd" * 32
 # Ed25519, made for the tests: `openssl genpkey -algorithm ed25519` with the seed of RFC 8032, test 1.
@@ -176,3 +181,40 @@ def logged(proofs: ProofApi) -> dict[str, int]:
 
 def note_of(proofs: ProofApi) -> str:
     return str(proofs.api.get("/log/checkpoint").text)
+
+
+def graph_of(bag: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((bag / "data/ro-crate-metadata.json").read_text())
+    return found
+
+
+def entity(graph: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [each for each in graph["@graph"] if kind in (each["@type"], *each["@type"])]
+
+
+# --- tasks of GA4GH TES ---------------------------------------------------------------------------
+
+TASK: dict[str, Any] = {
+    "name": "count penguins",
+    "inputs": [{"name": "penguins", "url": "https://data.example.org/secret-place.csv", "path": "/data/in.csv"}],
+    "executors": [
+        {"image": "docker.io/library/alpine:3.20", "command": ["wc", "-l", "/data/in.csv"], "env": {"TOKEN": "hidden"}},
+        {"image": "python:3.12", "command": ["python3", "-c", "print(1)"]},
+    ],
+}
+
+
+DELIVERED = DeliveredFile("s3://bucket/secret-place/out.csv", "/data/out.csv", 3, "aa" * 32)
+
+
+def finished_task(**settings: Any) -> tuple[ProofApi, str]:
+    """A task of two executors that has ended, with its outputs."""
+    proofs = proof_api(**settings)
+    made = proofs.api.app
+    record = prepare(made, accept(TASK), LOCAL, made.environments["ocean-compute"])
+    job: Any = made.transitions.submit(record, f"{PERSON}somebody").workflow.id
+    proofs.end(job, Stage.CONFIGURE)
+    proofs.end(job, Stage.ALGORITHM)
+    proofs.end(job, Stage.ALGORITHM, executor=1)
+    proofs.end(job, Stage.PUBLISH, manifest=Manifest(delivered=(DELIVERED,)))
+    return proofs, job

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -10,17 +9,19 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
-from support.api import ADMIN, OWNER
+from support.api import OWNER
 from support.five_safes_rules import broken
 from support.proofs import (
     CONTENTS,
     IMAGE,
     ProofApi,
+    entity,
+    finished_task,
+    graph_of,
     held_job,
     held_proof_api,
     proof_api,
@@ -30,11 +31,9 @@ from support.proofs import (
     unpacked,
 )
 from support.rocrate import Validate, roc_validator
-from support.tes import tokens_file
 
-from functions.api.ocean.routes import PREFIX
 from functions.cli.main import main
-from functions.workflow.model import DeliveredFile, Manifest, Stage
+from functions.workflow.model import Manifest, Stage
 
 STATES: dict[str, Callable[[], tuple[ProofApi, str]]] = {
     "finished": lambda: _made(proof_api(), ProofApi.finished),
@@ -50,15 +49,6 @@ EDITIONS = ("holder", "consumer")
 
 def _made(proofs: ProofApi, make: Callable[[ProofApi], str]) -> tuple[ProofApi, str]:
     return proofs, make(proofs)
-
-
-def graph_of(bag: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((bag / "data/ro-crate-metadata.json").read_text())
-    return found
-
-
-def entity(graph: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [each for each in graph["@graph"] if kind in (each["@type"], *each["@type"])]
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
@@ -105,6 +95,15 @@ def test_what_did_not_leave_is_not_in_a_crate(state: str, tmp_path: Path) -> Non
         bag = unpacked(proofs.crate(job, edition), tmp_path / edition)
         assert not (bag / "data/outputs").exists()
         assert "result" not in entity(graph_of(bag), "CreateAction")[0]
+
+
+def test_what_left_of_a_failed_run_is_the_result_of_its_action(tmp_path: Path) -> None:
+    proofs, job = STATES["failed with results"]()
+    bag = unpacked(proofs.crate(job), tmp_path)
+    (run,) = entity(graph_of(bag), "CreateAction")
+    assert run["actionStatus"].endswith("FailedActionStatus")
+    assert {each["@id"] for each in run["result"]} == set(CONTENTS)
+    assert {path: (bag / "data" / path).read_bytes() for path in CONTENTS} == CONTENTS
 
 
 def test_the_holder_sees_what_is_withheld_and_who_decided_and_the_consumer_does_not(tmp_path: Path) -> None:
@@ -188,7 +187,7 @@ CRATE = ("ro-crate-1.2", "REQUIRED")  # takes three times as long as the others
 PROCESS_RUN = ("process-run-crate-0.5", "RECOMMENDED", "ro-crate-1.1_5.3", "ro-crate-1.1_28.1")
 NESTED = ("workflow-ro-crate-1.0", "REQUIRED")
 NO_RESULT = ["process-run-crate-0.5_11.1: The Action SHOULD have a result"]
-WITH_RESULT = ("finished", "released", "task")
+WITH_RESULT = ("finished", "failed with results", "released", "task")
 
 
 @pytest.fixture(scope="module")
@@ -209,82 +208,3 @@ def test_roc_validator_finds_nothing(state: str, edition: str, tmp_path: Path, v
         assert validate(data / "workflow", NESTED) == []
     if LONG or state == "task":
         assert validate(data, CRATE) == []
-
-
-# --- GA4GH TES --------------------------------------------------------------------------------------
-
-TASK: dict[str, Any] = {
-    "name": "count penguins",
-    "inputs": [{"name": "penguins", "url": "https://data.example.org/secret-place.csv", "path": "/data/in.csv"}],
-    "executors": [
-        {"image": "docker.io/library/alpine:3.20", "command": ["wc", "-l", "/data/in.csv"], "env": {"TOKEN": "hidden"}},
-        {"image": "python:3.12", "command": ["python3", "-c", "print(1)"]},
-    ],
-}
-
-
-DELIVERED = DeliveredFile("s3://bucket/secret-place/out.csv", "/data/out.csv", 3, "aa" * 32)
-
-
-def finished_task(**settings: Any) -> tuple[ProofApi, str]:
-    """A task of two executors that has ended, with its outputs."""
-    from functions.api.auth.principal import LOCAL
-    from functions.submit.new_task import prepare
-    from functions.trust.chain import PERSON
-    from functions.workflow.tes_checks import accept
-
-    proofs = proof_api(**settings)
-    made = proofs.api.app
-    record = prepare(made, accept(TASK), LOCAL, made.environments["ocean-compute"])
-    job: Any = made.transitions.submit(record, f"{PERSON}somebody").workflow.id
-    proofs.end(job, Stage.CONFIGURE)
-    proofs.end(job, Stage.ALGORITHM)
-    proofs.end(job, Stage.ALGORITHM, executor=1)
-    proofs.end(job, Stage.PUBLISH, manifest=Manifest(delivered=(DELIVERED,)))
-    return proofs, job
-
-
-def test_a_task_of_tes_has_a_crate_too(tmp_path: Path) -> None:
-    proofs, job = finished_task()
-    bag = unpacked(proofs.crate(job), tmp_path)
-    graph = graph_of(bag)
-    assert broken(graph) == []
-    (run,) = entity(graph, "CreateAction")
-    assert run["description"] == "wc -l /data/in.csv; python3 -c print(1)"
-    assert [image["name"] for image in entity(graph, "ContainerImage")] == [e["image"] for e in TASK["executors"]]
-    everything = "".join(path.read_text() for path in bag.rglob("*") if path.is_file())
-    for hidden in ("secret-place", "hidden", "somebody"):
-        assert hidden not in everything
-
-
-def test_the_delivered_files_of_a_task_are_named_by_digest_and_not_by_url(tmp_path: Path) -> None:
-    proofs, job = finished_task()
-    for edition in EDITIONS:
-        bag = unpacked(proofs.crate(job, edition), tmp_path / edition)
-        told = json.loads((bag / "data/delivered.jsonl").read_text())
-        assert told == {"path": "/data/out.csv", "sha256": "aa" * 32, "size": 3}
-        assert entity(graph_of(bag), "CreateAction")[0]["result"] == {"@id": "delivered.jsonl"}
-    release = json.loads(base64.b64decode(json.loads(proofs.attestation(job).splitlines()[0])["payload"]))
-    assert {"name": "/data/out.csv", "digest": {"sha256": "aa" * 32}} in release["subject"]
-
-
-def test_the_owner_of_a_task_gets_its_crate_and_statement_with_the_token(tmp_path: Path) -> None:
-    proofs, job = finished_task(tes_tokens_file=tokens_file(tmp_path, "local", "bob", "carol admin"))
-
-    def ask(path: str, name: str, **headers: str) -> Any:
-        sent = {"Authorization": f"Bearer token-{name}", **headers}
-        return proofs.api.get(path, {"jobId": job, "edition": "holder"}, headers=sent)
-
-    bag = unpacked(ask("/crate", "local").data, tmp_path / "bag")
-    assert bag.name.endswith("-consumer")
-    assert ask("/attestation", "local").text == proofs.attestation(job)
-    assert [ask("/crate", name).status_code for name in ("carol", "bob", "nobody")] == [200, 404, 401]
-    assert ask("/crate", "bob", **ADMIN).headers["Content-Disposition"].endswith('-holder.zip"')
-    assert proofs.api.get("/crate", {"jobId": job}).status_code == 400  # nobody
-
-
-def test_the_owner_of_a_task_gets_no_crate_while_it_is_frozen(tmp_path: Path) -> None:
-    proofs, job = finished_task(tes_tokens_file=tokens_file(tmp_path, "local"))
-    assert proofs.api.submit.post(f"{PREFIX}/freeze", json={"scope": "all"}, headers=ADMIN).status_code == 200
-    sent = {"Authorization": "Bearer token-local"}
-    assert proofs.api.get("/crate", {"jobId": job}, headers=sent).status_code == 403
