@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from functions.workflow.field_checks import has_controls
+from functions.workflow.field_checks import has_controls, place_problem
 
 SCHEMES = frozenset({"s3", "gs", "az", "https", "http", "file"})
 READ_WITH_CREDENTIALS = frozenset({"s3", "gs", "az", "file"})
@@ -93,25 +93,6 @@ def target(url: str) -> tuple[str, ...]:
     """Return a key that is equal for two URLs of one place. Raises DestinationRefused if the URL cannot be compared."""
     scheme, host, path = _parts(url)
     return scheme, host, *path, *([f"?{urlsplit(url).query}"] if scheme in ("http", "https") else [])
-
-
-def place_problem(url: SplitResult) -> str:
-    """Return what a URL should have been that names no place exactly; empty if it does.
-
-    Storages ignore the port of a bucket's URL, and the host of a file: URL.
-    """
-    match url.scheme:
-        case "file":
-            absolute = url.netloc in ("", "localhost") and url.path.startswith("/")
-            return "" if absolute else "a file: URL with three slashes and an absolute path, such as file:///data/a.csv"
-        case "s3" | "gs" | "az" if not url.netloc:
-            return "a URL with a bucket"
-        case "s3" | "gs" | "az" if ":" in url.netloc:
-            return "a URL with a bucket and no port"
-        case "http" | "https" if not url.netloc:
-            return "a URL with a host"
-        case _:
-            return ""
 
 
 def _parts(url: str) -> tuple[str, str, tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 DID = "did:op:"
 # An id without `did:op:` becomes a folder below /data/inputs. 200 characters leave room for what is added to its name.
@@ -40,6 +40,27 @@ def check_url(url: str, at: str, schemes: frozenset[str]) -> Iterator[tuple[str,
         yield at, "a URL without spaces and control characters, at most 8192 long"
     elif not (parts.hostname or parts.scheme == "file"):
         yield at, "a URL with a host"
+    elif problem := place_problem(parts):
+        yield at, problem
+
+
+def place_problem(url: SplitResult) -> str:
+    """Return what a URL should have been that names no place exactly; empty if it does.
+
+    Storages ignore the port of a bucket's URL, and the host of a file: URL.
+    """
+    match url.scheme:
+        case "file":
+            absolute = url.netloc in ("", "localhost") and url.path.startswith("/")
+            return "" if absolute else "a file: URL with three slashes and an absolute path, such as file:///data/a.csv"
+        case "s3" | "gs" | "az" if not url.netloc:
+            return "a URL with a bucket"
+        case "s3" | "gs" | "az" if ":" in url.netloc.rpartition("@")[2]:
+            return "a URL with a bucket and no port"
+        case "http" | "https" if not url.netloc:
+            return "a URL with a host"
+        case _:
+            return ""
 
 
 def has_controls(text: str) -> bool:

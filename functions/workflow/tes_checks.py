@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from functions.workflow.container_paths import PathRefused, check_path, plan
-from functions.workflow.destinations import place_problem
 from functions.workflow.document import MAX_DEPTH, DocumentError
-from functions.workflow.field_checks import depth_left
+from functions.workflow.field_checks import depth_left, place_problem
 from functions.workflow.tes_task import (
     BACKEND_PARAMETERS,
     FOLDER_SCHEMES,

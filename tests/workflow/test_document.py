@@ -121,7 +121,10 @@ def test_what_is_missing_is_named() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://h/x", "gopher://h", "javascript:1", "http://", "https://h/a b", "https://h:99999/", "https://h/\x00", "x"],
+    [
+        *("ftp://h/x", "gopher://h", "javascript:1", "http://", "https://h/a b", "https://h:99999/", "https://h/\x00"),
+        *("x", "s3://b:80/x", "gs://b:/x", "file://h/x", "file:x"),
+    ],
 )
 def test_urls_that_cannot_be_fetched_are_refused(url: str) -> None:
     document = changed("input.0", {"id": "d", "url": ["https://ok.example/1", url]})
