@@ -114,11 +114,17 @@ MARKS = (
     "\x1f",
     "\N{EM SPACE}",
 )  # between the cells of a row
+NUMBERS = [[float(cell) for cell in row[2:6]] for row in ROWS[:60] if row[5].isdigit()]
+COLUMNS = [[row[n] for row in ROWS[4:14]] for n in (2, 3, 4, 5, 7)]
 STATISTICS = [["Adelie", "151", "38.8"], ["Gentoo", "123", "47.5"], ["Chinstrap", "68", "48.8"]]
 
 
 def _named(between: str, row: Sequence[str]) -> str:
     return between.join(f"{name}={cell}" for name, cell in zip(NAMES, row, strict=True))
+
+
+def _paired(row: Sequence[str]) -> str:
+    return "\n".join(f"column_{name}_x: {cell}" for name, cell in zip(NAMES, row, strict=True))
 
 
 # The rule that must find it, the name of the file, its bytes.
@@ -184,6 +190,24 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("copies", "cells.svg", svg("".join(f"<text>{cell}</text>" for cell in ROWS[17]))),
     ("copies", "escaped.svg", svg(f"<desc>{''.join(f'&#{ord(each)};' for each in ';'.join(ROWS[17]))}</desc>")),
     ("copies", "pandas.html", page(ROWS[:5])),
+    ("copies", "tooltips.svg", svg("".join(f"<g><title>{_paired(row)}</title></g>" for row in ROWS[:5]))),
+    ("copies", "yaml.txt", "".join(f"- {_paired(row)}\n" for row in ROWS[:5]).encode()),
+    (
+        "copies",
+        "xml.txt",
+        "\n".join(f"<row>{''.join(f'<x>{cell}</x>' for cell in row)}</row>" for row in ROWS[:5]).encode(),
+    ),
+    ("copies", "numpy.csv", "\n".join(" ".join(f"{n:.18e}" for n in row) for row in NUMBERS).encode()),
+    ("copies", "exponents.csv", table([[f"{n:.3e}" for n in row] for row in NUMBERS])),
+    ("copies", "table-in-json.json", json.dumps({"table": table(ROWS[:20]).decode()}).encode()),
+    ("copies", "table-in-a-cell.csv", table([["x", table(ROWS[:20]).decode()]])),
+    ("copies", "tuples.txt", str([tuple(row) for row in ROWS[:20]]).encode()),
+    ("copies", "dput.txt", ", ".join(f"x_{n} = c({', '.join(column)})" for n, column in enumerate(COLUMNS)).encode()),
+    (
+        "copies",
+        "str.txt",
+        "\n".join(f" $ x_{n}_mm: num  {' '.join(column)} ..." for n, column in enumerate(COLUMNS)).encode(),
+    ),
     ("columns", "identifiers.csv", table(STATISTICS, ["Patient-ID", "a", "b"])),
     ("columns", "key.csv", table(STATISTICS, ["penguin_no", "a", "b"])),
     ("rows", "long.csv", table([[n] for n in range(5001)])),
@@ -251,6 +275,25 @@ LEAKS: list[tuple[str, str, bytes]] = [
     ("size", "large.txt", b"a\n" * (9 << 20)),
 ]
 
+# What `summary` of R and `classification_report` of scikit-learn print.
+SUMMARY = """
+ species          island      bill_length_mm     sex           year
+ Adelie   :152   Biscoe   :168   Min.   :32.10   female:165   Min.   :2007
+ Chinstrap: 68   Dream    :124   1st Qu.:39.23   male  :168   1st Qu.:2007
+ Gentoo   :124   Torgersen: 52   Median :44.45   NA's  : 11   Median :2008
+                                 Mean   :43.92                Mean   :2008
+                                 Max.   :59.60                Max.   :2009
+"""
+SCORES = """
+              precision    recall  f1-score   support
+
+      Adelie       0.97      0.97      0.97        34
+      Gentoo       1.00      0.93      0.97        30
+
+    accuracy                           0.98        84
+   macro avg       0.97      0.97      0.97        84
+"""
+
 MODES = [Counter(column).most_common(1)[0][0] for column in zip(*ROWS, strict=True)]
 CATEGORIES = Counter((row[0], row[6], row[7]) for row in ROWS)
 
@@ -261,7 +304,7 @@ HONEST: list[tuple[str, bytes]] = [
     ("statistics.csv", table(STATISTICS, ["species", "n", "mean"])),
     ("statistics.json", json.dumps({"Adelie": {"n": 151, "mean": 38.8}}).encode()),
     ("statistics.tsv", table(STATISTICS, ["species", "n", "mean"], delimiter="\t")),
-    ("summary.txt", b"The mean bill length is 38.8 mm for Adelie, 47.5 for Gentoo.\n"),
+    ("mean.txt", b"The mean bill length is 38.8 mm for Adelie, 47.5 for Gentoo.\n"),
     ("summary.md", b"# Penguins\n\nThree species, 342 birds.\n"),
     ("semicolons.csv", table(STATISTICS, ["species", "n", "mean"], delimiter=";")),
     ("by-columns.json", json.dumps({"species": ["Adelie", "Gentoo"], "n": [151, 123], "mean": [38.8, 47.5]}).encode()),
@@ -275,6 +318,10 @@ HONEST: list[tuple[str, bytes]] = [
     ("importance.csv", table([["bill", "0.4"], ["size", "0.6"]], ["", "0"])),
     ("folds.csv", table([[n, 3 * n, n % 2] for n in range(9)], ["fold", "epoch", "rank"])),
     ("classes.csv", table([["first", "38.8"], ["last", "47.5"]], ["class", "mean"])),
+    ("summary.txt", SUMMARY.encode()),
+    ("scores.txt", SCORES.encode()),
+    ("scores.json", json.dumps({"report": SCORES, "accuracy": 0.98}).encode()),
+    ("log.txt", "\n".join(f"10:00:{n} epoch {n}: loss={1 / n:.4f} acc=0.9" for n in range(10, 60)).encode()),
     ("hyphens.txt", b"A state-of-the-art model of well-known, easy-to-measure sizes.\n" * 40),
     ("labels.svg", svg("".join(f"<text>{cell}</text>" for row in STATISTICS for cell in row))),
     ("chart.png", png()),

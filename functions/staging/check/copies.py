@@ -6,6 +6,7 @@ that of the inputs.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -36,6 +37,7 @@ NEARLY_UNIQUE = 0.9  # distinct values per row
 MOST_SHARED = 250_000  # values that output columns share with one input, counted for each pair of columns
 BLOCK_CELLS = 50_000  # cells that are compared at once
 EMPTY = -1  # the number of a cell without content
+_EXPONENT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?e[+-]?[0-9]{1,3}")
 
 
 class OutputTable:
@@ -251,8 +253,10 @@ def _is_dense(values: set[str]) -> bool:
 
 
 def comparable_cell(cell: str) -> str:
-    """Return a cell in the form that is compared: lower case, without outer white space and trailing zeros."""
+    """Return a cell in the form that is compared: lower case, without white space around, exponents, trailing zeros."""
     text = cell.strip().lower()
+    if "e" in text and _EXPONENT.fullmatch(text):  # as NumPy writes numbers: 3.910000000000000142e+01
+        text = f"{float(text):.15g}"
     if text.endswith(("0", ".")) and "." in text and text.replace(".", "", 1).lstrip("+-").isdigit():
         text = text.rstrip("0").rstrip(".")
     return text

@@ -3,8 +3,10 @@
 The input holds the row `Adelie, 39.1, 18.7`. Each of these shapes gives this row back:
 
     a line of a text or of markup       Adelie,39.1,18.7     <tr><td>Adelie<td>39.1<td>18.7</tr>
+    brackets in a line                  [('Adelie', 39.1, 18.7), ('Gentoo', 47.5, 14.9)]
     several lines, one for each value   species: Adelie ⏎ bill: 39.1 ⏎ depth: 18.7
-    one cell of a table                 x,Adelie;39.1;18.7
+    several lines, one for each column  species: Adelie, Gentoo ⏎ bill: 39.1, 47.5 ⏎ depth: 18.7, 14.9
+    one cell of a table                 x,Adelie;39.1;18.7   {"table": "Adelie,39.1,18.7 ⏎ Gentoo,47.5,14.9"}
     a column of a table                 x,Adelie ⏎ y,39.1 ⏎ z,18.7
     the header of a table               Adelie,39.1,18.7 ⏎ Gentoo,47.5,14.9
     an array of JSON                    {"typical": ["Adelie", 39.1, 18.7]}
@@ -18,13 +20,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 from functions.staging.check.output_files import OutputFile
 from functions.staging.check.pictures import LONGEST_MARKUP
 from functions.staging.check.tables import DELIMITERS, Row, Table, json_cell, parse_json
-from functions.staging.check.values_in_text import name_and_value, values_in_cell, values_in_line
+from functions.staging.check.values_in_text import name_and_value, values_in_cell, values_in_line, words_in_line
 
 TEXTS = frozenset({".txt", ".md"})
 MARKUP = frozenset({".svg", ".html", ".htm", ".xhtml"})
@@ -33,10 +35,12 @@ MOST_LINES, LONGEST_LINE = 100_000, 10_000  # lines of a text; bytes of a line
 WIDE = 12  # columns; the columns of a wider table may be rows of an input
 SHORT = 100  # rows; each column of a shorter table may be one row of an input, with a value to a line
 LEAST = 3  # values; fewer identify no row of an input
+SHORTEST_ROW = 2 * LEAST - 1  # characters, with what stands between the values
 _MORE: Row = ()  # in place of a row: there are more than are looked at
 _NUMBER = re.compile(r"[-+.]*[0-9]")
 _END_OF_ROW = re.compile(r"</(?:tr|text|p|li|div|pre|title|desc)\b[^<>]*>|<br\b[^<>]*>", re.IGNORECASE)
-_TAG = re.compile(r"<[^<>]*>")
+_TAG = re.compile(r"(?:<[/!?A-Za-z][^<>]*+>)++")
+_END_OF_BRACKETS = re.compile(r"[)\]}]\s*[,;]")
 
 
 def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterator[Table]:
@@ -45,11 +49,13 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
     `tables` are those of the file itself. A table that is not whole has more rows than were left to compare.
     """
     room = most
+    is_full = False
     for shape in _shapes(file, tables):
         rows: list[Row] = []
         more = 0
         for row in shape:
-            if row is _MORE or len(row) > room:
+            is_full = len(row) > room
+            if row is _MORE or is_full:
                 more = 1
                 break
             rows.append(row)
@@ -57,13 +63,20 @@ def other_shapes(file: OutputFile, tables: Sequence[Table], most: int) -> Iterat
         if rows or more:
             width = max(map(len, rows), default=0)
             yield Table(tuple(f"{number}. cell" for number in range(1, width + 1)), rows, len(rows) + more)
+        if is_full:
+            return
 
 
 def _shapes(file: OutputFile, tables: Sequence[Table]) -> Iterator[Iterable[Row]]:
     """The rows of each shape that a file of this kind may have."""
     if file.extension in TEXTS | MARKUP:
-        yield _rows_in_lines(file)
-        yield _rows_over_lines(file)
+        yield _rows_in_lines(_lines(file))
+        yield _rows_in_lines(_brackets(file))
+        yield _columns_in_lines(_lines(file))
+        yield _columns_in_lines(_brackets(file))
+        yield _rows_over_lines(_lines(file))
+    if file.extension in MARKUP:
+        yield _rows_in_lines(_markup_rows(file))
     if file.extension in DELIMITERS:
         yield (list(table.columns) for table in tables if any(map(_NUMBER.match, table.columns)))
     if file.extension == ".json" and tables:
@@ -72,39 +85,81 @@ def _shapes(file: OutputFile, tables: Sequence[Table]) -> Iterator[Iterable[Row]
         yield _short_arrays(value)
     for table in tables:
         yield _split(table)
+        yield _rows_in_lines(line for row in table.rows for cell in row if "\n" in cell for line in cell.split("\n"))
         yield _transposed(table)
 
 
 def _lines(file: OutputFile) -> Iterator[str]:
-    """The lines of a text. Of markup: its rows and paragraphs, with `|` in place of tags; none if it is too large."""
-    if file.extension in TEXTS:
-        with file.open() as stream:
-            for line in iter(lambda: stream.readline(LONGEST_LINE), b""):
-                yield line.decode(errors="replace")
-    elif file.size <= LONGEST_MARKUP:
-        text = file.whole(LONGEST_MARKUP).decode(errors="replace").replace("\n", " ")
-        for row in _END_OF_ROW.sub("\n", text).split("\n"):
-            yield html.unescape(_TAG.sub("|", row)).strip("| ")
+    """The lines of a text, or of markup, with `|` in place of tags."""
+    if file.extension in MARKUP:
+        for line in _TAG.sub("|", _END_OF_ROW.sub("\n", _markup(file))).split("\n"):
+            yield html.unescape(line).strip("| ")
+        return
+    with file.open() as stream:
+        for content in iter(lambda: stream.readline(LONGEST_LINE), b""):
+            line = content.decode(errors="replace")
+            yield _TAG.sub("|", line).strip("| ") if "<" in line else line
 
 
-def _rows_in_lines(file: OutputFile) -> Iterator[Row]:
+def _markup_rows(file: OutputFile) -> Iterator[str]:
+    """The rows and paragraphs of markup that take several lines, each as one line, with `|` in place of tags."""
+    for row in _END_OF_ROW.split(_markup(file)):
+        if "\n" in row:
+            yield html.unescape(_TAG.sub("|", row.replace("\n", " "))).strip("| ")
+
+
+def _markup(file: OutputFile) -> str:
+    """The whole of a file; nothing of a file that is too large, which the rule about active content blocks."""
+    return file.whole(LONGEST_MARKUP).decode(errors="replace") if file.size <= LONGEST_MARKUP else ""
+
+
+def _brackets(file: OutputFile) -> Iterator[str]:
+    """What stands in each pair of brackets of a line, where there are several: tuples of Python, vectors of R."""
+    for line in _lines(file):
+        parts = _END_OF_BRACKETS.split(line) if ")" in line or "]" in line or "}" in line else ()
+        yield from parts if len(parts) > 1 else ("",)
+
+
+def _rows_in_lines(lines: Iterable[str]) -> Iterator[Row]:
     """The lines that look like rows of a table."""
-    for number, line in enumerate(_lines(file)):
+    for number, line in enumerate(lines):
         if number == MOST_LINES:
             yield _MORE
             return
-        values = values_in_line(line)
+        values = values_in_line(line) if len(line) >= SHORTEST_ROW else ()
         if len(values) >= LEAST:
             yield values
 
 
-def _rows_over_lines(file: OutputFile) -> Iterator[Row]:
+def _columns_in_lines(lines: Iterable[str]) -> Iterator[Row]:
+    """The rows of a table whose columns are consecutive lines, at most SHORT: `str` and `dput` of R write such."""
+    columns: list[Row] = []
+    for line in chain(islice(lines, MOST_LINES), ("",)):
+        words = words_in_line(line) if " " in line or "," in line else ()
+        if len(words) >= LEAST:
+            if len(columns) <= SHORT:
+                columns.append(words)
+            continue
+        if LEAST <= len(columns) <= SHORT and len({len(column) for column in columns}) <= LEAST:
+            yield from _turned(columns)
+        columns = []
+
+
+def _turned(lines: Sequence[Row]) -> Iterator[Row]:
+    """The values of the same place in each line, counted from the end: a name, or several words, may stand before."""
+    for row in zip_longest(*map(reversed, lines), fillvalue=""):
+        values = [value for value in row if value]
+        if len(values) >= LEAST:
+            yield values
+
+
+def _rows_over_lines(lines: Iterable[str]) -> Iterator[Row]:
     """The values of consecutive lines that each hold a name and a value, or one word.
 
     A repeated name begins another row.
     """
     row: dict[str, str] = {}
-    for number, line in enumerate(islice(_lines(file), MOST_LINES)):
+    for number, line in enumerate(islice(lines, MOST_LINES)):
         name, value = name_and_value(line.strip(), number)
         if not name or name in row or len(row) == SHORT:
             if len(row) >= LEAST:

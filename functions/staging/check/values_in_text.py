@@ -13,7 +13,7 @@ from collections import Counter
 
 LONGEST_PAIR = 1000  # characters of a line that holds a name and a value
 _USUAL = str.maketrans(dict.fromkeys(",;|\t_/:~&", ","))  # what programs write between values
-_OTHER = re.compile(r"\.{2,}|[^\w .]")  # what may stand between values where none of the usual does
+_MARK, _DOTS = re.compile(r"[^\w .]"), re.compile(r"\.{2,}")  # stand between values where none of the usual does
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PAIR = re.compile(r"\s*[:=,;|\t]\s*|\s{2,}")  # between a name and its value
 _DIGIT = re.compile(r"[0-9]")
@@ -33,6 +33,11 @@ def values_in_line(line: str) -> list[str]:
     return words if len(words) >= 3 else _other_values(line) or words
 
 
+def words_in_line(line: str) -> list[str]:
+    """Return the words of a line, whether commas stand between them or not."""
+    return [bare for word in line.replace(",", " ").split() if (bare := _bare(word))]
+
+
 def values_in_cell(cell: str) -> list[str]:
     """Return the values of a cell of a table: one, unless separators stand in it."""
     values = _usual_values(cell)
@@ -44,10 +49,10 @@ def name_and_value(line: str, number: int) -> tuple[str, str]:
 
     Both are empty if the line is empty or has more values.
     """
-    if len(line) > LONGEST_PAIR or len(_usual_values(line)) >= 3:
+    if len(line) > LONGEST_PAIR:
         return "", ""
-    parts = _PAIR.split(line, maxsplit=1)
-    if len(parts) != 2:
+    parts = _PAIR.split(line, maxsplit=2)
+    if len(parts) == 1:
         words = line.split()
         parts = words if len(words) == 2 else [f"line {number}", *words]
     return (parts[0], _bare(parts[1])) if len(parts) == 2 else ("", "")
@@ -59,10 +64,13 @@ def _usual_values(text: str) -> list[str]:
 
 def _other_values(text: str) -> list[str]:
     """The values of a text between the mark that it repeats most. None if there are less than three, or of a date."""
-    marks = Counter(_OTHER.findall(text)).most_common(1)
-    if not marks or marks[0][1] < 2 or _DATE.fullmatch(text.strip()):
+    marks = Counter(_MARK.findall(text))
+    if ".." in text:
+        marks.update(_DOTS.findall(text))
+    most = max(marks, key=marks.__getitem__, default="")
+    if marks[most] < 2 or _DATE.fullmatch(text.strip()):
         return []
-    values = [bare for part in text.split(marks[0][0]) if (bare := _bare(part))]
+    values = [bare for part in text.split(most) if (bare := _bare(part))]
     return values if len(values) >= 3 else []
 
 
