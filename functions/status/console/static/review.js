@@ -18,8 +18,8 @@ export default function open(main, { who, id }) {
 
   // Files with findings stay in until somebody chooses otherwise.
   function take(job) {
-    const passed = new Set((job.report?.files || []).filter((each) => each.verdict === "pass").map((each) => each.path));
-    if (!it.job && job.report) for (const { path } of job.files) if (!passed.has(path)) it.withheld.add(path);
+    const passed = (path) => job.report.files.some((each) => each.path === path && each.verdict === "pass");
+    if (!it.job && job.report) for (const { path } of job.files) if (!passed(path)) it.withheld.add(path);
     it.job = job;
     return job.phase === "held";
   }
@@ -72,18 +72,16 @@ export default function open(main, { who, id }) {
 
   async function look(each) {
     if (it.seen.delete(each.index)) return draw();
-    if (each.size > LARGEST) it.seen.set(each.index, notice("calm", `It is larger than ${size(LARGEST)}. Use: sluice review ${id} --file ${each.index}`));
-    else {
-      try {
-        const path = `/api/v1/operator/heldFile?jobId=${encodeURIComponent(id)}&index=${each.index}`;
-        const headers = who.role === "checker" ? {} : await checkerHeader("GET", path, await account());
-        const { value } = await ask(path, { kind: "arrayBuffer", headers });
-        it.seen.set(each.index, preview(each.path, value));
-      } catch (error) {
-        it.seen.set(each.index, notice("bad", walletProblem(error)));
-      }
-    }
+    it.seen.set(each.index, await shown(each).catch((error) => notice("bad", walletProblem(error))));
     draw();
+  }
+
+  async function shown(each) {
+    if (each.size > LARGEST) return notice("calm", `It is larger than ${size(LARGEST)}. Use: sluice review ${id} --file ${each.index}`);
+    const path = `/api/v1/operator/heldFile?jobId=${encodeURIComponent(id)}&index=${each.index}`;
+    const headers = who.role === "checker" ? {} : await checkerHeader("GET", path, await account());
+    const { value } = await ask(path, { kind: "arrayBuffer", headers });
+    return preview(each.path, value);
   }
 
   function decide() {
