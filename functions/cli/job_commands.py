@@ -172,7 +172,7 @@ def history(client: Client, job: str, as_json: bool) -> None:
 
 
 def _status_lines(job: Any) -> list[tuple[str, Any]]:
-    from functions.cli import terminal
+    from functions.cli import terminal, watch
 
     details = job.get("terminationDetails") or {}
     lines = [
@@ -180,6 +180,7 @@ def _status_lines(job: Any) -> list[tuple[str, Any]]:
         ("status", terminal.coloured_state(job)),
         ("progress", terminal.text(terminal.format_progress(job.get("progress")))),
         ("waiting for", terminal.text(terminal.format_waiting(job.get("waiting")))),
+        ("held", terminal.text(f"until a decision: sluice review {job['jobId']}" if watch.is_held(job) else "")),
         ("queue position", terminal.text(job.get("queuePosition", ""))),
         ("reason", terminal.text(job.get("reason") or "")),
         ("exit code", terminal.text("" if details.get("exitCode") is None else details["exitCode"])),

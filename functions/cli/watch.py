@@ -74,14 +74,15 @@ def poll(client: Client, job_id: str) -> Any:
 
 
 def running_details(client: Client, job_id: str) -> dict[str, Any]:
-    """The `progress` of the running stage; empty if the server does not tell us."""
+    """The `progress` of the running stage, and the `phase` if results are held, as far as the server tells us."""
     from functions.cli.http_client import ApiError
 
     try:
         info = client.info(job_id)
     except ApiError:
         return {}
-    return {"progress": info["progress"]} if info.get("progress") else {}
+    told = {"progress": info["progress"]} if info.get("progress") else {}
+    return {**told, "phase": info["phase"]} if is_held(info) else told
 
 
 def has_ended(job: Any) -> bool:

@@ -42,6 +42,14 @@ def test_status_shows_operators_the_progress_of_a_stage(sluice: Sluice, api: Fak
     assert json.loads(sluice("status", "job1", "--json", "--url", api.url).stdout)["progress"] == told
 
 
+def test_status_tells_operators_that_results_are_held(sluice: Sluice, api: FakeApi) -> None:
+    api.put("GET", "/compute", [job(status=40)])
+    api.put("GET", "/info", job(status=40, phase="held"))
+    assert "held        until a decision: sluice review job1\n" in sluice("status", "job1", "--url", api.url).stdout
+    api.put("GET", "/info", {"error": "Admin header is empty."}, 400)
+    assert "held" not in sluice("status", "job1", "--url", api.url).stdout
+
+
 def test_status_shows_what_a_stage_waits_for(sluice: Sluice, api: FakeApi) -> None:
     waiting = {"reason": "Unschedulable", "since": "1795312226.446271"}
     api.put("GET", "/compute", [job(status=40, waiting=waiting)])
