@@ -78,8 +78,15 @@ HELD = {
     "releaseFailed": {"at": "now", "reason": "r"},
     "files": [{"index": 0, "path": "p", "size": "1", "sha256": HOSTILE, "blocked": False}],
     "report": {"files": [{"path": "p", "findings": [{"level": "l", "rule": "r", "text": "t"}]}], "notes": ["n"]},
+    "ran": {
+        "algorithm": "a",
+        "images": ["i"],
+        "inputs": [{"path": "p", "size": "1", "sha256": "s"}],
+    },
     "state": "released",
 }
+DECIDED = {"by": "b", "at": "2026-01-01"}
+DECISION = {"verdict": "v", "reason": "r", "files": [{"verdict": "v"}]}
 TASK = {
     "id": "t",
     "state": "s",
@@ -121,8 +128,9 @@ def evil(api: FakeApi) -> FakeApi:
         api.put(method, "/compute", hostile([FAILED]))
     api.put("GET", "/info", hostile(FAILED))
     api.put("GET", "/held", {"held": [hostile(HELD)], "undelivered": [hostile(NOT_DELIVERED)]})
+    text = json.dumps(hostile(DECISION))
     for method, path in (("GET", "/held/job1"), ("POST", "/decisions"), ("POST", "/release"), ("POST", "/revoke")):
-        api.put(method, path, hostile(HELD))
+        api.put(method, path, hostile(HELD) | {"decisions": [hostile(DECIDED) | {"text": text}]})
     api.put("POST", "/freeze", hostile({"scope": "all"}))
     api.put("DELETE", "/freeze", hostile({"scope": "all"}))
     api.put("GET", TASKS, {"tasks": [hostile(TASK)]})
