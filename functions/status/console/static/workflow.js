@@ -68,7 +68,7 @@ function what({ algorithm, runs, data, stated }) {
       runs.map(({ image, command }, n) => fact(runs.length > 1 ? `Executor ${n + 1}` : "Image and command", h("code", null, image), h("br"), h("code", null, command))),
       data.map((each) => fact(`Data: ${each.id}`, digests(each.sha256)))),
     Object.keys(stated).length ? h("h3", null, "By digest, as the history states it") : null,
-    h("dl", { class: "facts" }, Object.entries(stated).map(([name, value]) => fact(name, copied(value, 24)))),
+    h("dl", { class: "facts" }, Object.entries(stated).map(([name, value]) => fact(name, copied(value, 16)))),
   ];
 }
 
