@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.leaks import DATA, HONEST, LEAKS, UNFOUND, penguins, table
+from support.leak_files import DATA, penguins, table
+from support.leaks import HONEST, LEAKS, UNFOUND
 
 from functions.staging.check import copies
 from functions.staging.check.output_files import OutputFile, walk

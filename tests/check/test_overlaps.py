@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.leaks import DATA, ROWS, table
+from support.leak_files import DATA, table
+from support.leaks import ROWS
 
 from functions.staging.check import coincidence, overlaps
 from functions.staging.check.output_files import OutputFile, walk
