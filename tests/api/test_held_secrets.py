@@ -29,8 +29,11 @@ from functions.workflow.observation import StageEnded
 
 NAMES = ("salaries-of-anna.csv", "chart-of-ben.svg")
 QUOTED = "3141592653"
+STORED_BYTES, PLAIN_BYTES = 7_701_770_177, 6_601_660_166  # long enough to be in no random digest by chance
 FILES = tuple(
-    ResultFile(f"outputs/{name}.age", 77_001, "output", f"s3://inner/{name}", "aa" * 32, None, digit * 64, 66_001)
+    ResultFile(
+        f"outputs/{name}.age", STORED_BYTES, "output", f"s3://inner/{name}", "aa" * 32, None, digit * 64, PLAIN_BYTES
+    )
     for name, digit in zip(NAMES, "bc", strict=True)
 )
 FOUND = (Finding("cells", Level.REVIEW, QUOTED),)
@@ -42,7 +45,7 @@ REPORT = Report(
         CheckedFile(
             f"outputs/{name}",
             digit * 64,
-            66_001,
+            PLAIN_BYTES,
             ".csv",
             CheckVerdict.REVIEW,
             (Finding("cells", Level.REVIEW, QUOTED),),
@@ -51,7 +54,18 @@ REPORT = Report(
     ),
 )
 MANIFEST = Manifest(FILES, report=msgspec.json.encode(REPORT).decode())
-SECRETS = (*NAMES, "salaries", "77001", "66001", "b" * 64, "c" * 64, "s3:", "quarantine", "AGE-SECRET-KEY", QUOTED)
+SECRETS = (
+    *NAMES,
+    "salaries",
+    str(STORED_BYTES),
+    str(PLAIN_BYTES),
+    "b" * 64,
+    "c" * 64,
+    "s3:",
+    "quarantine",
+    "AGE-SECRET-KEY",
+    QUOTED,
+)
 
 
 def held_job(api: Api) -> str:
@@ -179,7 +193,7 @@ def test_nobody_but_a_checker_learns_a_name_a_size_a_digest_or_a_finding(
 def test_the_checker_learns_them_all_so_that_the_test_above_can_fail() -> None:
     api = held_api()
     shown = look(api, f"/held/{held_job(api)}").text
-    assert {secret for secret in SECRETS if secret in shown} >= {*NAMES, "66001", "b" * 64, QUOTED}
+    assert {secret for secret in SECRETS if secret in shown} >= {*NAMES, str(PLAIN_BYTES), "b" * 64, QUOTED}
 
 
 def test_an_operator_sees_the_list_and_the_report_but_no_content() -> None:
