@@ -19,11 +19,10 @@ from functions.results.ports import NotFound
 from functions.store.values import HeldResults, Outgoing
 from functions.trust.chain import spell_time
 from functions.workflow.decision import Verdict
-from functions.workflow.model import Phase, Record, Stage
+from functions.workflow.model import Phase, Record
 from functions.workflow.observation import FileViewed
 
 PAGE = 1000
-ALGORITHM = Phase(Stage.ALGORITHM)
 # A held file may be hostile: a browser must neither run nor embed it.
 _HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
@@ -129,11 +128,12 @@ def _details(call: Call, record: Record, waiting: HeldResults) -> dict[str, Any]
 
 
 def _ran(call: Call, record: Record) -> dict[str, Any]:
-    """What ran on what, by digest, so far as the history states it. On a laptop no image runs."""
+    """The algorithm, the images and the inputs by digest, as far as the history states them. A laptop has no images."""
     from functions.status.proofs import run_of
 
     run = run_of(call.app, record)
-    images = [entry.facts["image"] for entry, _ in run.covered if entry.before is ALGORITHM and "image" in entry.facts]
+    ended = (entry for entry, _ in run.covered if entry.before is Phase.ALGORITHM)  # an attempt, or an executor
+    images = [entry.facts["image"] for entry in ended if "image" in entry.facts]
     inputs = [{"path": each.path, "size": each.size, "sha256": each.sha256} for each in run.inputs]
     return {"algorithm": run.algorithm, "images": list(dict.fromkeys(images)), "inputs": inputs}
 
