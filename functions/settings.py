@@ -27,7 +27,7 @@ def setting(
     """Define a field of Settings. A secret may also be a file, named by `<variable>_FILE`, and is never shown.
 
     `optional`: this file may be missing, so that a mounted Secret may lack the key. `example`: an item of the list, for
-    errors. `allowed`: the values other than none.
+    errors. `allowed`: see `variables.parse`.
     """
     told = {"variable": variable, "meaning": meaning, "secret": secret, "optional": optional}
     return field(default=default, repr=not secret, metadata={**told, "example": example, "allowed": allowed})

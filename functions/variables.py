@@ -13,10 +13,8 @@ from typing import Any
 # Schemes of storages that keep objects by name, and not by content as IPFS does.
 NAMED_OBJECTS = ("file", "s3", "gs", "az")
 
-
-# What a value may be: numbers, some texts in capitals or as they are, or an http: or https: URL.
-Allowed = range | tuple[str, ...] | str | None
 HTTP = "http"
+Allowed = range | tuple[str, ...] | str | None  # numbers, words, HTTP for URLs, or None for anything
 
 
 class SettingsError(ValueError):
@@ -52,7 +50,8 @@ def text_of(environ: Mapping[str, str], variable: str, *, secret: bool, optional
 def parse(variable: str, text: str, kind: Any, example: str = "", allowed: Allowed = None) -> Any:
     """Return the value of a variable as `kind`: bool, int, a tuple of strings, or text. Raises SettingsError.
 
-    `example`: an item of the tuple, for the error. `allowed`: what a value must be, unless it is empty.
+    `example`: an item of the tuple, for the error. `allowed`: a range of numbers, words of which a value must be one (a
+    word in capitals may also be given in small letters), or HTTP for a URL, which may be empty, or a tuple of URLs.
     """
     try:
         value = _converted(text, kind, example)

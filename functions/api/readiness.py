@@ -20,8 +20,9 @@ logger = logging.getLogger(__name__)
 class Readiness:
     """Ready: the settings can be used, and so can the files that they name.
 
-    A Pod that is not ready gets no requests, so a rollout with a wrong setting keeps the Pods that work.
-    The database and the cluster are not asked: when they are away, every Pod would be unready, and none could say so.
+    A Pod that is not ready gets no requests, so a rollout with a wrong setting keeps the Pods that work. The database
+    and the cluster are not checked. An outage of theirs would make all Pods unready, and clients would get no answer
+    that names the cause.
     """
 
     def __init__(self, *loads: str) -> None:

@@ -168,7 +168,7 @@ def _verified(
 
 
 def _text(file: Path) -> str:
-    """Return the text of a file. Ends the command if it is none."""
+    """Return the text of a file. Ends the command if the file cannot be read, or is not UTF-8."""
     try:
         return file.read_text()
     except (OSError, UnicodeDecodeError):

@@ -21,7 +21,7 @@ from functions.cli.command_errors import printable
 
 _WIDTH = 200  # columns, used if the output is not a terminal, which has no width
 _MARKS = {"succeeded": ("✓", "green"), "stopped": ("■", "yellow")}
-_WARNINGS = 10  # shown
+_WARNINGS = 10  # shown at most
 _TO_REVIEW = "Review"  # the reason of a check that leaves the decision to a person
 _LOG_LINES = 20  # shown of the log of a failed stage
 
@@ -67,7 +67,7 @@ def table(
 ) -> Table:
     """A table without borders, so that other programs can split its columns. `right` names right-aligned columns.
 
-    With `whole`, each row takes one line: cells of other columns than this are cut where they do not fit.
+    `whole` names a column whose cells are never cut. With it each row takes one line, and other cells are cut to fit.
     """
     shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in columns:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _ROWS_BESIDE = 6  # of the screen, that no table's rows take
 _ENVIRONMENTS = ["environment", "slots", "running", "queued", "held"]
 _WORKFLOWS = ["job", "environment", "state", "phase", "reason", "age", "owner"]
-_WIDE = 110  # columns of a screen; a narrower one shows of each workflow less than all
-_ONLY_WIDE = ("environment", "owner")
+_WIDE = 110  # characters of a line; a narrower screen has no room for _ONLY_WIDE
+_ONLY_WIDE = ("environment", "owner")  # columns of _WORKFLOWS
 
 
 @click.command()

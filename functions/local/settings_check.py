@@ -1,7 +1,8 @@
 """Checks all settings before a local platform starts: `sluice up`, `sluice run` and `sluice doctor` use it.
 
-On a cluster, a function reads a file that a setting names when it first needs the file, which keeps cold starts short.
-On a laptop a person watches the start, so all files are read then and a mistake is reported at once.
+On a cluster, the readiness probe reads the files of environments and policies, and a function reads every other file
+when it first needs it, which keeps cold starts short. On a laptop a person watches the start, so all files are read
+then and a mistake is reported at once.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class SupervisorLauncher:
         return None
 
     def close(self) -> None:
-        """Start no more. Supervisors live on, unless their launch spec ends them with the platform."""
+        """Kill the fork server for good. Supervisors live on, unless their launch spec ends them with the platform."""
         self._kill_server()
         self._platform.close()
         self._seen_by_supervisors.close()

@@ -45,7 +45,7 @@ def check_url(url: str, at: str, schemes: frozenset[str]) -> Iterator[tuple[str,
 
 
 def place_problem(url: SplitResult) -> str:
-    """Return what a URL should have been that names no place exactly; empty if it does.
+    """Return what was expected of a URL that does not name exactly one place; empty if the URL does.
 
     Storages ignore the port of a bucket's URL, and the host of a file: URL.
     """

@@ -1,7 +1,7 @@
 """An environment's options for fetching, publishing and delivering. The stage programs read them in the task file.
 
 They are in a module of their own, so that configure imports neither the whole environment nor the whole task.
-A default is not written: during a rollout, an image that does not know an option yet reads tasks that do not use it.
+Defaults are left out of the file. So an image of another version reads the tasks that use none of its unknown options.
 """
 
 from __future__ import annotations

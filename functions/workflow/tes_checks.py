@@ -79,7 +79,7 @@ def _expected(fault: str) -> str:
 
 
 def _with_key(path: str, task: Mapping[str, Any]) -> str:
-    """Put the key of a wrong value into the path, for which msgspec writes `[...]`. All such maps hold texts."""
+    """Replace `[...]` in a path of msgspec by the key of the wrong value. All maps of a task hold texts."""
     above, unnamed, _ = path.partition("[...]")
     if not unnamed:
         return path

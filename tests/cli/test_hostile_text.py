@@ -37,7 +37,7 @@ RUNNING = job(
     attempts=[ATTEMPT | {"ended": None, "outcome": None}],
 )
 NOT_DELIVERED = {"event": "e", "about": "a", "since": "s", "tries": "t"}
-NUMBERS = {
+NUMBERS = {  # times and sizes, which are parsed
     "since",
     "created",
     "ended",
@@ -46,7 +46,7 @@ NUMBERS = {
     "at",
     "creation_time",
     "size_bytes",
-}  # times, which are parsed
+}
 ANSWERS = {
     "/compute": [FAILED],
     "/runningjobs": [RUNNING],

@@ -94,7 +94,7 @@ _MEANINGS = {
     "Unschedulable": "no node has room for the executor",
     "OutputMissing": "an output that the task declares was not made",
     "OutputForbidden": "an output may not go to its URL, or two would go to one",
-    "OutputRefused": "its URL's storage refuses it: its bucket or folder may be missing, read-only, or closed to us",
+    "OutputRefused": "a storage refuses an output: the bucket or folder of its URL may be missing, read-only or closed",
     "OutputUploadFailed": "an output could not be written to its URL",
     "ResultUploadFailed": "an output could not be written to its URL, or to the results that the operator sees",
     "TooManyResults": "more files are declared as outputs than the environment allows",

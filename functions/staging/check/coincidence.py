@@ -49,7 +49,10 @@ class Overlap(Struct, frozen=True):
 
 
 class Frequencies(Struct, frozen=True):
-    """In how many of the `rows` rows of an input a cell stands, and the two cells of a pair (key: see `pair_of`)."""
+    """The number of rows of an input, and the number of those that hold a cell, or both cells of a pair.
+
+    The keys of `pairs` are those of `pair_of`.
+    """
 
     rows: int
     cells: Mapping[int, int]
@@ -65,7 +68,7 @@ class Frequencies(Struct, frozen=True):
         return expected
 
     def _related(self, cells: Sequence[int]) -> Iterator[float]:
-        """How many times more often pairs stand together than by chance: the pairs of the heaviest tree.
+        """Yield for each pair of the heaviest tree how many times more often its cells stand together than by chance.
 
         The input row in question itself is left out: a cell that only it has is related to nothing.
         """

@@ -29,7 +29,6 @@ _PDF_PARTS = {b"/EmbeddedFile": "an attachment", b"/FileAttachment": "an attachm
 _PDF_ACTIVE = (b"/JavaScript", b"/JS", b"/Launch", b"/OpenAction", b"/AA", b"/SubmitForm", b"/RichMedia")
 _EXTERNAL_STYLE = re.compile(r"url\s*\(\s*['\"]?\s*(?!#)(?!data:image/)|@import", re.IGNORECASE)
 
-
 _W3C = "http://www.w3.org/"
 _DOCUMENT_TYPES = frozenset((
     ("-//W3C//DTD SVG 1.0//EN", f"{_W3C}TR/2001/REC-SVG-20010904/DTD/svg10.dtd"),

@@ -45,7 +45,7 @@ def values_in_cell(cell: str) -> list[str]:
 
 
 def name_and_value(line: str, number: int) -> tuple[str, str]:
-    """Return the name and the value of a line: of a line of one word its number and the word.
+    """Return the name and the value in a line. The name of a single word is the number of its line.
 
     Both are empty if the line is empty or has more values.
     """
@@ -63,7 +63,7 @@ def _usual_values(text: str) -> list[str]:
 
 
 def _other_values(text: str) -> list[str]:
-    """The values of a text between the mark that it repeats most. None if there are less than three, or of a date."""
+    """The values between the mark that a text repeats most. Empty if there are fewer than three, or for a date."""
     marks = Counter(_MARK.findall(text))
     if ".." in text:
         marks.update(_DOTS.findall(text))

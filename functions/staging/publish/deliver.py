@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from functions.workflow.stage_task import Task
 
 
-# Errors of a file system that another attempt meets again. All others may pass.
-_KINDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), StorageFull) | dict.fromkeys(
+# By error of a file system: the exception that says what another attempt may change. All others may pass.
+_EXCEPTIONS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), StorageFull) | dict.fromkeys(
     (
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ),
         *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EFBIG, errno.ENOTSUP),
@@ -142,5 +142,5 @@ def _write(target: Path, chunks: Iterable[bytes]) -> None:
             draft.unlink(missing_ok=True)
             raise
     except OSError as e:
-        kind = _KINDS.get(e.errno or 0, StorageUnavailable)
+        kind = _EXCEPTIONS.get(e.errno or 0, StorageUnavailable)
         raise kind(f"{target}: {e.strerror}") from e

@@ -17,7 +17,7 @@ from functions.workflow.tes_task import Output, TesTask
 from functions.workflow.volume_layout import EXECUTOR_LOGS, FAILED_INPUT, LOGS, OUTPUTS
 
 MOST_NAMED = 20  # missing outputs that are named one by one
-MOST_REFUSED = 20  # files that storages refuse, before none is tried any more
+MOST_REFUSED = 20  # files that storages may refuse; one more ends the stage
 MAX_FAILED_INPUT = 1000  # characters
 MAX_TAIL = 10_000  # bytes of each stream in the record
 
