@@ -29,7 +29,7 @@ class HiddenFiles:
     """What one stage hides. `folder`: on the file system that the stage writes to."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self._folder = os.open(folder, os.O_PATH | os.O_CLOEXEC)  # without a sandbox, a program may remove it
         self._before = self._taken()
         self._checks = {DISK: 0, MEMORY: 0}  # in a row, for which the stage has hidden something
 
@@ -45,7 +45,7 @@ class HiddenFiles:
 
     def _taken(self) -> Gone:
         """Bytes that are in use on the file system, and by all files in memory."""
-        status = os.statvfs(self._folder)
+        status = os.fstatvfs(self._folder)
         return Gone((status.f_blocks - status.f_bfree) * status.f_frsize, _memory_of_files())
 
 

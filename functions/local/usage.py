@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 # A file or a folder counts at least this much, however little is in it. Bytes.
 _INODE = 512
-# Paths of files without a disk: of memfd_create, of shared mappings, of System V, of shm_open.
+# Paths of files without a disk: of memfd_create, of shared mappings, of System V, of shm_open, of huge pages, of the
+# kernel's asynchronous I/O.
 _SHM = "/dev/shm"  # noqa: S108 - measured, not used
 _MEMFD = "/memfd:"
-_IN_MEMORY = (_MEMFD, "/dev/zero", "/SYSV", f"{_SHM}/")
+_IN_MEMORY = (_MEMFD, "/dev/zero", "/SYSV", f"{_SHM}/", "/anon_hugepage", "/[aio]")
 _DELETED = " (deleted)"
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) .... [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) (\d+) *(.*)")
 # Of /proc/sysvipc: number of columns, and bytes of the kernel's memory for each unit of a column.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import threading
 from collections.abc import Callable
 
@@ -86,6 +87,29 @@ def test_what_a_program_hides_counts_towards_its_limits(runners: Runners, name: 
     code, reason = HIDDEN[name]
     source = shlex.quote(f"exec({HIDING + code + chr(10) + 'time.sleep(60)'!r})")
     assert runners("sandbox", "user").run(f"exec python3 -c {source}", memory=64 << 20, disk=16 << 20).reason == reason
+
+
+def test_huge_pages_and_asynchronous_io_neither_take_disk_nor_hide_files() -> None:
+    """The kernel shows both as mappings of a deleted file."""
+    io_setup = 206 if os.uname().machine == "x86_64" else 0
+    source = (
+        "import ctypes, mmap\n"
+        f"ctypes.CDLL(None).syscall({io_setup}, 128, ctypes.byref(ctypes.c_long()))\n"
+        "kept = mmap.mmap(-1, 64 << 20, flags=0x44022)  # MAP_HUGETLB, and MAP_NORESERVE: from an empty pool\n"
+        "print(open('/proc/self/maps').read().count('(deleted)'), flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(["python3", "-c", source], **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == b"2\n"
+        assert usage.open_files([f"/proc/{process.pid}"]) == usage.OpenFiles({}, {})
+        process.communicate(b"\n")
+
+
+@pytest.mark.parametrize("isolation", ["network", "none"])
+def test_a_program_without_a_sandbox_may_make_its_outputs_folder_anew(runners: Runners, isolation: str) -> None:
+    """The free space of the folder is measured while it is away."""
+    ended = runners(isolation, "user").run('rmdir "$OUTPUTS"; sleep 2; mkdir "$OUTPUTS"', disk=16 << 20)
+    assert (ended.outcome, ended.reason) == ("succeeded", "")
 
 
 def test_what_others_write_does_not_count_for_a_program_that_hides_nothing(runners: Runners) -> None:
