@@ -6,7 +6,9 @@ one policy of theirs that is never looser than any of them.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from functools import lru_cache, reduce
 from posixpath import normpath
@@ -231,10 +233,18 @@ def _plain_url(url: str) -> str:
 def _plain_host(host: str) -> str:
     """Return the one name that is looked up: other letters and full-width ones are mapped as the resolver does."""
     name = unquote(host).rstrip(".")
-    try:
-        return name.encode("idna").decode().lower().rstrip(".")
-    except UnicodeError:
-        return name.lower()
+    with suppress(UnicodeError):
+        name = name.encode("idna").decode().rstrip(".")
+    return _plain_address(name.lower())
+
+
+def _plain_address(name: str) -> str:
+    """Return one spelling of an IP address, and any other name as it is: 0x7f.1 is 127.0.0.1 to the resolver."""
+    with suppress(OSError, ValueError):
+        name = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, name)).removeprefix("::ffff:")
+    with suppress(OSError, ValueError):
+        name = socket.inet_ntoa(socket.inet_aton(name))
+    return name
 
 
 # Prepares the type at import, in one thread: msgspec crashes if two threads prepare one type at the same time.

@@ -180,6 +180,20 @@ def test_a_part_of_a_url_that_storages_ignore_does_not_escape_the_policy(entry: 
 
 
 @pytest.mark.parametrize(
+    ("entry", "url"),
+    [
+        ("http://93.184.216.34/data/", "http://1572395042/data/a.csv"),
+        ("http://93.184.216.34/data/", "http://0x5D.0270.55330/data/a.csv"),
+        ("http://93.184.216.34/data/", "http://[::ffff:5db8:d822]/data/a.csv"),
+        ("http://[2001:db8::a]/data/", "http://[2001:0DB8:0:0::000a]:80/data/a.csv"),
+    ],
+)
+def test_another_spelling_of_an_address_does_not_escape_its_policy(entry: str, url: str) -> None:
+    known = Policies((WrittenPolicy(id="p", data=(entry,), raw_code=False),))
+    assert known.for_workflow([("did:op:unknown", url)]).names == ("p",)
+
+
+@pytest.mark.parametrize(
     "url", ["https://data.example.org", "HTTPS://data.example.org:443", "https://data.example.org."]
 )
 def test_a_folder_above_the_data_does_not_escape_their_policy(url: str) -> None:
