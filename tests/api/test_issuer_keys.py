@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import jwt
@@ -78,6 +80,37 @@ def test_keys_come_only_from_a_successful_answer_at_the_address_itself(issuer: I
     with pytest.raises(Unavailable):
         signed_in(issuer.token(), issuer)
     assert "/moved" not in issuer.asked
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("https://[2001:db8::a]/keys", "2001:db8::a", 443),
+        ("http://[::1]/keys", "::1", 80),
+        ("https://login.example/keys", "login.example", 443),
+        ("https://[2001:db8::a]:8443/keys", "2001:db8::a", 8443),
+    ],
+)
+def test_an_issuer_may_have_an_ipv6_address_without_a_port(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str, port: int
+) -> None:
+    asked: list[Any] = []
+
+    def connect(self: HTTPConnection) -> None:
+        asked.append((self.host, self.port))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
+    monkeypatch.setattr(HTTPSConnection, "connect", connect)
+    with pytest.raises(Unavailable):
+        oidc._fetch(address, monotonic() + 10)
+    assert asked == [(host, port)]
+
+
+def test_a_request_to_the_issuer_names_its_sender(issuer: Issuer) -> None:
+    """Some web application firewalls refuse requests without `User-Agent`."""
+    assert signed_in(issuer.token(), issuer)
+    assert set(issuer.agents) == {"sluice"}
 
 
 def test_a_discovery_document_of_another_issuer_gives_no_keys(issuer: Issuer) -> None:

@@ -36,6 +36,7 @@ class Issuer:
         self.answers: dict[str, bytes] = {}
         self.statuses: dict[str, int] = {}  # instead of 200
         self.asked: list[str] = []
+        self.agents: list[str | None] = []
         self.drips = ""  # `headers` or `body`: this part of each answer comes byte by byte, and takes long
         self.heard_out = False  # somebody has waited for the end of such an answer
         self.pause = threading.Event()  # never set
@@ -44,6 +45,7 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
+                issuer.agents.append(self.headers.get("User-Agent"))
                 body = issuer.answers.get(self.path)
                 self.send_response(issuer.statuses.get(self.path, 200) if body is not None else 404)
                 self.send_header("Location", "/moved")

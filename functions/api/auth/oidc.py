@@ -249,11 +249,14 @@ def _fetch(address: str, ends: float) -> bytes:
     try:
         parts = urlsplit(address)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        with closing(kind(str(parts.hostname), parts.port, timeout=_CONNECT)) as connection:
+        # With no port, http.client takes the end of an IPv6 address for one.
+        port = parts.port or kind.default_port
+        with closing(kind(str(parts.hostname), port, timeout=_CONNECT)) as connection:
             connection.connect()
             with WATCHDOG.receiving(connection.sock, ends - time.monotonic()) as deadline:
                 connection.sock.settimeout(_ANSWERS)
-                connection.request("GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/")
+                target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+                connection.request("GET", target, headers={"User-Agent": "sluice"})  # some firewalls ask for one
                 answer = connection.getresponse()
                 body = answer.read(_MAX_ANSWER + 1)
         if deadline.expired:
