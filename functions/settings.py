@@ -206,7 +206,10 @@ class Settings:
         allowed=range(1, 3601),
     )
     log_level: str = setting(
-        "LOG_LEVEL", "INFO", "level of the JSON log", allowed=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+        "LOG_LEVEL",
+        "INFO",
+        "level of the JSON log",
+        allowed=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "WARN", "FATAL"),  # as operator-engine
     )
     otlp_endpoint: str = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",

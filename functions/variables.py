@@ -41,7 +41,7 @@ def text_of(environ: Mapping[str, str], variable: str, *, secret: bool, optional
         return None
     try:
         return Path(path).read_text().strip()
-    except OSError as e:
+    except (OSError, UnicodeDecodeError) as e:
         if optional and isinstance(e, FileNotFoundError):
             return None
         raise SettingsError(f"{variable}_FILE names a file that cannot be read") from None

@@ -53,7 +53,7 @@ def test_the_table_of_settings_is_what_the_code_reads() -> None:
         ("THREADS", "a whole number"),
         ("SIGNATURE_REQUIRED", "0 or 1"),
         ("SLUICE_CLUSTER", "one of kubernetes, processes, memory"),
-        ("LOG_LEVEL", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("LOG_LEVEL", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL, WARN, FATAL"),
         ("PUBLIC_URL", "a URL with a host that begins with https:// or http://"),
         ("TES_ORGANIZATION_URL", "a URL with a host that begins with https:// or http://"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "a URL with a host that begins with https:// or http://"),
@@ -98,6 +98,19 @@ def test_a_number_out_of_range_is_refused_with_its_range(variable: str, least: i
             Settings.load({variable: str(value)})
     for value in (least, most):
         Settings.load({variable: str(value)})
+
+
+@pytest.mark.parametrize("variable", ["SIGNING_KEY", "ALLOWED_ADMINS", "NOTIFY_HOLD_SECRET"])
+def test_the_file_of_a_secret_that_is_no_text_is_named(tmp_path: Path, variable: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match=f"^{variable}_FILE names a file that cannot be read$"):
+        Settings.load({f"{variable}_FILE": str(file)})
+
+
+@pytest.mark.parametrize("level", ["WARN", "warn", "FATAL"])
+def test_each_log_level_of_operator_engine_is_accepted(level: str) -> None:
+    assert Settings.load({"LOG_LEVEL": level}).log_level == level
 
 
 def test_a_log_level_may_have_small_letters_and_a_url_may_be_empty() -> None:
