@@ -78,11 +78,6 @@ def open_envelope(value: Mapping[str, Any], public: bytes) -> dict[str, Any]:
     return parsed
 
 
-def subject_digests(value: Mapping[str, Any]) -> dict[str, str]:
-    """Return the sha256 of each subject by its name."""
-    return {str(each["name"]): str(each["digest"]["sha256"]) for each in value.get("subject", [])}
-
-
 def _decode(text: str) -> bytes:
     """Decode either base64 alphabet, as DSSE asks. Raises ValueError for anything that an encoder would not write."""
     standard = text.replace("-", "+").replace("_", "/")
