@@ -17,7 +17,7 @@ from functions.settings import Settings
 from functions.untrusted import HttpUrl, Malformed, parse_url
 from functions.variables import SettingsError
 from functions.workflow.destinations import prefix_problem
-from functions.workflow.environment import Environment
+from functions.workflow.environment import NAMESPACE, Environment
 from functions.workflow.quantity import LEAST_CORES, LEAST_MEMORY
 from functions.workflow.stage_options import GIB
 from functions.yaml_files import error_parts, explained, json_schema, read_list
@@ -25,8 +25,7 @@ from functions.yaml_files import error_parts, explained, json_schema, read_list
 _STORAGES = frozenset({"s3", "gs", "az"})
 _BUCKET = re.compile(r"(s3|gs|az)://[^/?#]+")  # the form that configure compares URLs with
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # RFC 1123
-_LONGEST_LABEL = 63  # characters
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")  # a part between dots of an object's name (RFC 1123)
 
 # Prepares the types at import, in one thread: msgspec crashes if two threads prepare one type at the same time.
 msgspec.json.Decoder(list[Environment])
@@ -91,8 +90,8 @@ def _problems(environment: Environment) -> Iterator[tuple[str, str]]:
 
 def _name_problems(environment: Environment) -> Iterator[tuple[str, str]]:
     """Yield names that Kubernetes refuses: each workflow would fail when its first Job is created."""
-    if len(environment.namespace) > _LONGEST_LABEL or not _LABEL.fullmatch(environment.namespace):
-        wrong = f"must be at most {_LONGEST_LABEL} of a-z, 0-9 and -, without - at an end"
+    if not NAMESPACE.fullmatch(environment.namespace):
+        wrong = "must be at most 63 of a-z, 0-9 and -, without - at an end"
         if environment.namespace == environment.id:
             yield "id", f"is also the name of the namespace, which {wrong}; set namespace"
         yield "namespace", wrong

@@ -20,7 +20,7 @@ from functions.log import about
 from functions.store.ports import AgreementInUse
 from functions.submit.new_workflow import Invalid, prepare
 from functions.workflow.codes import Code
-from functions.workflow.environment import Environment
+from functions.workflow.environment import NAMESPACE, Environment
 from functions.workflow.model import Ending, Limits, Phase, Submission, Workflow, WorkflowId
 from functions.workflow.observation import DeleteRequested
 
@@ -35,7 +35,6 @@ _TYPES = ("dev.knative.apiserver.resource.add", "dev.knative.apiserver.resource.
 _DELETED = "dev.knative.apiserver.resource.delete"
 MAX_ORIGIN = 255  # characters of `namespace/name`, in columns of the database
 # What Kubernetes allows. An event is not signed, and these become parts of a URL and of the record.
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}")
 PROVIDER = "kubernetes"  # no signer has this address, so getResult serves no results of WorkFlow objects
@@ -74,7 +73,7 @@ def _names(event: CloudEvent) -> tuple[str, str, str]:
     metadata = event.data.get("metadata")
     found = metadata if isinstance(metadata, dict) else {}
     namespace, name, uid = (str(found.get(key) or "") for key in ("namespace", "name", "uid"))
-    if not (_NAMESPACE.fullmatch(namespace) and _NAME.fullmatch(name) and _UID.fullmatch(uid)):
+    if not (NAMESPACE.fullmatch(namespace) and _NAME.fullmatch(name) and _UID.fullmatch(uid)):
         raise HttpError(400, "the WorkFlow object has no valid namespace, name or uid")
     return namespace, name, uid
 

@@ -6,6 +6,7 @@ descriptions below are what an editor shows.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -24,6 +25,8 @@ from functions.workflow.stage_options import (
     duration,
 )
 from functions.workflow.tes_task import TesTask
+
+NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # a name that Kubernetes accepts (RFC 1123)
 
 
 class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
