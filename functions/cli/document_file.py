@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
 from functions.cli.command_errors import fail
@@ -188,6 +188,11 @@ _WORDS = {
     "object": "an object",
     "null": "null",
 }
+
+
+def refuse(file: Path, kind: str, error: DocumentError) -> NoReturn:
+    """End the command with the place of an error in a file. `kind`: what the file was expected to hold."""
+    fail(f"{file} is not a valid {kind}\n  at        {error.path}\n  expected  {in_plain_words(error.expected)}")
 
 
 def in_plain_words(expected: str) -> str:

@@ -92,19 +92,21 @@ def _explain(document: Path, file: Path, default: str) -> dict[str, Any]:
 
 def _definition(file: Path) -> Document:
     """Return the workflow or the task in a file, typed. Ends the command if it is neither."""
-    from functions.cli.document_file import in_plain_words, is_task, parse_file
+    from functions.cli.document_file import is_task, parse_file, refuse
     from functions.cli.submit import load_document
     from functions.cli.tes_run import local_urls
     from functions.workflow.document import DocumentError, parse
     from functions.workflow.tes_checks import accept
 
+    kind = "workflow or task"
     try:
         content = parse_file(file)
-        if is_task(content):
-            return accept(local_urls(content, file, None)).task
+        if not is_task(content):
+            return load_document(file, lambda read: parse(read.standalone()))
+        kind = "task"
+        return accept(local_urls(content, file, None)).task
     except DocumentError as e:
-        fail(f"{file} is not a valid task\n  at        {e.path}\n  expected  {in_plain_words(e.expected)}")
-    return load_document(file, lambda read: parse(read.standalone()))
+        refuse(file, kind, e)
 
 
 def _refusal(policy: Policy, definition: Document, today: date) -> str:

@@ -73,13 +73,13 @@ def _warn(message: str) -> None:
 
 def load_document(file: Path, rewrite: Callable[[Document], T]) -> T:
     """Read the document in `file` and rewrite its paths. Ends the command with the place of an error in it."""
-    from functions.cli.document_file import in_plain_words, read
+    from functions.cli.document_file import read, refuse
     from functions.workflow.document import DocumentError
 
     try:
         return rewrite(read(file))
     except DocumentError as e:
-        fail(f"{file} is not a valid workflow\n  at        {e.path}\n  expected  {in_plain_words(e.expected)}")
+        refuse(file, "workflow", e)
 
 
 def start_job(

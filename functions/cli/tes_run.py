@@ -92,7 +92,7 @@ def run(
 
 
 def read_task(file: Path) -> Any:
-    """Return the content of a JSON file. Ends the command if it is none."""
+    """Return the content of a JSON file. Ends the command if the file cannot be read, or is not JSON."""
     try:
         return json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as e:

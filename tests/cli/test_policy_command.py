@@ -173,3 +173,12 @@ def test_a_task_that_is_not_valid_is_named_with_the_place(sluice: Sluice, polici
     assert "is not a valid task" in ended.stderr
     assert "$.executors" in ended.stderr
     assert "sluice tes run" not in ended.stderr
+
+
+def test_a_file_that_cannot_be_parsed_is_called_neither_a_workflow_nor_a_task(
+    sluice: Sluice, policies: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.json").write_text('{"executors": [')
+    ended = sluice("policy", "explain", tmp_path / "broken.json", "--policies", policies({}))
+    assert ended.exit_code == 2
+    assert "is not a valid workflow or task" in ended.stderr
