@@ -7,12 +7,12 @@ import os
 import runpy
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from support.deployment import ROOT
 from support.fake_api import FakeApi, server
+from support.laptop import until
 from support.recorded import START, pod_events
 from support.serving import serving
 
@@ -109,10 +109,7 @@ def test_a_watch_that_the_api_server_ends_is_begun_anew(tmp_path: Path) -> None:
     tool = runpy.run_path(str(TOOL))
     pods = tool["Pods"]()
     watch = tool["Watch"]([str(kubectl)], pods)
-    deadline = time.monotonic() + 20
-    while "container terminated" not in pods.times.get("publish-2", {}):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: pods.times.get("publish-2", {}), lambda steps: "container terminated" in steps)
     watch.end()
     assert pods.times.keys() == {"configure", "algorithm", "algorithm/2", "check", "publish", "publish-2"}
 
