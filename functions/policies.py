@@ -5,13 +5,16 @@ Read once per process. policies.schema.json beside this module is its JSON Schem
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from functions.trust.policy import Policies, WrittenPolicy
 from functions.variables import SettingsError
 from functions.workflow.model import Hold
 from functions.yaml_files import json_schema, read_list
+
+if TYPE_CHECKING:
+    from functions.workflow.environment import Environment
 
 
 def load(path: str, called: str = "POLICIES_FILE") -> Policies:
@@ -22,6 +25,16 @@ def load(path: str, called: str = "POLICIES_FILE") -> Policies:
         return Policies(tuple(_read(path)))
     except SettingsError as e:
         raise SettingsError(f"{called}: {e}") from None
+
+
+def check_named(policies: Policies, environments: Iterable[Environment]) -> None:
+    """Raise SettingsError if an environment names a policy that does not exist: nothing would guard its data."""
+    for each in environments:
+        if each.policy and policies.get(each.policy) is None:
+            known = ", ".join(policy.id for policy in policies.written) or "none"
+            raise SettingsError(
+                f"POLICIES_FILE: the environment {each.id!r} names the policy {each.policy!r}; the file has: {known}"
+            )
 
 
 def schema() -> dict[str, Any]:

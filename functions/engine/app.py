@@ -108,12 +108,15 @@ class App:
 
     @cached_property
     def policies(self) -> Policies | None:
-        """The data holders' policies; None without a file of them."""
-        if not self.settings.policies_file:
+        """The data holders' policies; None without a file of them. Raises SettingsError."""
+        environments = self.environments.values()
+        if not self.settings.policies_file and not any(each.policy for each in environments):
             return None
-        from functions.policies import load
+        from functions.policies import check_named, load
 
-        return load(self.settings.policies_file)
+        policies = load(self.settings.policies_file)
+        check_named(policies, environments)
+        return policies
 
     @cached_property
     def cluster(self) -> Cluster:

@@ -7,12 +7,14 @@ then and a mistake is reported at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from functions.variables import SettingsError
 
 if TYPE_CHECKING:
     from functions.settings import Settings
+    from functions.workflow.environment import Environment
 
 
 def check_settings(environments: str = "ENVIRONMENTS_FILE") -> None:
@@ -29,17 +31,15 @@ def check_settings(environments: str = "ENVIRONMENTS_FILE") -> None:
     sweep_settings.check(settings)
     if settings.legacy.keys() & SIGNING_KEY:  # otherwise the platform makes a key
         sweep_settings.check_signer(settings)
-    load(settings, called=environments)
-    _check_policies(settings)
+    _check_policies(settings, load(settings, called=environments).values())
     _check_signing_keys(settings)
     _check_tokens(settings)
 
 
-def _check_policies(settings: Settings) -> None:
-    if settings.policies_file:
-        from functions.policies import load
+def _check_policies(settings: Settings, environments: Iterable[Environment]) -> None:
+    from functions.policies import check_named, load
 
-        load(settings.policies_file)
+    check_named(load(settings.policies_file), environments)
 
 
 def _check_signing_keys(settings: Settings) -> None:

@@ -67,6 +67,19 @@ def test_a_function_that_reads_policies_is_not_ready_with_a_wrong_file(function:
     assert asked(function, "/readyz", lambda: app) == (503 if function in READS_POLICIES else 200)
 
 
+@pytest.mark.parametrize("others", ["- {id: another}\n", None])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_that_reads_policies_is_not_ready_if_an_environment_names_a_policy_that_does_not_exist(
+    function: str, others: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "environments.yaml").write_text("- {id: demo, policy: strict}\n")
+    if others:
+        (tmp_path / "policies.yaml").write_text(others)
+    policies = str(tmp_path / "policies.yaml") if others else ""
+    app = App(Settings(environments_file=str(tmp_path / "environments.yaml"), policies_file=policies))
+    assert asked(function, "/readyz", lambda: app) == (503 if function in READS_POLICIES else 200)
+
+
 @pytest.mark.parametrize("overlay", ["base", "production", "eventing-only"])
 def test_the_probes_ask_whether_the_process_lives_and_whether_its_settings_are_good(overlay: str) -> None:
     for function, pod in function_pods(overlay).items():

@@ -36,6 +36,14 @@ WRONG = [
     ({**ISSUER, "OIDC_JWKS_FILE": "/nowhere/hunter2"}, "OIDC_JWKS_FILE names a file that cannot be read as text"),
     ({**ISSUER, "OIDC_JWKS_FILE": "policies.yaml"}, "OIDC_JWKS_FILE must be a JSON Web Key Set"),
     ({"WITNESSES": '["https://hunter2"]'}, "WITNESSES: expected the URL of a witness, a space, and its key"),
+    (
+        {"ENVIRONMENTS_FILE": "environments.yaml", "POLICIES_FILE": "right.yaml"},
+        "POLICIES_FILE: the environment 'e' names the policy 'strict'; the file has: x",
+    ),
+    (
+        {"ENVIRONMENTS_FILE": "environments.yaml"},
+        "POLICIES_FILE: the environment 'e' names the policy 'strict'; the file has: none",
+    ),
     ({"ENVIRONMENTS_FILE": "policies.yaml"}, "ENVIRONMENTS_FILE: environments[0].data is not a known key"),
 ]
 
@@ -44,6 +52,8 @@ WRONG = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("policies.yaml").write_text('- {id: x, data: ["did:op:x"], holds: never}\n')
+    Path("right.yaml").write_text('- {id: x, data: ["did:op:x"]}\n')
+    Path("environments.yaml").write_text("- {id: e, policy: strict}\n")
 
 
 @pytest.mark.parametrize(("variables", "message"), WRONG)
