@@ -88,4 +88,4 @@ class TickControl:
             tick = tx.lock_tick()
             self._app.cluster.set_tick(tick.level)
             tx.save_tick(Tick(tick.level, tick.level))
-        logger.info("tick set", extra=about(level=tick.level.name))
+        logger.info("tick set", extra=about(tick=tick.level.name))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
 from functions.log import about, json_handler, scrub
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+OF_EACH_LINE = {"time", "level", "logger", "message", "error", "at"}
 
 
 @pytest.mark.parametrize(
@@ -43,3 +48,14 @@ def test_a_line_of_the_log_holds_no_control_characters_and_the_same_values() -> 
     assert line.isprintable()
     assert "Grüße" in line
     assert (json.loads(line)["message"], json.loads(line)["workflow"]) == (hostile, hostile)
+
+
+def test_no_field_of_a_line_replaces_its_time_level_or_message() -> None:
+    given = [
+        (file.name, call.lineno, {each.arg for each in call.keywords})
+        for file in FUNCTIONS.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "about"
+    ]
+    assert len(given) > 20
+    assert [each for each in given if each[2] & OF_EACH_LINE] == []
