@@ -13,7 +13,7 @@ from functions.cli.options import json_option, print_json
 if TYPE_CHECKING:
     from datetime import date
 
-    from functions.trust.policy import Policy
+    from functions.trust.policy import Policies, Policy
     from functions.workflow.tes_task import Document
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -78,7 +78,11 @@ def _explain(document: Path, file: Path, default: str) -> dict[str, Any]:
     from functions.trust import admission
 
     definition = _definition(document)
-    merged = _load(file).for_workflow(admission.data_sets(definition), default)
+    policies = _load(file)
+    if default and policies.get(default) is None:
+        known = ", ".join(each.id for each in policies.written)
+        fail(f"--default: {file} has no policy {default!r}; it has: {known}")
+    merged = policies.for_workflow(admission.data_sets(definition), default)
     return {
         "policies": list(merged.names),
         "refused": _refusal(merged, definition, datetime.now(UTC).date()),
@@ -123,7 +127,7 @@ def _refusal(policy: Policy, definition: Document, today: date) -> str:
     return ""
 
 
-def _load(file: Path) -> Any:
+def _load(file: Path) -> Policies:
     from functions.policies import load
     from functions.variables import SettingsError
 

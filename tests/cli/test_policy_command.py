@@ -90,6 +90,13 @@ def test_the_policy_of_the_environment_counts_where_no_other_does(sluice: Sluice
     assert explained(ended)["policies"] == ["p"]
 
 
+def test_a_default_that_no_policy_has_as_its_id_is_refused(sluice: Sluice, policies: Any) -> None:
+    file = policies({}, {"id": "q", "data": []})
+    ended = sluice("policy", "explain", PENGUINS, "--policies", file, "--default", "Q")
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert f"Error: --default: {file} has no policy 'Q'; it has: p, q" in ended.stderr
+
+
 def test_a_policy_that_holds_says_who_decides_and_how_long(sluice: Sluice, policies: Any) -> None:
     asked = {"hold": "always", "approvals": 2, "holdSeconds": 3600, "runs": {"perOwner": 3, "days": 7}}
     ended = sluice("policy", "explain", PENGUINS, "--policies", policies({**asked, "checks": {}, "checkers": CHECKERS}))
