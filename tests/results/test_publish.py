@@ -22,6 +22,7 @@ from functions.workflow.stage_options import PublishOptions
 from functions.workflow.stage_task import MAX_HELD_LIST, HeldTask
 
 W = WorkflowId("w1")
+ESCAPED = "is published under this name: each %XX replaces a character that the name of a result cannot have"
 
 
 def names(files: tuple[ResultFile, ...]) -> list[str]:
@@ -258,10 +259,10 @@ def test_the_consumer_is_warned_of_skipped_and_renamed_outputs(storage: Storage,
     (root / "outputs" / os.fsdecode(b"\xff") / "inside").write_bytes(b"3")
     manifest = publish(task(), root, 1, Scope.ALL, storage)
     assert manifest.warnings == (
-        "outputs/50%25.csv stands for a name that is not plain text",
+        f"outputs/50%25.csv {ESCAPED}",
         "outputs/link is not published: it is a symbolic link",
         f"outputs/{'x' * 192}… is not published: it is a symbolic link",
-        "outputs/%FF stands for a name that is not plain text",
+        f"outputs/%FF {ESCAPED}",
     )
     assert storage.manifest(W, 1) == manifest
 

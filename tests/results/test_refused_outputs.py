@@ -20,6 +20,7 @@ from functions.workflow.stage_task import Task
 from functions.workflow.tes_checks import accept
 
 Publish = Callable[..., Manifest]
+ESCAPED = "is published under this name: each %XX replaces a character that the name of a result cannot have"
 
 
 def _task(*outputs: dict[str, Any]) -> Task:
@@ -71,7 +72,7 @@ def test_a_file_whose_name_no_url_can_have_is_delivered_under_its_published_name
     written = run(_task(_output("/vol", tmp_path / "v", type="DIRECTORY")))
     assert [each.path for each in written.delivered] == ["/vol/a%5Cb", "/vol/deep/er/y", "/vol/x"]
     assert (tmp_path / "v/a%5Cb").read_text() == "odd"
-    assert written.warnings == ("/vol/a%5Cb stands for a name that is not plain text",)
+    assert written.warnings == (f"/vol/a%5Cb {ESCAPED}",)
 
 
 def test_destinations_that_refuse_many_outputs_end_the_stage_for_good(

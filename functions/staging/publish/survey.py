@@ -16,6 +16,7 @@ LEAST_NAMES, LONG_NAME = 4 << 20, 400  # characters of all names together, and o
 MOST_WARNINGS = 100  # files that are named one by one
 _LONGEST_PATH = 200  # characters of a path in a warning
 _RENAMED = "published under another name"
+_ESCAPED = "is published under this name: each %XX replaces a character that the name of a result cannot have"
 
 
 class Survey(Struct):
@@ -32,8 +33,7 @@ class Survey(Struct):
         self.kinds[kind or _RENAMED] += 1
         if len(self.named) < MOST_WARNINGS:
             shown = path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
-            text = f"is not published: it is {kind}" if kind else "stands for a name that is not plain text"
-            self.named.append(f"{shown} {text}")
+            self.named.append(f"{shown} is not published: it is {kind}" if kind else f"{shown} {_ESCAPED}")
             logging.warning("%s", self.named[-1])
 
     def warnings(self, scope: Scope) -> tuple[str, ...]:
