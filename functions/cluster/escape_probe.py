@@ -112,7 +112,7 @@ def attempts(environ: dict[str, str], bait: dict[str, str]) -> Iterator[tuple[st
 
 
 def attempts_on_laptop(bait: dict[str, str]) -> Iterator[tuple[str, Attempt]]:
-    """The attempts for a laptop alone: in a Pod they succeed on its own image's folders, or they have no bait."""
+    """The attempts for a laptop alone. In a Pod they would find the folders of its own image, or no bait."""
     yield from ((f"the folder {path}", partial(list_private, path)) for path in _PRIVATE_FOLDERS)
     yield "the first process's files", partial(os.listdir, "/proc/1/fd")
     yield "the first process's environment", partial(read, "/proc/1/environ")

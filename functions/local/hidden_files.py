@@ -1,8 +1,8 @@
 """Estimates the files that a program keeps where neither a folder nor a process shows them. Only the standard library.
 
-An unlinked file, or one of `memfd_create`, exists as long as its descriptor waits in a socket, as a part of it is
-mapped, or as a process has it open that we may not examine. Nobody can tell its size then, but the space is gone from
-the machine. So while a stage hides files, all that has gone from the machine since the stage's start counts as its own.
+An unlinked file, or one of `memfd_create`, exists as long as its descriptor waits in a socket, a part of it is mapped,
+or a process that we may not examine has it open. Nobody can tell its size then, but the space is gone from the machine.
+So while a stage hides files, all that has gone from the machine since the stage's start counts as its own.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Streams:
             for output, name in zip(self._outputs, ("stdout", "stderr"), strict=True):
                 if named[name]:
                     output.file = _open_below(named["root"], named[name], os.O_WRONLY | os.O_CREAT)
-                    os.ftruncate(output.file, 0)  # not earlier: another name of the file would lose its content
+                    os.ftruncate(output.file, 0)  # only now: _open_below refuses a second name of another file
                     if named["user"]:
                         os.fchown(output.file, *named["user"])
         except OSError as e:
@@ -125,7 +125,7 @@ class _Output:
 
 
 def _open_below(root: str, path: str, flags: int) -> int:
-    """Open a regular file at a container path, below the folder of the task's places. Follows no link.
+    """Open a regular file with one name at a container path, below the folder of the task's places. Follows no link.
 
     An earlier executor may have put anything there. Raises StreamRefused.
     """

@@ -115,7 +115,7 @@ def shared_memory(processes: Iterable[str], system_v: Sequence[int]) -> SharedMe
 
 
 def _system_v_bytes(table: int, kind: tuple[int, Mapping[int, int]]) -> int:
-    """Bytes of the kernel's memory that one of the lists of System V tells of."""
+    """Bytes of the kernel's memory that one list of System V reports. `kind`: its entry in _SYSTEM_V."""
     columns, bytes_of = kind
     text = b""
     while part := os.pread(table, 1 << 16, len(text)):  # the kernel returns one page at a time
