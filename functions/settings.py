@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
-from functions.variables import HTTP, Allowed, SettingsError, parse, text_of
+from functions.variables import ADDRESS, HTTP, Allowed, SettingsError, parse, text_of
 
 
 def setting(
@@ -89,7 +89,11 @@ class Settings:
         "ACCEPT_UNSIGNED_NONCE", False, "1: accept signatures over the bare message too; replayable"
     )
     allowed_providers: tuple[str, ...] = setting(
-        "ALLOWED_PROVIDERS", (), "JSON array of the addresses that may sign, any case", example="0xabc…"
+        "ALLOWED_PROVIDERS",
+        (),
+        "JSON array of the addresses that may sign, any case",
+        example="0xabc…",
+        allowed=ADDRESS,
     )
     allowed_admins: tuple[str, ...] = setting(
         "ALLOWED_ADMINS", (), "JSON array of values of the `Admin` header", secret=True, example="a long password"
@@ -124,7 +128,12 @@ class Settings:
         example="lab=ocean-compute",
     )
     oidc_admin_group: str = setting("OIDC_ADMIN_GROUP", "", "group whose members see the tasks of all owners")
-    operator_address: str = setting("OPERATOR_ADDRESS", "", "shown at `/`")
+    operator_address: str = setting(
+        "OPERATOR_ADDRESS",
+        "",
+        "shown at `/`; without OPERATOR_PRIVATE_KEY also the environments' `consumerAddress`",
+        allowed=ADDRESS,
+    )
     operator_private_key: str = setting(
         "OPERATOR_PRIVATE_KEY", "", "signs notifications and downloads from Providers", secret=True
     )

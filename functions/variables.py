@@ -13,8 +13,8 @@ from typing import Any
 # Schemes of storages that keep objects by name, and not by content as IPFS does.
 NAMED_OBJECTS = ("file", "s3", "gs", "az")
 
-HTTP = "http"
-Allowed = range | tuple[str, ...] | str | None  # numbers, words, HTTP for URLs, or None for anything
+HTTP, ADDRESS = "http", "address"
+Allowed = range | tuple[str, ...] | str | None  # numbers, words, HTTP, ADDRESS, or None for anything
 
 
 class SettingsError(ValueError):
@@ -52,14 +52,16 @@ def parse(variable: str, text: str, kind: Any, example: str = "", allowed: Allow
 
     `example`: an item of the tuple, for the error. `allowed`: a range of numbers, words of which a value must be one (a
     word in capitals may also be given in small letters), or HTTP for a URL, which may be empty, or a tuple of URLs.
+    ADDRESS is the same for addresses of Ethereum.
     """
     try:
         value = _converted(text, kind, example)
     except ValueError as e:
         raise SettingsError(f"{variable} must be {e}") from None
-    if allowed == HTTP and not all(map(is_http, value if isinstance(value, tuple) else filter(None, [value]))):
-        must = ": each entry must be" if isinstance(value, tuple) else " must be"
-        raise SettingsError(f"{variable}{must} a URL with a host that begins with https:// or http://")
+    if isinstance(allowed, str):
+        has_form, form = _FORMS[allowed]
+        if not all(map(has_form, value if isinstance(value, tuple) else filter(None, [value]))):
+            raise SettingsError(f"{variable}{': each entry' if isinstance(value, tuple) else ''} must be {form}")
     if isinstance(allowed, range) and value not in allowed:
         raise SettingsError(f"{variable} must be a whole number from {allowed[0]} to {allowed[-1]}")
     if isinstance(allowed, tuple) and not {value, value.upper()} & {*allowed}:
@@ -86,6 +88,17 @@ def is_http(url: str) -> bool:
         return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # `port` raises it too
         return False
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an address of Ethereum, in any case."""
+    return len(text) == 42 and text[:2].lower() == "0x" and set(text[2:]) <= set("0123456789abcdefABCDEF")
+
+
+_FORMS = {
+    HTTP: (is_http, "a URL with a host that begins with https:// or http://"),
+    ADDRESS: (is_address, "an address: 0x and 40 hexadecimal digits"),
+}
 
 
 def storage_scheme(variable: str, url: str, schemes: Sequence[str]) -> str:

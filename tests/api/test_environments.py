@@ -111,9 +111,10 @@ def test_the_environments_of_a_cluster_load(tmp_path: Path, file: str) -> None:
 
 
 def test_a_missing_consumer_address_comes_from_the_operators_key_or_address(tmp_path: Path) -> None:
-    assert from_file(tmp_path, "- id: a", OPERATOR_ADDRESS="0xabc")["a"].consumer_address == "0xabc"
+    address = "0x" + "ab" * 20
+    assert from_file(tmp_path, "- id: a", OPERATOR_ADDRESS=address)["a"].consumer_address == address
     assert from_file(tmp_path, "- id: a", OPERATOR_PRIVATE_KEY=KEY)["a"].consumer_address == ethereum.address(KEY)
-    assert from_file(tmp_path, "- {id: a, consumerAddress: x}", OPERATOR_ADDRESS="y")["a"].consumer_address == "x"
+    assert from_file(tmp_path, "- {id: a, consumerAddress: x}", OPERATOR_ADDRESS=address)["a"].consumer_address == "x"
 
 
 def test_an_environment_may_allow_every_url_and_the_places_of_owners(tmp_path: Path) -> None:

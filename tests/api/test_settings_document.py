@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from pathlib import Path
@@ -70,6 +71,21 @@ def test_a_value_of_the_wrong_kind_is_refused_without_quoting_it(variable: str, 
     with pytest.raises(SettingsError) as refused:
         Settings.load({variable: "hunter2"})
     assert str(refused.value) == f"{variable} must be {expected}"
+
+
+@pytest.mark.parametrize("wrong", ["0xabc", "1" * 42, "0x" + "g" * 40, "0x" + "1" * 41, " 0x" + "1" * 40])
+def test_an_address_that_is_none_is_refused_without_quoting_it(wrong: str) -> None:
+    form = "an address: 0x and 40 hexadecimal digits"
+    for variable, text, place in (
+        ("OPERATOR_ADDRESS", wrong, ""),
+        ("ALLOWED_PROVIDERS", json.dumps(["0x" + "1" * 40, wrong]), ": each entry"),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            Settings.load({variable: text})
+        assert str(refused.value) == f"{variable}{place} must be {form}"
+    mixed = "0xAbCd" + "0" * 36
+    found = Settings.load({"OPERATOR_ADDRESS": "", "ALLOWED_PROVIDERS": json.dumps([mixed, mixed.lower()])})
+    assert (found.operator_address, found.allowed_providers) == ("", (mixed, mixed.lower()))
 
 
 def test_only_the_file_of_an_optional_secret_may_be_missing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from msgspec.structs import replace
 from support.clusters import stage_job
 from support.deployment import (
+    FILLED_IN,
     FUNCTIONS,
     ROOT,
     TRY_OUT,
@@ -31,6 +32,7 @@ from functions.cluster.stage_command import ocean
 from functions.engine.app import App
 from functions.environments import load
 from functions.settings import Settings
+from functions.variables import SettingsError
 from functions.workflow.environment import Environment, grant
 from functions.workflow.model import Stage
 from functions.workflow.quantity import parse_cores, parse_quantity
@@ -106,10 +108,26 @@ def templates() -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", WITH_FUNCTIONS)
 def test_the_settings_of_each_overlay_are_valid(name: str) -> None:
-    settings = Settings.load(of_kind(name, "ConfigMap")["sluice-settings"]["data"])
+    variables = of_kind(name, "ConfigMap")["sluice-settings"]["data"]
+    settings = Settings.load({key: filled_in(value) for key, value in variables.items()})
     assert settings.cluster == "kubernetes"
     assert settings.signature_required is (name not in TRY_OUT)
     assert not settings.open_admin
+
+
+@pytest.mark.parametrize("variable", ["ALLOWED_PROVIDERS", "OPERATOR_ADDRESS"])
+def test_an_address_that_was_not_filled_in_is_refused(variable: str) -> None:
+    shipped = of_kind("production", "ConfigMap")["sluice-settings"]["data"][variable]
+    with pytest.raises(SettingsError, match=f"^{variable}.* must be an address: 0x and 40 hexadecimal digits$"):
+        Settings.load({variable: shipped})
+    Settings.load({variable: filled_in(shipped)})
+
+
+def filled_in(value: str) -> str:
+    """A value of the production overlay as an operator completes it."""
+    for placeholder, address in FILLED_IN.items():
+        value = value.replace(placeholder, address)
+    return value
 
 
 def environments_of(name: str, folder: Path) -> dict[str, Environment]:

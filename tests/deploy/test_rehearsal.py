@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from support.deployment import INSTALL, TRY_OUT, function_pods, of_kind, pods
+from support.deployment import FILLED_IN, INSTALL, TRY_OUT, function_pods, of_kind, pods
 from support.dockerfile import Image, written_bytecode
 from support.fake_kube import FakeKube
 from support.kubelet import Kubelet
@@ -202,7 +202,7 @@ def test_the_functions_of_production_are_ready_with_the_sample_secrets(
 ) -> None:
     (tag,) = {pod["containers"][0]["image"] for pod in function_pods("production").values()}
     kubelet = Kubelet(
-        "production", tmp_path, stages["functions"], {tag: stages["functions"]}, dict(NOWHERE), sample_secret
+        "production", tmp_path, stages["functions"], {tag: stages["functions"]}, NOWHERE | FILLED_IN, sample_secret
     )
     with functions(kubelet, kube) as at:
         assert at.keys() == {"submit", "advance", "status"}  # `serve` has waited until each was ready

@@ -17,6 +17,10 @@ from functions.engine.app import App
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "k8s_install"
+FILLED_IN = {  # instead of what the production overlay leaves open
+    "0xADDRESS-OF-YOUR-PROVIDER": "0x" + "1" * 40,
+    "0xADDRESS-OF-THE-OPERATOR": "0x" + "2" * 40,
+}
 OVERLAYS = ("kind", "production", "eventing-only", "eventing-only-try-out")
 TRY_OUT = ("kind", "eventing-only-try-out")  # known passwords, any signature
 WITH_FUNCTIONS = ("base", *OVERLAYS)
