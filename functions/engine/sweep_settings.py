@@ -12,6 +12,7 @@ from functions.variables import NAMED_OBJECTS, SettingsError, is_http, storage_s
 if TYPE_CHECKING:
     from functions.settings import Settings
     from functions.trust.checkpoint import Witness
+    from functions.trust.signing import SigningKey
 
 _PREFIX = "whsec_"
 _SHORTEST, _LONGEST = 24, 64  # bytes of a secret
@@ -41,6 +42,26 @@ def check_signer(settings: Settings) -> None:
                 f"{variable} has no effect without SIGNING_KEY, which signs the checkpoints; set SIGNING_KEY to the "
                 f"output of `openssl genpkey -algorithm ed25519`, or remove {variable}"
             )
+
+
+def signing_keys(settings: Settings) -> list[SigningKey]:
+    """Return SIGNING_KEY and EARLIER_SIGNING_KEY, as far as they are set. Raises SettingsError."""
+    found = []
+    for variable, pem in (
+        ("SIGNING_KEY", settings.signing_key),
+        ("EARLIER_SIGNING_KEY", settings.earlier_signing_key),
+    ):
+        if pem:
+            from functions.trust.signing import KeyInvalid, SigningKey
+
+            try:
+                _ = (key := SigningKey(pem.encode())).public
+            except KeyInvalid:
+                raise SettingsError(
+                    f"{variable} is not an Ed25519 key in PEM; make one with `openssl genpkey -algorithm ed25519`"
+                ) from None
+            found.append(key)
+    return found
 
 
 def parse_witness(text: str) -> tuple[str, Witness]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from functions.engine.sweep_settings import signing_keys
 from functions.store.values import LogLeaf
 from functions.trust import merkle, policy
 from functions.trust.checkpoint import Checkpoint, log_origin, sign
-from functions.trust.signing import SigningKey, key_id
+from functions.trust.signing import key_id
 
 if TYPE_CHECKING:
     from functions.engine.app import App
@@ -21,13 +22,13 @@ BATCH = 500
 def announce(app: App) -> None:
     """Queue the policies of the file and a new key for the log, unless it has them.
 
-    Raises SettingsError and KeyInvalid.
+    Raises SettingsError.
     """
     settings = app.settings
     policies = app.policies.written if app.policies else ()
     leaves = [LogLeaf("policy", each.id, policy.digest(policy.of_written(each))) for each in policies]
     if settings.earlier_signing_key:
-        name = key_id(SigningKey(settings.signing_key.encode()).public)
+        name = key_id(signing_keys(settings)[0].public)
         leaves.append(LogLeaf("key", name, name.removeprefix("sha256:")))
     new = app.store.log.unlogged(leaves)
     if new:
@@ -39,7 +40,7 @@ def announce(app: App) -> None:
 def extend(app: App, limit: int = BATCH) -> int:
     """Log up to `limit` histories that have grown, and as many leaves that wait. Returns how many leaves are new.
 
-    Nothing is logged without a key, or while somebody else extends the log. Raises KeyInvalid.
+    Nothing is logged without a key, or while somebody else extends the log. Raises SettingsError.
     """
     settings = app.settings
     if not settings.signing_key:
@@ -50,8 +51,7 @@ def extend(app: App, limit: int = BATCH) -> int:
         if size is None or not leaves:
             return 0
         nodes, root = merkle.append(size, [bytes.fromhex(leaf.data) for leaf in leaves], tx.log.nodes)
-        earlier = [SigningKey(key.encode()) for key in (settings.earlier_signing_key,) if key]
-        key = SigningKey(settings.signing_key.encode())
+        key, *earlier = signing_keys(settings)
         note = sign(Checkpoint(log_origin(settings.origin), size + len(leaves), root), key, earlier)
         tx.log.extend(size, leaves, nodes, root, note, app.clock())
     return len(leaves)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from functions.variables import SettingsError
-
 if TYPE_CHECKING:
     from functions.settings import Settings
     from functions.workflow.environment import Environment
@@ -32,7 +30,7 @@ def check_settings(environments: str = "ENVIRONMENTS_FILE") -> None:
     if settings.legacy.keys() & SIGNING_KEY:  # otherwise the platform makes a key
         sweep_settings.check_signer(settings)
     _check_policies(settings, load(settings, called=environments).values())
-    _check_signing_keys(settings)
+    sweep_settings.signing_keys(settings)
     _check_tokens(settings)
 
 
@@ -40,22 +38,6 @@ def _check_policies(settings: Settings, environments: Iterable[Environment]) -> 
     from functions.policies import check_named, load
 
     check_named(load(settings.policies_file), environments)
-
-
-def _check_signing_keys(settings: Settings) -> None:
-    for variable, pem in (
-        ("SIGNING_KEY", settings.signing_key),
-        ("EARLIER_SIGNING_KEY", settings.earlier_signing_key),
-    ):
-        if pem:
-            from functions.trust.signing import KeyInvalid, SigningKey
-
-            try:
-                _ = SigningKey(pem.encode()).public
-            except KeyInvalid:
-                raise SettingsError(
-                    f"{variable} is not an Ed25519 key in PEM; make one with `openssl genpkey -algorithm ed25519`"
-                ) from None
 
 
 def _check_tokens(settings: Settings) -> None:

@@ -19,14 +19,14 @@ from functions.api.http import Call, HttpError
 from functions.api.ocean.requests import filter_value, message, require
 from functions.api.review.answers import may_see
 from functions.api.tes.messages import task_of
-from functions.engine import transparency
+from functions.engine import sweep_settings, transparency
 from functions.engine.app import App
 from functions.status.jobs import is_covered, own
 from functions.status.zip_stream import respond
 from functions.trust import canonical, crate, decisions, statements
 from functions.trust.attestation import envelope
 from functions.trust.run_record import ATTESTED, Edition, RunRecord
-from functions.trust.signing import KeyInvalid, SigningKey
+from functions.trust.signing import SigningKey
 from functions.workflow.model import Manifest, Record, WorkflowId
 from functions.workflow.observation import Attested
 
@@ -81,17 +81,10 @@ def run_of(app: App, record: Record) -> RunRecord:
 
 
 def signing_keys(app: App) -> list[SigningKey]:
-    """Return the keys that sign, the newest first. Raises HttpError 404 if there are none."""
+    """Return the keys that sign, the newest first. Raises HttpError 404 if there are none, and SettingsError."""
     if not app.settings.signing_key:
         raise HttpError(404, "this deployment signs nothing; its operator can set SIGNING_KEY")
-    texts = [app.settings.signing_key, app.settings.earlier_signing_key]
-    keys = [SigningKey(text.encode()) for text in texts if text]
-    try:
-        for key in keys:
-            _ = key.public
-    except KeyInvalid as e:
-        raise HttpError(500, f"SIGNING_KEY cannot be used: {e}") from None
-    return keys
+    return sweep_settings.signing_keys(app.settings)
 
 
 def _visible(call: Call) -> tuple[Record, Edition]:

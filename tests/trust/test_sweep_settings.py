@@ -10,11 +10,13 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from support.proofs import proof_api
 from support.witness import WitnessServer
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
 from functions import log
+from functions.advance.sweep import sweep
 from functions.engine import sweep_settings
 from functions.engine.app import current_app
 from functions.local.settings_check import check_settings
@@ -158,3 +160,23 @@ def test_settings_that_are_not_set_import_nothing() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(json.loads(found.stdout.replace("'", '"'))) <= {"functions.engine", "functions.engine.sweep_settings"}
+
+
+@pytest.mark.parametrize("wrong", ["signing_key", "earlier_signing_key"])
+def test_a_key_that_is_none_is_named_in_the_log_of_whoever_signs_and_told_to_nobody(
+    wrong: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    proofs = proof_api()
+    proofs.finished()
+    object.__setattr__(proofs.api.app.settings, wrong, "hunter2")
+    expected = f"{wrong.upper()} is not an Ed25519 key in PEM; make one with `openssl genpkey -algorithm ed25519`"
+    with caplog.at_level("ERROR"):
+        sweep(proofs.api.app)
+    told = [record.getMessage() for record in caplog.records]
+    assert f"a setting is wrong: {expected}" in told
+    assert "internal error" not in told
+    answered = proofs.api.get("/log/keys")
+    assert answered.status_code == 500
+    assert answered.json == {"error": "the service is configured wrongly; its log names the setting"}
+    assert f"settings: {expected}" in caplog.text
+    assert "hunter2" not in caplog.text
