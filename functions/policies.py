@@ -31,9 +31,10 @@ def check_named(policies: Policies, environments: Iterable[Environment]) -> None
     """Raise SettingsError if an environment names a policy that does not exist: nothing would guard its data."""
     for each in environments:
         if each.policy and policies.get(each.policy) is None:
-            known = ", ".join(policy.id for policy in policies.written) or "none"
+            known = ", ".join(policy.id for policy in policies.written)
             raise SettingsError(
-                f"POLICIES_FILE: the environment {each.id!r} names the policy {each.policy!r}; the file has: {known}"
+                f"POLICIES_FILE {f'has only {known}' if known else 'is not set'}; "
+                f"the environment {each.id!r} names the policy {each.policy!r}"
             )
 
 

@@ -38,11 +38,11 @@ WRONG = [
     ({"WITNESSES": '["https://hunter2"]'}, "WITNESSES: expected the URL of a witness, a space, and its key"),
     (
         {"ENVIRONMENTS_FILE": "environments.yaml", "POLICIES_FILE": "right.yaml"},
-        "POLICIES_FILE: the environment 'e' names the policy 'strict'; the file has: x",
+        "POLICIES_FILE has only x; the environment 'e' names the policy 'strict'",
     ),
     (
         {"ENVIRONMENTS_FILE": "environments.yaml"},
-        "POLICIES_FILE: the environment 'e' names the policy 'strict'; the file has: none",
+        "POLICIES_FILE is not set; the environment 'e' names the policy 'strict'",
     ),
     ({"ENVIRONMENTS_FILE": "policies.yaml"}, "ENVIRONMENTS_FILE: environments[0].data is not a known key"),
 ]
