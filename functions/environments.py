@@ -60,7 +60,7 @@ def _by_id(found: Sequence[Environment], address: str) -> dict[str, Environment]
 
 
 def _from_file(path: str) -> Sequence[Environment]:
-    found = read_list(path, Environment, "environments", "environment")
+    found = read_list(path, Environment, "environments", "environment", "docs/environments.md")
     for index, environment in enumerate(found):
         for key, problem in _problems(environment):
             raise SettingsError(f"environments[{index}].{key} {problem}")

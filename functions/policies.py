@@ -45,7 +45,7 @@ def schema() -> dict[str, Any]:
 
 def _read(path: str) -> Iterator[WrittenPolicy]:
     taken: set[str] = set()
-    for index, policy in enumerate(read_list(path, WrittenPolicy, "policies", "policy")):
+    for index, policy in enumerate(read_list(path, WrittenPolicy, "policies", "policy", "docs/trust.md")):
         for key, problem in _problems(policy):
             raise SettingsError(f"policies[{index}].{key} {problem}")
         if policy.id in taken:

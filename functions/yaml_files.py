@@ -17,10 +17,10 @@ from functions.variables import SettingsError
 T = TypeVar("T")
 
 
-def read_list(path: str, of: type[T], name: str, one: str) -> list[T]:
+def read_list(path: str, of: type[T], name: str, one: str, page: str) -> list[T]:
     """Return the entries of a file that holds a list. Raises SettingsError.
 
-    `name` is what errors call the list, `one` an entry of it: `environments`, `environment`.
+    `name` is what errors call the list, `one` an entry of it: `environments`, `environment`. `page` documents the file.
     """
     import yaml
 
@@ -34,7 +34,7 @@ def read_list(path: str, of: type[T], name: str, one: str) -> list[T]:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise SettingsError(f"is not YAML: {e}") from None
     if not isinstance(content, list) or not content:
-        raise SettingsError(f"must hold a list of at least one {one}; see docs/{name}.md")
+        raise SettingsError(f"must hold a list of at least one {one}; see {page}")
     try:
         return msgspec.convert(content, list[of])  # type: ignore[valid-type]
     except msgspec.ValidationError as e:

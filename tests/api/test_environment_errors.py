@@ -17,7 +17,7 @@ from functions.variables import SettingsError
     [
         ("a: [", "is not YAML"),
         ("environments: []", "must hold a list of at least one environment"),
-        ("[]", "must hold a list of at least one environment"),
+        ("[]", "must hold a list of at least one environment; see docs/environments.md"),
         ("- desc: x", "environments[0].id is missing"),
         ("- text", "environments[0] must be a mapping, not text"),
         ("- {id: a, maxjobs: 3}", "environments[0].maxjobs is not a known key; did you mean maxJobs?"),

@@ -24,7 +24,7 @@ def read(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[]", "must hold a list of at least one policy"),
+        ("[]", "must hold a list of at least one policy; see docs/trust.md"),
         ("- {id: p, holt: always}", r"policies\[0\].holt is not a known key; did you mean hold"),
         ("- {id: p, hold: sometimes}", r"policies\[0\].hold"),
         ("- {id: p, hold: always}", r"policies\[0\].checkers is missing; somebody must decide, as hold is always"),
