@@ -6,7 +6,6 @@ one policy of theirs that is never looser than any of them.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
@@ -240,6 +239,8 @@ def _plain_host(host: str) -> str:
 
 def _plain_address(name: str) -> str:
     """Return one spelling of an IP address, and any other name as it is: 0x7f.1 is 127.0.0.1 to the resolver."""
+    import socket
+
     with suppress(OSError, ValueError):
         name = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, name)).removeprefix("::ffff:")
     with suppress(OSError, ValueError):

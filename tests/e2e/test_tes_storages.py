@@ -141,7 +141,7 @@ def test_a_task_whose_bucket_does_not_exist_ends_soon_and_says_so(http: TesHttp)
         http, created(http, "anywhere", "echo a >/work/a", {"path": "/work/a", "url": "s3://no-such-bucket/a"})
     )
     assert (task["state"], task["logs"][0]["metadata"]["reason"]) == ("SYSTEM_ERROR", "OutputRefused")
-    assert "its bucket or folder may be missing" in task["logs"][0]["system_logs"][-1]
+    assert "the bucket or folder of its URL may be missing" in task["logs"][0]["system_logs"][-1]
 
 
 # --- held outputs ---------------------------------------------------------------------------
