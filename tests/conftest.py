@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.postgres import TEMPLATE, connect, database, folder_in_memory, fresh_database
+from support.memory_folder import folder_in_memory
+from support.postgres import TEMPLATE, connect, database, fresh_database
 
 if TYPE_CHECKING:
     from functions.store.ports import Store

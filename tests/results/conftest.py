@@ -6,11 +6,28 @@ from pathlib import Path
 import pytest
 from support.bucket import Bucket
 from support.ipfs_server import IpfsNode
+from support.publishing import Publish
 from support.serving import serving
 
+from functions.results.files import FileStorage
 from functions.results.object_store import ObjectStorage
 from functions.results.ports import Storage
 from functions.results.storage import open_url
+from functions.staging.publish.deliver import Destinations
+from functions.staging.publish.program import publish
+from functions.workflow.model import Manifest, Scope
+from functions.workflow.stage_task import Task
+
+
+@pytest.fixture
+def run(volume: Path, tmp_path: Path) -> Publish:
+    """Publish the outputs of a TES task from the module's volume."""
+
+    def run(task: Task, scope: Scope = Scope.ALL) -> Manifest:
+        storage = FileStorage(tmp_path / "results")
+        return publish(task, volume, 1, scope, storage, destinations=Destinations(task, {}, task.results))
+
+    return run
 
 
 @pytest.fixture

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.publishing import Publish
 
-from functions.results.files import FileStorage
-from functions.staging.publish.deliver import Destinations
-from functions.staging.publish.program import publish
 from functions.staging.publish.tes_outputs import MOST_REFUSED
 from functions.staging.report import StageFailure
 from functions.workflow.endings import FINAL_REASONS
-from functions.workflow.model import Manifest, Scope
+from functions.workflow.model import Scope
 from functions.workflow.stage_options import DeliveryOptions
 from functions.workflow.stage_task import Task
 from functions.workflow.tes_checks import accept
 
-Publish = Callable[..., Manifest]
 ESCAPED = "is published under this name: each %XX replaces a character that the name of a result cannot have"
 
 
@@ -41,15 +37,6 @@ def volume(tmp_path: Path) -> Path:
     for name in ("outputs/work/a.txt", "outputs/vol/x", "outputs/vol/deep/er/y", "logs/0/stdout"):
         (root / name).write_text(name)
     return root
-
-
-@pytest.fixture
-def run(volume: Path, tmp_path: Path) -> Publish:
-    def run(task: Task, scope: Scope = Scope.ALL) -> Manifest:
-        storage = FileStorage(tmp_path / "results")
-        return publish(task, volume, 1, scope, storage, destinations=Destinations(task, {}, task.results))
-
-    return run
 
 
 @pytest.mark.parametrize("scope", [Scope.ALL, Scope.OUTPUTS])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
@@ -11,22 +11,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from support.memory_folder import folder_in_memory
+from support.publishing import Publish
 
 from functions.results.age import encrypt, new_identity
 from functions.results.files import FileStorage
 from functions.staging.publish.deliver import Destinations
-from functions.staging.publish.program import publish
 from functions.staging.publish.survey import Survey
 from functions.staging.publish.tes_outputs import covered, entries
 from functions.staging.release.program import Release
 from functions.staging.report import StageFailure
-from functions.workflow.model import Manifest, ResultFile, Scope
+from functions.workflow.model import ResultFile, Scope
 from functions.workflow.stage_options import DeliveryOptions, PublishOptions
 from functions.workflow.stage_task import HeldTask, Task
 from functions.workflow.tes_checks import accept
 from functions.workflow.tes_task import TesTask
-
-Publish = Callable[..., Manifest]
 
 
 def _task(*outputs: dict[str, Any], results: str = "file:///var/results", allowed: str = "*", **more: Any) -> Task:
@@ -48,28 +47,14 @@ def volume(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: files are made faster there."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir():
-        yield tmp_path
-        return
-    with TemporaryDirectory(dir=memory) as folder:
+def scratch() -> Iterator[Path]:
+    with TemporaryDirectory(dir=folder_in_memory()) as folder:
         yield Path(folder)
 
 
 def peak() -> int:
     """The most bytes that this process has had in memory."""
     return getrusage(RUSAGE_SELF).ru_maxrss * 1024
-
-
-@pytest.fixture
-def run(volume: Path, tmp_path: Path) -> Publish:
-    def run(task: Task, scope: Scope = Scope.ALL) -> Manifest:
-        storage = FileStorage(tmp_path / "results")
-        return publish(task, volume, 1, scope, storage, destinations=Destinations(task, {}, task.results))
-
-    return run
 
 
 def _output(path: str, url: Path | str, **more: Any) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from functions.results.ports import Storage
 from functions.workflow.document import parse
-from functions.workflow.model import ResultFile
+from functions.workflow.model import Manifest, ResultFile
 from functions.workflow.stage_options import PublishOptions
 from functions.workflow.stage_task import Task
+
+Publish = Callable[..., Manifest]
 
 
 def task(results: str = "", options: PublishOptions | None = None, public_key: str | None = None) -> Task:
